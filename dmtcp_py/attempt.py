@@ -1,0 +1,252 @@
+"""The event loop around one running computation: signals, requests, the clock, checkpoints, its end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from dmtcp_py import checkpointing, policy
+from dmtcp_py.checkpointing import CheckpointDone, Source
+from dmtcp_py.engine import How
+from dmtcp_py.interval import auto_s
+from dmtcp_py.outcome import CHECKPOINTED_STATUS, FAILED_STATUS, Kind, Outcome
+from dmtcp_py.process import reap_orphans, tree
+from dmtcp_py.report import VERBOSE
+from dmtcp_py.store import requests
+from dmtcp_py.store.lock import HEARTBEAT_S
+from dmtcp_py.store.records import State, utc_now
+from dmtcp_py.units import format_duration, format_size
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from dmtcp_py.engine import Computation, End, Engine, Stdio
+    from dmtcp_py.events import EventStream
+    from dmtcp_py.outcome import RunOptions
+    from dmtcp_py.report import Report
+    from dmtcp_py.store.records import Job, Manifest
+    from dmtcp_py.store.requests import Waiting
+    from dmtcp_py.store.store import Store
+
+TICK_S = 1.0
+"""How often requests and the clock are looked at."""
+FORWARDED = (signal.SIGWINCH,)
+SIGNALS = (*policy.STOP_SIGNALS, signal.SIGTSTP, *FORWARDED)
+_WORKER_JOIN_S = 60.0
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all computations of one attempt share."""
+
+    store: Store
+    job: Job
+    engine: Engine
+    options: RunOptions
+    stdio: Stdio
+    report: Report
+    stream: EventStream
+    checkpointed_status: int
+    started: datetime
+
+
+class Watch:
+    """One computation from when it came up to its end. `run` is called once."""
+
+    def __init__(self, around: Surroundings, computation: Computation, parent: Manifest | None) -> None:
+        self._around = around
+        self._computation = computation
+        self._newest = parent
+        self._situation = policy.begin(self._interval_s(), time.monotonic())
+        self._waiting: list[Waiting] = []
+        self._served: list[Waiting] = []
+        self._worker: threading.Thread | None = None
+        self._stopped_by: int | None = None
+        self._last_error: str | None = None
+        self._handed_over = False
+        self._beat_at = 0.0
+        self.committed = 0
+
+    @property
+    def was_asked_to_stop(self) -> bool:
+        """Whether the attempt is to end, so that nothing is to be started again."""
+        return self._situation.phase is policy.Phase.STOPPING or self._stopped_by is not None
+
+    def run(self) -> Outcome:
+        """Return how the computation ended. Raises FencedError where another attempt took over."""
+        self._write_state("running")
+        try:
+            while (end := self._step()) is None:
+                pass
+        finally:
+            self._finish_worker()
+            for asked in (*self._served, *self._waiting):
+                asked.answer(ok=False, text="the program ended before a checkpoint was taken")
+        return self._outcome(end)
+
+    def _step(self) -> End | None:
+        """Wait for something to happen and deal with it; return how the program ended once it did."""
+        due_s = TICK_S if self._situation.due_at is None else self._situation.due_at - time.monotonic()
+        signals, posted = self._around.stream.wait(min(max(due_s, 0.0), TICK_S))
+        for signum in signals:
+            self._signalled(signum)
+        for done in posted:
+            self._checkpoint_done(done)
+        self._look_after_files()
+        self._decide(policy.TimePassed())
+        if self._worker is not None:
+            return None
+        reap_orphans(self._computation.known_pids())
+        return self._computation.poll()
+
+    def _decide(self, event: policy.Event) -> None:
+        self._situation, action = policy.decide(self._situation, event, time.monotonic())
+        if isinstance(action, policy.Checkpoint):
+            self._begin_checkpoint(action)
+        elif isinstance(action, policy.StopNow):
+            self._stopped_by = action.signum
+            self._computation.kill()
+        elif isinstance(action, policy.EndAttempt):
+            self._handed_over = True
+        elif isinstance(action, policy.RunOn):
+            self._around.report.warn("the last checkpoint failed and the program goes on; ask once more, or kill it")
+
+    def _signalled(self, signum: int) -> None:
+        if signum in FORWARDED:
+            self._computation.signal(signum)
+        elif signum == signal.SIGTSTP:
+            self._suspend()
+        elif signum in policy.STOP_SIGNALS:
+            self._decide(policy.Signalled(signum))
+
+    def _suspend(self) -> None:
+        """Stop with the program, as the terminal asked, and go on with it."""
+        self._computation.signal(signal.SIGSTOP)
+        signal.raise_signal(signal.SIGSTOP)
+        self._computation.signal(signal.SIGCONT)
+
+    def _look_after_files(self) -> None:
+        now = time.monotonic()
+        if now >= self._beat_at:
+            self._beat_at = now + HEARTBEAT_S
+            self._around.store.lock.beat()
+        for asked in requests.collect(self._around.store.layout):
+            self._waiting.append(asked)
+            self._decide(policy.Asked(asked.action))
+
+    def _begin_checkpoint(self, action: policy.Checkpoint) -> None:
+        # a checkpoint that begins now serves whatever was asked until now
+        self._served, self._waiting = [*self._served, *self._waiting], []
+        around = self._around
+        if action.then_stop:
+            around.report.say(f"{action.reason}: taking the last checkpoint", event="stopping", reason=action.reason)
+        source = Source(
+            store=around.store,
+            job=around.job,
+            engine=around.engine,
+            computation=self._computation,
+            stdio=around.stdio,
+            parent=self._newest.generation if self._newest else None,
+            expected_bytes=self._newest.size if self._newest and self.committed else None,
+        )
+        self._worker = threading.Thread(
+            target=checkpointing.take,
+            args=(source, action.reason),
+            kwargs={"then_stop": action.then_stop, "post": around.stream.post},
+            daemon=True,
+        )
+        self._worker.start()
+
+    def _checkpoint_done(self, done: CheckpointDone) -> None:
+        self._finish_worker()
+        if done.crash is not None:
+            raise done.crash
+        served, self._served = self._served, []
+        if done.manifest is not None:
+            self._committed(done.manifest)
+            text = f"generation {done.manifest.generation} is committed"
+        else:
+            text = f"no checkpoint: {done.error}"
+            self._failed(done)
+        for asked in served:
+            generation = done.manifest.generation if done.manifest else None
+            asked.answer(ok=done.manifest is not None, text=text, generation=generation)
+        if done.program_lives:
+            self._decide(policy.CheckpointEnded(ok=done.manifest is not None, interval_s=self._interval_s()))
+        if done.manifest is not None:
+            self._write_state("running")
+
+    def _committed(self, manifest: Manifest) -> None:
+        around = self._around
+        self._newest = manifest
+        self.committed += 1
+        cost = manifest.cost
+        around.report.say(
+            f"generation {manifest.generation} committed ({manifest.reason}, {format_size(manifest.size)}, "
+            f"{format_duration(cost.checkpoint_s)} + {format_duration(cost.commit_s)})",
+            event="checkpointed",
+            generation=manifest.generation,
+            size=manifest.size,
+            checkpoint_s=cost.checkpoint_s,
+        )
+        for verdict in around.store.prune(keep=around.options.keep, lineage=around.job.lineage):
+            if not verdict.keep:
+                around.report.say(f"generation {verdict.number} pruned: {verdict.rule}", level=VERBOSE, event="pruned")
+
+    def _failed(self, done: CheckpointDone) -> None:
+        self._last_error = str(done.error)
+        self._around.store.record("failed", what="checkpoint", error=self._last_error, lives=done.program_lives)
+        goes_on = "; the program goes on" if done.program_lives else ""
+        self._around.report.warn(f"checkpoint failed: {done.error}{goes_on}")
+
+    def _finish_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.join(_WORKER_JOIN_S)
+            self._worker = None
+
+    def _interval_s(self) -> float | None:
+        asked = self._around.options.interval_s
+        if asked is None or asked >= 0:
+            return asked
+        measured = self._newest.cost.checkpoint_s if self._newest else None
+        return auto_s(measured)
+
+    def _write_state(self, phase: str) -> None:
+        around = self._around
+        due_at = self._situation.due_at
+        around.store.write_state(
+            State(
+                lineage=around.job.lineage,
+                epoch=around.store.epoch,
+                phase=phase,
+                started=around.started,
+                updated=utc_now(),
+                engine=f"{around.engine.name} {around.engine.version()}",
+                resumed_from=self._newest.generation if self._newest else None,
+                next_checkpoint=None
+                if due_at is None
+                else utc_now() + timedelta(seconds=max(due_at - time.monotonic(), 0)),
+                processes=[pair for pid in self._computation.known_pids() for pair in tree(pid)],
+            ),
+            durable=False,
+        )
+
+    def _outcome(self, end: End) -> Outcome:
+        name = self._around.store.layout.name
+        newest = self._newest.generation if self._newest else None
+        if self._handed_over:
+            return Outcome(Kind.CHECKPOINTED, self._around.checkpointed_status or CHECKPOINTED_STATUS, name, newest)
+        if self._stopped_by is not None:
+            return Outcome(Kind.STOPPED, 128 + self._stopped_by, name, newest)
+        was_ours = end.how is How.KILLED_BY_COMMAND and self._situation.phase is policy.Phase.STOPPING
+        if end.how is How.ENGINE_FAILED or was_ours:
+            return Outcome(Kind.ENGINE_FAILED, FAILED_STATUS, name, newest, self._last_error or end.detail)
+        if end.how is How.KILLED_BY_COMMAND:
+            return Outcome(Kind.KILLED_BY_COMMAND, 128 + signal.SIGKILL, name, newest, end.detail)
+        if end.how is How.SIGNALLED:
+            return Outcome(Kind.SIGNALLED, 128 + end.signum, name, newest)
+        return Outcome(Kind.FINISHED, end.status, name, newest)

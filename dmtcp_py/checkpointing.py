@@ -1,0 +1,175 @@
+"""One checkpoint from the request to the committed generation. Runs beside the event loop, in a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError
+from dmtcp_py.files import free_bytes
+from dmtcp_py.process import resident_bytes
+from dmtcp_py.store.records import Cost, Host, ImageFile, Manifest, utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dmtcp_py.engine import Computation, Engine, Stdio
+    from dmtcp_py.store.records import Job
+    from dmtcp_py.store.store import StagedImages, Store
+
+STALL_S = 60.0
+"""A checkpoint of which nothing more is written for this long hangs."""
+_GROWTH = 1.2
+_SPARE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class CheckpointDone:
+    """What came of a checkpoint: a MANIFEST, or the ERROR and whether the program lives."""
+
+    manifest: Manifest | None = None
+    error: DmtcpRunError | None = None
+    program_lives: bool = True
+    crash: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Of what a checkpoint is taken, and how it is described."""
+
+    store: Store
+    job: Job
+    engine: Engine
+    computation: Computation
+    stdio: Stdio
+    parent: int | None
+    expected_bytes: int | None
+
+
+def take(source: Source, reason: str, *, then_stop: bool, post: Callable[[CheckpointDone], None]) -> None:
+    """Take one checkpoint, commit it and POST what came of it; nothing is raised."""
+    try:
+        post(_take(source, reason, then_stop=then_stop))
+    except CheckpointFailedError as error:
+        post(CheckpointDone(error=error, program_lives=error.program_lives))
+    except DmtcpRunError as error:
+        post(CheckpointDone(error=error, program_lives=not then_stop))
+    except BaseException as error:  # noqa: BLE001 - a bug must reach the main thread, which raises it
+        post(CheckpointDone(crash=error))
+
+
+def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
+    store = source.store
+    store.lock.check()
+    _check_space(source)
+    began = time.monotonic()
+    staged = source.computation.checkpoint(then_stop=then_stop, timeout_s=STALL_S)
+    checkpointed = time.monotonic()
+    sizes = tuple(_size(path, fd) for path, fd in ((source.stdio.stdout, 1), (source.stdio.stderr, 2)))
+
+    def describe(number: int, images: list[ImageFile]) -> Manifest:
+        return _manifest(
+            source,
+            staged,
+            number=number,
+            images=images,
+            reason=reason,
+            program_stopped=then_stop,
+            cost=Cost(checkpoint_s=checkpointed - began, commit_s=time.monotonic() - checkpointed),
+            sizes=sizes,
+        )
+
+    manifest = store.commit(staged, describe)
+    store.record(
+        "checkpointed",
+        generation=manifest.generation,
+        lineage=manifest.lineage,
+        reason=reason,
+        size=manifest.size,
+        checkpoint_s=round(manifest.cost.checkpoint_s, 3),
+        commit_s=round(time.monotonic() - checkpointed, 3),
+        program_stopped=then_stop,
+    )
+    return CheckpointDone(manifest=manifest)
+
+
+def _check_space(source: Source) -> None:
+    """Refuse before the engine would have to: a full disk kills the program under some of them."""
+    needed = source.expected_bytes or resident_bytes(source.computation.pid)
+    free = free_bytes(source.store.staging)
+    if free < needed * _GROWTH + _SPARE_BYTES:
+        raise CheckpointFailedError(
+            f"{free} bytes are free in {source.store.layout.root} and the images take about {needed}",
+            "make room, or run 'dmtcp-ctl prune --keep 1'",
+            program_lives=True,
+        )
+
+
+def _size(path: Path | None, inherited_fd: int) -> int | None:
+    """Return the size of the file behind a standard stream; None where it is no regular file."""
+    try:
+        if path is not None:
+            return path.stat().st_size
+        found = os.fstat(inherited_fd)
+    except OSError:
+        return None
+    return found.st_size if Path(f"/proc/self/fd/{inherited_fd}").is_file() else None
+
+
+def _manifest(
+    source: Source,
+    staged: StagedImages,
+    *,
+    number: int,
+    images: list[ImageFile],
+    reason: str,
+    program_stopped: bool,
+    cost: Cost,
+    sizes: tuple[int | None, ...],
+) -> Manifest:
+    return Manifest(
+        generation=number,
+        lineage=source.job.lineage,
+        epoch=source.store.epoch,
+        parent=source.parent,
+        created=utc_now(),
+        reason=reason,
+        program_stopped=program_stopped,
+        engine=source.engine.name,
+        engine_version=source.engine.version(),
+        images=images,
+        restart_images=list(staged.restart_images),
+        processes=staged.processes,
+        host=_host(),
+        cost=cost,
+        stdout_size=sizes[0],
+        stderr_size=sizes[1],
+    )
+
+
+def _host() -> Host:
+    uname = os.uname()
+    return Host(
+        name=uname.nodename,
+        kernel=uname.release,
+        machine=uname.machine,
+        libc=" ".join(platform.libc_ver()),
+        cpu_flags=_cpu_flags(),
+    )
+
+
+def _cpu_flags() -> list[str]:
+    """Return the processor's feature names, without which an image that uses them dies elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return value.split()
+    return []

@@ -1,0 +1,1 @@
+"""The two commands: parse, one call, report. The only place that exits."""

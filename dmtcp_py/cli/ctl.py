@@ -1,0 +1,153 @@
+"""``dmtcp-ctl``: look at jobs and steer them, from anywhere that sees their directory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from dmtcp_py import __version__
+from dmtcp_py.cli.common import directory_option, leave
+from dmtcp_py.ctl import checked, listed, order, pruned, status_of
+from dmtcp_py.errors import NoSuchJobError
+from dmtcp_py.store.layout import job_layout, jobs_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dmtcp_py.store.layout import JobLayout
+
+_STATUSES = """\
+\b
+Exit status: 0; 1 a problem was found; 2 wrong usage; 10 no such job or
+generation; 11 the job is running; 130 interrupted.
+"""
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_job_argument = click.argument("job", required=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_STATUSES)
+@directory_option
+@click.version_option(__version__, prog_name="dmtcp-ctl")
+@click.pass_context
+def main(context: click.Context, directory: Path) -> None:
+    """Look at the jobs of dmtcp-run, and steer them."""
+    context.obj = directory
+
+
+@main.command()
+@_job_argument
+@_json_option
+@click.pass_obj
+def status(directory: Path, job: str | None, *, as_json: bool) -> None:
+    """Show what each job is doing, or how it ended."""
+    _leave(lambda: _show([status_of(layout) for layout in _jobs(directory, job)], as_json=as_json))
+
+
+@main.command("list")
+@_job_argument
+@_json_option
+@click.pass_obj
+def list_(directory: Path, job: str | None, *, as_json: bool) -> None:
+    """List the generations of each job."""
+    _leave(lambda: _show([row for layout in _jobs(directory, job) for row in listed(layout)], as_json=as_json))
+
+
+@main.command()
+@_job_argument
+@click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Only generation N.")
+@_json_option
+@click.pass_obj
+def verify(directory: Path, job: str | None, generation: int | None, *, as_json: bool) -> None:
+    """Read every image and compare it with what was committed."""
+
+    def command() -> int:
+        rows = [row for layout in _jobs(directory, job) for row in checked(layout, generation)]
+        _show(rows, as_json=as_json)
+        return int(any(row["problem"] for row in rows))
+
+    _leave(command)
+
+
+@main.command()
+@_job_argument
+@click.option("--keep", type=click.IntRange(min=1), default=2, show_default=True, metavar="N")
+@click.option("--finished", is_flag=True, help="Remove all generations of jobs that have finished.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@_json_option
+@click.pass_obj
+def prune(directory: Path, job: str | None, *, keep: int, finished: bool, dry_run: bool, as_json: bool) -> None:
+    """Remove old generations; the newest of an unfinished job always stays."""
+
+    def command() -> int:
+        rows = [
+            row
+            for layout in _jobs(directory, job)
+            for row in pruned(layout, keep=keep, finished=finished, dry_run=dry_run)
+        ]
+        return _show(rows, as_json=as_json)
+
+    _leave(command)
+
+
+@main.command()
+@click.argument("job")
+@click.option("--timeout", "timeout_s", type=float, default=600.0, show_default=True, metavar="S")
+@click.pass_obj
+def checkpoint(directory: Path, job: str, timeout_s: float) -> None:
+    """Have a running job commit a generation now, and go on."""
+    _leave(lambda: _order(directory, job, "checkpoint", timeout_s))
+
+
+@main.command()
+@click.argument("job")
+@click.option("--timeout", "timeout_s", type=float, default=600.0, show_default=True, metavar="S")
+@click.pass_obj
+def stop(directory: Path, job: str, timeout_s: float) -> None:
+    """Have a running job take its last checkpoint and stop, as SIGUSR1 does."""
+    _leave(lambda: _order(directory, job, "stop", timeout_s))
+
+
+def _order(directory: Path, job: str, action: str, timeout_s: float) -> int:
+    answer = order(_jobs(directory, job)[0], action, timeout_s=timeout_s)
+    click.echo(answer.answer, err=not answer.ok)
+    return 0 if answer.ok else 1
+
+
+def _jobs(directory: Path, name: str | None) -> list[JobLayout]:
+    found = list(jobs_in(directory))
+    if name is None:
+        if not directory.is_dir():
+            raise NoSuchJobError(f"there is no directory {directory}", "name it with --dir or DMTCP_RUN_DIR")
+        return found
+    if job_layout(directory, name) not in found:
+        names = ", ".join(layout.name for layout in found) or "none"
+        raise NoSuchJobError(f"there is no job '{name}' in {directory}", f"it has: {names}")
+    return [job_layout(directory, name)]
+
+
+def _show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> int:
+    """Print ROWS as JSON, or as columns for people: None is a dash."""
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2))
+        return 0
+    shown = [{key: value for key, value in row.items() if not isinstance(value, list | dict)} for row in rows]
+    if not shown:
+        click.echo("nothing here", err=True)
+        return 0
+    cells = [[key.replace("_", " ").upper() for key in shown[0]], *([_cell(value) for value in row.values()] for row in shown)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    for row in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _leave(command: Callable[[], int | None]) -> None:
+    leave(lambda: command() or 0, Path(sys.argv[0]).name if sys.argv[0].endswith("dmtcp-ctl") else "dmtcp-ctl")

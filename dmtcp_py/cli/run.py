@@ -1,0 +1,80 @@
+"""``dmtcp-run``: run a program so that the same line resumes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dmtcp_py import __version__
+from dmtcp_py.cli.common import Interval, directory_option, leave
+from dmtcp_py.outcome import RunOptions
+from dmtcp_py.report import NORMAL, QUIET, VERBOSE, Report
+from dmtcp_py.supervisor import run
+
+_STATUSES = """\
+\b
+Exit status:
+  the program's own   it finished
+  128+n               signal n killed it, or a second signal n stopped it
+  137                 also: somebody's dmtcp_command killed it
+  85                  checkpointed and not finished: run the same line again
+                      (99 under Grid Engine, or --checkpointed-status)
+  125                 dmtcp-run or the engine failed
+  126, 127            the program cannot be executed, is not found
+  11                  the job is running elsewhere
+  2                   wrong usage
+"""
+
+
+@click.command(
+    context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]},
+    epilog=_STATUSES,
+    options_metavar="[OPTIONS] [--]",
+)
+@click.option("--job", metavar="NAME", help="Which job this is.  [default: from command, directory and array task]")
+@directory_option
+@click.option(
+    "-i",
+    "--interval",
+    "interval_s",
+    type=Interval(),
+    default="auto",
+    help="Time between checkpoints: 90, 15m, D-HH:MM:SS, auto, 0 for none.  [default: auto]",
+)
+@click.option(
+    "--keep", type=click.IntRange(min=1), default=2, show_default=True, metavar="N", help="Generations to keep."
+)
+@click.option(
+    "--checkpointed-status",
+    type=click.IntRange(0, 255),
+    metavar="N",
+    help="Exit status for 'checkpointed, run me again'.  [default: 85; 99 under Grid Engine]",
+)
+@click.option("--fresh", is_flag=True, help="Start over; the old run's generations stay until the new one has its first.")
+@click.option("--resume-only", is_flag=True, help="Fail where there is nothing to resume.")
+@click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Resume generation N, not the newest.")
+@click.option(
+    "--stdin", type=click.Path(path_type=Path), metavar="F", help="Read F; its position belongs to the checkpoint."
+)
+@click.option(
+    "--stdout", type=click.Path(path_type=Path), metavar="F", help="Write F; exact whatever happens. Emptied at the start."
+)
+@click.option("--stderr", type=click.Path(path_type=Path), metavar="F", help="The same for standard error.")
+@click.option("--json", "as_json", is_flag=True, help="Our lines as JSON objects.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only warnings and errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more.")
+@click.version_option(__version__, prog_name="dmtcp-run")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="PROGRAM [ARGS]...")
+def main(*, as_json: bool, quiet: bool, verbose: bool, **values: object) -> None:
+    """Run PROGRAM so that it survives time limits, preemption, crashes and reboots.
+
+    The same line starts it the first time, resumes it every time after, and exits with its status at the end.
+    SIGTERM, SIGINT, SIGHUP or SIGUSR1: take a last checkpoint, stop, exit with 85; a second SIGTERM or SIGINT stops
+    at once.
+    """
+    if values["fresh"] and (values["resume_only"] or values["generation"]):
+        raise click.UsageError("--fresh goes with neither --resume-only nor --generation")
+    options = RunOptions(**values)  # type: ignore[arg-type] - click has checked each value
+    report = Report(QUIET if quiet else VERBOSE if verbose else NORMAL, as_json=as_json)
+    leave(lambda: run(options, report).status, "dmtcp-run")

@@ -1,0 +1,117 @@
+"""What an engine can do, whichever it is. Who asks never sees which one answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from dmtcp_py.store.records import Manifest
+    from dmtcp_py.store.store import StagedImages
+
+
+@dataclass(frozen=True)
+class Stdio:
+    """The files of the program's standard streams that belong to its checkpoint; None is inherited from us."""
+
+    stdin: Path | None = None
+    stdin_offset: int = 0
+    stdout: Path | None = None
+    stderr: Path | None = None
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What to start, and where its images are to be written."""
+
+    command: tuple[str, ...]
+    program: Path
+    stdio: Stdio
+    environ: Mapping[str, str]
+    staging: Path
+
+
+@dataclass(frozen=True)
+class Restart:
+    """The images of one generation, and where new ones are to be written."""
+
+    folder: Path
+    manifest: Manifest
+    stdio: Stdio
+    environ: Mapping[str, str]
+    staging: Path
+    is_cancelled: Callable[[], bool]
+    """Whether we were told to stop while the images come up."""
+
+
+class How(Enum):
+    """How a computation ended."""
+
+    EXITED = "exited"
+    SIGNALLED = "signalled"
+    KILLED_BY_COMMAND = "killed by an engine command"
+    ENGINE_FAILED = "engine failed"
+
+
+@dataclass(frozen=True)
+class End:
+    """How a computation ended: the program's own STATUS, the SIGNUM that killed it, or DETAIL."""
+
+    how: How
+    status: int = 0
+    signum: int = 0
+    detail: str = ""
+
+
+class Computation(Protocol):
+    """A running program with all its processes."""
+
+    pid: int
+    """The program's first process, which leads their group."""
+
+    def known_pids(self) -> list[int]:
+        """Return our children that belong to it, for which it waits itself."""
+
+    def poll(self) -> End | None:
+        """Return how it ended; None while it runs."""
+
+    def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
+        """Return complete images; with THEN_STOP nothing of the program runs after them.
+
+        May be called in another thread than `poll`. Raises CheckpointFailedError, which says whether the program
+        lives.
+        """
+
+    def signal(self, signum: int) -> None:
+        """Send SIGNUM to all processes of the group."""
+
+    def kill(self) -> None:
+        """Kill the program; may be called while a checkpoint is under way, which then fails."""
+
+    def close(self) -> bool:
+        """End what is left of it and of the engine, remove temporary files; return whether processes had to be ended."""
+
+
+class Engine(Protocol):
+    """A way to take images of programs and to go on from them."""
+
+    name: str
+
+    def version(self) -> str:
+        """Return the version of the engine on this machine."""
+
+    def refusal(self, program: Path) -> str | None:
+        """Return why the engine cannot take the executable PROGRAM; None where nothing speaks against it."""
+
+    def launch(self, launch: Launch) -> Computation:
+        """Start a program; raise EngineError where that fails."""
+
+    def restart(self, restart: Restart) -> Computation | None:
+        """Go on from images, and return once all processes run again; None where it was cancelled before.
+
+        Raises RestartFailedError where these images do not come up, EngineError where no images would.
+        """

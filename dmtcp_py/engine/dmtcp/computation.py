@@ -1,0 +1,212 @@
+"""A running program under DMTCP: its checkpoints, and how it ended."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from dmtcp_py.engine import End, How
+from dmtcp_py.engine.dmtcp.installation import FAIL_STATUS
+from dmtcp_py.errors import CheckpointFailedError, EngineError
+from dmtcp_py.files import make_private_dir, remove_tree
+from dmtcp_py.process import LEFTOVER_GRACE_S, end_descendants, end_group
+from dmtcp_py.store.store import StagedImages, stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dmtcp_py.engine.dmtcp.coordinator import Coordinator, Told
+    from dmtcp_py.process import Child, Ending, Guard
+
+_READY_S = 20.0
+_LOOK_S = 0.25
+_STOP_S = 30.0
+_KILLED_AFTER_CHECKPOINT_S = 1.0
+"""A program that leaves within this time of somebody else's checkpoint was killed by it (``-kc``)."""
+
+
+class DmtcpComputation:
+    """A program that runs under a coordinator of its own."""
+
+    def __init__(self, root: Child, coordinator: Coordinator, guard: Guard, folder: Path, staging: Path) -> None:
+        self._root = root
+        self.coordinator = coordinator
+        self._guard = guard
+        self._folder = folder
+        self._staging = staging
+        self.pid = root.pid
+        self._ours = 0
+        self._stopped_by_us = False
+        self._failure: str | None = None
+        self._end: End | None = None
+        self._ended_leftovers = False
+
+    def known_pids(self) -> list[int]:
+        """Return our children that belong to it."""
+        return [self.pid, self.coordinator.pid, self._guard.pid]
+
+    def has_ended(self) -> bool:
+        """Whether the program's first process has ended."""
+        return self._root.poll() is not None
+
+    def poll(self) -> End | None:
+        """Return how it ended; None while it runs."""
+        if self._end is None:
+            ending = self._root.poll()
+            if ending is not None:
+                self._end = self._judge(ending)
+            elif not self.coordinator.is_alive() and self._failure is None:
+                # its processes notice by themselves, unless they are stopped or busy writing
+                self._failure = "its coordinator died"
+                self._root.wait(_LOOK_S)
+                self.kill()
+        return self._end
+
+    def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
+        """Return complete images; see `dmtcp_py.engine.Computation`. TIMEOUT_S bounds a time without progress."""
+        self._await_running()
+        _empty(self._staging)
+        told = self.coordinator.told
+        complete, begun = told.checkpoints_complete, told.checkpoints_begun
+        self._ours += 1
+        self._stopped_by_us = then_stop
+        self.coordinator.command("--kcheckpoint" if then_stop else "--checkpoint")
+        self._await(lambda told: told.checkpoints_complete > complete, timeout_s)
+        if then_stop:
+            self._await_stopped()
+        if self.coordinator.told.checkpoints_begun > begun + 1:
+            raise CheckpointFailedError("somebody else took a checkpoint at the same time", program_lives=not then_stop)
+        return self._collect(program_lives=not then_stop)
+
+    def signal(self, signum: int) -> None:
+        """Send SIGNUM to the program's processes."""
+        self._root.signal_group(signum)
+
+    def kill(self) -> None:
+        """Kill all processes of the program."""
+        if not self._root.signal_group(signal.SIGKILL):
+            self._root.signal(signal.SIGKILL)
+
+    def close(self) -> bool:
+        """End what is left; return whether processes of the program had to be ended."""
+        if self._end is None:
+            self.kill()
+            self._root.stop()
+            end_group(self.pid, grace_s=0)
+            self.coordinator.stop()
+        self._guard.dismiss()
+        end_descendants()
+        remove_tree(self._folder)
+        return self._ended_leftovers
+
+    def _judge(self, ending: Ending) -> End:
+        """Return what ENDING of the first process means, once all that can be known of it is known."""
+        coordinator_lived = self.coordinator.is_alive()
+        self._ended_leftovers = end_group(self.pid, grace_s=LEFTOVER_GRACE_S)
+        told = self.coordinator.stop()
+        if self._failure is not None:
+            return End(How.ENGINE_FAILED, detail=self._failure)
+        if told.kill_command is not None:
+            return End(How.KILLED_BY_COMMAND, detail=told.kill_command)
+        if ending.status == FAIL_STATUS:
+            failure = self._message_of_failure()
+            if failure is not None or not coordinator_lived:
+                return End(How.ENGINE_FAILED, detail=failure or "its coordinator died")
+        if ending.signum is not None:
+            return End(How.SIGNALLED, signum=ending.signum)
+        if self._was_killed_by_checkpoint(told):
+            return End(How.KILLED_BY_COMMAND, detail="dmtcp_command -kc")
+        return End(How.EXITED, status=ending.status or 0)
+
+    def _was_killed_by_checkpoint(self, told: Told) -> bool:
+        left_s = told.left_at - told.completed_at
+        is_at_once = told.checkpoints_complete > 0 and left_s < _KILLED_AFTER_CHECKPOINT_S
+        return is_at_once and (self._stopped_by_us or told.checkpoints_begun > self._ours)
+
+    def _message_of_failure(self) -> str | None:
+        """Return DMTCP's own words for its failure; None where it has not failed."""
+        for path in sorted(self._folder.rglob("*")):
+            if path.is_file() and (path.name == "messages" or path.suffix == ".log"):
+                for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                    if line.startswith("ASSERT at") or ", Error]" in line or "*** ERROR" in line:
+                        return line.strip()
+        return None
+
+    def _await_running(self) -> None:
+        """Wait until the program takes part and runs: right after its start, or in an exec, it does not."""
+        until = time.monotonic() + _READY_S
+        status = None
+        while time.monotonic() < until and not self.has_ended():
+            try:
+                status = self.coordinator.status()
+            except EngineError as error:
+                raise CheckpointFailedError(error.what, program_lives=self.coordinator.is_alive()) from error
+            if status.is_running and status.peers > 0:
+                return
+            self.coordinator.wait_for(lambda _told: False, _LOOK_S)
+        if self.has_ended():
+            raise CheckpointFailedError("the program ended", program_lives=False)
+        raise CheckpointFailedError(
+            f"DMTCP does not have the program in its hands ({status})",
+            "a static binary, perhaps, or one that drops its environment",
+            program_lives=True,
+        )
+
+    def _await(self, condition: Callable[[Told], bool], timeout_s: float) -> None:
+        """Wait for CONDITION as long as anything moves; kill the program where nothing does for TIMEOUT_S."""
+        written, moved_at = -1, time.monotonic()
+        while not self.coordinator.wait_for(condition, _LOOK_S):
+            if self.has_ended() or not self.coordinator.is_alive():
+                raise CheckpointFailedError("the program or its coordinator died in it", program_lives=False)
+            now, size = time.monotonic(), _size_of(self._staging)
+            if size != written:
+                written, moved_at = size, now
+            if now - moved_at > timeout_s:
+                self._failure = f"a checkpoint hung: nothing was written for {timeout_s:.0f} s"
+                self.kill()
+                raise CheckpointFailedError(self._failure, program_lives=False)
+
+    def _await_stopped(self) -> None:
+        if self._root.wait(_STOP_S) is None:
+            self._failure = "the program did not stop after its last checkpoint"
+            self.kill()
+
+    def _collect(self, *, program_lives: bool) -> StagedImages:
+        images = sorted(path.name for path in self._staging.glob("*.dmtcp"))
+        unfinished = [path.name for path in self._staging.rglob("*.temp")]
+        expected = self._expected_images()
+        if unfinished or not images or len(images) != expected:
+            raise CheckpointFailedError(
+                f"{len(images)} of {expected} images are complete, {len(unfinished)} unfinished",
+                program_lives=program_lives,
+            )
+        for path in self._staging.iterdir():
+            if path.suffix in (".sh", ".json"):
+                path.unlink()
+        return stage(self._staging, images, len(images))
+
+    def _expected_images(self) -> int:
+        """Return how many images the checkpoint has, by the coordinator's restart script."""
+        scripts = [path for path in self._staging.glob("dmtcp_restart_script*.sh") if not path.is_symlink()]
+        if len(scripts) != 1:
+            return 0
+        text = scripts[0].read_text(encoding="utf-8", errors="replace")
+        listed = text.partition('given_ckpt_files="')[2].partition('"')[0]
+        return sum(word.endswith(".dmtcp") for word in listed.split())
+
+
+def _empty(staging: Path) -> None:
+    remove_tree(staging)
+    make_private_dir(staging)
+
+
+def _size_of(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.lstat().st_size
+        except OSError:
+            continue
+    return total

@@ -1,0 +1,176 @@
+"""Launch and restart under DMTCP."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtcp_py.engine import How
+from dmtcp_py.engine.dmtcp.computation import DmtcpComputation
+from dmtcp_py.engine.dmtcp.coordinator import Coordinator
+from dmtcp_py.engine.dmtcp.installation import FAIL_STATUS, Installation, clean, find, image_format
+from dmtcp_py.engine.executable import is_static
+from dmtcp_py.errors import EngineError, RestartFailedError
+from dmtcp_py.files import remove_tree
+from dmtcp_py.process import Child, Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dmtcp_py.engine import Launch, Restart, Stdio
+
+_RESTART_S = 60.0
+_SLOWEST_BYTES_PER_S = 20e6
+_LOOK_S = 0.25
+# messages of DMTCP's own belong in its log, not among the program's
+_QUIET = ["--quiet", "--quiet"]
+
+
+class DmtcpEngine:
+    """DMTCP as it is installed in one place."""
+
+    name = "dmtcp"
+
+    def __init__(self, dmtcp: Installation) -> None:
+        self._dmtcp = dmtcp
+
+    @classmethod
+    def find(cls) -> DmtcpEngine:
+        """Return the engine on this machine; raise EngineError where there is none."""
+        return cls(find())
+
+    def version(self) -> str:
+        """Return DMTCP's version."""
+        return self._dmtcp.version
+
+    def refusal(self, program: Path) -> str | None:
+        """Return why DMTCP cannot take PROGRAM."""
+        if is_static(program):
+            return "it is statically linked, and DMTCP works through the dynamic loader"
+        return None
+
+    def launch(self, launch: Launch) -> DmtcpComputation:
+        """Start a program under a coordinator of its own."""
+        place = _Place(self._dmtcp, launch.environ, launch.staging)
+        try:
+            options = ["--ckptdir", str(launch.staging), "--no-gzip"]
+            argv = place.argv("dmtcp_launch", options, _with_streams(launch.command, launch.program, launch.stdio))
+            root = Child(argv, env=place.env, own_session=True)
+            place.guard.watch(root.pid)
+        except BaseException:
+            place.close()
+            raise
+        return DmtcpComputation(root, place.coordinator, place.guard, place.folder, launch.staging)
+
+    def restart(self, restart: Restart) -> DmtcpComputation | None:
+        """Go on from images under a new coordinator; None where it was cancelled before all processes ran."""
+        made_by = restart.manifest.engine_version
+        if image_format(made_by) != image_format(self.version()):
+            raise EngineError(
+                f"generation {restart.manifest.generation} was made by DMTCP {made_by}, and this is {self.version()}: "
+                "their images differ",
+                f"load DMTCP {made_by} (or set DMTCP_PREFIX), or start over with --fresh",
+            )
+        place = _Place(self._dmtcp, restart.environ, restart.staging)
+        images = [str(restart.folder / name) for name in restart.manifest.restart_images]
+        try:
+            argv = place.argv("dmtcp_restart", ["--ckptdir", str(restart.staging)], images)
+            # dmtcp_restart makes the session itself, as the images have one, and complains if it is there already
+            root = Child(argv, env=place.env, own_session=False)
+            place.guard.watch(root.pid)
+        except BaseException:
+            place.close()
+            raise
+        computation = DmtcpComputation(root, place.coordinator, place.guard, place.folder, restart.staging)
+        try:
+            is_up = _await_all(computation, restart)
+        except BaseException:
+            computation.kill()
+            computation.close()
+            raise
+        if not is_up:
+            computation.kill()
+            computation.close()
+            return None
+        return computation
+
+
+class _Place:
+    """What a computation needs around it: a private folder, a guard, a coordinator."""
+
+    def __init__(self, dmtcp: Installation, environ: Mapping[str, str], staging: Path) -> None:
+        self._dmtcp = dmtcp
+        self.folder = Path(tempfile.mkdtemp(prefix="dmtcp-run-"))
+        plain = clean(environ)
+        self.env = {
+            **plain,
+            "DMTCP_FAIL_RC": str(FAIL_STATUS),
+            "JALIB_STDERR_PATH": str(self.folder / "messages"),
+        }
+        self.guard = Guard(self.folder, plain)
+        try:
+            self.coordinator = Coordinator(dmtcp, plain, self.folder, staging)
+        except BaseException:
+            self.guard.dismiss()
+            remove_tree(self.folder)
+            raise
+
+    def argv(self, tool: str, options: Sequence[str], what: Sequence[str]) -> list[str]:
+        """Return the command line of TOOL for this coordinator."""
+        join = ["--join-coordinator", *self.coordinator.address, "--tmpdir", str(self.folder)]
+        return [self._dmtcp.tool(tool), *_QUIET, *join, *options, *what]
+
+    def close(self) -> None:
+        """Undo it all."""
+        self.coordinator.stop()
+        self.guard.dismiss()
+        remove_tree(self.folder)
+
+
+def _with_streams(command: Sequence[str], program: Path, stdio: Stdio) -> list[str]:
+    """Return COMMAND with its streams opened by a shell inside the computation: only so are they in the images."""
+    # neither dmtcp_launch nor a shell's exec takes a name that starts with a dash
+    command = [str(program) if command[0].startswith("-") else command[0], *command[1:]]
+    opens, paths = [], []
+    for path, redirection in ((stdio.stdin, "<"), (stdio.stdout, ">"), (stdio.stderr, "2>")):
+        if path is not None and redirection == "2>" and path == stdio.stdout:
+            opens.append("2>&1")
+        elif path is not None:
+            paths.append(str(path))
+            opens.append(f'{redirection}"$file{len(paths)}"')
+    if not opens:
+        return command
+    takes = "".join(f"file{number}=$1; shift; " for number in range(1, len(paths) + 1))
+    seek = f"dd count=0 skip={stdio.stdin_offset} iflag=skip_bytes of=/dev/null 2>/dev/null; "
+    if stdio.stdin is not None and stdio.stdin_offset:
+        script = f'{takes}exec {" ".join(opens)}; {seek}exec "$@"'
+    else:
+        script = f'{takes}exec "$@" {" ".join(opens)}'
+    return ["/bin/sh", "-c", script, "dmtcp-run", *paths, *command]
+
+
+def _await_all(computation: DmtcpComputation, restart: Restart) -> bool:
+    """Wait until all processes run again; return whether they do, and not because the wait was cancelled."""
+    manifest = restart.manifest
+    until = time.monotonic() + _RESTART_S + manifest.size / _SLOWEST_BYTES_PER_S
+    while True:
+        if computation.coordinator.wait_for(lambda told: told.restarts_complete > 0, _LOOK_S):
+            return True
+        if computation.has_ended():
+            end = computation.poll()
+            if end is not None and end.how is How.EXITED:
+                # it was up, and at its end before we looked
+                return True
+            detail = end.detail or f"signal {end.signum}" if end else "unknown"
+            raise RestartFailedError(f"dmtcp_restart failed ({detail})")
+        if restart.is_cancelled():
+            return False
+        with suppress(EngineError):
+            status = computation.coordinator.status()
+            if status.is_running and status.peers == manifest.processes:
+                return True
+        if time.monotonic() > until:
+            raise RestartFailedError("its processes did not all come up in time")

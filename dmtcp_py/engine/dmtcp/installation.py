@@ -1,0 +1,67 @@
+"""Where DMTCP is on this machine, which version, and the environment that its tools get."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtcp_py.errors import EngineError
+from dmtcp_py.process import run_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FAIL_STATUS = 213
+"""What DMTCP exits with when it fails itself, instead of 99, which is also Grid Engine's requeue status."""
+_VERSION = re.compile(r"\(DMTCP\)\s+(?:version\s+)?v?(\d+(?:\.\d+)*\S*)")
+_TOOL_S = 20.0
+_WHERE = (
+    "install it with dnf, zypper, pacman or spack, or load it with 'module load dmtcp'; see https://dmtcp.sourceforge.io"
+)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A DMTCP whose tools lie in folder BIN."""
+
+    bin: Path
+
+    @cached_property
+    def version(self) -> str:
+        """The version, such as ``4.2.0``."""
+        # some versions exit with 1 after printing it
+        output = run_tool([self.tool("dmtcp_launch"), "--version"], timeout_s=_TOOL_S, env=clean(os.environ)).output
+        found = _VERSION.search(output)
+        if found is None:
+            raise EngineError(f"{self.bin / 'dmtcp_launch'} does not tell its version", "is this DMTCP?")
+        return found[1]
+
+    def tool(self, name: str) -> str:
+        """Return the path of the tool NAME."""
+        return str(self.bin / name)
+
+
+def find() -> Installation:
+    """Return the DMTCP in ``DMTCP_PREFIX``, else the one on PATH; raise EngineError where there is none."""
+    prefix = os.environ.get("DMTCP_PREFIX")
+    search = str(Path(prefix) / "bin") if prefix else os.environ.get("PATH")
+    launch = shutil.which("dmtcp_launch", path=search)
+    if launch is None:
+        where = f"in {search} (DMTCP_PREFIX)" if prefix else "on PATH"
+        raise EngineError(f"there is no dmtcp_launch {where}: DMTCP is not installed here", _WHERE)
+    return Installation(Path(launch).absolute().parent)
+
+
+def clean(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return ENVIRON without what would change DMTCP's defaults or lead it to somebody else's coordinator."""
+    return {name: value for name, value in environ.items() if not name.startswith(("DMTCP_", "JALIB_"))}
+
+
+def image_format(version: str) -> tuple[str, ...]:
+    """Return what two versions must share to restart each other's images: 4.0 is known to have broken them."""
+    return tuple(version.split(".")[:2])

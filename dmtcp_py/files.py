@@ -1,0 +1,109 @@
+"""How files are written: atomically or by appending, and on the disk before anyone relies on them.
+
+Knows nothing of jobs: which paths there are is `dmtcp_py.store.layout`'s business.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xxhash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PRIVATE_FILE = 0o600
+PRIVATE_DIR = 0o700
+_READ_BYTES = 4 << 20
+
+
+def fsync_path(path: Path) -> None:
+    """Bring a file's content, or a directory's entries, onto the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace PATH by DATA in one step: a reader sees the old content or the new, never half of it.
+
+    With DURABLE the new content also survives a crash of the machine once this returns.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE_FILE)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    if durable:
+        fsync_path(path.parent)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Append LINE with its newline to PATH in one write, on the disk when this returns."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, PRIVATE_FILE)
+    try:
+        os.write(fd, line + b"\n")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_private_dir(path: Path) -> bool:
+    """Create PATH for this user alone, parents as the umask has it; return whether it was not there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=PRIVATE_DIR)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return False
+    return True
+
+
+def remove_tree(path: Path) -> None:
+    """Remove PATH and all below it; that it is not there is no error."""
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+    else:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path)
+
+
+def files_below(folder: Path) -> Iterable[Path]:
+    """Yield the regular files below FOLDER in a fixed order, following no symlink."""
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(root, name)
+            if path.is_file() and not path.is_symlink():
+                yield path
+
+
+def hash_file(path: Path) -> str:
+    """Return the XXH3-128 of PATH's content in hex: it finds accidents, not forgeries."""
+    digest = xxhash.xxh3_128()
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(fd, "rb", buffering=0) as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def free_bytes(path: Path) -> int:
+    """Return what this user may still write on PATH's file system."""
+    stat = os.statvfs(path)
+    return stat.f_bavail * stat.f_frsize

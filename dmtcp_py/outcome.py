@@ -1,0 +1,60 @@
+"""How an attempt ended, and the options that it was given: the values that the parts hand to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+CHECKPOINTED_STATUS = 85
+FAILED_STATUS = 125
+
+
+class Kind(Enum):
+    """The ways in which an attempt ends; the values stand in the history and in ``state.json``."""
+
+    FINISHED = "finished"
+    """The program ended by itself with a status of its own."""
+    SIGNALLED = "signalled"
+    """A signal killed the program; from whom cannot be told, so the next attempt resumes."""
+    CHECKPOINTED = "checkpointed"
+    """A last checkpoint is committed, and nothing of the program ran after it."""
+    STOPPED = "stopped"
+    """We killed the program because we were told twice to stop."""
+    KILLED_BY_COMMAND = "killed by command"
+    """Somebody else had the engine kill the program, as with ``dmtcp_command -k``."""
+    ENGINE_FAILED = "engine failed"
+    """The engine lost the program, and no generation could take over."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended; STATUS is what dmtcp-run exits with."""
+
+    kind: Kind
+    status: int
+    job: str
+    generation: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What one attempt is to do; times in seconds.
+
+    ``interval_s`` is None for no interval checkpoints and negative for ``auto``; ``checkpointed_status`` None is the
+    scheduler's convention.
+    """
+
+    command: tuple[str, ...]
+    directory: Path = Path(".dmtcp-run")
+    job: str | None = None
+    interval_s: float | None = -1.0
+    keep: int = 2
+    checkpointed_status: int | None = None
+    fresh: bool = False
+    resume_only: bool = False
+    generation: int | None = None
+    stdin: Path | None = None
+    stdout: Path | None = None
+    stderr: Path | None = None

@@ -1,0 +1,170 @@
+"""What to do next. PURE: `decide` takes a situation and an event and returns the next situation and an action.
+
+Times are seconds on whatever clock the caller uses for all of them.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, replace
+from enum import Enum
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+"""These ask for a last checkpoint."""
+INSISTING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""A second one of these stops at once."""
+SAME_PRESS_S = 0.5
+"""Schedulers deliver one request by several ways; within this time it is still the first."""
+LAST_TRIES = 2
+"""So often a last checkpoint is tried before the program is left to run on."""
+
+
+class Phase(Enum):
+    """What the attempt is busy with."""
+
+    RUNNING = "running"
+    CHECKPOINTING = "checkpointing"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What `decide` remembers between events."""
+
+    interval_s: float | None
+    due_at: float | None
+    phase: Phase = Phase.RUNNING
+    first_press_at: float | None = None
+    stop_wanted: str | None = None
+    request_waits: bool = False
+    tries: int = 0
+
+
+@dataclass(frozen=True)
+class TimePassed:
+    """Nothing happened but time."""
+
+
+@dataclass(frozen=True)
+class Signalled:
+    """dmtcp-run was sent a signal."""
+
+    signum: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """dmtcp-ctl asked for something: ``checkpoint`` or ``stop``."""
+
+    action: str
+
+
+@dataclass(frozen=True)
+class CheckpointEnded:
+    """The checkpoint under way came to its end; ``interval_s`` is the one to use from now on."""
+
+    ok: bool
+    interval_s: float | None
+
+
+Event = TimePassed | Signalled | Asked | CheckpointEnded
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Let the program run."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Take a checkpoint now; with ``then_stop`` nothing of the program runs after it."""
+
+    reason: str
+    then_stop: bool
+
+
+@dataclass(frozen=True)
+class EndAttempt:
+    """The last checkpoint is committed: end this attempt."""
+
+
+@dataclass(frozen=True)
+class StopNow:
+    """End the program at once, without a checkpoint."""
+
+    signum: int
+
+
+@dataclass(frozen=True)
+class RunOn:
+    """The last checkpoint failed and the program lives: say so and let it run."""
+
+
+Action = Wait | Checkpoint | EndAttempt | StopNow | RunOn
+
+
+def begin(interval_s: float | None, now: float) -> Situation:
+    """Return the situation right after the program came up; INTERVAL_S None means no interval checkpoints."""
+    return Situation(interval_s=interval_s, due_at=None if interval_s is None else now + interval_s)
+
+
+def decide(situation: Situation, event: Event, now: float) -> tuple[Situation, Action]:
+    """Return what to remember and what to do after EVENT at NOW."""
+    if isinstance(event, Signalled):
+        return _signalled(situation, event.signum, now)
+    if isinstance(event, Asked):
+        return _asked(situation, event.action)
+    if isinstance(event, CheckpointEnded):
+        return _checkpoint_ended(situation, event, now)
+    if situation.phase is Phase.RUNNING and situation.due_at is not None and now >= situation.due_at:
+        return _checkpoint(situation, "interval")
+    return situation, Wait()
+
+
+def _signalled(situation: Situation, signum: int, now: float) -> tuple[Situation, Action]:
+    if signum in INSISTING_SIGNALS:
+        if situation.first_press_at is None:
+            situation = replace(situation, first_press_at=now)
+        elif now - situation.first_press_at >= SAME_PRESS_S:
+            return situation, StopNow(signum)
+    return _stop(situation, signal.Signals(signum).name)
+
+
+def _asked(situation: Situation, action: str) -> tuple[Situation, Action]:
+    if action == "stop":
+        return _stop(situation, "request")
+    if situation.phase is Phase.RUNNING:
+        return _checkpoint(situation, "request")
+    return replace(situation, request_waits=True), Wait()
+
+
+def _stop(situation: Situation, reason: str) -> tuple[Situation, Action]:
+    if situation.phase is Phase.RUNNING:
+        return replace(situation, phase=Phase.STOPPING, tries=situation.tries + 1), Checkpoint(reason, then_stop=True)
+    if situation.phase is Phase.CHECKPOINTING and situation.stop_wanted is None:
+        return replace(situation, stop_wanted=reason), Wait()
+    return situation, Wait()
+
+
+def _checkpoint(situation: Situation, reason: str) -> tuple[Situation, Action]:
+    return replace(situation, phase=Phase.CHECKPOINTING), Checkpoint(reason, then_stop=False)
+
+
+def _checkpoint_ended(situation: Situation, event: CheckpointEnded, now: float) -> tuple[Situation, Action]:
+    if situation.phase is Phase.STOPPING:
+        if event.ok:
+            return situation, EndAttempt()
+        if situation.tries < LAST_TRIES:
+            return replace(situation, tries=situation.tries + 1), Checkpoint("again", then_stop=True)
+        return begin(event.interval_s, now), RunOn()
+    situation = replace(
+        situation,
+        phase=Phase.RUNNING,
+        interval_s=event.interval_s,
+        due_at=None if event.interval_s is None else now + event.interval_s,
+    )
+    if situation.stop_wanted is not None:
+        return _stop(replace(situation, stop_wanted=None), situation.stop_wanted)
+    if situation.request_waits:
+        return _checkpoint(replace(situation, request_waits=False), "request")
+    return situation, Wait()

@@ -1,0 +1,374 @@
+"""Processes: the supervised program, short tool calls, the guard that outlives us, and what is left over.
+
+Everything here signals only processes that this supervisor started, or their descendants.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from dmtcp_py.errors import CannotExecuteError, EngineError, ProgramNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+TERM_GRACE_S = 5.0
+KILL_WAIT_S = 30.0
+LEFTOVER_GRACE_S = 2.0
+"""So long may processes of the program outlive its first one."""
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_STEP_S = 0.05
+
+# A shell costs 1 MB and outlives a SIGKILL of the supervisor: its standard input is then at its end.
+_GUARD = """\
+trap '' HUP INT QUIT TERM USR1 USR2 TSTP
+folder=$1; pids=
+while read -r word value; do
+    case $word in
+    watch) pids="$pids $value" ;;
+    done) exit 0 ;;
+    esac
+done
+for pid in $pids; do kill -KILL "-$pid" "$pid" 2>/dev/null; done
+exec rm -rf -- "$folder"
+"""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a process ended: exactly one of the two is set."""
+
+    status: int | None = None
+    signum: int | None = None
+
+    @property
+    def shell_status(self) -> int:
+        """The number by which a shell reports it."""
+        return self.status if self.status is not None else 128 + (self.signum or 0)
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a short tool call gave."""
+
+    status: int
+    output: str
+
+
+def run_tool(argv: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | None = None) -> ToolResult:
+    """Run a short tool to its end and return its status with stdout and stderr together.
+
+    Raises EngineError where it cannot be started or is not done within TIMEOUT_S.
+    """
+    import sh  # noqa: PLC0415 - 60 ms that a start of a program need not wait for
+
+    try:
+        done = sh.Command(argv[0])(
+            *argv[1:],
+            _env=dict(env) if env is not None else None,
+            _tty_out=False,
+            _err_to_out=True,
+            _timeout=timeout_s,
+            _ok_code=range(256),
+            _return_cmd=True,
+        )
+    except sh.CommandNotFound as error:
+        raise EngineError(f"{argv[0]} is not installed") from error
+    except sh.TimeoutException as error:
+        raise EngineError(f"{argv[0]} did not answer within {timeout_s:.0f} s") from error
+    except sh.SignalException as error:
+        raise EngineError(f"{argv[0]} was killed by a signal") from error
+    return ToolResult(done.exit_code, str(done))
+
+
+class Child:
+    """A process that we started and wait for; with ``own_session`` it leads a session and group of its own."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        own_session: bool = True,
+        dies_with_us: bool = False,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] | None = None,
+        stderr: int | IO[bytes] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        try:
+            self._popen = subprocess.Popen(
+                argv,
+                env=dict(env),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                pass_fds=pass_fds,
+                start_new_session=own_session,
+                preexec_fn=_death_follows(os.getpid()) if dies_with_us else None,  # noqa: PLW1509 - only prctl in it
+            )
+        except FileNotFoundError as error:
+            raise ProgramNotFoundError(f"{argv[0]}: {error.strerror}") from error
+        except OSError as error:
+            raise CannotExecuteError(f"{argv[0]} cannot be executed: {error.strerror}") from error
+        self.pid = self._popen.pid
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """The writing end where stdin=PIPE was asked for."""
+        return self._popen.stdin
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """The reading end where stdout=PIPE was asked for."""
+        return self._popen.stdout
+
+    def poll(self) -> Ending | None:
+        """Return how the process ended; None while it runs."""
+        return _ending(self._popen.poll())
+
+    def wait(self, timeout_s: float) -> Ending | None:
+        """Wait at most TIMEOUT_S for the process to end."""
+        with suppress(subprocess.TimeoutExpired):
+            return _ending(self._popen.wait(timeout_s))
+        return None
+
+    def signal(self, signum: int) -> None:
+        """Send SIGNUM to the process alone."""
+        self._popen.send_signal(signum)
+
+    def signal_group(self, signum: int) -> bool:
+        """Send SIGNUM to what is left of the process's group; return whether there was anything."""
+        return signal_group(self.pid, signum)
+
+    def stop(self, grace_s: float = TERM_GRACE_S) -> Ending:
+        """End the process itself: TERM, wait, KILL."""
+        if self.poll() is None:
+            self.signal(signal.SIGTERM)
+            if grace_s <= 0 or self.wait(grace_s) is None:
+                self.signal(signal.SIGKILL)
+        ending = self.wait(KILL_WAIT_S)
+        if ending is None:
+            raise EngineError(f"process {self.pid} does not end after SIGKILL", "its file system may hang: look at it")
+        return ending
+
+
+class Guard:
+    """A shell that kills what we started and removes our temporary folder when we are killed ourselves."""
+
+    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+        self._child = Child(
+            ["/bin/sh", "-c", _GUARD, "dmtcp-run-guard", str(folder)],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The shell's pid."""
+        return self._child.pid
+
+    def watch(self, pid: int) -> None:
+        """Have process PID, and the group that it leads, killed when we die."""
+        self._tell(f"watch {pid}")
+
+    def dismiss(self) -> None:
+        """Let the guard go: everything is cleaned up already."""
+        self._tell("done")
+        if self._child.stdin:
+            with suppress(OSError):
+                self._child.stdin.close()
+        self._child.stop()
+
+    def _tell(self, line: str) -> None:
+        if self._child.stdin:
+            with suppress(OSError):
+                self._child.stdin.write(line.encode() + b"\n")
+                self._child.stdin.flush()
+
+
+def signal_group(group: int, signum: int) -> bool:
+    """Send SIGNUM to process group GROUP; return whether it has any member."""
+    try:
+        os.killpg(group, signum)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def become_subreaper() -> None:
+    """Adopt the orphans among our descendants, so that they can be found, ended and reaped."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def reap_orphans(known: Sequence[int]) -> None:
+    """Reap ended processes that we inherited. KNOWN are children that somebody else waits for."""
+    with suppress(ChildProcessError):
+        while True:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None or found.si_pid in known:
+                return
+            os.waitpid(found.si_pid, os.WNOHANG)
+
+
+def has_children() -> bool:
+    """Whether any process is left that we started or inherited, after reaping those that ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def end_group(group: int, *, grace_s: float) -> bool:
+    """Give process group GROUP so long to end by itself, then TERM, then KILL; return whether it had to be ended."""
+    if _group_gone(group, grace_s):
+        return False
+    signal_group(group, signal.SIGTERM)
+    signal_group(group, signal.SIGCONT)
+    if not _group_gone(group, TERM_GRACE_S):
+        signal_group(group, signal.SIGKILL)
+        _group_gone(group, KILL_WAIT_S)
+    return True
+
+
+def end_descendants() -> None:
+    """Kill every process that is still below us. Only for the end, when nobody waits for any of them any more."""
+    until = time.monotonic() + KILL_WAIT_S
+    while has_children() and time.monotonic() < until:
+        for pid, _ in tree(os.getpid())[1:]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_STEP_S)
+
+
+def tree(pid: int) -> list[tuple[int, float]]:
+    """Return process PID and its descendants as (pid, start in clock ticks since boot), PID first."""
+    import psutil  # noqa: PLC0415 - 19 ms that a start of a program need not wait for
+
+    try:
+        root = psutil.Process(pid)
+        found = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+    started = [(process.pid, started_at(process.pid)) for process in found]
+    return [(member, start) for member, start in started if start is not None]
+
+
+def end_leftovers(processes: Sequence[tuple[int, float]]) -> bool:
+    """Kill PROCESSES, given as `tree` returns them, with their sessions; return whether any was left.
+
+    Raises EngineError where one does not go away: then nothing may be started in its place.
+    """
+    left = [member for pid, start in processes for member in _session_or_self(pid, start)]
+    for pid in left:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    until = time.monotonic() + KILL_WAIT_S
+    while remaining := [pid for pid in left if started_at(pid) is not None]:
+        if time.monotonic() >= until:
+            raise EngineError(
+                f"processes {remaining} of the attempt before do not end after SIGKILL", "end them, then run again"
+            )
+        time.sleep(_STEP_S)
+    return bool(left)
+
+
+def _session_or_self(pid: int, start: float) -> list[int]:
+    """Return process PID if it still is the one that started then, and what is left of the session that it led."""
+    now = started_at(pid)
+    if now is not None and now != start:
+        return []
+    members = [] if now is None else [pid]
+    for entry in os.listdir("/proc"):  # noqa: PTH208 - names are all that is wanted
+        if entry.isdigit() and int(entry) != pid:
+            with suppress(ProcessLookupError, PermissionError):
+                began = started_at(int(entry))
+                if os.getsid(int(entry)) == pid and began is not None and began >= start:
+                    members.append(int(entry))
+    return members
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the resident sizes of PID and its descendants added up, shared pages counted each time."""
+    import psutil  # noqa: PLC0415 - as above
+
+    total = 0
+    for member, _ in tree(pid):
+        with suppress(psutil.NoSuchProcess):
+            total += psutil.Process(member).memory_info().rss
+    return total
+
+
+def boot_id() -> str:
+    """Return what differs with each boot of each machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return os.uname().nodename
+
+
+def started_at(pid: int) -> float | None:
+    """Return when process PID started, in clock ticks since boot; None where there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat[stat.rindex(")") + 2 :].split()
+    return None if fields[0] in "ZX" else float(fields[19])
+
+
+def _group_gone(group: int, within_s: float) -> bool:
+    """Wait until GROUP has no member: there is no descriptor that tells, so it is looked at again and again."""
+    until = time.monotonic() + within_s
+    while True:
+        reap_group(group)
+        if not signal_group(group, 0):
+            return True
+        if time.monotonic() >= until:
+            return False
+        time.sleep(_STEP_S)
+
+
+def reap_group(group: int) -> None:
+    """Reap the ended members of process group GROUP that are our children."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-group, os.WNOHANG)[0]:
+            pass
+
+
+def _death_follows(parent: int) -> Callable[[], None]:
+    def in_child() -> None:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return in_child
+
+
+def _prctl(option: int, value: int) -> None:
+    if _LIBC.prctl(option, value, 0, 0, 0) != 0:
+        raise EngineError(f"prctl({option}) failed: {os.strerror(ctypes.get_errno())}", "is this Linux?")
+
+
+def _ending(code: int | None) -> Ending | None:
+    if code is None:
+        return None
+    return Ending(signum=-code) if code < 0 else Ending(status=code)
+
+
+_LIBC = ctypes.CDLL(None, use_errno=True)

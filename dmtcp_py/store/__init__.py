@@ -1,0 +1,1 @@
+"""What lies on disk of a job: paths, records, the lock, generations. Nobody else joins a job's paths."""

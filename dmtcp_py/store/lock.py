@@ -1,0 +1,188 @@
+"""Who may write: flock, a record of the holder, an epoch that only grows, and a heartbeat.
+
+flock decides on one machine. Between machines it may not (some shared file systems keep it local), so a holder that
+was not seen to let go is given the time of its heartbeat to show that it lives, and every holder looks again and
+again whether a later epoch has taken over.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dmtcp_py.errors import FencedError, LockedError, StoreError
+from dmtcp_py.files import PRIVATE_FILE
+from dmtcp_py.process import boot_id, started_at
+from dmtcp_py.store.records import LockRecord, decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dmtcp_py.store.layout import JobLayout
+
+HEARTBEAT_S = 5.0
+STALE_S = 30.0
+"""A heartbeat older than this means that its supervisor is gone."""
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What a lock says of its holder."""
+
+    record: LockRecord
+    heartbeat_age_s: float
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the holder ran on this machine since it was booted."""
+        return self.record.boot_id == boot_id()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the supervisor that wrote it is still there, as far as can be seen from this machine."""
+        if self.record.released:
+            return False
+        if self.is_here and self.record.host == os.uname().nodename:
+            return started_at(self.record.pid) == self.record.pid_started
+        return self.heartbeat_age_s < STALE_S
+
+
+class JobLock:
+    """The lock of one job, held until `release` or the end of the process."""
+
+    def __init__(self, layout: JobLayout, fd: int, record: LockRecord) -> None:
+        self.layout = layout
+        self.record = record
+        self._fd = fd
+
+    def beat(self) -> None:
+        """Show that this attempt lives; raise FencedError where a later one has taken over."""
+        self.check()
+        os.utime(self._fd)
+
+    def check(self) -> None:
+        """Raise FencedError where this attempt holds the job no longer."""
+        try:
+            is_mine = os.path.samestat(self.layout.lock.stat(), os.fstat(self._fd))
+        except OSError as error:
+            raise FencedError(f"{self.layout.lock} is gone: {error.strerror}", "stopping without a commit") from error
+        found = _read(self._fd, self.layout)
+        if not is_mine or (found is not None and found.epoch > self.record.epoch):
+            raise FencedError(
+                f"a later attempt has taken job {self.layout.name} over"
+                + (f" (epoch {found.epoch} on {found.host}, pid {found.pid})" if is_mine and found else ""),
+                "this one stops and commits nothing more",
+            )
+
+    def release(self) -> None:
+        """Let go, and say so for machines that do not see the flock."""
+        with suppress(OSError, FencedError):
+            self.check()
+            _write(self._fd, msgspec.structs.replace(self.record, released=True))
+        os.close(self._fd)
+
+
+def holding(layout: JobLayout) -> Holding | None:
+    """Return what the lock of a job says, without touching it."""
+    try:
+        with layout.lock.open("rb") as file:
+            record = _read(file.fileno(), layout)
+            age_s = time.time() - os.fstat(file.fileno()).st_mtime
+    except FileNotFoundError:
+        return None
+    return None if record is None else Holding(record, age_s)
+
+
+def acquire(
+    layout: JobLayout, *, least_epoch: int, scheduler_job: str | None, say: Callable[[str], None]
+) -> tuple[JobLock, Holding | None]:
+    """Take the lock of a job and the next epoch; return it with what the holder before left.
+
+    The epoch is higher than LEAST_EPOCH and than the last holder's. SAY is called where a holder elsewhere has to be
+    waited for. Raises LockedError with the holder's host and pid, StoreError where the file system cannot lock.
+    """
+    fd = _open_locked(layout)
+    try:
+        before = holding(layout)
+        if before is not None and before.is_alive and not before.is_here:
+            _wait_until_stale(layout, before, say)
+        record = LockRecord(
+            epoch=max(least_epoch, before.record.epoch if before else 0) + 1,
+            host=os.uname().nodename,
+            pid=os.getpid(),
+            pid_started=started_at(os.getpid()) or 0.0,
+            boot_id=boot_id(),
+            scheduler_job=scheduler_job,
+        )
+        _write(fd, record)
+    except BaseException:
+        os.close(fd)
+        raise
+    return JobLock(layout, fd, record), before
+
+
+def _open_locked(layout: JobLayout) -> int:
+    try:
+        fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE)
+    except OSError as error:
+        raise StoreError(f"{layout.lock} cannot be opened: {error.strerror}", "look at its owner") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise _locked(layout, holding(layout)) from None
+    except OSError as error:
+        os.close(fd)
+        if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise StoreError(
+                f"the file system of {layout.root} cannot lock files ({error.strerror})",
+                "put the jobs elsewhere with --dir",
+            ) from error
+        raise
+    return fd
+
+
+def _locked(layout: JobLayout, found: Holding | None) -> LockedError:
+    holder = f"on {found.record.host} as pid {found.record.pid}" if found else "elsewhere"
+    if found and found.record.scheduler_job:
+        holder += f", scheduler job {found.record.scheduler_job}"
+    return LockedError(
+        f"job {layout.name} is running {holder}",
+        f"look at it with 'dmtcp-ctl --dir {layout.root.parent} status {layout.name}', or use another --job NAME",
+    )
+
+
+def _wait_until_stale(layout: JobLayout, before: Holding, say: Callable[[str], None]) -> None:
+    left_s = STALE_S - before.heartbeat_age_s
+    say(
+        f"the attempt on {before.record.host} (pid {before.record.pid}) was not seen to end;"
+        f" waiting {left_s:.0f} s for a sign of life"
+    )
+    until = time.monotonic() + left_s
+    while (now := time.monotonic()) < until:
+        time.sleep(min(HEARTBEAT_S / 2, until - now))
+        found = holding(layout)
+        if found is not None and found.heartbeat_age_s < before.heartbeat_age_s:
+            raise _locked(layout, found)
+
+
+def _read(fd: int, layout: JobLayout) -> LockRecord | None:
+    try:
+        return decode(os.pread(fd, 65536, 0), LockRecord, layout.lock)
+    except (StoreError, OSError):
+        # empty while its first holder writes it, or torn by a crash: the epoch is known from elsewhere too
+        return None
+
+
+def _write(fd: int, record: LockRecord) -> None:
+    data = encode(record)
+    os.pwrite(fd, data, 0)
+    os.ftruncate(fd, len(data))
+    os.fsync(fd)

@@ -1,0 +1,239 @@
+"""One job's directory while an attempt holds it: lineages, generations, history, requests.
+
+Knows no engine and no clock but the one that stamps records. Commit: images moved into ``NNNNNN.partial``, on the
+disk, manifest, on the disk, renamed, the folder on the disk; a generation without its final name is never read.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dmtcp_py.errors import StoreError
+from dmtcp_py.files import (
+    append_line,
+    files_below,
+    fsync_path,
+    hash_file,
+    make_private_dir,
+    remove_tree,
+    write_atomic,
+)
+from dmtcp_py.store.layout import manifest_path
+from dmtcp_py.store.lock import acquire
+from dmtcp_py.store.records import ImageFile, Job, Manifest, State, encode, read_record, utc_now
+from dmtcp_py.store.retention import Generation, Verdict, plan
+from dmtcp_py.store.verify import read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from dmtcp_py.store.layout import JobLayout
+    from dmtcp_py.store.lock import Holding, JobLock
+
+_README = """\
+dmtcp-run keeps its jobs here: one folder a job, with the images from which the program goes on.
+Look with 'dmtcp-ctl --dir THIS-FOLDER status' and 'list'; delete a job by deleting its folder once it does not run.
+Restoring an image runs what is in it: keep this folder yours alone.
+"""
+
+
+@dataclass(frozen=True)
+class StagedImages:
+    """Complete images as an engine left them: FILES and RESTART_IMAGES are names below FOLDER."""
+
+    folder: Path
+    files: tuple[str, ...]
+    restart_images: tuple[str, ...]
+    processes: int
+
+
+class Store:
+    """A job's directory, held by this attempt."""
+
+    def __init__(self, layout: JobLayout, lock: JobLock, before: Holding | None) -> None:
+        self.layout = layout
+        self.lock = lock
+        self.before = before
+        self._last_number = max([0, *layout.generation_numbers(), *_committed(layout)])
+
+    @property
+    def epoch(self) -> int:
+        """The number of this attempt."""
+        return self.lock.record.epoch
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next generation."""
+        return self._last_number + 1
+
+    @property
+    def staging(self) -> Path:
+        """Where the engine of this attempt may write."""
+        return self.layout.staging / f"{self.epoch:06}"
+
+    def clean(self) -> None:
+        """Remove what earlier attempts left half done, and make room for this one's images."""
+        for leftover in [*self.layout.partials(), self.layout.staging]:
+            remove_tree(leftover)
+        for folder in (self.layout.generations, self.layout.staging, self.staging, self.layout.requests):
+            make_private_dir(folder)
+
+    def job(self) -> Job | None:
+        """Return what the job is; None before its first lineage."""
+        try:
+            return read_record(self.layout.job, Job)
+        except FileNotFoundError:
+            return None
+
+    def state(self) -> State | None:
+        """Return how far the newest attempt came; None where that is not known."""
+        return read_state(self.layout)
+
+    def write_job(self, job: Job) -> None:
+        """Begin a lineage."""
+        write_atomic(self.layout.job, encode(job))
+
+    def write_state(self, state: State, *, durable: bool) -> None:
+        """Say what this attempt does now; DURABLE where a later attempt decides by it."""
+        self.lock.check()
+        write_atomic(self.layout.state, encode(state), durable=durable)
+
+    def record(self, event: str, **values: object) -> None:
+        """Append a line to the history."""
+        line = {"time": utc_now(), "event": event, "epoch": self.epoch, **values}
+        append_line(self.layout.history, msgspec.json.encode(line))
+
+    def commit(self, staged: StagedImages, describe: Callable[[int, list[ImageFile]], Manifest]) -> Manifest:
+        """Make a generation of STAGED; DESCRIBE returns its manifest from its number and files.
+
+        When this returns the generation is on the disk. Raises FencedError, and StoreError where it cannot be
+        written; then the earlier generations are as they were.
+        """
+        self.lock.check()
+        number = self.next_number
+        partial = self.layout.partial(number)
+        try:
+            remove_tree(partial)
+            make_private_dir(partial)
+            images = [_move(staged.folder / name, partial, name) for name in staged.files]
+            for folder in {(partial / name).parent for name in staged.files}:
+                fsync_path(folder)
+            manifest = describe(number, images)
+            write_atomic(manifest_path(partial), encode(manifest))
+            self.lock.check()
+            partial.rename(self.layout.generation(number))
+            fsync_path(self.layout.generations)
+        except OSError as error:
+            remove_tree(partial)
+            raise StoreError(
+                f"generation {number} could not be committed to {self.layout.generations}: {error.strerror or error}",
+                "make room there or choose another --dir; earlier generations are untouched",
+            ) from error
+        self._last_number = number
+        return manifest
+
+    def prune(self, *, keep: int, lineage: int) -> list[Verdict]:
+        """Remove the generations that the retention plan lets go; return the whole plan."""
+        verdicts = retention_plan(self.layout, keep=keep, lineage=lineage)
+        for verdict in verdicts:
+            if not verdict.keep:
+                self.remove(verdict)
+        return verdicts
+
+    def remove(self, verdict: Verdict) -> None:
+        """Remove one generation, so that half of it is never taken for a whole one."""
+        doomed = self.layout.partial(verdict.number)
+        self.layout.generation(verdict.number).rename(doomed)
+        remove_tree(doomed)
+        self.record("pruned", generation=verdict.number, rule=verdict.rule)
+
+
+def open_store(layout: JobLayout, *, scheduler_job: str | None, say: Callable[[str], None]) -> Store:
+    """Make the job's directory if need be, and hold it.
+
+    Raises LockedError where another attempt holds it, StoreError where the directory cannot be used.
+    """
+    try:
+        if make_private_dir(layout.root.parent):
+            write_atomic(layout.root.parent / "README", _README.encode(), durable=False)
+        make_private_dir(layout.root)
+        lock, before = acquire(layout, least_epoch=_least_epoch(layout), scheduler_job=scheduler_job, say=say)
+    except OSError as error:
+        raise StoreError(
+            f"jobs cannot be kept in {layout.root.parent}: {error.strerror}",
+            "choose a directory that you can write to with --dir or DMTCP_RUN_DIR",
+        ) from error
+    return Store(layout, lock, before)
+
+
+def read_state(layout: JobLayout) -> State | None:
+    """Return what the newest attempt wrote of itself; None where there is nothing readable."""
+    try:
+        return read_record(layout.state, State)
+    except FileNotFoundError:
+        return None
+
+
+def read_history(layout: JobLayout) -> list[dict[str, Any]]:
+    """Return the lines of the history, oldest first; a line torn by a crash is left out."""
+    try:
+        lines = layout.history.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            value = msgspec.json.decode(line)
+        except msgspec.DecodeError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found
+
+
+def retention_plan(layout: JobLayout, *, keep: int, lineage: int) -> list[Verdict]:
+    """Return what pruning would do."""
+    proved = {line["generation"] for line in read_history(layout) if line.get("event") == "resumed"}
+    return plan(
+        [Generation(number, _lineage_of(layout, number)) for number in layout.generation_numbers()],
+        keep=keep,
+        lineage=lineage,
+        proved=proved,
+    )
+
+
+def stage(folder: Path, restart_images: Sequence[str], processes: int) -> StagedImages:
+    """Return all that lies in FOLDER as the images of one checkpoint."""
+    files = tuple(str(path.relative_to(folder)) for path in files_below(folder))
+    return StagedImages(folder, files, tuple(restart_images), processes)
+
+
+def _move(source: Path, partial: Path, name: str) -> ImageFile:
+    target = partial / name
+    if not target.parent.is_dir():
+        target.parent.mkdir(mode=0o700, parents=True)
+    os.rename(source, target)  # noqa: PTH104 - never across file systems: staging lies in the job's directory
+    target.chmod(0o600)
+    fsync_path(target)
+    return ImageFile(name=name, size=target.stat().st_size, xxh3_128=hash_file(target))
+
+
+def _lineage_of(layout: JobLayout, number: int) -> int | None:
+    try:
+        return read_manifest(layout, number).lineage
+    except StoreError:
+        return None
+
+
+def _committed(layout: JobLayout) -> list[int]:
+    return [line["generation"] for line in read_history(layout) if line.get("event") == "checkpointed"]
+
+
+def _least_epoch(layout: JobLayout) -> int:
+    return max([0, *(line["epoch"] for line in read_history(layout) if isinstance(line.get("epoch"), int))])

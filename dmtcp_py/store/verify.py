@@ -1,0 +1,75 @@
+"""Whether a generation is still what was committed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from dmtcp_py.errors import NoSuchJobError, StoreError
+from dmtcp_py.files import hash_file
+from dmtcp_py.store.layout import manifest_path
+from dmtcp_py.store.records import Manifest, read_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dmtcp_py.store.layout import JobLayout
+    from dmtcp_py.store.records import ImageFile
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def read_manifest(layout: JobLayout, number: int) -> Manifest:
+    """Return the manifest of a complete generation; raise NoSuchJobError or StoreError."""
+    path = manifest_path(layout.generation(number))
+    try:
+        manifest = read_record(path, Manifest)
+    except FileNotFoundError:
+        if layout.generation(number).is_dir():
+            raise StoreError(f"{path} is missing", "this generation cannot be used") from None
+        raise NoSuchJobError(
+            f"job {layout.name} has no generation {number}", f"it has {layout.generation_numbers() or 'none'}"
+        ) from None
+    if manifest.generation != number:
+        raise StoreError(f"{path} is that of generation {manifest.generation}", "this generation cannot be used")
+    return manifest
+
+
+def verify(layout: JobLayout, number: int) -> Manifest:
+    """Return the manifest of a generation whose images all have their committed size and hash.
+
+    Raises StoreError with the first file that does not: missing, no regular file, another's, writable by others
+    (restoring runs whatever is in an image, as the user who restores), of another size, of another content.
+    """
+    manifest = read_manifest(layout, number)
+    folder = layout.generation(number)
+    for image in manifest.images:
+        problem = _problem(folder, image)
+        if problem:
+            raise StoreError(f"generation {number}: {folder / image.name} {problem}", "it cannot be used")
+    return manifest
+
+
+def _problem(folder: Path, image: ImageFile) -> str | None:
+    path = folder / image.name
+    if any(parent.is_symlink() for parent in path.parents if folder in parent.parents):
+        return "lies behind a symlink"
+    try:
+        found = path.lstat()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if not stat.S_ISREG(found.st_mode):
+        return "is no regular file"
+    if found.st_uid != os.geteuid():
+        return f"belongs to user {found.st_uid}, and restoring would run it as user {os.geteuid()}"
+    if found.st_mode & _OTHERS_WRITE:
+        return f"can be written by others (mode {stat.S_IMODE(found.st_mode):o})"
+    if found.st_size != image.size:
+        return f"has {found.st_size} bytes instead of {image.size}"
+    try:
+        if hash_file(path) != image.xxh3_128:
+            return "does not have the content that was committed"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None

@@ -1,0 +1,284 @@
+"""One attempt: launch or restart, go on from the last good generation where an engine fails, outcome.
+
+Knows neither engines nor schedulers by name; what to do while the program runs is `dmtcp_py.attempt`'s business.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtcp_py import batch
+from dmtcp_py.attempt import SIGNALS, Surroundings, Watch
+from dmtcp_py.engine import Launch, Restart
+from dmtcp_py.engine.choice import engine_for, engine_named
+from dmtcp_py.engine.executable import find_program
+from dmtcp_py.errors import DmtcpRunError, EngineError, RestartFailedError, StoreError
+from dmtcp_py.events import EventStream
+from dmtcp_py.job import identify, keep_stdin, plan_start, stdio_of
+from dmtcp_py.outcome import FAILED_STATUS, Kind, Outcome
+from dmtcp_py.policy import STOP_SIGNALS
+from dmtcp_py.process import become_subreaper, end_leftovers
+from dmtcp_py.report import VERBOSE
+from dmtcp_py.store import requests
+from dmtcp_py.store.layout import job_layout
+from dmtcp_py.store.records import State, utc_now
+from dmtcp_py.store.store import open_store, read_history
+from dmtcp_py.store.verify import read_manifest, verify
+
+if TYPE_CHECKING:
+    from dmtcp_py.engine import Computation, Engine
+    from dmtcp_py.job import Identity, Start
+    from dmtcp_py.outcome import RunOptions
+    from dmtcp_py.report import Report
+    from dmtcp_py.store.records import Manifest
+    from dmtcp_py.store.store import Store
+
+MOST_RECOVERIES = 3
+"""So often in a row, without a new generation, an attempt goes on after an engine failed."""
+
+
+def run(options: RunOptions, report: Report) -> Outcome:
+    """Run one attempt of the job that OPTIONS mean, from launch or restart to its end, and return how it ended.
+
+    Takes over the process's signals, its children and, for the program, its standard streams. Raises DmtcpRunError
+    where nothing could be started; then nothing on disk has changed but the history.
+    """
+    cwd = Path.cwd()
+    program = find_program(options.command[0], cwd, os.environ.get("PATH"))
+    allocation = batch.detect(os.environ)
+    identity = identify(options, cwd, allocation.array_task)
+    engine = engine_for(program)
+    layout = job_layout(cwd / options.directory, _job_name(options, identity))
+    store = open_store(layout, scheduler_job=allocation.job_id, say=report.say)
+    try:
+        start = plan_start(store, identity, options)
+        attempt = _Attempt(store, engine, identity, options, program, report, start)
+        return attempt.run(options.checkpointed_status or allocation.checkpointed_status)
+    finally:
+        store.lock.release()
+
+
+def _job_name(options: RunOptions, identity: Identity) -> str:
+    if options.job is None:
+        return identity.name
+    return f"{options.job}-{identity.array_task}" if identity.array_task else options.job
+
+
+@dataclass
+class _Attempt:
+    """What an attempt carries from one computation to the next."""
+
+    store: Store
+    engine: Engine
+    identity: Identity
+    options: RunOptions
+    program: Path
+    report: Report
+    start: Start
+
+    def run(self, checkpointed_status: int) -> Outcome:
+        store, job = self.store, self.start.job
+        _end_former(store, self.report)
+        become_subreaper()
+        store.clean()
+        requests.clear(store.layout)
+        if self.start.begins_lineage:
+            keep_stdin(self.identity, store.layout)
+            store.write_job(job)
+        with closing(EventStream(SIGNALS)) as stream:
+            around = Surroundings(
+                store=store,
+                job=job,
+                engine=self.engine,
+                options=self.options,
+                stdio=stdio_of(self.identity, store.layout),
+                report=self.report,
+                stream=stream,
+                checkpointed_status=checkpointed_status,
+                started=utc_now(),
+            )
+            _warn_of_streams(around, resumes=bool(self.start.candidates))
+            outcome = self._run_until_it_ends(around)
+        self._record_end(around, outcome)
+        return outcome
+
+    def _run_until_it_ends(self, around: Surroundings) -> Outcome:
+        candidates = self.start.candidates
+        failures = 0
+        while True:
+            computation, parent = self._resume(around, candidates) if candidates else (self._launch(around), None)
+            if computation is None:
+                name = self.store.layout.name
+                return Outcome(Kind.CHECKPOINTED, around.checkpointed_status, name, candidates[0], "stopped in a restart")
+            watch = Watch(around, computation, parent)
+            try:
+                outcome = watch.run()
+            finally:
+                computation.kill()
+                if computation.close():
+                    self.report.say("processes that the program had left behind were ended", event="ended")
+            failures = 1 if watch.committed else failures + 1
+            candidates = self._generations()
+            stops = watch.was_asked_to_stop or not candidates or failures > MOST_RECOVERIES
+            if outcome.kind is not Kind.ENGINE_FAILED or stops:
+                return outcome
+            self.report.warn(f"{self.engine.name} lost the program ({outcome.detail}); going on from the last good one")
+            self.store.record("failed", what="engine", error=outcome.detail)
+            self.store.clean()
+
+    def _generations(self) -> tuple[int, ...]:
+        numbers = reversed(self.store.layout.generation_numbers())
+        return tuple(number for number in numbers if number >= self.start.job.first_generation)
+
+    def _launch(self, around: Surroundings) -> Computation:
+        launch = Launch(
+            command=self.options.command,
+            program=self.program,
+            stdio=around.stdio,
+            environ=os.environ,
+            staging=self.store.staging,
+        )
+        computation = self.engine.launch(launch)
+        self.store.record(
+            "started", lineage=self.start.job.lineage, why=self.start.why, **_attempt_facts(self.engine, self.store)
+        )
+        self.report.say(
+            f"job {self.store.layout.name}: started with {self.engine.name} {self.engine.version()} ({self.start.why})",
+            event="started",
+            job=self.store.layout.name,
+        )
+        return computation
+
+    def _resume(self, around: Surroundings, candidates: tuple[int, ...]) -> tuple[Computation | None, Manifest | None]:
+        """Go on from the first of CANDIDATES that verifies and comes up; None where a signal ended the wait."""
+        reasons = []
+        for number in candidates:
+            try:
+                manifest = verify(self.store.layout, number)
+                engine = engine_named(manifest.engine)
+                computation = engine.restart(self._restart(around, manifest))
+            except (StoreError, RestartFailedError) as error:
+                reasons.append(f"generation {number}: {error.what}")
+                self.store.record("failed", what="restart", generation=number, error=error.what)
+                self.report.warn(f"generation {number} cannot be used: {error.what}")
+                continue
+            if computation is not None:
+                self._resumed(manifest)
+            return computation, manifest
+        raise DmtcpRunError(
+            f"none of the generations of job {self.store.layout.name} came up ({'; '.join(reasons)})",
+            "nothing was started and nothing deleted; --fresh starts over",
+        )
+
+    def _restart(self, around: Surroundings, manifest: Manifest) -> Restart:
+        return Restart(
+            folder=self.store.layout.generation(manifest.generation),
+            manifest=manifest,
+            stdio=around.stdio,
+            environ=os.environ,
+            staging=self.store.staging,
+            is_cancelled=lambda: around.stream.has_any(STOP_SIGNALS),
+        )
+
+    def _resumed(self, manifest: Manifest) -> None:
+        self.store.record(
+            "resumed", generation=manifest.generation, lineage=manifest.lineage, **_attempt_facts(self.engine, self.store)
+        )
+        self.report.say(
+            f"job {self.store.layout.name}: resumed generation {manifest.generation} of "
+            f"{manifest.created:%Y-%m-%d %H:%M:%S} UTC with {self.engine.name} {self.engine.version()}",
+            event="resumed",
+            job=self.store.layout.name,
+            generation=manifest.generation,
+        )
+        loose = [name for name, path in (("stdout", self.options.stdout), ("stderr", self.options.stderr)) if not path]
+        if loose and not manifest.program_stopped:
+            self.report.say(
+                f"what the program wrote to {' and '.join(loose)} since then comes once more; --stdout FILE and "
+                "--stderr FILE keep it exact",
+                event="repeats",
+            )
+
+    def _record_end(self, around: Surroundings, outcome: Outcome) -> None:
+        store, job = self.store, self.start.job
+        store.write_state(
+            State(
+                lineage=job.lineage,
+                epoch=store.epoch,
+                phase=outcome.kind.value,
+                status=outcome.status,
+                started=around.started,
+                updated=utc_now(),
+                engine=f"{self.engine.name} {self.engine.version()}",
+                resumed_from=outcome.generation,
+            ),
+            durable=True,
+        )
+        store.record(
+            outcome.kind.value.replace(" ", "-"),
+            lineage=job.lineage,
+            status=outcome.status,
+            generation=outcome.generation,
+            detail=outcome.detail,
+        )
+        if outcome.kind is Kind.FINISHED:
+            store.prune(keep=1, lineage=job.lineage)
+        self.report.say(_last_line(outcome), event=outcome.kind.value, status=outcome.status, job=outcome.job)
+
+
+def _attempt_facts(engine: Engine, store: Store) -> dict[str, object]:
+    record = store.lock.record
+    return {
+        "host": record.host,
+        "pid": record.pid,
+        "scheduler_job": record.scheduler_job,
+        "engine": f"{engine.name} {engine.version()}",
+    }
+
+
+def _end_former(store: Store, report: Report) -> None:
+    """Make sure that nothing of an attempt that was killed on this machine still writes."""
+    if store.before is None or store.before.record.released or not store.before.is_here:
+        return
+    state = store.state()
+    if state is None or not end_leftovers(state.processes):
+        return
+    report.say(f"ended what was left of the attempt before (epoch {store.before.record.epoch})", event="ended")
+
+
+def _warn_of_streams(around: Surroundings, *, resumes: bool) -> None:
+    """Say what of the standard streams cannot be resumed."""
+    if around.stdio.stdin is None and _is_pipe(0):
+        around.report.say(
+            "standard input is a pipe: what the program has read from it cannot be given to it again after a resume"
+            + (", and this attempt resumes" if resumes else "")
+            + "; use '< FILE' or --stdin FILE",
+            event="warning",
+        )
+
+
+def _is_pipe(fd: int) -> bool:
+    try:
+        mode = os.fstat(fd).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def _last_line(outcome: Outcome) -> str:
+    again = "the same line goes on from " + (
+        f"generation {outcome.generation}" if outcome.generation else "the beginning: there is no generation yet"
+    )
+    return {
+        Kind.FINISHED: f"finished with status {outcome.status}",
+        Kind.CHECKPOINTED: f"checkpointed and stopped; {again}",
+        Kind.SIGNALLED: f"the program was killed by signal {outcome.status - 128}; {again}",
+        Kind.STOPPED: f"stopped at once; {again}",
+        Kind.KILLED_BY_COMMAND: f"somebody's {outcome.detail} killed the program; {again}",
+        Kind.ENGINE_FAILED: f"the engine failed: {outcome.detail}; {again}",
+    }[outcome.kind]

@@ -1,0 +1,54 @@
+"""Durations and sizes as people write and read them. No clock is read here."""
+
+from __future__ import annotations
+
+import re
+
+from dmtcp_py.errors import UsageError
+
+_UNIT_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_PLAIN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?", re.IGNORECASE)
+_SLURM = re.compile(r"(?:(?P<days>\d+)-)?(?P<a>\d+)(?::(?P<b>\d+))?(?::(?P<c>\d+))?")
+_FORMS = "write seconds (90), a number with a unit (90s, 15m, 2h, 1d), or Slurm's MM:SS, HH:MM:SS or D-HH[:MM[:SS]]"
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that TEXT means.
+
+    A bare number is seconds. With colons or a dash the forms and meanings are those of sbatch(1)'s ``--time``, but
+    for a bare number, which Slurm takes as minutes.
+    """
+    text = text.strip()
+    if match := _PLAIN.fullmatch(text):
+        return float(match[1]) * _UNIT_S[(match[2] or "").lower()]
+    match = _SLURM.fullmatch(text)
+    if match is None:
+        raise UsageError(f"'{text}' is not a duration", _FORMS)
+    days, a, b, c = (int(match[key] or 0) for key in ("days", "a", "b", "c"))
+    if match["days"] is not None:
+        return days * 86400.0 + a * 3600.0 + b * 60.0 + c
+    if match["c"] is not None:
+        return a * 3600.0 + b * 60.0 + c
+    return a * 60.0 + b
+
+
+def format_duration(seconds: float) -> str:
+    """Return SECONDS as a short text that `parse_duration` reads: ``45s``, ``90m``, ``1-02:03:04``."""
+    whole = round(seconds)
+    if seconds < 10 and abs(seconds - whole) > 0.05:  # noqa: PLR2004 - below ten seconds the tenth is worth showing
+        return f"{seconds:.1f}s"
+    if whole < 120:  # noqa: PLR2004 - two minutes
+        return f"{whole}s"
+    days, rest = divmod(whole, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, secs = divmod(rest, 60)
+    if days:
+        return f"{days}-{hours:02}:{minutes:02}:{secs:02}"
+    return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
+
+
+def format_size(size_bytes: int) -> str:
+    """Return SIZE_BYTES in decimal units, as df -H counts: ``31.2 MB``."""
+    import humanize  # noqa: PLC0415 - not needed to start a program
+
+    return humanize.naturalsize(size_bytes)

@@ -1,0 +1,99 @@
+"""Fixtures: every engine on this machine, the example programs, a workbench that must be clean afterwards."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from harness import LONG_S, REPOSITORY, EngineHere, Workbench, descendants, find_dmtcp, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_PR_SET_CHILD_SUBREAPER = 36
+ENGINES = find_dmtcp()
+
+
+def pytest_configure() -> None:
+    """Adopt orphans, so that what a test leaves behind is found."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def pytest_report_header() -> str:
+    """Say which engines the tests run against."""
+    return "engines: " + (", ".join(map(str, ENGINES)) or "none: every test of an engine is skipped")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes ``engine`` against each engine, and one that takes ``one_engine`` against the first."""
+    if "engine" in metafunc.fixturenames:
+        _against(metafunc, "engine", ENGINES)
+    if "one_engine" in metafunc.fixturenames:
+        _against(metafunc, "one_engine", ENGINES[:1])
+
+
+def _against(metafunc: pytest.Metafunc, name: str, engines: list[EngineHere]) -> None:
+    skip = pytest.param(None, id="none", marks=pytest.mark.skip(reason="DMTCP is not installed on this machine"))
+    metafunc.parametrize(name, [pytest.param(engine, id=str(engine)) for engine in engines] or [skip])
+
+
+@pytest.fixture
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workbench]:
+    """A workbench with the test's engine; nothing may be left behind by the lines typed there."""
+    names = [name for name in ("engine", "one_engine") if name in request.fixturenames]
+    folder = tmp_path / "work"
+    folder.mkdir()
+    bench = Workbench(folder, request.getfixturevalue(names[0]) if names else None)
+    yield bench
+    for process in bench.started:
+        if process.poll() is None:
+            process.kill()
+            process.wait(LONG_S)
+    try:
+        wait_until(lambda: not _left_behind(), 20)
+        left = []
+    except AssertionError:
+        left = [" ".join(one.cmdline()) for one in _left_behind()]
+        for one in _left_behind():
+            one.kill()
+    assert not left, f"processes were left behind: {left}"
+    wait_until(lambda: not list(bench.temporary.iterdir()), 20)
+    shutil.rmtree(bench.temporary)
+
+
+def _left_behind() -> list[psutil.Process]:
+    """Return living processes below us, after reaping the dead ones that nobody waits for."""
+    living = []
+    for one in descendants(os.getpid()):
+        try:
+            if one.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(one.pid, os.WNOHANG)
+            elif "execnet" not in " ".join(one.cmdline()) and "forkserver" not in " ".join(one.cmdline()):
+                living.append(one)
+        except (psutil.NoSuchProcess, ChildProcessError):
+            continue
+    return living
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled example programs."""
+    folder = tmp_path_factory.mktemp("examples")
+    build = ["make", "-C", str(REPOSITORY / "examples"), f"BUILD={folder}"]
+    subprocess.run(build, check=True, capture_output=True, timeout=300)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _plain_signals() -> Iterator[None]:
+    """Tests that run an attempt in this process leave its signals as they were."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)}
+    yield
+    assert before == {number: signal.getsignal(number) for number in before}
