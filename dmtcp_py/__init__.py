@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dmtcp_py.outcome import Outcome
 
 
-def run(command: Sequence[str], **options: Any) -> Outcome:  # noqa: ANN401 - the fields of RunOptions, each with its type
+def run(command: Sequence[str], **options: Any) -> Outcome:
     """Run one attempt of COMMAND as ``dmtcp-run`` would and return how it ended.
 
     OPTIONS are the fields of `dmtcp_py.outcome.RunOptions`. Call it from the main thread of a process that has no

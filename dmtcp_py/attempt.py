@@ -199,6 +199,10 @@ class Watch:
 
     def _failed(self, done: CheckpointDone) -> None:
         self._last_error = str(done.error)
+        end = None if done.program_lives else self._computation.poll()
+        if end is not None and end.how in (How.EXITED, How.SIGNALLED):
+            # it came to its own end in the middle of it: nothing has failed
+            return
         self._around.store.record("failed", what="checkpoint", error=self._last_error, lives=done.program_lives)
         goes_on = "; the program goes on" if done.program_lives else ""
         self._around.report.warn(f"checkpoint failed: {done.error}{goes_on}")

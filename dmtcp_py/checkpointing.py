@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from dmtcp_py.engine import Computation, Engine, Stdio
     from dmtcp_py.store.records import Job
-    from dmtcp_py.store.store import StagedImages, Store
+    from dmtcp_py.store.store import Store
 
 STALL_S = 60.0
 """A checkpoint of which nothing more is written for this long hangs."""
@@ -58,7 +57,7 @@ def take(source: Source, reason: str, *, then_stop: bool, post: Callable[[Checkp
         post(CheckpointDone(error=error, program_lives=error.program_lives))
     except DmtcpRunError as error:
         post(CheckpointDone(error=error, program_lives=not then_stop))
-    except BaseException as error:  # noqa: BLE001 - a bug must reach the main thread, which raises it
+    except BaseException as error:
         post(CheckpointDone(crash=error))
 
 
@@ -69,18 +68,25 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
     began = time.monotonic()
     staged = source.computation.checkpoint(then_stop=then_stop, timeout_s=STALL_S)
     checkpointed = time.monotonic()
-    sizes = tuple(_size(path, fd) for path, fd in ((source.stdio.stdout, 1), (source.stdio.stderr, 2)))
 
     def describe(number: int, images: list[ImageFile]) -> Manifest:
-        return _manifest(
-            source,
-            staged,
-            number=number,
-            images=images,
+        return Manifest(
+            generation=number,
+            lineage=source.job.lineage,
+            epoch=store.epoch,
+            parent=source.parent,
+            created=utc_now(),
             reason=reason,
             program_stopped=then_stop,
+            engine=source.engine.name,
+            engine_version=source.engine.version(),
+            images=images,
+            restart_images=list(staged.restart_images),
+            processes=staged.processes,
+            host=_host(),
             cost=Cost(checkpoint_s=checkpointed - began, commit_s=time.monotonic() - checkpointed),
-            sizes=sizes,
+            stdout_size=_size(source.stdio.stdout, 1),
+            stderr_size=_size(source.stdio.stderr, 2),
         )
 
     manifest = store.commit(staged, describe)
@@ -120,38 +126,9 @@ def _size(path: Path | None, inherited_fd: int) -> int | None:
     return found.st_size if Path(f"/proc/self/fd/{inherited_fd}").is_file() else None
 
 
-def _manifest(
-    source: Source,
-    staged: StagedImages,
-    *,
-    number: int,
-    images: list[ImageFile],
-    reason: str,
-    program_stopped: bool,
-    cost: Cost,
-    sizes: tuple[int | None, ...],
-) -> Manifest:
-    return Manifest(
-        generation=number,
-        lineage=source.job.lineage,
-        epoch=source.store.epoch,
-        parent=source.parent,
-        created=utc_now(),
-        reason=reason,
-        program_stopped=program_stopped,
-        engine=source.engine.name,
-        engine_version=source.engine.version(),
-        images=images,
-        restart_images=list(staged.restart_images),
-        processes=staged.processes,
-        host=_host(),
-        cost=cost,
-        stdout_size=sizes[0],
-        stderr_size=sizes[1],
-    )
-
-
 def _host() -> Host:
+    import platform  # noqa: PLC0415 - 10 ms, not needed to start a program
+
     uname = os.uname()
     return Host(
         name=uname.nodename,

@@ -15,6 +15,8 @@ from dmtcp_py.store.verify import read_manifest, verify
 from dmtcp_py.units import format_duration, format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.lock import Holding
     from dmtcp_py.store.records import Request, State
@@ -35,7 +37,9 @@ def status_of(layout: JobLayout) -> dict[str, Any]:
         "pid": held.record.pid if held else None,
         "scheduler_job": held.record.scheduler_job if held else None,
         "attempt": held.record.epoch if held else None,
-        "heartbeat": f"{format_duration(max(held.heartbeat_age_s, 0))} ago" if held and not held.record.released else None,
+        "heartbeat": f"{format_duration(max(held.heartbeat_age_s, 0))} ago"
+        if held and not held.record.released
+        else None,
         "generation": numbers[-1] if numbers else None,
         "generations": numbers,
         "next_checkpoint": _in(state.next_checkpoint) if state and held and held.is_alive else None,
@@ -97,7 +101,9 @@ def checked(layout: JobLayout, generation: int | None) -> list[dict[str, Any]]:
     return rows
 
 
-def pruned(layout: JobLayout, *, keep: int, finished: bool, dry_run: bool) -> list[dict[str, Any]]:
+def pruned(
+    layout: JobLayout, *, keep: int, finished: bool, dry_run: bool, warn: Callable[[str], None]
+) -> list[dict[str, Any]]:
     """Remove what the retention plan lets go, or only show it; return the plan.
 
     Raises LockedError where the job runs: then its own attempt prunes.
@@ -119,7 +125,7 @@ def pruned(layout: JobLayout, *, keep: int, finished: bool, dry_run: bool) -> li
             layout, least_epoch=held.record.epoch if held else 0, scheduler_job=None, say=lambda _text: None
         )
         try:
-            store = Store(layout, lock, before)
+            store = Store(layout, lock, before, warn)
             for verdict in doomed:
                 store.remove(verdict)
         finally:

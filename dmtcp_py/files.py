@@ -5,6 +5,7 @@ Knows nothing of jobs: which paths there are is `dmtcp_py.store.layout`'s busine
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import suppress
@@ -53,10 +54,13 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Append LINE with its newline to PATH in one write, on the disk when this returns."""
+    """Append LINE with its newline to PATH in one write, on the disk when this returns; all of it or nothing."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, PRIVATE_FILE)
     try:
-        os.write(fd, line + b"\n")
+        before = os.fstat(fd).st_size
+        if os.write(fd, line + b"\n") != len(line) + 1:
+            os.ftruncate(fd, before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -18,12 +18,16 @@ from dmtcp_py.outcome import Kind
 from dmtcp_py.store.records import Job, utc_now
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from dmtcp_py.outcome import RunOptions
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.records import State
     from dmtcp_py.store.store import Store
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
+_STREAMS = ("stdin", "stdin_offset", "stdin_unnamed", "stdout", "stderr")
+"""A new lineage may have others than the one before."""
 _MOST_STDIN_BYTES = 1 << 30
 
 
@@ -70,8 +74,8 @@ def identify(options: RunOptions, cwd: Path, array_task: str | None) -> Identity
         stdin=stdin,
         stdin_offset=offset,
         stdin_unnamed=unnamed,
-        stdout=_absolute(options.stdout, cwd),
-        stderr=_absolute(options.stderr, cwd),
+        stdout=_output_file("--stdout", options.stdout, cwd),
+        stderr=_output_file("--stderr", options.stderr, cwd),
     )
 
 
@@ -85,10 +89,11 @@ def plan_start(store: Store, identity: Identity, options: RunOptions) -> Start:
     numbers = store.layout.generation_numbers()
     if job is None:
         return _without_record(store, identity, options, numbers)
-    if not options.fresh:
-        _refuse_other(store.layout, job, identity)
     mine = tuple(number for number in reversed(numbers) if number >= job.first_generation)
     is_finished = state is not None and state.lineage == job.lineage and state.phase == Kind.FINISHED.value
+    begins = options.fresh or (is_finished and options.generation is None)
+    if not options.fresh:
+        _refuse_other(store.layout, job, identity, but=_STREAMS if begins else ())
     if options.generation is not None:
         return _chosen(store.layout, job, numbers, options.generation)
     if options.fresh:
@@ -145,8 +150,17 @@ def _stdin_file(asked: Path | None, cwd: Path) -> tuple[str | None, int, bool]:
     return hashlib.sha256(os.pread(0, min(found.st_size, _MOST_STDIN_BYTES), 0)).hexdigest(), offset, True
 
 
-def _absolute(path: Path | None, cwd: Path) -> str | None:
-    return None if path is None else os.path.abspath(cwd / path)  # noqa: PTH100 - keeps symlinks as the user wrote them
+def _output_file(option: str, asked: Path | None, cwd: Path) -> str | None:
+    if asked is None:
+        return None
+    path = Path(os.path.abspath(cwd / asked))  # noqa: PTH100 - keeps symlinks as the user wrote them
+    if path.is_dir():
+        raise UsageError(f"{option} {asked} is a directory", "name a file in it")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {asked}: there is no directory {path.parent}", f"mkdir -p '{path.parent}'")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"{option} {asked} cannot be written", "look at its owner and permissions")
+    return str(path)
 
 
 def _new_job(store: Store, identity: Identity, lineage: int) -> Job:
@@ -182,10 +196,10 @@ def _without_record(store: Store, identity: Identity, options: RunOptions, numbe
     return Start(_new_job(store, identity, 1), (), begins_lineage=True, why="new")
 
 
-def _refuse_other(layout: JobLayout, job: Job, identity: Identity) -> None:
+def _refuse_other(layout: JobLayout, job: Job, identity: Identity, *, but: Collection[str]) -> None:
     for field, value in _as_recorded(identity).items():
         found = getattr(job, field)
-        if found != value:
+        if found != value and field not in but:
             raise StoreError(
                 f"job {layout.name} was started with {field} {found!r}, and this line has {value!r}",
                 "give the line as it was, another --job NAME, or --fresh to start over",
@@ -205,9 +219,7 @@ def _after_the_end(store: Store, identity: Identity, job: Job, state: State | No
             f"job {store.layout.name} has finished with status {status}: there is nothing to resume",
             "leave --resume-only out to run it once more",
         )
-    return Start(
-        _new_job(store, identity, job.lineage + 1), (), begins_lineage=True, why="the run before has finished"
-    )
+    return Start(_new_job(store, identity, job.lineage + 1), (), begins_lineage=True, why="the run before has finished")
 
 
 def _nothing_to_resume(layout: JobLayout) -> DmtcpRunError:

@@ -9,11 +9,12 @@ import ctypes
 import os
 import signal
 import subprocess
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from dmtcp_py.errors import CannotExecuteError, EngineError, ProgramNotFoundError
 
@@ -27,6 +28,7 @@ LEFTOVER_GRACE_S = 2.0
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _STEP_S = 0.05
+_ANY_STATUS = list(range(256))
 
 # A shell costs 1 MB and outlives a SIGKILL of the supervisor: its standard input is then at its end.
 _GUARD = """\
@@ -69,25 +71,43 @@ def run_tool(argv: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | 
 
     Raises EngineError where it cannot be started or is not done within TIMEOUT_S.
     """
-    import sh  # noqa: PLC0415 - 60 ms that a start of a program need not wait for
+    import sh  # noqa: PLC0415 - 40 ms that a start of a program need not wait for
 
+    # sh's own _timeout looks only every 0.1 s whether the tool has ended
+    ended = threading.Event()
+    options: dict[str, Any] = {
+        "_tty_out": False,
+        "_err_to_out": True,
+        "_bg": True,
+        "_bg_exc": False,
+        "_ok_code": list(range(256)),
+    }
+    if env is not None:
+        options["_env"] = dict(env)
     try:
-        done = sh.Command(argv[0])(
-            *argv[1:],
-            _env=dict(env) if env is not None else None,
-            _tty_out=False,
-            _err_to_out=True,
-            _timeout=timeout_s,
-            _ok_code=range(256),
-            _return_cmd=True,
-        )
+        tool = sh.Command(argv[0])(*argv[1:], _done=lambda *_: ended.set(), **options)
     except sh.CommandNotFound as error:
         raise EngineError(f"{argv[0]} is not installed") from error
-    except sh.TimeoutException as error:
-        raise EngineError(f"{argv[0]} did not answer within {timeout_s:.0f} s") from error
+    if not ended.wait(timeout_s):
+        tool.kill_group()
+        raise EngineError(f"{argv[0]} did not answer within {timeout_s:.0f} s")
+    try:
+        tool.wait()
     except sh.SignalException as error:
         raise EngineError(f"{argv[0]} was killed by a signal") from error
-    return ToolResult(done.exit_code, str(done))
+    return ToolResult(tool.exit_code, str(tool))
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Standard streams of a child as subprocess takes them; None is inherited."""
+
+    stdin: int | None = None
+    stdout: int | None = None
+    stderr: int | None = None
+
+
+INHERITED = Streams()
 
 
 class Child:
@@ -100,19 +120,15 @@ class Child:
         env: Mapping[str, str],
         own_session: bool = True,
         dies_with_us: bool = False,
-        stdin: int | IO[bytes] | None = None,
-        stdout: int | IO[bytes] | None = None,
-        stderr: int | IO[bytes] | None = None,
-        pass_fds: Sequence[int] = (),
+        streams: Streams = INHERITED,
     ) -> None:
         try:
             self._popen = subprocess.Popen(
                 argv,
                 env=dict(env),
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                pass_fds=pass_fds,
+                stdin=streams.stdin,
+                stdout=streams.stdout,
+                stderr=streams.stderr,
                 start_new_session=own_session,
                 preexec_fn=_death_follows(os.getpid()) if dies_with_us else None,  # noqa: PLW1509 - only prctl in it
             )
@@ -169,9 +185,7 @@ class Guard:
         self._child = Child(
             ["/bin/sh", "-c", _GUARD, "dmtcp-run-guard", str(folder)],
             env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            streams=Streams(stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL),
         )
 
     @property

@@ -22,7 +22,7 @@ class Report:
         """Print one event: TEXT for people, or EVENT with VALUES as a JSON object."""
         if level > self.verbosity:
             return
-        line = json.dumps({"event": event, "text": text, **values}, default=str) if self.as_json else text
+        line = json.dumps({"event": event, "text": text, **values}, default=str) if self.as_json else one_line(text)
         stream = self.stream or sys.stderr
         try:
             stream.write(f"{line}\n" if self.as_json else f"dmtcp-run: {line}\n")
@@ -34,3 +34,12 @@ class Report:
     def warn(self, text: str, **values: object) -> None:
         """Print a line that is shown even with -q."""
         self.say(text, level=QUIET, event="warning", **values)
+
+
+def one_line(text: str) -> str:
+    """Return TEXT with whatever would break or garble a line as an escape: names can hold any byte."""
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").encode("unicode_escape").decode()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,18 +17,17 @@ from dmtcp_py.attempt import SIGNALS, Surroundings, Watch
 from dmtcp_py.engine import Launch, Restart
 from dmtcp_py.engine.choice import engine_for, engine_named
 from dmtcp_py.engine.executable import find_program
-from dmtcp_py.errors import DmtcpRunError, EngineError, RestartFailedError, StoreError
+from dmtcp_py.errors import DmtcpRunError, RestartFailedError, StoreError
 from dmtcp_py.events import EventStream
 from dmtcp_py.job import identify, keep_stdin, plan_start, stdio_of
-from dmtcp_py.outcome import FAILED_STATUS, Kind, Outcome
+from dmtcp_py.outcome import Kind, Outcome
 from dmtcp_py.policy import STOP_SIGNALS
 from dmtcp_py.process import become_subreaper, end_leftovers
-from dmtcp_py.report import VERBOSE
 from dmtcp_py.store import requests
 from dmtcp_py.store.layout import job_layout
 from dmtcp_py.store.records import State, utc_now
-from dmtcp_py.store.store import open_store, read_history
-from dmtcp_py.store.verify import read_manifest, verify
+from dmtcp_py.store.store import open_store
+from dmtcp_py.store.verify import verify
 
 if TYPE_CHECKING:
     from dmtcp_py.engine import Computation, Engine
@@ -48,13 +47,16 @@ def run(options: RunOptions, report: Report) -> Outcome:
     Takes over the process's signals, its children and, for the program, its standard streams. Raises DmtcpRunError
     where nothing could be started; then nothing on disk has changed but the history.
     """
-    cwd = Path.cwd()
+    try:
+        cwd = Path.cwd()
+    except FileNotFoundError:
+        raise DmtcpRunError("the working directory is gone", "cd to one that exists") from None
     program = find_program(options.command[0], cwd, os.environ.get("PATH"))
     allocation = batch.detect(os.environ)
     identity = identify(options, cwd, allocation.array_task)
     engine = engine_for(program)
     layout = job_layout(cwd / options.directory, _job_name(options, identity))
-    store = open_store(layout, scheduler_job=allocation.job_id, say=report.say)
+    store = open_store(layout, scheduler_job=allocation.job_id, say=report.say, warn=report.warn)
     try:
         start = plan_start(store, identity, options)
         attempt = _Attempt(store, engine, identity, options, program, report, start)
@@ -114,7 +116,9 @@ class _Attempt:
             computation, parent = self._resume(around, candidates) if candidates else (self._launch(around), None)
             if computation is None:
                 name = self.store.layout.name
-                return Outcome(Kind.CHECKPOINTED, around.checkpointed_status, name, candidates[0], "stopped in a restart")
+                return Outcome(
+                    Kind.CHECKPOINTED, around.checkpointed_status, name, candidates[0], "stopped in a restart"
+                )
             watch = Watch(around, computation, parent)
             try:
                 outcome = watch.run()
@@ -187,7 +191,10 @@ class _Attempt:
 
     def _resumed(self, manifest: Manifest) -> None:
         self.store.record(
-            "resumed", generation=manifest.generation, lineage=manifest.lineage, **_attempt_facts(self.engine, self.store)
+            "resumed",
+            generation=manifest.generation,
+            lineage=manifest.lineage,
+            **_attempt_facts(self.engine, self.store),
         )
         self.report.say(
             f"job {self.store.layout.name}: resumed generation {manifest.generation} of "

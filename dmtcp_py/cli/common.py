@@ -9,29 +9,24 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from dmtcp_py.errors import DmtcpRunError, UsageError
+from dmtcp_py.outcome import FAILED_STATUS
+from dmtcp_py.report import one_line
 from dmtcp_py.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BUG_STATUS = 125
+INTERRUPTED_STATUS = 130
 
 
-class Interval(click.ParamType):
-    """A duration, ``auto`` (a negative number) or ``0`` (None)."""
-
-    name = "T"
-
-    def convert(self, value: object, _param: object, _ctx: object) -> float | None:
-        """Return seconds as `dmtcp_py.outcome.RunOptions` wants them."""
-        if not isinstance(value, str):
-            return value  # type: ignore[return-value]
-        if value == "auto":
-            return -1.0
-        try:
-            return parse_duration(value) or None
-        except UsageError as error:
-            self.fail(f"{error}; or auto, or 0 for none")
+def interval_s(_context: click.Context, _option: click.Parameter, value: str) -> float | None:
+    """Return seconds as `dmtcp_py.outcome.RunOptions` wants them: ``auto`` is negative, ``0`` is None."""
+    if value == "auto":
+        return -1.0
+    try:
+        return parse_duration(value) or None
+    except UsageError as error:
+        raise click.BadParameter(f"{error}; or auto, or 0 for none") from error
 
 
 directory_option = click.option(
@@ -45,20 +40,28 @@ directory_option = click.option(
 )
 
 
-def leave(command: Callable[[], int], prefix: str) -> NoReturn:
+def leave(command: Callable[[], int | None], prefix: str) -> NoReturn:
     """Exit with what COMMAND returns, or with its error's status after one line on stderr."""
     try:
-        status = command()
+        status = command() or 0
     except DmtcpRunError as error:
-        hint = f"; {error.hint}" if error.hint else ""
-        print(f"{prefix}: {error.what}{hint}", file=sys.stderr)  # noqa: T201 - the one place
+        _print(f"{prefix}: {error}")
         status = error.status
-    except KeyboardInterrupt:
-        status = 130
+    except click.ClickException as error:
+        _print(f"{prefix}: {error.format_message()} See '{prefix} --help'.")
+        status = error.exit_code
+    except click.exceptions.Exit as error:
+        status = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        status = INTERRUPTED_STATUS
     except Exception:
         import traceback  # noqa: PLC0415 - only for bugs
 
         traceback.print_exc()
-        print(f"{prefix}: this is a bug in dmtcp-py; please report it with the lines above", file=sys.stderr)  # noqa: T201
-        status = BUG_STATUS
+        _print(f"{prefix}: this is a bug in dmtcp-py; please report it with the lines above")
+        status = FAILED_STATUS
     sys.exit(status)
+
+
+def _print(line: str) -> None:
+    print(one_line(line), file=sys.stderr)  # noqa: T201 - the one place

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +14,8 @@ from dmtcp_py.errors import NoSuchJobError
 from dmtcp_py.store.layout import job_layout, jobs_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from dmtcp_py.store.layout import JobLayout
 
@@ -33,82 +32,76 @@ _job_argument = click.argument("job", required=False)
 @directory_option
 @click.version_option(__version__, prog_name="dmtcp-ctl")
 @click.pass_context
-def main(context: click.Context, directory: Path) -> None:
+def command(context: click.Context, directory: Path) -> None:
     """Look at the jobs of dmtcp-run, and steer them."""
     context.obj = directory
 
 
-@main.command()
+@command.command()
 @_job_argument
 @_json_option
 @click.pass_obj
-def status(directory: Path, job: str | None, *, as_json: bool) -> None:
+def status(directory: Path, job: str | None, *, as_json: bool) -> int:
     """Show what each job is doing, or how it ended."""
-    _leave(lambda: _show([status_of(layout) for layout in _jobs(directory, job)], as_json=as_json))
+    return _show([status_of(layout) for layout in _jobs(directory, job)], as_json=as_json)
 
 
-@main.command("list")
+@command.command("list")
 @_job_argument
 @_json_option
 @click.pass_obj
-def list_(directory: Path, job: str | None, *, as_json: bool) -> None:
+def list_(directory: Path, job: str | None, *, as_json: bool) -> int:
     """List the generations of each job."""
-    _leave(lambda: _show([row for layout in _jobs(directory, job) for row in listed(layout)], as_json=as_json))
+    return _show([row for layout in _jobs(directory, job) for row in listed(layout)], as_json=as_json)
 
 
-@main.command()
+@command.command()
 @_job_argument
 @click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Only generation N.")
 @_json_option
 @click.pass_obj
-def verify(directory: Path, job: str | None, generation: int | None, *, as_json: bool) -> None:
+def verify(directory: Path, job: str | None, generation: int | None, *, as_json: bool) -> int:
     """Read every image and compare it with what was committed."""
-
-    def command() -> int:
-        rows = [row for layout in _jobs(directory, job) for row in checked(layout, generation)]
-        _show(rows, as_json=as_json)
-        return int(any(row["problem"] for row in rows))
-
-    _leave(command)
+    rows = [row for layout in _jobs(directory, job) for row in checked(layout, generation)]
+    _show(rows, as_json=as_json)
+    return int(any(row["problem"] for row in rows))
 
 
-@main.command()
+@command.command()
 @_job_argument
 @click.option("--keep", type=click.IntRange(min=1), default=2, show_default=True, metavar="N")
 @click.option("--finished", is_flag=True, help="Remove all generations of jobs that have finished.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @_json_option
 @click.pass_obj
-def prune(directory: Path, job: str | None, *, keep: int, finished: bool, dry_run: bool, as_json: bool) -> None:
+def prune(  # noqa: PLR0913 - one for each option
+    directory: Path, job: str | None, *, keep: int, finished: bool, dry_run: bool, as_json: bool
+) -> int:
     """Remove old generations; the newest of an unfinished job always stays."""
-
-    def command() -> int:
-        rows = [
-            row
-            for layout in _jobs(directory, job)
-            for row in pruned(layout, keep=keep, finished=finished, dry_run=dry_run)
-        ]
-        return _show(rows, as_json=as_json)
-
-    _leave(command)
+    rows = [
+        row
+        for layout in _jobs(directory, job)
+        for row in pruned(layout, keep=keep, finished=finished, dry_run=dry_run, warn=_warn)
+    ]
+    return _show(rows, as_json=as_json)
 
 
-@main.command()
+@command.command()
 @click.argument("job")
 @click.option("--timeout", "timeout_s", type=float, default=600.0, show_default=True, metavar="S")
 @click.pass_obj
-def checkpoint(directory: Path, job: str, timeout_s: float) -> None:
+def checkpoint(directory: Path, job: str, timeout_s: float) -> int:
     """Have a running job commit a generation now, and go on."""
-    _leave(lambda: _order(directory, job, "checkpoint", timeout_s))
+    return _order(directory, job, "checkpoint", timeout_s)
 
 
-@main.command()
+@command.command()
 @click.argument("job")
 @click.option("--timeout", "timeout_s", type=float, default=600.0, show_default=True, metavar="S")
 @click.pass_obj
-def stop(directory: Path, job: str, timeout_s: float) -> None:
+def stop(directory: Path, job: str, timeout_s: float) -> int:
     """Have a running job take its last checkpoint and stop, as SIGUSR1 does."""
-    _leave(lambda: _order(directory, job, "stop", timeout_s))
+    return _order(directory, job, "stop", timeout_s)
 
 
 def _order(directory: Path, job: str, action: str, timeout_s: float) -> int:
@@ -138,16 +131,24 @@ def _show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> int:
     if not shown:
         click.echo("nothing here", err=True)
         return 0
-    cells = [[key.replace("_", " ").upper() for key in shown[0]], *([_cell(value) for value in row.values()] for row in shown)]
+    cells = [
+        [key.replace("_", " ").upper() for key in shown[0]],
+        *([_cell(value) for value in row.values()] for row in shown),
+    ]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     for row in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return 0
 
 
+def _warn(text: str) -> None:
+    click.echo(f"dmtcp-ctl: {text}", err=True)
+
+
 def _cell(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def _leave(command: Callable[[], int | None]) -> None:
-    leave(lambda: command() or 0, Path(sys.argv[0]).name if sys.argv[0].endswith("dmtcp-ctl") else "dmtcp-ctl")
+def main() -> None:
+    """Run the command line."""
+    leave(lambda: command.main(prog_name="dmtcp-ctl", standalone_mode=False), "dmtcp-ctl")

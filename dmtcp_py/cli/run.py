@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from dmtcp_py import __version__
-from dmtcp_py.cli.common import Interval, directory_option, leave
+from dmtcp_py.cli.common import directory_option, interval_s, leave
 from dmtcp_py.outcome import RunOptions
 from dmtcp_py.report import NORMAL, QUIET, VERBOSE, Report
 from dmtcp_py.supervisor import run
@@ -38,7 +39,8 @@ Exit status:
     "-i",
     "--interval",
     "interval_s",
-    type=Interval(),
+    metavar="T",
+    callback=interval_s,
     default="auto",
     help="Time between checkpoints: 90, 15m, D-HH:MM:SS, auto, 0 for none.  [default: auto]",
 )
@@ -51,14 +53,19 @@ Exit status:
     metavar="N",
     help="Exit status for 'checkpointed, run me again'.  [default: 85; 99 under Grid Engine]",
 )
-@click.option("--fresh", is_flag=True, help="Start over; the old run's generations stay until the new one has its first.")
+@click.option(
+    "--fresh", is_flag=True, help="Start over; the old run's generations stay until the new one has its first."
+)
 @click.option("--resume-only", is_flag=True, help="Fail where there is nothing to resume.")
 @click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Resume generation N, not the newest.")
 @click.option(
     "--stdin", type=click.Path(path_type=Path), metavar="F", help="Read F; its position belongs to the checkpoint."
 )
 @click.option(
-    "--stdout", type=click.Path(path_type=Path), metavar="F", help="Write F; exact whatever happens. Emptied at the start."
+    "--stdout",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="Write F; exact whatever happens. Emptied at the start.",
 )
 @click.option("--stderr", type=click.Path(path_type=Path), metavar="F", help="The same for standard error.")
 @click.option("--json", "as_json", is_flag=True, help="Our lines as JSON objects.")
@@ -66,7 +73,7 @@ Exit status:
 @click.option("-v", "--verbose", is_flag=True, help="Print more.")
 @click.version_option(__version__, prog_name="dmtcp-run")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="PROGRAM [ARGS]...")
-def main(*, as_json: bool, quiet: bool, verbose: bool, **values: object) -> None:
+def command(*, as_json: bool, quiet: bool, verbose: bool, **values: Any) -> int:
     """Run PROGRAM so that it survives time limits, preemption, crashes and reboots.
 
     The same line starts it the first time, resumes it every time after, and exits with its status at the end.
@@ -75,6 +82,11 @@ def main(*, as_json: bool, quiet: bool, verbose: bool, **values: object) -> None
     """
     if values["fresh"] and (values["resume_only"] or values["generation"]):
         raise click.UsageError("--fresh goes with neither --resume-only nor --generation")
-    options = RunOptions(**values)  # type: ignore[arg-type] - click has checked each value
+    options = RunOptions(**values)
     report = Report(QUIET if quiet else VERBOSE if verbose else NORMAL, as_json=as_json)
-    leave(lambda: run(options, report).status, "dmtcp-run")
+    return run(options, report).status
+
+
+def main() -> None:
+    """Run the command line."""
+    leave(lambda: command.main(prog_name="dmtcp-run", standalone_mode=False), "dmtcp-run")

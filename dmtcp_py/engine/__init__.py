@@ -93,7 +93,7 @@ class Computation(Protocol):
         """Kill the program; may be called while a checkpoint is under way, which then fails."""
 
     def close(self) -> bool:
-        """End what is left of it and of the engine, remove temporary files; return whether processes had to be ended."""
+        """End what is left of it and of the engine, remove temporary files; say whether processes had to be."""
 
 
 class Engine(Protocol):

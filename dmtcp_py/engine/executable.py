@@ -11,6 +11,7 @@ from dmtcp_py.errors import CannotExecuteError, ProgramNotFoundError
 
 _ELF = b"\x7fELF"
 _ELF64 = 2
+_ELF_HEADER_BYTES = 64
 _PT_INTERP = 3
 _MOST_HOPS = 4
 
@@ -23,6 +24,7 @@ def find_program(name: str, cwd: Path, search: str | None) -> Path:
     if "/" not in name:
         found = shutil.which(name, path=search) if name else None
         if found is not None:
+            _refuse_broken(Path(found))
             return Path(found).absolute()
         here = f"'./{name}' names the one in this folder" if name and (cwd / name).exists() else "look at PATH"
         raise ProgramNotFoundError(f"'{name}' is not in PATH", here)
@@ -33,6 +35,7 @@ def find_program(name: str, cwd: Path, search: str | None) -> Path:
         raise CannotExecuteError(f"{path} is a directory", "name the program in it")
     if not os.access(path, os.X_OK):
         raise CannotExecuteError(f"{path} is not executable", f"chmod +x '{path}'")
+    _refuse_broken(path)
     return path
 
 
@@ -53,6 +56,22 @@ def is_static(program: Path) -> bool:
     return False
 
 
+def _refuse_broken(path: Path) -> None:
+    """Refuse what the kernel would: under an engine its refusal is hard to tell from the program's own end."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return
+    if not head:
+        raise CannotExecuteError(f"{path} is empty", "build it again")
+    if head.startswith(_ELF) and len(head) < _ELF_HEADER_BYTES:
+        raise CannotExecuteError(f"{path} is cut off within its ELF header", "build or copy it again")
+    interpreter = _shebang(head)
+    if interpreter is not None and not os.access(interpreter, os.X_OK):
+        raise CannotExecuteError(f"{path} names the interpreter {interpreter}, which cannot be executed", "mend line 1")
+
+
 def _shebang(head: bytes) -> Path | None:
     if not head.startswith(b"#!"):
         return None
@@ -69,10 +88,10 @@ def _shebang(head: bytes) -> Path | None:
 
 def _has_interpreter(head: bytes, rest: bytes) -> bool:
     """Look for PT_INTERP among the program headers (ELF specification, figures 1-3 and 2-1)."""
-    data = head + rest
+    data = (head + rest).ljust(_ELF_HEADER_BYTES, b"\0")
     wide = data[4] == _ELF64
     order = "<" if data[5] == 1 else ">"
     offset = struct.unpack_from(order + ("Q" if wide else "I"), data, 32 if wide else 28)[0]
     size, count = struct.unpack_from(order + "HH", data, 54 if wide else 42)
-    types = (struct.unpack_from(order + "I", data, offset + index * size)[0] for index in range(count))
-    return _PT_INTERP in types
+    places = (offset + index * size for index in range(count))
+    return _PT_INTERP in (struct.unpack_from(order + "I", data, at)[0] for at in places if at + 4 <= len(data))

@@ -38,9 +38,7 @@ def plan(generations: Sequence[Generation], *, keep: int, lineage: int, proved: 
     return [_verdict(generation, mine, max(keep, 1), lineage, newest_proved) for generation in newest_first]
 
 
-def _verdict(
-    generation: Generation, mine: list[int], keep: int, lineage: int, newest_proved: int | None
-) -> Verdict:
+def _verdict(generation: Generation, mine: list[int], keep: int, lineage: int, newest_proved: int | None) -> Verdict:
     number = generation.number
     if generation.lineage is None:
         if mine and number < min(mine):

@@ -7,6 +7,7 @@ disk, manifest, on the disk, renamed, the folder on the disk; a generation witho
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from dmtcp_py.errors import StoreError
 from dmtcp_py.files import (
     append_line,
     files_below,
+    free_bytes,
     fsync_path,
     hash_file,
     make_private_dir,
@@ -29,13 +31,14 @@ from dmtcp_py.store.retention import Generation, Verdict, plan
 from dmtcp_py.store.verify import read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from typing import Any
 
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.lock import Holding, JobLock
 
+_LEAST_FREE_BYTES = 1 << 20
 _README = """\
 dmtcp-run keeps its jobs here: one folder a job, with the images from which the program goes on.
 Look with 'dmtcp-ctl --dir THIS-FOLDER status' and 'list'; delete a job by deleting its folder once it does not run.
@@ -56,10 +59,12 @@ class StagedImages:
 class Store:
     """A job's directory, held by this attempt."""
 
-    def __init__(self, layout: JobLayout, lock: JobLock, before: Holding | None) -> None:
+    def __init__(self, layout: JobLayout, lock: JobLock, before: Holding | None, warn: Callable[[str], None]) -> None:
         self.layout = layout
         self.lock = lock
         self.before = before
+        self._warn = warn
+        self._warned: set[str] = set()
         self._last_number = max([0, *layout.generation_numbers(), *_committed(layout)])
 
     @property
@@ -79,10 +84,11 @@ class Store:
 
     def clean(self) -> None:
         """Remove what earlier attempts left half done, and make room for this one's images."""
-        for leftover in [*self.layout.partials(), self.layout.staging]:
-            remove_tree(leftover)
-        for folder in (self.layout.generations, self.layout.staging, self.staging, self.layout.requests):
-            make_private_dir(folder)
+        with _writing(self.layout.root):
+            for leftover in [*self.layout.partials(), self.layout.staging]:
+                remove_tree(leftover)
+            for folder in (self.layout.generations, self.layout.staging, self.staging, self.layout.requests):
+                make_private_dir(folder)
 
     def job(self) -> Job | None:
         """Return what the job is; None before its first lineage."""
@@ -97,17 +103,23 @@ class Store:
 
     def write_job(self, job: Job) -> None:
         """Begin a lineage."""
-        write_atomic(self.layout.job, encode(job))
+        with _writing(self.layout.job):
+            write_atomic(self.layout.job, encode(job))
 
     def write_state(self, state: State, *, durable: bool) -> None:
-        """Say what this attempt does now; DURABLE where a later attempt decides by it."""
+        """Say what this attempt does now; DURABLE where a later attempt decides by it.
+
+        A file that cannot be written is warned of: no program is to end for it. Raises FencedError.
+        """
         self.lock.check()
-        write_atomic(self.layout.state, encode(state), durable=durable)
+        with self._warning_of(self.layout.state):
+            write_atomic(self.layout.state, encode(state), durable=durable)
 
     def record(self, event: str, **values: object) -> None:
-        """Append a line to the history."""
+        """Append a line to the history; where it cannot be written that is warned of, as in `write_state`."""
         line = {"time": utc_now(), "event": event, "epoch": self.epoch, **values}
-        append_line(self.layout.history, msgspec.json.encode(line))
+        with self._warning_of(self.layout.history):
+            append_line(self.layout.history, msgspec.json.encode(line))
 
     def commit(self, staged: StagedImages, describe: Callable[[int, list[ImageFile]], Manifest]) -> Manifest:
         """Make a generation of STAGED; DESCRIBE returns its manifest from its number and files.
@@ -149,27 +161,58 @@ class Store:
     def remove(self, verdict: Verdict) -> None:
         """Remove one generation, so that half of it is never taken for a whole one."""
         doomed = self.layout.partial(verdict.number)
-        self.layout.generation(verdict.number).rename(doomed)
-        remove_tree(doomed)
-        self.record("pruned", generation=verdict.number, rule=verdict.rule)
+        with self._warning_of(doomed):
+            self.layout.generation(verdict.number).rename(doomed)
+            remove_tree(doomed)
+            self.record("pruned", generation=verdict.number, rule=verdict.rule)
+
+    @contextmanager
+    def _warning_of(self, path: Path) -> Iterator[None]:
+        """Turn an OSError into a warning, once for each text."""
+        try:
+            yield
+        except OSError as error:
+            text = f"{path} cannot be written: {error.strerror}; make room there or mend its permissions"
+            if text not in self._warned:
+                self._warned.add(text)
+                self._warn(text)
 
 
-def open_store(layout: JobLayout, *, scheduler_job: str | None, say: Callable[[str], None]) -> Store:
+def open_store(
+    layout: JobLayout, *, scheduler_job: str | None, say: Callable[[str], None], warn: Callable[[str], None]
+) -> Store:
     """Make the job's directory if need be, and hold it.
 
-    Raises LockedError where another attempt holds it, StoreError where the directory cannot be used.
+    SAY and WARN get what is to be told while it is held. Raises LockedError where another attempt holds it,
+    StoreError where the directory cannot be used.
     """
-    try:
-        if make_private_dir(layout.root.parent):
-            write_atomic(layout.root.parent / "README", _README.encode(), durable=False)
+    directory = layout.root.parent
+    _refuse_full(directory)
+    with _writing(directory):
+        if make_private_dir(directory):
+            write_atomic(directory / "README", _README.encode(), durable=False)
         make_private_dir(layout.root)
         lock, before = acquire(layout, least_epoch=_least_epoch(layout), scheduler_job=scheduler_job, say=say)
+    return Store(layout, lock, before, warn)
+
+
+def _refuse_full(directory: Path) -> None:
+    """Refuse a file system on which not even the records of a job have room, before anything is made there."""
+    there = next(path for path in (directory, *directory.parents) if path.exists())
+    free = free_bytes(there)
+    if free < _LEAST_FREE_BYTES:
+        raise StoreError(f"{free} bytes are free in {there}", "make room there or choose another --dir")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise StoreError(
-            f"jobs cannot be kept in {layout.root.parent}: {error.strerror}",
+            f"{path} cannot be used: {error.strerror}",
             "choose a directory that you can write to with --dir or DMTCP_RUN_DIR",
         ) from error
-    return Store(layout, lock, before)
 
 
 def read_state(layout: JobLayout) -> State | None:
@@ -236,4 +279,5 @@ def _committed(layout: JobLayout) -> list[int]:
 
 
 def _least_epoch(layout: JobLayout) -> int:
-    return max([0, *(line["epoch"] for line in read_history(layout) if isinstance(line.get("epoch"), int))])
+    epochs: list[int] = [line["epoch"] for line in read_history(layout) if isinstance(line.get("epoch"), int)]
+    return max(epochs, default=0)

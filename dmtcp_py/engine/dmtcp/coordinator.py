@@ -12,11 +12,12 @@ import select
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import EngineError
-from dmtcp_py.process import Child, run_tool
+from dmtcp_py.process import Child, Streams, run_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ START_S = 20.0
 COMMAND_S = 20.0
 # without a first client the coordinator ends after this long by itself
 _STALE_S = 600
+_LOOK_MS = 100
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -70,9 +72,7 @@ class Coordinator:
                 env={**self._env, "JALIB_STDERR_PATH": "/dev/stderr"},
                 own_session=True,
                 dies_with_us=True,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                streams=Streams(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT),
             )
             self.pid = self._child.pid
             self._reader = threading.Thread(target=self._read, daemon=True)
@@ -126,13 +126,18 @@ class Coordinator:
         poller.register(fd, select.POLLIN)
         until = time.monotonic() + START_S
         data = b""
-        while time.monotonic() < until and self.is_alive():
-            if poller.poll(100):
-                data += os.read(fd, 64)
-                if data and not os.read(fd, 64):
+        while time.monotonic() < until and (self.is_alive() or data):
+            poller.poll(_LOOK_MS)
+            # nothing to read yet is an error, the writer gone is the end
+            with suppress(BlockingIOError):
+                block = os.read(fd, 64)
+                if data and not block:
                     return int(data)
+                data += block
         self._child.stop()
-        raise EngineError("dmtcp_coordinator does not come up", f"try it by hand: {self._dmtcp.tool('dmtcp_coordinator')}")
+        raise EngineError(
+            "dmtcp_coordinator does not come up", f"try it by hand: {self._dmtcp.tool('dmtcp_coordinator')}"
+        )
 
     def _read(self) -> None:
         stream = self._child.stdout
@@ -155,16 +160,17 @@ def _argv(dmtcp: Installation, folder: Path, port_file: Path, staging: Path) -> 
 
 def _hear(told: Told, line: str, now: float) -> Told:
     """Return what is known after LINE of the log; the texts are the same in 3.2, 4.2 and 5.0."""
-    if "starting checkpoint;" in line:
+    lowered = line.lower()
+    if "starting checkpoint;" in lowered:
         return replace(told, checkpoints_begun=told.checkpoints_begun + 1)
-    if "Wrote restart script" in line:
+    if "wrote restart script" in lowered:
         return replace(told, checkpoints_complete=told.checkpoints_complete + 1, completed_at=now)
-    if "Wrote coordinator key-value db" in line:
+    if "wrote coordinator key-value db" in lowered:
         return replace(told, restarts_complete=told.restarts_complete + 1)
-    if "illing all connected peers and quitting" in line:
+    if "killing all connected peers and quitting" in lowered:
         return replace(told, kill_command="dmtcp_command -q")
-    if "illing all connected peers" in line.lower():
+    if "killing all connected peers" in lowered:
         return replace(told, kill_command="dmtcp_command -k")
-    if "client disconnected" in line:
+    if "client disconnected" in lowered:
         return replace(told, left_at=now)
     return told

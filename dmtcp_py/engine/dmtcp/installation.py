@@ -20,9 +20,7 @@ FAIL_STATUS = 213
 """What DMTCP exits with when it fails itself, instead of 99, which is also Grid Engine's requeue status."""
 _VERSION = re.compile(r"\(DMTCP\)\s+(?:version\s+)?v?(\d+(?:\.\d+)*\S*)")
 _TOOL_S = 20.0
-_WHERE = (
-    "install it with dnf, zypper, pacman or spack, or load it with 'module load dmtcp'; see https://dmtcp.sourceforge.io"
-)
+_WHERE = "install it with dnf, zypper, pacman or spack, or load it with 'module load dmtcp'; see https://dmtcp.sourceforge.io"
 
 
 @dataclass(frozen=True)
