@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError
 from dmtcp_py.files import free_bytes
-from dmtcp_py.process import resident_bytes
+from dmtcp_py.process import files_open_for_update, resident_bytes
 from dmtcp_py.store.records import Cost, Host, ImageFile, Manifest, utc_now
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
     began = time.monotonic()
     staged = source.computation.checkpoint(then_stop=then_stop, timeout_s=STALL_S)
     checkpointed = time.monotonic()
+    program = source.computation
+    updated = [] if then_stop else files_open_for_update(program.pid, but_in=program.temporary)
 
     def describe(number: int, images: list[ImageFile]) -> Manifest:
         return Manifest(
@@ -82,11 +84,14 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
             engine_version=source.engine.version(),
             images=images,
             restart_images=list(staged.restart_images),
+            staging=str(staged.folder),
             processes=staged.processes,
             host=_host(),
             cost=Cost(checkpoint_s=checkpointed - began, commit_s=time.monotonic() - checkpointed),
             stdout_size=_size(source.stdio.stdout, 1),
             stderr_size=_size(source.stdio.stderr, 2),
+            updated_files=updated,
+            terminals=[fd for fd, path in enumerate(source.stdio.paths) if path is None and os.isatty(fd)],
         )
 
     manifest = store.commit(staged, describe)
@@ -106,7 +111,7 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
 def _check_space(source: Source) -> None:
     """Refuse before the engine would have to: a full disk kills the program under some of them."""
     needed = source.expected_bytes or resident_bytes(source.computation.pid)
-    free = free_bytes(source.store.staging)
+    free = free_bytes(source.store.layout.staging)
     if free < needed * _GROWTH + _SPARE_BYTES:
         raise CheckpointFailedError(
             f"{free} bytes are free in {source.store.layout.root} and the images take about {needed}",

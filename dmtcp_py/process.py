@@ -6,9 +6,12 @@ Everything here signals only processes that this supervisor started, or their de
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import signal
+import stat
 import subprocess
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from dmtcp_py.errors import CannotExecuteError, EngineError, ProgramNotFoundError
+from dmtcp_py.files import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -283,6 +287,24 @@ def tree(pid: int) -> list[tuple[int, float]]:
     return [(member, start) for member, start in started if start is not None]
 
 
+def make_temporary(owner: Path) -> Path:
+    """Make a folder for this user alone where temporary files go: on a local disk, unless TMPDIR says otherwise."""
+    return Path(tempfile.mkdtemp(prefix=_temporary_prefix(owner)))
+
+
+def remove_temporaries(owner: Path) -> None:
+    """Remove what attempts of OWNER, of which none lives, could not remove themselves."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_temporary_prefix(owner)}*"):
+        with suppress(OSError):
+            found = folder.lstat()
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+                remove_tree(folder)
+
+
+def _temporary_prefix(owner: Path) -> str:
+    return f"dmtcp-run-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:12]}-"
+
+
 def end_leftovers(processes: Sequence[tuple[int, float]]) -> bool:
     """Kill PROCESSES, given as `tree` returns them, with their sessions; return whether any was left.
 
@@ -344,6 +366,32 @@ def started_at(pid: int) -> float | None:
         return None
     fields = stat[stat.rindex(")") + 2 :].split()
     return None if fields[0] in "ZX" else float(fields[19])
+
+
+def files_open_for_update(pid: int, *, but_in: Path) -> list[str]:
+    """Return the regular files that PID and its descendants hold open for reading and writing, but not appending.
+
+    Those below BUT_IN are left out.
+    """
+    found = set()
+    for member, _ in tree(pid):
+        folder = Path(f"/proc/{member}/fd")
+        with suppress(OSError):
+            for entry in os.listdir(folder):  # noqa: PTH208 - names are all that is wanted
+                with suppress(OSError, ValueError):
+                    info = Path(f"/proc/{member}/fdinfo/{entry}").read_text(encoding="ascii")
+                    flags = int(info.partition("flags:")[2].split()[0], 8)
+                    target = os.readlink(folder / entry)
+                    is_update = flags & os.O_ACCMODE == os.O_RDWR and not flags & os.O_APPEND
+                    is_ours = Path(target).is_relative_to(but_in)
+                    if (
+                        is_update
+                        and not is_ours
+                        and stat.S_ISREG((folder / entry).stat().st_mode)
+                        and Path(target).exists()
+                    ):
+                        found.add(target)
+    return sorted(found)
 
 
 def _group_gone(group: int, within_s: float) -> bool:

@@ -6,13 +6,12 @@ Knows neither engines nor schedulers by name; what to do while the program runs 
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py import batch
+from dmtcp_py import batch, streams
 from dmtcp_py.attempt import SIGNALS, Surroundings, Watch
 from dmtcp_py.engine import Launch, Restart
 from dmtcp_py.engine.choice import engine_for, engine_named
@@ -22,7 +21,7 @@ from dmtcp_py.events import EventStream
 from dmtcp_py.job import identify, keep_stdin, plan_start, stdio_of
 from dmtcp_py.outcome import Kind, Outcome
 from dmtcp_py.policy import STOP_SIGNALS
-from dmtcp_py.process import become_subreaper, end_leftovers
+from dmtcp_py.process import become_subreaper, end_leftovers, make_temporary, remove_temporaries
 from dmtcp_py.store import requests
 from dmtcp_py.store.layout import job_layout
 from dmtcp_py.store.records import State, utc_now
@@ -86,6 +85,7 @@ class _Attempt:
     def run(self, checkpointed_status: int) -> Outcome:
         store, job = self.store, self.start.job
         _end_former(store, self.report)
+        remove_temporaries(store.layout.root)
         become_subreaper()
         store.clean()
         requests.clear(store.layout)
@@ -104,7 +104,9 @@ class _Attempt:
                 checkpointed_status=checkpointed_status,
                 started=utc_now(),
             )
-            _warn_of_streams(around, resumes=bool(self.start.candidates))
+            if not self.start.candidates:
+                for text in streams.notes_on_start(around.stdio):
+                    self.report.say(text, event="streams")
             outcome = self._run_until_it_ends(around)
         self._record_end(around, outcome)
         return outcome
@@ -145,7 +147,8 @@ class _Attempt:
             program=self.program,
             stdio=around.stdio,
             environ=os.environ,
-            staging=self.store.staging,
+            staging=self.store.make_staging(),
+            temporary=make_temporary(self.store.layout.root),
         )
         computation = self.engine.launch(launch)
         self.store.record(
@@ -185,7 +188,8 @@ class _Attempt:
             manifest=manifest,
             stdio=around.stdio,
             environ=os.environ,
-            staging=self.store.staging,
+            staging=self.store.make_staging(),
+            temporary=make_temporary(self.store.layout.root),
             is_cancelled=lambda: around.stream.has_any(STOP_SIGNALS),
         )
 
@@ -203,13 +207,8 @@ class _Attempt:
             job=self.store.layout.name,
             generation=manifest.generation,
         )
-        loose = [name for name, path in (("stdout", self.options.stdout), ("stderr", self.options.stderr)) if not path]
-        if loose and not manifest.program_stopped:
-            self.report.say(
-                f"what the program wrote to {' and '.join(loose)} since then comes once more; --stdout FILE and "
-                "--stderr FILE keep it exact",
-                event="repeats",
-            )
+        for text in streams.notes_on_resume(manifest, self.options):
+            self.report.warn(text)
 
     def _record_end(self, around: Surroundings, outcome: Outcome) -> None:
         store, job = self.store, self.start.job
@@ -253,28 +252,10 @@ def _end_former(store: Store, report: Report) -> None:
     if store.before is None or store.before.record.released or not store.before.is_here:
         return
     state = store.state()
-    if state is None or not end_leftovers(state.processes):
+    if state is None:
         return
-    report.say(f"ended what was left of the attempt before (epoch {store.before.record.epoch})", event="ended")
-
-
-def _warn_of_streams(around: Surroundings, *, resumes: bool) -> None:
-    """Say what of the standard streams cannot be resumed."""
-    if around.stdio.stdin is None and _is_pipe(0):
-        around.report.say(
-            "standard input is a pipe: what the program has read from it cannot be given to it again after a resume"
-            + (", and this attempt resumes" if resumes else "")
-            + "; use '< FILE' or --stdin FILE",
-            event="warning",
-        )
-
-
-def _is_pipe(fd: int) -> bool:
-    try:
-        mode = os.fstat(fd).st_mode
-    except OSError:
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+    if end_leftovers(state.processes):
+        report.say(f"ended what was left of the attempt before (epoch {store.before.record.epoch})", event="ended")
 
 
 def _last_line(outcome: Outcome) -> str:

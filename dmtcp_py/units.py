@@ -6,6 +6,8 @@ import re
 
 from dmtcp_py.errors import UsageError
 
+_LONGEST_S = 10 * 366 * 86400.0
+_MOST_CHARS = 40
 _UNIT_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _PLAIN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?", re.IGNORECASE)
 _SLURM = re.compile(r"(?:(?P<days>\d+)-)?(?P<a>\d+)(?::(?P<b>\d+))?(?::(?P<c>\d+))?")
@@ -18,12 +20,22 @@ def parse_duration(text: str) -> float:
     A bare number is seconds. With colons or a dash the forms and meanings are those of sbatch(1)'s ``--time``, but
     for a bare number, which Slurm takes as minutes.
     """
-    text = text.strip()
+    seconds = _seconds(text.strip())
+    if seconds is None:
+        raise UsageError(f"'{text}' is not a duration", _FORMS)
+    if seconds > _LONGEST_S:
+        raise UsageError(f"'{text}' is longer than ten years", _FORMS)
+    return seconds
+
+
+def _seconds(text: str) -> float | None:
+    if len(text) > _MOST_CHARS:
+        return None
     if match := _PLAIN.fullmatch(text):
         return float(match[1]) * _UNIT_S[(match[2] or "").lower()]
     match = _SLURM.fullmatch(text)
     if match is None:
-        raise UsageError(f"'{text}' is not a duration", _FORMS)
+        return None
     days, a, b, c = (int(match[key] or 0) for key in ("days", "a", "b", "c"))
     if match["days"] is not None:
         return days * 86400.0 + a * 3600.0 + b * 60.0 + c

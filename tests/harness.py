@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import psutil
 
@@ -109,6 +110,27 @@ class Workbench:
         folder = self.job / "generations"
         return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
 
+    @property
+    def plain(self) -> Path:
+        """A folder like this one, in which the same programs run without dmtcp-run."""
+        path = self.folder.parent / "plain"
+        path.mkdir(exist_ok=True)
+        return path
+
+    def start_plain(self, *words: str | Path, stdin: int | IO[bytes] = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """Start WORDS without dmtcp-run, beside; its streams go to ``out.txt`` and ``err.txt`` there."""
+        with (self.plain / "out.txt").open("wb") as out, (self.plain / "err.txt").open("wb") as err:
+            argv = [str(word) for word in words]
+            process = subprocess.Popen(argv, stdin=stdin, stdout=out, stderr=err, cwd=self.plain, env=self.environ)
+        self.started.append(process)
+        return process
+
+    def assert_same(self, *names: str) -> None:
+        """Assert that files NAMES are byte for byte what the run without dmtcp-run wrote."""
+        for name in names:
+            mine, plain = (self.folder / name).read_bytes(), (self.plain / name).read_bytes()
+            assert mine == plain, f"{name} is not what an uninterrupted run writes:\n{_difference(mine, plain)}"
+
     def line(self, *words: str | Path) -> list[str]:
         """Return ``dmtcp-run WORDS`` with what asks for this engine."""
         options = self.engine.options if self.engine else ()
@@ -144,6 +166,11 @@ class Workbench:
         """Wait until COUNT more generations than now are committed, or PROCESS has ended."""
         wanted = (self.generations or [0])[-1] + count
         wait_until(lambda: (self.generations or [0])[-1] >= wanted or process.poll() is not None)
+
+
+def _difference(mine: bytes, plain: bytes) -> str:
+    texts = [data.decode("utf-8", "backslashreplace").splitlines() for data in (plain, mine)]
+    return "\n".join(list(difflib.unified_diff(*texts, "uninterrupted", "resumed", n=1, lineterm=""))[:40])
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = LONG_S) -> None:

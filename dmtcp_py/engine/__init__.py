@@ -23,27 +23,34 @@ class Stdio:
     stdout: Path | None = None
     stderr: Path | None = None
 
+    @property
+    def paths(self) -> tuple[Path | None, Path | None, Path | None]:
+        """The files by descriptor."""
+        return self.stdin, self.stdout, self.stderr
+
 
 @dataclass(frozen=True)
 class Launch:
-    """What to start, and where its images are to be written."""
+    """What to start, and where its images are to be written. TEMPORARY is the engine's, to be removed at the end."""
 
     command: tuple[str, ...]
     program: Path
     stdio: Stdio
     environ: Mapping[str, str]
     staging: Path
+    temporary: Path
 
 
 @dataclass(frozen=True)
 class Restart:
-    """The images of one generation, and where new ones are to be written."""
+    """The images of one generation, and where new ones are to be written. TEMPORARY as for `Launch`."""
 
     folder: Path
     manifest: Manifest
     stdio: Stdio
     environ: Mapping[str, str]
     staging: Path
+    temporary: Path
     is_cancelled: Callable[[], bool]
     """Whether we were told to stop while the images come up."""
 
@@ -72,6 +79,8 @@ class Computation(Protocol):
 
     pid: int
     """The program's first process, which leads their group."""
+    temporary: Path
+    """The engine's private folder, for as long as the computation runs."""
 
     def known_pids(self) -> list[int]:
         """Return our children that belong to it, for which it waits itself."""

@@ -103,11 +103,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     engine_version: str
     images: list[ImageFile]
     restart_images: list[str]
+    staging: str = ""
+    """Where the engine wrote the images: they may refer to each other by that path."""
     processes: int
     host: Host
     cost: Cost
     stdout_size: int | None = None
     stderr_size: int | None = None
+    updated_files: list[str] = []
+    """Files that the program held open for reading and writing: what is overwritten in them cannot be brought back."""
+    terminals: list[int] = []
+    """The standard streams that were inherited from us and were terminals."""
 
     @property
     def size(self) -> int:

@@ -65,6 +65,7 @@ class Store:
         self.before = before
         self._warn = warn
         self._warned: set[str] = set()
+        self._stagings = 0
         self._last_number = max([0, *layout.generation_numbers(), *_committed(layout)])
 
     @property
@@ -77,17 +78,20 @@ class Store:
         """The number of the next generation."""
         return self._last_number + 1
 
-    @property
-    def staging(self) -> Path:
-        """Where the engine of this attempt may write."""
-        return self.layout.staging / f"{self.epoch:06}"
+    def make_staging(self) -> Path:
+        """Make a new folder for the images of one computation; no two ever have the same path."""
+        self._stagings += 1
+        folder = self.layout.staging / f"{self.epoch:06}-{self._stagings}"
+        with _writing(folder):
+            make_private_dir(folder)
+        return folder
 
     def clean(self) -> None:
         """Remove what earlier attempts left half done, and make room for this one's images."""
         with _writing(self.layout.root):
             for leftover in [*self.layout.partials(), self.layout.staging]:
                 remove_tree(leftover)
-            for folder in (self.layout.generations, self.layout.staging, self.staging, self.layout.requests):
+            for folder in (self.layout.generations, self.layout.staging, self.layout.requests):
                 make_private_dir(folder)
 
     def job(self) -> Job | None:

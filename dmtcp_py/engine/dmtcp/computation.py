@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine import End, How
+from dmtcp_py.engine.dmtcp.coordinator import COLOUR
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUS
 from dmtcp_py.errors import CheckpointFailedError, EngineError
 from dmtcp_py.files import make_private_dir, remove_tree
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
 _READY_S = 20.0
 _LOOK_S = 0.25
 _STOP_S = 30.0
-_KILLED_AFTER_CHECKPOINT_S = 1.0
-"""A program that leaves within this time of somebody else's checkpoint was killed by it (``-kc``)."""
+_QUIET_S = 0.3
+_QUIET_WITHIN_S = 3.0
+_MOST_CHARS = 300
 
 
 class DmtcpComputation:
@@ -34,10 +37,11 @@ class DmtcpComputation:
         self._root = root
         self.coordinator = coordinator
         self._guard = guard
-        self._folder = folder
+        self.temporary = folder
         self._staging = staging
         self.pid = root.pid
-        self._ours = 0
+        self._ran_after = 0
+        self._begun_before_stop = 0
         self._stopped_by_us = False
         self._failure: str | None = None
         self._end: End | None = None
@@ -62,23 +66,31 @@ class DmtcpComputation:
                 self._failure = "its coordinator died"
                 self._root.wait(_LOOK_S)
                 self.kill()
+            else:
+                self._look_after_foreign_checkpoint()
         return self._end
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
         """Return complete images; see `dmtcp_py.engine.Computation`. TIMEOUT_S bounds a time without progress."""
-        self._await_running()
+        peers = self._await_running()
+        self._await_quiet()
         _empty(self._staging)
         told = self.coordinator.told
         complete, begun = told.checkpoints_complete, told.checkpoints_begun
-        self._ours += 1
-        self._stopped_by_us = then_stop
+        self._stopped_by_us, self._begun_before_stop = then_stop, begun
         self.coordinator.command("--kcheckpoint" if then_stop else "--checkpoint")
-        self._await(lambda told: told.checkpoints_complete > complete, timeout_s)
-        if then_stop:
-            self._await_stopped()
+        is_complete = self._await(lambda told: told.checkpoints_complete > complete, timeout_s)
+        if then_stop and self._await_stopped() and not is_complete:
+            # 3.2 does not always say so when it kills the program at once (4 of 8 runs with three processes)
+            is_complete = self.coordinator.told.checkpoints_begun > begun
+        if not is_complete or not self.coordinator.is_alive():
+            raise CheckpointFailedError("the program or its coordinator died in it", program_lives=False)
         if self.coordinator.told.checkpoints_begun > begun + 1:
             raise CheckpointFailedError("somebody else took a checkpoint at the same time", program_lives=not then_stop)
-        return self._collect(program_lives=not then_stop)
+        staged = self._collect(peers, program_lives=not then_stop)
+        if not then_stop:
+            self._ran_after = begun + 1
+        return staged
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""
@@ -98,7 +110,7 @@ class DmtcpComputation:
             self.coordinator.stop()
         self._guard.dismiss()
         end_descendants()
-        remove_tree(self._folder)
+        remove_tree(self.temporary)
         return self._ended_leftovers
 
     def _judge(self, ending: Ending) -> End:
@@ -116,26 +128,41 @@ class DmtcpComputation:
                 return End(How.ENGINE_FAILED, detail=failure or "its coordinator died")
         if ending.signum is not None:
             return End(How.SIGNALLED, signum=ending.signum)
-        if self._was_killed_by_checkpoint(told):
+        if self._was_killed_by_checkpoint(told, ending):
             return End(How.KILLED_BY_COMMAND, detail="dmtcp_command -kc")
         return End(How.EXITED, status=ending.status or 0)
 
-    def _was_killed_by_checkpoint(self, told: Told) -> bool:
-        left_s = told.left_at - told.completed_at
-        is_at_once = told.checkpoints_complete > 0 and left_s < _KILLED_AFTER_CHECKPOINT_S
-        return is_at_once and (self._stopped_by_us or told.checkpoints_begun > self._ours)
+    def _was_killed_by_checkpoint(self, told: Told, ending: Ending) -> bool:
+        """Whether ``-kc`` ended it, ours or somebody's: 4.2 and 5.0 log nothing of it, and its status is 0.
+
+        A process that it kills never runs again after its image, so an end with 0 is the program's own only if it
+        was seen to run since. Where in doubt it was killed: then the same line resumes, and comes to the same end.
+        """
+        begun = told.checkpoints_begun
+        return ending.status == 0 and (
+            begun > self._begun_before_stop if self._stopped_by_us else begun > self._ran_after
+        )
+
+    def _look_after_foreign_checkpoint(self) -> None:
+        """Remember up to which checkpoint the program was seen to run on, where one was somebody else's."""
+        begun = self.coordinator.told.checkpoints_begun
+        if begun > self._ran_after:
+            with suppress(EngineError):
+                if self.coordinator.status().is_running:
+                    self._ran_after = begun
 
     def _message_of_failure(self) -> str | None:
         """Return DMTCP's own words for its failure; None where it has not failed."""
-        for path in sorted(self._folder.rglob("*")):
+        for path in sorted(self.temporary.rglob("*")):
             if path.is_file() and (path.name == "messages" or path.suffix == ".log"):
-                for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                for raw in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                    line = COLOUR.sub("", raw).strip()
                     if line.startswith("ASSERT at") or ", Error]" in line or "*** ERROR" in line:
-                        return line.strip()
+                        return line[:_MOST_CHARS]
         return None
 
-    def _await_running(self) -> None:
-        """Wait until the program takes part and runs: right after its start, or in an exec, it does not."""
+    def _await_running(self) -> int:
+        """Wait until the program takes part and runs, which right after its start it does not; return its processes."""
         until = time.monotonic() + _READY_S
         status = None
         while time.monotonic() < until and not self.has_ended():
@@ -144,7 +171,7 @@ class DmtcpComputation:
             except EngineError as error:
                 raise CheckpointFailedError(error.what, program_lives=self.coordinator.is_alive()) from error
             if status.is_running and status.peers > 0:
-                return
+                return status.peers
             self.coordinator.wait_for(lambda _told: False, _LOOK_S)
         if self.has_ended():
             raise CheckpointFailedError("the program ended", program_lives=False)
@@ -154,12 +181,25 @@ class DmtcpComputation:
             program_lives=True,
         )
 
-    def _await(self, condition: Callable[[Told], bool], timeout_s: float) -> None:
-        """Wait for CONDITION as long as anything moves; kill the program where nothing does for TIMEOUT_S."""
+    def _await_quiet(self) -> None:
+        """Wait, but not for ever, for a moment without a fork or exec: a checkpoint in one can kill the program."""
+        until = time.monotonic() + _QUIET_WITHIN_S
+        while (now := time.monotonic()) < until:
+            quiet_s = now - self.coordinator.told.moved_at
+            if quiet_s >= _QUIET_S:
+                return
+            self.coordinator.wait_for(lambda _told: False, _QUIET_S - quiet_s)
+
+    def _await(self, condition: Callable[[Told], bool], timeout_s: float) -> bool:
+        """Wait for CONDITION as long as anything moves, and return whether it came true before the program ended.
+
+        Kills the program where nothing moves for TIMEOUT_S.
+        """
         written, moved_at = -1, time.monotonic()
         while not self.coordinator.wait_for(condition, _LOOK_S):
             if self.has_ended() or not self.coordinator.is_alive():
-                raise CheckpointFailedError("the program or its coordinator died in it", program_lives=False)
+                # what it told last may still be on its way
+                return self.coordinator.wait_for(condition, _LOOK_S)
             now, size = time.monotonic(), _size_of(self._staging)
             if size != written:
                 written, moved_at = size, now
@@ -167,16 +207,24 @@ class DmtcpComputation:
                 self._failure = f"a checkpoint hung: nothing was written for {timeout_s:.0f} s"
                 self.kill()
                 raise CheckpointFailedError(self._failure, program_lives=False)
+        return True
 
-    def _await_stopped(self) -> None:
-        if self._root.wait(_STOP_S) is None:
-            self._failure = "the program did not stop after its last checkpoint"
-            self.kill()
+    def _await_stopped(self) -> bool:
+        """Wait until no process of the program is left after its last checkpoint; kill what does not go."""
+        until = time.monotonic() + _STOP_S
+        while time.monotonic() < until:
+            with suppress(EngineError):
+                if self.has_ended() and self.coordinator.status().peers == 0:
+                    return True
+            self.coordinator.wait_for(lambda _told: False, _LOOK_S)
+        self._failure = "the program did not stop after its last checkpoint"
+        self.kill()
+        return False
 
-    def _collect(self, *, program_lives: bool) -> StagedImages:
+    def _collect(self, peers: int, *, program_lives: bool) -> StagedImages:
         images = sorted(path.name for path in self._staging.glob("*.dmtcp"))
         unfinished = [path.name for path in self._staging.rglob("*.temp")]
-        expected = self._expected_images()
+        expected = self._expected_images(peers)
         if unfinished or not images or len(images) != expected:
             raise CheckpointFailedError(
                 f"{len(images)} of {expected} images are complete, {len(unfinished)} unfinished",
@@ -187,11 +235,11 @@ class DmtcpComputation:
                 path.unlink()
         return stage(self._staging, images, len(images))
 
-    def _expected_images(self) -> int:
-        """Return how many images the checkpoint has, by the coordinator's restart script."""
+    def _expected_images(self, peers: int) -> int:
+        """Return how many images the checkpoint has, by the coordinator's restart script; PEERS where it wrote none."""
         scripts = [path for path in self._staging.glob("dmtcp_restart_script*.sh") if not path.is_symlink()]
         if len(scripts) != 1:
-            return 0
+            return peers
         text = scripts[0].read_text(encoding="utf-8", errors="replace")
         listed = text.partition('given_ckpt_files="')[2].partition('"')[0]
         return sum(word.endswith(".dmtcp") for word in listed.split())

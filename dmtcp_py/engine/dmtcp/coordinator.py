@@ -31,7 +31,7 @@ COMMAND_S = 20.0
 # without a first client the coordinator ends after this long by itself
 _STALE_S = 600
 _LOOK_MS = 100
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,10 @@ class Told:
     checkpoints_begun: int = 0
     checkpoints_complete: int = 0
     completed_at: float = 0.0
-    restarts_complete: int = 0
     kill_command: str | None = None
     left_at: float = 0.0
+    moved_at: float = 0.0
+    """When a process last came, left or executed another program."""
 
 
 class Coordinator:
@@ -144,7 +145,7 @@ class Coordinator:
         if stream is None:
             return
         for raw in stream:
-            line = _COLOUR.sub("", raw.decode("utf-8", "replace"))
+            line = COLOUR.sub("", raw.decode("utf-8", "replace"))
             with self._changed:
                 self._told = _hear(self._told, line, time.monotonic())
                 self._changed.notify_all()
@@ -165,12 +166,12 @@ def _hear(told: Told, line: str, now: float) -> Told:
         return replace(told, checkpoints_begun=told.checkpoints_begun + 1)
     if "wrote restart script" in lowered:
         return replace(told, checkpoints_complete=told.checkpoints_complete + 1, completed_at=now)
-    if "wrote coordinator key-value db" in lowered:
-        return replace(told, restarts_complete=told.restarts_complete + 1)
     if "killing all connected peers and quitting" in lowered:
         return replace(told, kill_command="dmtcp_command -q")
     if "killing all connected peers" in lowered:
         return replace(told, kill_command="dmtcp_command -k")
     if "client disconnected" in lowered:
-        return replace(told, left_at=now)
+        return replace(told, left_at=now, moved_at=now)
+    if any(words in lowered for words in ("worker connected", "after exec", "after fork")):
+        return replace(told, moved_at=now)
     return told

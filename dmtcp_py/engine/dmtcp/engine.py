@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
+import fcntl
+import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,13 @@ from dmtcp_py.files import remove_tree
 from dmtcp_py.process import Child, Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dmtcp_py.engine import Launch, Restart, Stdio
 
 _RESTART_S = 60.0
 _SLOWEST_BYTES_PER_S = 20e6
-_LOOK_S = 0.25
+_LOOK_S = 0.05
 # messages of DMTCP's own belong in its log, not among the program's
 _QUIET = ["--quiet", "--quiet"]
 
@@ -54,7 +55,7 @@ class DmtcpEngine:
 
     def launch(self, launch: Launch) -> DmtcpComputation:
         """Start a program under a coordinator of its own."""
-        place = _Place(self._dmtcp, launch.environ, launch.staging)
+        place = _Place(self._dmtcp, launch.environ, launch.staging, launch.temporary)
         try:
             options = ["--ckptdir", str(launch.staging), "--no-gzip"]
             argv = place.argv("dmtcp_launch", options, _with_streams(launch.command, launch.program, launch.stdio))
@@ -74,7 +75,22 @@ class DmtcpEngine:
                 "their images differ",
                 f"load DMTCP {made_by} (or set DMTCP_PREFIX), or start over with --fresh",
             )
-        place = _Place(self._dmtcp, restart.environ, restart.staging)
+        closed = [
+            name
+            for fd, name in ((1, "stdout"), (2, "stderr"))
+            if fd in restart.manifest.terminals and not os.isatty(fd)
+        ]
+        if closed:
+            raise EngineError(
+                f"generation {restart.manifest.generation} was taken on a terminal, and without one DMTCP would close "
+                f"the program's {' and '.join(closed)}",
+                "resume it on a terminal; script(1) makes one anywhere: script -qec 'dmtcp-run …' /dev/null",
+            )
+        with _where_it_was_made(restart):
+            return self._restart(restart)
+
+    def _restart(self, restart: Restart) -> DmtcpComputation | None:
+        place = _Place(self._dmtcp, restart.environ, restart.staging, restart.temporary)
         images = [str(restart.folder / name) for name in restart.manifest.restart_images]
         try:
             argv = place.argv("dmtcp_restart", ["--ckptdir", str(restart.staging)], images)
@@ -86,7 +102,8 @@ class DmtcpEngine:
             raise
         computation = DmtcpComputation(root, place.coordinator, place.guard, place.folder, restart.staging)
         try:
-            is_up = _await_all(computation, restart)
+            with _flags_of_streams_kept():
+                is_up = _await_all(computation, restart)
         except BaseException:
             computation.kill()
             computation.close()
@@ -101,9 +118,9 @@ class DmtcpEngine:
 class _Place:
     """What a computation needs around it: a private folder, a guard, a coordinator."""
 
-    def __init__(self, dmtcp: Installation, environ: Mapping[str, str], staging: Path) -> None:
+    def __init__(self, dmtcp: Installation, environ: Mapping[str, str], staging: Path, folder: Path) -> None:
         self._dmtcp = dmtcp
-        self.folder = Path(tempfile.mkdtemp(prefix="dmtcp-run-"))
+        self.folder = folder
         plain = clean(environ)
         self.env = {
             **plain,
@@ -152,16 +169,58 @@ def _with_streams(command: Sequence[str], program: Path, stdio: Stdio) -> list[s
     return ["/bin/sh", "-c", script, "dmtcp-run", *paths, *command]
 
 
+@contextmanager
+def _flags_of_streams_kept() -> Iterator[None]:
+    """Undo what DMTCP does to streams that it inherits: it gives them the flags of the streams of the launch.
+
+    Without O_APPEND a file opened with ``>>`` would be overwritten from its beginning (3.2, 4.2 and 5.0).
+    """
+    kept = {}
+    for fd in range(3):
+        with suppress(OSError):
+            kept[fd] = fcntl.fcntl(fd, fcntl.F_GETFL)
+            if kept[fd] & os.O_APPEND:
+                os.lseek(fd, 0, os.SEEK_END)
+    try:
+        yield
+    finally:
+        for fd, flags in kept.items():
+            fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+
+
+@contextmanager
+def _where_it_was_made(restart: Restart) -> Iterator[None]:
+    """Let the images be found where they were written: copies of files are looked up by that path (3.2 to 5.0)."""
+    names = [image.name for image in restart.manifest.images]
+    place = Path(restart.manifest.staging)
+    if not restart.manifest.staging or set(names) == set(restart.manifest.restart_images):
+        yield
+        return
+    missing = [folder for folder in (place, *place.parents) if not folder.exists()]
+    try:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.symlink_to(restart.folder)
+    except OSError as error:
+        raise RestartFailedError(
+            f"its copies of files must be found in {place}, which cannot be made: {error.strerror}",
+            "put the job's directory back where it was",
+        ) from error
+    try:
+        yield
+    finally:
+        place.unlink()
+        for folder in missing[1:]:
+            folder.rmdir()
+
+
 def _await_all(computation: DmtcpComputation, restart: Restart) -> bool:
     """Wait until all processes run again; return whether they do, and not because the wait was cancelled."""
     manifest = restart.manifest
     until = time.monotonic() + _RESTART_S + manifest.size / _SLOWEST_BYTES_PER_S
     while True:
-        if computation.coordinator.wait_for(lambda told: told.restarts_complete > 0, _LOOK_S):
-            return True
         if computation.has_ended():
             end = computation.poll()
-            if end is not None and end.how is How.EXITED:
+            if end is not None and end.how is How.EXITED and end.status != FAIL_STATUS:
                 # it was up, and at its end before we looked
                 return True
             detail = end.detail or f"signal {end.signum}" if end else "unknown"
@@ -174,3 +233,5 @@ def _await_all(computation: DmtcpComputation, restart: Restart) -> bool:
                 return True
         if time.monotonic() > until:
             raise RestartFailedError("its processes did not all come up in time")
+        # no version logs when the last process runs again: it has to be asked
+        computation.coordinator.wait_for(lambda told: told.kill_command is not None, _LOOK_S)

@@ -1,0 +1,48 @@
+# make          lists the targets
+# make demo     sets everything up and shows the main job: run, killed, the same line finishes
+# make test     sets everything up and runs the tests
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: $(BIN)/dmtcp-run  ## set everything up, then start, SIGKILL and resume a program, and compare
+	@PATH="$(abspath $(BIN)):$$PATH" examples/demo
+
+test: $(BIN)/pytest programs  ## set everything up, then run all tests
+	$(BIN)/pytest -n $(JOBS) --dist worksteal tests
+
+lint: $(BIN)/ruff  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(BIN)/dmtcp-run  ## print the benchmarks, side by side in one run
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/main_job.py
+
+programs:  ## install, with Debian's packages where they can be, what the tests run besides Python
+	@tests/install-programs
+
+clean:  ## remove the virtual environment and what was built
+	rm -rf $(VENV) build dist *.egg-info
+	$(MAKE) -C examples clean
+
+$(BIN)/dmtcp-run: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(BIN)/pytest: pyproject.toml $(BIN)/dmtcp-run
+	$(BIN)/pip install --quiet --editable '.[test]' numpy
+	@touch $@
+
+$(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+.PHONY: help demo test lint bench programs clean
