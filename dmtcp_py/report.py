@@ -24,6 +24,9 @@ class Report:
             return
         line = json.dumps({"event": event, "text": text, **values}, default=str) if self.as_json else one_line(text)
         stream = self.stream or sys.stderr
+        if stream is None:
+            # stderr was closed before we came
+            return
         try:
             stream.write(f"{line}\n" if self.as_json else f"dmtcp-run: {line}\n")
             stream.flush()

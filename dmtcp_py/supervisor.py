@@ -106,7 +106,7 @@ class _Attempt:
             )
             if not self.start.candidates:
                 for text in streams.notes_on_start(around.stdio):
-                    self.report.say(text, event="streams")
+                    self.report.warn(text)
             outcome = self._run_until_it_ends(around)
         self._record_end(around, outcome)
         return outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -42,6 +43,7 @@ directory_option = click.option(
 
 def leave(command: Callable[[], int | None], prefix: str) -> NoReturn:
     """Exit with what COMMAND returns, or with its error's status after one line on stderr."""
+    _open_closed_streams()
     try:
         status = command() or 0
     except DmtcpRunError as error:
@@ -63,5 +65,15 @@ def leave(command: Callable[[], int | None], prefix: str) -> NoReturn:
     sys.exit(status)
 
 
+def _open_closed_streams() -> None:
+    """Open standard streams that the caller closed: else the next file that we open would take their place."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
 def _print(line: str) -> None:
-    print(one_line(line), file=sys.stderr)  # noqa: T201 - the one place
+    if sys.stderr is not None:
+        print(one_line(line), file=sys.stderr)  # noqa: T201 - the one place

@@ -12,7 +12,7 @@ from dmtcp_py.engine.dmtcp.coordinator import COLOUR
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUS
 from dmtcp_py.errors import CheckpointFailedError, EngineError
 from dmtcp_py.files import make_private_dir, remove_tree
-from dmtcp_py.process import LEFTOVER_GRACE_S, end_descendants, end_group
+from dmtcp_py.process import LEFTOVER_GRACE_S, Patience, end_descendants, end_group
 from dmtcp_py.store.store import StagedImages, stage
 
 if TYPE_CHECKING:
@@ -163,9 +163,9 @@ class DmtcpComputation:
 
     def _await_running(self) -> int:
         """Wait until the program takes part and runs, which right after its start it does not; return its processes."""
-        until = time.monotonic() + _READY_S
+        patience = Patience(_READY_S)
         status = None
-        while time.monotonic() < until and not self.has_ended():
+        while not patience.is_over() and not self.has_ended():
             try:
                 status = self.coordinator.status()
             except EngineError as error:
@@ -195,15 +195,16 @@ class DmtcpComputation:
 
         Kills the program where nothing moves for TIMEOUT_S.
         """
-        written, moved_at = -1, time.monotonic()
+        written, patience = -1, Patience(timeout_s)
         while not self.coordinator.wait_for(condition, _LOOK_S):
             if self.has_ended() or not self.coordinator.is_alive():
                 # what it told last may still be on its way
                 return self.coordinator.wait_for(condition, _LOOK_S)
-            now, size = time.monotonic(), _size_of(self._staging)
+            size = _size_of(self._staging)
             if size != written:
-                written, moved_at = size, now
-            if now - moved_at > timeout_s:
+                written = size
+                patience.renew()
+            if patience.is_over():
                 self._failure = f"a checkpoint hung: nothing was written for {timeout_s:.0f} s"
                 self.kill()
                 raise CheckpointFailedError(self._failure, program_lives=False)
@@ -211,8 +212,8 @@ class DmtcpComputation:
 
     def _await_stopped(self) -> bool:
         """Wait until no process of the program is left after its last checkpoint; kill what does not go."""
-        until = time.monotonic() + _STOP_S
-        while time.monotonic() < until:
+        patience = Patience(_STOP_S)
+        while not patience.is_over():
             with suppress(EngineError):
                 if self.has_ended() and self.coordinator.status().peers == 0:
                     return True

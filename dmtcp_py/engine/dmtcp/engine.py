@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from dmtcp_py.engine.dmtcp.installation import FAIL_STATUS, Installation, clean,
 from dmtcp_py.engine.executable import is_static
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.files import remove_tree
-from dmtcp_py.process import Child, Guard
+from dmtcp_py.process import Child, Guard, Patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -216,7 +215,7 @@ def _where_it_was_made(restart: Restart) -> Iterator[None]:
 def _await_all(computation: DmtcpComputation, restart: Restart) -> bool:
     """Wait until all processes run again; return whether they do, and not because the wait was cancelled."""
     manifest = restart.manifest
-    until = time.monotonic() + _RESTART_S + manifest.size / _SLOWEST_BYTES_PER_S
+    patience = Patience(_RESTART_S + manifest.size / _SLOWEST_BYTES_PER_S)
     while True:
         if computation.has_ended():
             end = computation.poll()
@@ -231,7 +230,7 @@ def _await_all(computation: DmtcpComputation, restart: Restart) -> bool:
             status = computation.coordinator.status()
             if status.is_running and status.peers == manifest.processes:
                 return True
-        if time.monotonic() > until:
+        if patience.is_over():
             raise RestartFailedError("its processes did not all come up in time")
         # no version logs when the last process runs again: it has to be asked
         computation.coordinator.wait_for(lambda told: told.kill_command is not None, _LOOK_S)
