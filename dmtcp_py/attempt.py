@@ -253,4 +253,9 @@ class Watch:
             return Outcome(Kind.KILLED_BY_COMMAND, 128 + signal.SIGKILL, name, newest, end.detail)
         if end.how is How.SIGNALLED:
             return Outcome(Kind.SIGNALLED, 128 + end.signum, name, newest)
+        told_to_stop = self._situation.stopping_signal
+        if told_to_stop is not None:
+            # a scheduler signals the program too, and a closed terminal fails its writes: this may not be its own end
+            detail = f"it ended with status {end.status} while it was to be stopped"
+            return Outcome(Kind.SIGNALLED, 128 + told_to_stop, name, newest, detail)
         return Outcome(Kind.FINISHED, end.status, name, newest)

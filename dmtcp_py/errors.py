@@ -55,6 +55,10 @@ class StoreError(DmtcpRunError):
     """The job directory cannot be read or written as it must be."""
 
 
+class NewerFormatError(StoreError):
+    """A record was written by a newer dmtcp-py."""
+
+
 class FencedError(StoreError):
     """A later attempt has taken the job over: this one may write nothing more."""
 

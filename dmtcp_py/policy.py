@@ -36,6 +36,8 @@ class Situation:
     phase: Phase = Phase.RUNNING
     first_press_at: float | None = None
     stop_wanted: str | None = None
+    stopping_signal: int | None = None
+    """The signal that asked for the stop under way."""
     request_waits: bool = False
     tries: int = 0
 
@@ -127,6 +129,7 @@ def _signalled(situation: Situation, signum: int, now: float) -> tuple[Situation
             situation = replace(situation, first_press_at=now)
         elif now - situation.first_press_at >= SAME_PRESS_S:
             return situation, StopNow(signum)
+    situation = replace(situation, stopping_signal=situation.stopping_signal or signum)
     return _stop(situation, signal.Signals(signum).name)
 
 

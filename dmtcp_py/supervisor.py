@@ -265,7 +265,7 @@ def _last_line(outcome: Outcome) -> str:
     return {
         Kind.FINISHED: f"finished with status {outcome.status}",
         Kind.CHECKPOINTED: f"checkpointed and stopped; {again}",
-        Kind.SIGNALLED: f"the program was killed by signal {outcome.status - 128}; {again}",
+        Kind.SIGNALLED: f"{outcome.detail or f'the program was killed by signal {outcome.status - 128}'}; {again}",
         Kind.STOPPED: f"stopped at once; {again}",
         Kind.KILLED_BY_COMMAND: f"somebody's {outcome.detail} killed the program; {again}",
         Kind.ENGINE_FAILED: f"the engine failed: {outcome.detail}; {again}",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _JOB_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]{0,127}")
-_GENERATION = re.compile(r"\d{6,}")
+_GENERATION = re.compile(r"(?!0+$)[0-9]{6}|[1-9][0-9]{6,}")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Holding:
 
     record: LockRecord
     heartbeat_age_s: float
+    heartbeat_ns: int
+    """The heartbeat by the file server's clock: good for telling whether it has changed."""
 
     @property
     def is_here(self) -> bool:
@@ -94,10 +96,10 @@ def holding(layout: JobLayout) -> Holding | None:
     try:
         with layout.lock.open("rb") as file:
             record = _read(file.fileno(), layout)
-            age_s = time.time() - os.fstat(file.fileno()).st_mtime
+            beat = os.fstat(file.fileno())
     except FileNotFoundError:
         return None
-    return None if record is None else Holding(record, age_s)
+    return None if record is None else Holding(record, time.time() - beat.st_mtime, beat.st_mtime_ns)
 
 
 def acquire(
@@ -160,16 +162,15 @@ def _locked(layout: JobLayout, found: Holding | None) -> LockedError:
 
 
 def _wait_until_stale(layout: JobLayout, before: Holding, say: Callable[[str], None]) -> None:
-    left_s = STALE_S - before.heartbeat_age_s
     say(
         f"the attempt on {before.record.host} (pid {before.record.pid}) was not seen to end;"
-        f" waiting {left_s:.0f} s for a sign of life"
+        f" waiting {STALE_S:.0f} s for a sign of life"
     )
-    until = time.monotonic() + left_s
+    until = time.monotonic() + STALE_S
     while (now := time.monotonic()) < until:
         time.sleep(min(HEARTBEAT_S / 2, until - now))
         found = holding(layout)
-        if found is not None and found.heartbeat_age_s < before.heartbeat_age_s:
+        if found is not None and found.heartbeat_ns != before.heartbeat_ns:
             raise _locked(layout, found)
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dmtcp_py.errors import StoreError
+from dmtcp_py.errors import NewerFormatError, StoreError
 
 FORMAT = 1
 """The format that this release writes, and the newest that it reads."""
@@ -172,12 +172,12 @@ def decode(data: bytes, kind: type[RecordT], path: Path) -> RecordT:
         found = msgspec.json.decode(data)
         newest = found.get("format", FORMAT) if isinstance(found, dict) else FORMAT
         if isinstance(newest, int) and newest > FORMAT:
-            raise StoreError(
+            raise NewerFormatError(
                 f"{path} has format {newest}, written by a newer dmtcp-py; this one reads up to {FORMAT}",
                 "use the newer dmtcp-py, or another --dir",
             )
         record = msgspec.convert(found, kind)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise StoreError(
             f"{path} is damaged: {error}", "an older generation can be chosen with --generation N; see dmtcp-ctl list"
         ) from error

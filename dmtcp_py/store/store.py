@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dmtcp_py.errors import StoreError
+from dmtcp_py.errors import NewerFormatError, StoreError
 from dmtcp_py.files import (
     append_line,
     files_below,
@@ -220,10 +220,13 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def read_state(layout: JobLayout) -> State | None:
-    """Return what the newest attempt wrote of itself; None where there is nothing readable."""
+    """Return what the newest attempt wrote of itself; None where nothing can be read. Raises NewerFormatError."""
     try:
         return read_record(layout.state, State)
-    except FileNotFoundError:
+    except NewerFormatError:
+        raise
+    except (FileNotFoundError, StoreError):
+        # it is not brought onto the disk each time: a crash of the machine may leave it empty
         return None
 
 
