@@ -31,6 +31,8 @@ LEFTOVER_GRACE_S = 2.0
 """So long may processes of the program outlive its first one."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_ADDR_NO_RANDOMIZE = 0x0040000
+_ASK_PERSONALITY = 0xFFFFFFFF
 _STEP_S = 0.05
 _ANY_STATUS = list(range(256))
 
@@ -115,15 +117,20 @@ INHERITED = Streams()
 
 
 class Child:
-    """A process that we started and wait for; with ``own_session`` it leads a session and group of its own."""
+    """A process that we started and wait for; with ``own_session`` it leads a session and group of its own.
 
-    def __init__(
+    With ``dies_with_us`` the kernel kills it when we die; with ``fixed_addresses`` the layout of its memory is not
+    randomized.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a property of the one fork and exec
         self,
         argv: Sequence[str],
         *,
         env: Mapping[str, str],
         own_session: bool = True,
         dies_with_us: bool = False,
+        fixed_addresses: bool = False,
         streams: Streams = INHERITED,
     ) -> None:
         try:
@@ -134,7 +141,7 @@ class Child:
                 stdout=streams.stdout,
                 stderr=streams.stderr,
                 start_new_session=own_session,
-                preexec_fn=_death_follows(os.getpid()) if dies_with_us else None,  # noqa: PLW1509 - only prctl in it
+                preexec_fn=_in_child(dies_with_us, fixed_addresses),  # noqa: PLW1509 - only system calls in it
             )
         except FileNotFoundError as error:
             raise ProgramNotFoundError(f"{argv[0]}: {error.strerror}") from error
@@ -435,11 +442,20 @@ def reap_group(group: int) -> None:
             pass
 
 
-def _death_follows(parent: int) -> Callable[[], None]:
+def _in_child(dies_with_us: bool, fixed_addresses: bool) -> Callable[[], None] | None:  # noqa: FBT001 - internal
+    """Return what a child is to do before it executes its program."""
+    if not dies_with_us and not fixed_addresses:
+        return None
+    parent = os.getpid()
+
     def in_child() -> None:
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if fixed_addresses:
+            # where it is not allowed the program is no worse off than without
+            _LIBC.personality(_LIBC.personality(_ASK_PERSONALITY) | _ADDR_NO_RANDOMIZE)
+        if dies_with_us:
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     return in_child
 

@@ -26,7 +26,8 @@ _READY_S = 20.0
 _LOOK_S = 0.25
 _STOP_S = 30.0
 _QUIET_S = 0.3
-_QUIET_WITHIN_S = 3.0
+_QUIET_WITHIN_S = 20.0
+_QUIET_WITHIN_STOP_S = 3.0
 _MOST_CHARS = 300
 
 
@@ -73,7 +74,7 @@ class DmtcpComputation:
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
         """Return complete images; see `dmtcp_py.engine.Computation`. TIMEOUT_S bounds a time without progress."""
         peers = self._await_running()
-        self._await_quiet()
+        self._await_quiet(then_stop=then_stop)
         _empty(self._staging)
         told = self.coordinator.told
         complete, begun = told.checkpoints_complete, told.checkpoints_begun
@@ -85,6 +86,11 @@ class DmtcpComputation:
             is_complete = self.coordinator.told.checkpoints_begun > begun
         if not is_complete or not self.coordinator.is_alive():
             raise CheckpointFailedError("the program or its coordinator died in it", program_lives=False)
+        if self.coordinator.told.is_unclean:
+            raise CheckpointFailedError(
+                "a process started or ended in the middle of it, and such images cannot be trusted",
+                program_lives=not then_stop,
+            )
         if self.coordinator.told.checkpoints_begun > begun + 1:
             raise CheckpointFailedError("somebody else took a checkpoint at the same time", program_lives=not then_stop)
         staged = self._collect(peers, program_lives=not then_stop)
@@ -181,14 +187,23 @@ class DmtcpComputation:
             program_lives=True,
         )
 
-    def _await_quiet(self) -> None:
-        """Wait, but not for ever, for a moment without a fork or exec: a checkpoint in one can kill the program."""
-        until = time.monotonic() + _QUIET_WITHIN_S
-        while (now := time.monotonic()) < until:
-            quiet_s = now - self.coordinator.told.moved_at
+    def _await_quiet(self, *, then_stop: bool) -> None:
+        """Wait for a moment without a fork, exec or exit: a checkpoint in one can kill the program, or go wrong unseen.
+
+        A last checkpoint is tried all the same where there is none.
+        """
+        patience = Patience(_QUIET_WITHIN_STOP_S if then_stop else _QUIET_WITHIN_S)
+        while not patience.is_over() and not self.has_ended():
+            quiet_s = time.monotonic() - self.coordinator.told.moved_at
             if quiet_s >= _QUIET_S:
                 return
             self.coordinator.wait_for(lambda _told: False, _QUIET_S - quiet_s)
+        if not then_stop and not self.has_ended():
+            raise CheckpointFailedError(
+                f"the program started or ended a process at least every {_QUIET_S} s for {_QUIET_WITHIN_S:.0f} s, and "
+                "DMTCP's images of such moments cannot be trusted",
+                program_lives=True,
+            )
 
     def _await(self, condition: Callable[[Told], bool], timeout_s: float) -> bool:
         """Wait for CONDITION as long as anything moves, and return whether it came true before the program ended.

@@ -48,11 +48,12 @@ class Told:
 
     checkpoints_begun: int = 0
     checkpoints_complete: int = 0
-    completed_at: float = 0.0
     kill_command: str | None = None
-    left_at: float = 0.0
     moved_at: float = 0.0
     """When a process last came, left or executed another program."""
+    is_unclean: bool = False
+    """Whether one did so while the last checkpoint was suspending the processes or writing their images."""
+    is_writing: bool = False
 
 
 class Coordinator:
@@ -163,15 +164,16 @@ def _hear(told: Told, line: str, now: float) -> Told:
     """Return what is known after LINE of the log; the texts are the same in 3.2, 4.2 and 5.0."""
     lowered = line.lower()
     if "starting checkpoint;" in lowered:
-        return replace(told, checkpoints_begun=told.checkpoints_begun + 1)
+        return replace(told, checkpoints_begun=told.checkpoints_begun + 1, is_writing=True, is_unclean=False)
+    if "checkpoint complete; all workers running" in lowered:
+        return replace(told, is_writing=False)
     if "wrote restart script" in lowered:
-        return replace(told, checkpoints_complete=told.checkpoints_complete + 1, completed_at=now)
+        done = told.checkpoints_complete + 1
+        return replace(told, checkpoints_complete=done, is_writing=False)
     if "killing all connected peers and quitting" in lowered:
         return replace(told, kill_command="dmtcp_command -q")
     if "killing all connected peers" in lowered:
         return replace(told, kill_command="dmtcp_command -k")
-    if "client disconnected" in lowered:
-        return replace(told, left_at=now, moved_at=now)
-    if any(words in lowered for words in ("worker connected", "after exec", "after fork")):
-        return replace(told, moved_at=now)
+    if any(words in lowered for words in ("client disconnected", "worker connected", "after exec", "after fork")):
+        return replace(told, moved_at=now, is_unclean=told.is_unclean or told.is_writing)
     return told
