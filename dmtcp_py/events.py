@@ -60,7 +60,7 @@ class EventStream:
         # select() cannot watch descriptors from 1024 on, and poll() can
         poller = select.poll()
         poller.register(self._reader, select.POLLIN)
-        poller.poll(0 if self._signals else max(timeout_s, 0) * 1000)
+        poller.poll(0 if self._signals or self._posted else max(timeout_s, 0) * 1000)
         self._read()
         signals, self._signals = self._signals, []
         events = []

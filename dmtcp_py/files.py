@@ -55,10 +55,12 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 def append_line(path: Path, line: bytes) -> None:
     """Append LINE with its newline to PATH in one write, on the disk when this returns; all of it or nothing."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, PRIVATE_FILE)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, PRIVATE_FILE)
     try:
         before = os.fstat(fd).st_size
-        if os.write(fd, line + b"\n") != len(line) + 1:
+        is_torn = before > 0 and os.pread(fd, 1, before - 1) != b"\n"
+        data = (b"\n" if is_torn else b"") + line + b"\n"
+        if os.write(fd, data) != len(data):
             os.ftruncate(fd, before)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(fd)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -32,7 +33,6 @@ from dmtcp_py.store.verify import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
     from typing import Any
 
     from dmtcp_py.store.layout import JobLayout
@@ -66,7 +66,7 @@ class Store:
         self._warn = warn
         self._warned: set[str] = set()
         self._stagings = 0
-        self._last_number = max([0, *layout.generation_numbers(), *_committed(layout)])
+        self._last_number = max([0, *layout.generation_numbers(), *_told(layout, "checkpointed", "generation")])
 
     @property
     def epoch(self) -> int:
@@ -138,12 +138,13 @@ class Store:
             remove_tree(partial)
             make_private_dir(partial)
             images = [_move(staged.folder / name, partial, name) for name in staged.files]
-            for folder in {(partial / name).parent for name in staged.files}:
-                fsync_path(folder)
+            for folder in {parent for name in staged.files for parent in Path(name).parents}:
+                fsync_path(partial / folder)
             manifest = describe(number, images)
             write_atomic(manifest_path(partial), encode(manifest))
             self.lock.check()
             partial.rename(self.layout.generation(number))
+            self._last_number = number
             fsync_path(self.layout.generations)
         except OSError as error:
             remove_tree(partial)
@@ -151,7 +152,6 @@ class Store:
                 f"generation {number} could not be committed to {self.layout.generations}: {error.strerror or error}",
                 "make room there or choose another --dir; earlier generations are untouched",
             ) from error
-        self._last_number = number
         return manifest
 
     def prune(self, *, keep: int, lineage: int) -> list[Verdict]:
@@ -196,7 +196,9 @@ def open_store(
         if make_private_dir(directory):
             write_atomic(directory / "README", _README.encode(), durable=False)
         make_private_dir(layout.root)
-        lock, before = acquire(layout, least_epoch=_least_epoch(layout), scheduler_job=scheduler_job, say=say)
+        lock, before = acquire(
+            layout, least_epoch=max(_told(layout, None, "epoch"), default=0), scheduler_job=scheduler_job, say=say
+        )
     return Store(layout, lock, before, warn)
 
 
@@ -214,7 +216,7 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(
-            f"{path} cannot be used: {error.strerror}",
+            f"{error.filename or path} cannot be used: {error.strerror}",
             "choose a directory that you can write to with --dir or DMTCP_RUN_DIR",
         ) from error
 
@@ -249,12 +251,11 @@ def read_history(layout: JobLayout) -> list[dict[str, Any]]:
 
 def retention_plan(layout: JobLayout, *, keep: int, lineage: int) -> list[Verdict]:
     """Return what pruning would do."""
-    proved = {line["generation"] for line in read_history(layout) if line.get("event") == "resumed"}
     return plan(
         [Generation(number, _lineage_of(layout, number)) for number in layout.generation_numbers()],
         keep=keep,
         lineage=lineage,
-        proved=proved,
+        proved=_told(layout, "resumed", "generation"),
     )
 
 
@@ -281,10 +282,7 @@ def _lineage_of(layout: JobLayout, number: int) -> int | None:
         return None
 
 
-def _committed(layout: JobLayout) -> list[int]:
-    return [line["generation"] for line in read_history(layout) if line.get("event") == "checkpointed"]
-
-
-def _least_epoch(layout: JobLayout) -> int:
-    epochs: list[int] = [line["epoch"] for line in read_history(layout) if isinstance(line.get("epoch"), int)]
-    return max(epochs, default=0)
+def _told(layout: JobLayout, event: str | None, field: str) -> list[int]:
+    """Return the numbers in FIELD of the history's lines of EVENT, or of all; other shapes are passed over."""
+    lines = (line for line in read_history(layout) if event is None or line.get("event") == event)
+    return [line[field] for line in lines if isinstance(line.get(field), int)]

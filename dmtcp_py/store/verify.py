@@ -44,6 +44,9 @@ def verify(layout: JobLayout, number: int) -> Manifest:
     """
     manifest = read_manifest(layout, number)
     folder = layout.generation(number)
+    for path in (folder, manifest_path(folder)):
+        if problem := _foreign(path.lstat()):
+            raise StoreError(f"generation {number}: {path} {problem}", "it cannot be used")
     for image in manifest.images:
         problem = _problem(folder, image)
         if problem:
@@ -61,10 +64,8 @@ def _problem(folder: Path, image: ImageFile) -> str | None:
         return f"cannot be read: {error.strerror}"
     if not stat.S_ISREG(found.st_mode):
         return "is no regular file"
-    if found.st_uid != os.geteuid():
-        return f"belongs to user {found.st_uid}, and restoring would run it as user {os.geteuid()}"
-    if found.st_mode & _OTHERS_WRITE:
-        return f"can be written by others (mode {stat.S_IMODE(found.st_mode):o})"
+    if problem := _foreign(found):
+        return problem
     if found.st_size != image.size:
         return f"has {found.st_size} bytes instead of {image.size}"
     try:
@@ -72,4 +73,13 @@ def _problem(folder: Path, image: ImageFile) -> str | None:
             return "does not have the content that was committed"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
+    return None
+
+
+def _foreign(found: os.stat_result) -> str | None:
+    """Return why somebody else may have put in what would be run."""
+    if found.st_uid != os.geteuid():
+        return f"belongs to user {found.st_uid}, and restoring would run it as user {os.geteuid()}"
+    if found.st_mode & _OTHERS_WRITE:
+        return f"can be written by others (mode {stat.S_IMODE(found.st_mode):o})"
     return None

@@ -61,7 +61,8 @@ class Coordinator:
 
     def __init__(self, dmtcp: Installation, env: Mapping[str, str], folder: Path, staging: Path) -> None:
         self._dmtcp = dmtcp
-        self._env = dict(env)
+        # dmtcp_command has no option for its temporary folder
+        self._env = {**env, "DMTCP_TMPDIR": str(folder)}
         self._told = Told()
         self._changed = threading.Condition()
         port_file = folder / "port"
