@@ -29,8 +29,12 @@ def find_program(name: str, cwd: Path, search: str | None) -> Path:
         here = f"'./{name}' names the one in this folder" if name and (cwd / name).exists() else "look at PATH"
         raise ProgramNotFoundError(f"'{name}' is not in PATH", here)
     path = cwd / name
-    if not path.exists():
-        raise ProgramNotFoundError(f"there is no file {path}", "check the spelling and the working directory")
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ProgramNotFoundError(f"there is no file {path}", "check the spelling and the working directory") from None
+    except OSError as error:
+        raise CannotExecuteError(f"{path} cannot be executed: {error.strerror}", "look at the path to it") from error
     if path.is_dir():
         raise CannotExecuteError(f"{path} is a directory", "name the program in it")
     if not os.access(path, os.X_OK):
@@ -75,7 +79,7 @@ def _refuse_broken(path: Path) -> None:
 def _shebang(head: bytes) -> Path | None:
     if not head.startswith(b"#!"):
         return None
-    words = head[2:].split(b"\n", 1)[0].split()
+    words = head[2:].split(b"\n", 1)[0].split(b"\0", 1)[0].split()
     if not words:
         return None
     interpreter = Path(os.fsdecode(words[0]))

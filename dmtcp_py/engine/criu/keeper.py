@@ -1,0 +1,358 @@
+"""The first process of a computation's PID namespace: starts the program, or has criu restore it, and reaps.
+
+Run by path, with the standard library alone, in namespaces that unshare(1) made: its own pids and /proc, and with it
+everything in them dies. It is never in an image: below it runs the init, a shell that leads the session, adopts
+orphans and is the root of what criu dumps, and below that the program. Orders and events are JSON objects, one a
+line, on a socket; at the end of that socket the supervisor is gone, and so is everything here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+ROOT_PID = 300
+"""The init's pid; after a first round the kernel gives out none below 300, which leaves room for criu."""
+TOOL_PID = 20
+RECORD = "computation.json"
+"""What a restore has to know, beside the images."""
+SHM = "/dev/shm"  # noqa: S108 - the computation's own
+SHM_TAR = "shm.tar"
+_LEFTOVER_GRACE_S = 2.0
+_TERM_GRACE_S = 5.0
+_TOOL_S = 600.0
+_LOOK_S = 0.001
+_FIRST_LOOK_S = 2.0
+_MOST_BYTES = 1 << 16
+_SAFE_FD = 10
+_PR_SET_CHILD_SUBREAPER = 36
+_CLONE_NEWIPC = 0x08000000
+_MS_NOSUID_NODEV = 6
+# struct pidfd_info of Linux 6.15: mask first, exit code last
+_PIDFD_INFO_BYTES = 64
+_PIDFD_GET_INFO = 3 << 30 | _PIDFD_INFO_BYTES << 16 | 0xFF << 8 | 11
+_PIDFD_INFO_EXIT = 1 << 3
+_IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+# Descriptor 3 is the real stderr: what the shell itself would say of the program's end is nobody's business.
+_INIT = """\
+trap : HUP INT QUIT TERM USR1 USR2
+(exec "$@" 2>&3 3>&-)
+s=$?
+trap - HUP INT QUIT TERM USR1 USR2
+ulimit -c 0
+[ $s -gt 128 ] && kill -$((s-128)) $$ 2>/dev/null
+exit $s"""
+
+
+class Keeper:
+    """The loop over orders and ended children."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._unread = b""
+        self._woken, wake = os.pipe()
+        os.set_blocking(self._woken, False)
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _IGNORED}
+        self._root = ROOT_PID
+        self._root_status: int | None = None
+        self._program: int | None = None
+        self._tool: subprocess.Popen[bytes] | None = None
+        self._tool_status = 0
+        self._order: dict[str, Any] = {}
+        self._record: dict[str, Any] = {}
+        self._temporary = ""
+
+    def run(self) -> NoReturn:
+        """Serve until the program has ended, the last image is taken, or the supervisor is gone."""
+        poller = select.poll()
+        poller.register(self._sock, select.POLLIN)
+        poller.register(self._woken, select.POLLIN)
+        while True:
+            for order in self._orders():
+                getattr(self, f"_{order['order']}")(order)
+            self._reap()
+            if self._tool is None and self._root_status is not None:
+                self._end(self._root_status)
+            poller.poll()
+            with suppress(BlockingIOError):
+                os.read(self._woken, _MOST_BYTES)
+
+    def _tell(self, event: str, **values: Any) -> None:
+        with suppress(OSError):
+            self._sock.sendall(json.dumps({"event": event, **values}).encode() + b"\n")
+
+    def _orders(self) -> list[dict[str, Any]]:
+        try:
+            data = self._sock.recv(_MOST_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
+        except OSError:
+            data = b""
+        if not data:
+            self._vanish()
+        self._unread += data
+        *lines, self._unread = self._unread.split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def _vanish(self) -> NoReturn:
+        with suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        if self._temporary:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+        os._exit(0)
+
+    def _launch(self, order: dict[str, Any]) -> None:
+        self._take(order)
+        self._cover_shm()
+        failure, theirs = os.pipe()
+        _say_last_pid(ROOT_PID - 1)
+        self._root = os.fork()
+        if self._root == 0:
+            self._become_init(order, theirs)
+        os.close(theirs)
+        with os.fdopen(failure, "rb") as file:
+            text = file.read().decode(errors="replace")
+        if text:
+            self._tell("failed", why=[text])
+            os._exit(1)
+        self._record["root"] = self._root
+        self._record["ids"] = [_identity(fd) for fd in self._record.pop("fds")]
+        self._close_streams(order)
+        self._watch_program(patience_s=_FIRST_LOOK_S)
+        self._tell("started", root=self._root)
+
+    def _become_init(self, order: dict[str, Any], failure: int) -> NoReturn:
+        try:
+            signal.set_wakeup_fd(-1)
+            for number, handler in self._handlers.items():
+                signal.signal(number, signal.SIG_IGN if handler is signal.SIG_IGN else signal.SIG_DFL)
+            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            os.setsid()
+            _libc("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            _libc("unshare", _CLONE_NEWIPC)
+            for fd, source in enumerate(_opened(order["streams"])):
+                os.dup2(source, fd)
+            os.dup2(2, 3)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            os.execve("/bin/sh", ["sh", "-c", _INIT, "sh", *order["command"]], order["environ"])  # noqa: S606
+        except BaseException as error:
+            os.write(failure, f"{type(error).__name__}: {error}".encode())
+        os._exit(125)
+
+    def _restore(self, order: dict[str, Any]) -> None:
+        self._take(order)
+        folder = Path(order["folder"])
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        self._record["root"] = self._root = record["root"]
+        if self._record["covers_shm"]:
+            self._cover_shm()
+            unpack = [
+                "tar",
+                "--extract",
+                "--file",
+                str(folder / SHM_TAR),
+                "-C",
+                SHM,
+                "--same-owner",
+                "--same-permissions",
+            ]
+            done = subprocess.run(unpack, stdin=subprocess.DEVNULL, timeout=_TOOL_S, check=False)
+            if done.returncode:
+                self._tell("failed", why=[f"{SHM} could not be filled: tar ended with {done.returncode}"])
+                os._exit(1)
+        fds = self._record.pop("fds")
+        inherit = [
+            word
+            for fd, identity in zip(fds, record["ids"], strict=True)
+            if fd is not None and identity is not None
+            for word in ("--inherit-fd", f"fd[{fd}]:{identity}")
+        ]
+        self._record["ids"] = [_identity(fd) for fd in fds]
+        self._run_tool(order, [*order["argv"], *inherit], [fd for fd in fds if fd is not None])
+        self._close_streams(order)
+
+    def _dump(self, order: dict[str, Any]) -> None:
+        folder = Path(order["folder"])
+        (folder / RECORD).write_text(json.dumps(self._record), encoding="utf-8")
+        identities = dict.fromkeys(identity for identity in self._record["ids"] if identity is not None)
+        external = [word for identity in identities for word in ("--external", identity)]
+        self._run_tool(order, [*order["argv"], "--tree", str(self._root), *external], [])
+
+    def _take(self, order: dict[str, Any]) -> None:
+        """Remember what an order to launch or to restore says of the computation."""
+        self._temporary = order["temporary"]
+        streams = order["streams"]
+        fds = [stream.get("fd") for stream in streams]
+        self._record = {"kinds": order["kinds"], "covers_shm": order["covers_shm"], "fds": fds}
+        for fd in fds:
+            if fd is not None:
+                os.set_inheritable(fd, False)
+
+    def _close_streams(self, order: dict[str, Any]) -> None:
+        for fd in {stream["fd"] for stream in order["streams"] if "fd" in stream}:
+            os.close(fd)
+
+    def _cover_shm(self) -> None:
+        """Mount a /dev/shm that goes into the images and vanishes with the namespace."""
+        if self._record["covers_shm"]:
+            size = os.statvfs(SHM)
+            options = f"mode=1777,size={size.f_blocks * size.f_frsize}".encode()
+            _libc("mount", b"tmpfs", SHM.encode(), b"tmpfs", _MS_NOSUID_NODEV, options)
+
+    def _run_tool(self, order: dict[str, Any], argv: list[str], fds: list[int]) -> None:
+        self._order = order
+        _say_last_pid(TOOL_PID - 1)
+        with Path(order["output"]).open("wb") as output:
+            self._tool = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=fds, env=order["environ"]
+            )
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if pid == self._root:
+                    self._root_status = status
+                elif self._tool is not None and pid == self._tool.pid:
+                    self._tool.returncode = os.waitstatus_to_exitcode(status)
+                    self._tool_ended(self._tool.returncode)
+
+    def _tool_ended(self, status: int) -> None:
+        order, self._tool = self._order, None
+        if order["order"] == "restore":
+            if status != 0:
+                self._tell("failed", status=status)
+                os._exit(1)
+            self._watch_program(patience_s=0)
+            self._tell("started", root=self._root)
+            return
+        if status == 0 and not (Path(order["folder"]) / "files.json").exists():
+            status = 1
+        self._tell("dumped", status=status)
+        if status == 0 and order["then_stop"]:
+            # criu killed the whole tree, and nothing of it may be judged as an end of its own
+            os._exit(0)
+
+    def _watch_program(self, *, patience_s: float) -> None:
+        """Open a descriptor that will tell how the program ended, which the init's status leaves open above 128."""
+        until = time.monotonic() + patience_s
+        while self._program is None:
+            with suppress(OSError, ValueError):
+                stat = Path(f"/proc/{self._root + 1}/stat").read_text(encoding="utf-8", errors="replace")
+                if int(stat[stat.rindex(")") + 2 :].split()[1]) == self._root:
+                    self._program = os.pidfd_open(self._root + 1)
+            if time.monotonic() >= until:
+                return
+            time.sleep(_LOOK_S)
+
+    def _end(self, status: int) -> NoReturn:
+        """Tell how the program ended, give what it left behind a little time, and go."""
+        exact = None if self._program is None else _exit_status_of(self._program)
+        self._tell("ended", status=status if exact is None else exact)
+        if not self._is_alone_within(_LEFTOVER_GRACE_S):
+            self._tell("leftovers")
+            for signum in (signal.SIGTERM, signal.SIGCONT):
+                with suppress(ProcessLookupError):
+                    os.kill(-1, signum)
+            self._is_alone_within(_TERM_GRACE_S)
+        os._exit(0)
+
+    def _is_alone_within(self, seconds: float) -> bool:
+        poller = select.poll()
+        poller.register(self._woken, select.POLLIN)
+        poller.register(self._sock, select.POLLIN)
+        until = time.monotonic() + seconds
+        while True:
+            with suppress(BlockingIOError):
+                os.read(self._woken, _MOST_BYTES)
+            try:
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                return True
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                return False
+            poller.poll(left_s * 1000)
+            self._orders()
+
+
+def _opened(streams: list[dict[str, Any]]) -> list[int]:
+    """Return a descriptor, out of the way of 0 to 3, for each of the program's standard streams.
+
+    Files are opened here, by path: criu cannot dump what was opened in another mount namespace.
+    """
+    found: list[int] = []
+    for stream in streams:
+        if "same_as" in stream:
+            found.append(found[stream["same_as"]])
+            continue
+        if "fd" in stream:
+            source = stream["fd"]
+        else:
+            source = os.open(stream["path"], stream["flags"], 0o666)
+            if stream.get("offset"):
+                os.lseek(source, stream["offset"], os.SEEK_SET)
+        found.append(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _SAFE_FD))
+    return found
+
+
+def _identity(fd: int | None) -> str | None:
+    """Return criu's name for what it must not dump but be given again."""
+    if fd is None:
+        return None
+    found = os.fstat(fd)
+    if os.isatty(fd):
+        return f"tty[{found.st_rdev:x}:{found.st_dev:x}]"
+    return f"pipe:[{found.st_ino}]"
+
+
+def _exit_status_of(pidfd: int) -> int | None:
+    """Return the wait status of a process that was reaped; None before Linux 6.15, and while it runs."""
+    reply = bytearray(_PIDFD_INFO_BYTES)
+    struct.pack_into("=Q", reply, 0, _PIDFD_INFO_EXIT)
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, reply)
+    except OSError:
+        return None
+    mask, status = struct.unpack_from("=Q", reply)[0], struct.unpack_from("=i", reply, _PIDFD_INFO_BYTES - 4)[0]
+    return int(status) if mask & _PIDFD_INFO_EXIT else None
+
+
+def _say_last_pid(pid: int) -> None:
+    """Have the next process get the pid after PID, so that no tool ever takes one that a restore needs."""
+    with suppress(OSError):
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid), encoding="ascii")
+
+
+def _libc(name: str, *arguments: Any) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if getattr(library, name)(*arguments) != 0:
+        number = ctypes.get_errno() or errno.EPERM
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+if __name__ == "__main__":
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    connection.set_inheritable(False)
+    Keeper(connection).run()
