@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError
 from dmtcp_py.files import free_bytes
 from dmtcp_py.process import files_open_for_update, resident_bytes
-from dmtcp_py.store.records import Cost, Host, ImageFile, Manifest, utc_now
+from dmtcp_py.store.records import Cost, Host, ImageFile, Manifest, path_text, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,13 +84,13 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
             engine_version=source.engine.version(),
             images=images,
             restart_images=list(staged.restart_images),
-            staging=str(staged.folder),
+            staging=path_text(staged.folder),
             processes=staged.processes,
             host=_host(),
             cost=Cost(checkpoint_s=checkpointed - began, commit_s=time.monotonic() - checkpointed),
             stdout_size=_size(source.stdio.stdout, 1),
             stderr_size=_size(source.stdio.stderr, 2),
-            updated_files=updated,
+            updated_files=[path_text(path) for path in updated],
             terminals=[fd for fd, path in enumerate(source.stdio.paths) if path is None and os.isatty(fd)],
         )
 

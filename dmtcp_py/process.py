@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from dmtcp_py.errors import CannotExecuteError, EngineError, ProgramNotFoundError
+from dmtcp_py.errors import EngineError
 from dmtcp_py.files import remove_tree
 
 if TYPE_CHECKING:
@@ -137,10 +137,8 @@ class Child:
                 start_new_session=own_session,
                 preexec_fn=_in_child(dies_with_us, fixed_addresses),  # noqa: PLW1509 - only system calls in it
             )
-        except FileNotFoundError as error:
-            raise ProgramNotFoundError(f"{argv[0]}: {error.strerror}") from error
         except OSError as error:
-            raise CannotExecuteError(f"{argv[0]} cannot be executed: {error.strerror}") from error
+            raise EngineError(f"{argv[0]} cannot be executed: {error.strerror}", "is it installed whole?") from error
         self.pid = self._popen.pid
 
     @property

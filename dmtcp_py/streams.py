@@ -5,10 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmtcp_py.store.records import path_of
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dmtcp_py.engine import Stdio
     from dmtcp_py.outcome import RunOptions
     from dmtcp_py.store.records import Manifest
@@ -54,7 +57,7 @@ def notes_on_resume(manifest: Manifest, options: RunOptions) -> list[str]:
             f"what the program wrote to {' and '.join(repeats)} since then comes once more; --stdout FILE and "
             "--stderr FILE keep it exact"
         )
-    changed = [path for path in manifest.updated_files if _is_newer(path, manifest)]
+    changed = [str(path) for path in map(path_of, manifest.updated_files) if _is_newer(path, manifest)]
     if changed:
         notes.append(
             f"changed since generation {manifest.generation} was taken, and not brought back: {', '.join(changed)}; "
@@ -84,9 +87,9 @@ def _mode(fd: int) -> int:
         return 0
 
 
-def _is_newer(path: str, manifest: Manifest) -> bool:
+def _is_newer(path: Path, manifest: Manifest) -> bool:
     began = manifest.created.timestamp() - manifest.cost.checkpoint_s - manifest.cost.commit_s
     try:
-        return Path(path).stat().st_mtime > began
+        return path.stat().st_mtime > began
     except OSError:
         return True

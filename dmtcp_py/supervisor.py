@@ -172,7 +172,8 @@ class _Attempt:
             except (StoreError, RestartFailedError) as error:
                 reasons.append(f"generation {number}: {error.what}")
                 self.store.record("failed", what="restart", generation=number, error=error.what)
-                self.report.warn(f"generation {number} cannot be used: {error.what}")
+                if number != candidates[-1]:
+                    self.report.warn(f"generation {number} cannot be used: {error.what}; trying the one before")
                 continue
             if computation is not None:
                 self._resumed(manifest)

@@ -49,8 +49,8 @@ def is_static(program: Path) -> bool:
         try:
             with program.open("rb") as file:
                 head = file.read(4096)
-                if head.startswith(_ELF):
-                    return not _has_interpreter(head, file.read(1 << 20))
+                if head.startswith(_ELF) and len(head) >= _ELF_HEADER_BYTES:
+                    return _PT_INTERP not in [kind for kind, _ in _segments(head)]
         except OSError:
             return False
         interpreter = _shebang(head)
@@ -69,8 +69,9 @@ def _refuse_broken(path: Path) -> None:
         return
     if not head:
         raise CannotExecuteError(f"{path} is empty", "build it again")
-    if head.startswith(_ELF) and len(head) < _ELF_HEADER_BYTES:
-        raise CannotExecuteError(f"{path} is cut off within its ELF header", "build or copy it again")
+    is_elf = head.startswith(_ELF)
+    if is_elf and (len(head) < _ELF_HEADER_BYTES or any(end > path.stat().st_size for _, end in _segments(head))):
+        raise CannotExecuteError(f"{path} is shorter than its ELF header says", "build or copy it again")
     interpreter = _shebang(head)
     if interpreter is not None and not os.access(interpreter, os.X_OK):
         raise CannotExecuteError(f"{path} names the interpreter {interpreter}, which cannot be executed", "mend line 1")
@@ -90,12 +91,23 @@ def _shebang(head: bytes) -> Path | None:
     return interpreter
 
 
-def _has_interpreter(head: bytes, rest: bytes) -> bool:
-    """Look for PT_INTERP among the program headers (ELF specification, figures 1-3 and 2-1)."""
-    data = (head + rest).ljust(_ELF_HEADER_BYTES, b"\0")
-    wide = data[4] == _ELF64
-    order = "<" if data[5] == 1 else ">"
-    offset = struct.unpack_from(order + ("Q" if wide else "I"), data, 32 if wide else 28)[0]
-    size, count = struct.unpack_from(order + "HH", data, 54 if wide else 42)
-    places = (offset + index * size for index in range(count))
-    return _PT_INTERP in (struct.unpack_from(order + "I", data, at)[0] for at in places if at + 4 <= len(data))
+def _segments(head: bytes) -> list[tuple[int, int]]:
+    """Return type and end in the file of each segment that HEAD tells of (ELF specification, figures 1-3 and 2-1).
+
+    Those whose program header lies beyond HEAD are returned as type 0 with an end beyond any file.
+    """
+    wide = head[4] == _ELF64
+    order = "<" if head[5] == 1 else ">"
+    word = "Q" if wide else "I"
+    (table,) = struct.unpack_from(order + word, head, 32 if wide else 28)
+    size, count = struct.unpack_from(order + "HH", head, 54 if wide else 42)
+    found = []
+    for at in range(table, table + size * count, size or 1):
+        if at + size > len(head) or size < (56 if wide else 32):
+            found.append((0, 1 << 62))
+            continue
+        (kind,) = struct.unpack_from(order + "I", head, at)
+        (offset,) = struct.unpack_from(order + word, head, at + (8 if wide else 4))
+        (length,) = struct.unpack_from(order + word, head, at + (32 if wide else 16))
+        found.append((kind, offset + length))
+    return found

@@ -6,9 +6,11 @@ format of each file is stated in docs/format.md.
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
+from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
@@ -138,6 +140,16 @@ RecordT = TypeVar("RecordT", Job, LockRecord, State, Manifest, Request)
 def utc_now() -> datetime:
     """Return the time to write into records."""
     return datetime.now(timezone.utc)
+
+
+def path_text(path: Path | str) -> str:
+    """Return PATH as text that any record can hold: a name may have bytes that are no text."""
+    return quote(os.fsencode(path), safe="/ ~!@#$^&*()_+-={}[]|:;,.<>?")
+
+
+def path_of(text: str) -> Path:
+    """Return the path that `path_text` wrote."""
+    return Path(os.fsdecode(unquote_to_bytes(text)))
 
 
 def encode(record: msgspec.Struct) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from contextlib import suppress
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.dmtcp.coordinator import Coordinator, Told
     from dmtcp_py.process import Child, Ending, Guard
 
+_PROCESSES = re.compile(r"^# Number of processes in the computation = (\d+)$", re.MULTILINE)
 _READY_S = 20.0
 _LOOK_S = 0.25
 _STOP_S = 30.0
@@ -256,9 +258,8 @@ class DmtcpComputation:
         scripts = [path for path in self._staging.glob("dmtcp_restart_script*.sh") if not path.is_symlink()]
         if len(scripts) != 1:
             return peers
-        text = scripts[0].read_text(encoding="utf-8", errors="replace")
-        listed = text.partition('given_ckpt_files="')[2].partition('"')[0]
-        return sum(word.endswith(".dmtcp") for word in listed.split())
+        found = _PROCESSES.search(scripts[0].read_text(encoding="utf-8", errors="replace"))
+        return int(found[1]) if found else peers
 
 
 def _empty(staging: Path) -> None:

@@ -16,6 +16,7 @@ from dmtcp_py.engine.executable import is_static
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.files import remove_tree
 from dmtcp_py.process import Child, Guard, Patience
+from dmtcp_py.store.records import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +41,10 @@ class DmtcpEngine:
     @classmethod
     def find(cls) -> DmtcpEngine:
         """Return the engine on this machine; raise EngineError where there is none."""
-        return cls(find())
+        engine = cls(find())
+        # what does not tell its version is no DMTCP: better now than when a program runs
+        engine.version()
+        return engine
 
     def version(self) -> str:
         """Return DMTCP's version."""
@@ -192,7 +196,7 @@ def _flags_of_streams_kept() -> Iterator[None]:
 def _where_it_was_made(restart: Restart) -> Iterator[None]:
     """Let the images be found where they were written: copies of files are looked up by that path (3.2 to 5.0)."""
     names = [image.name for image in restart.manifest.images]
-    place = Path(restart.manifest.staging)
+    place = path_of(restart.manifest.staging)
     if not restart.manifest.staging or set(names) == set(restart.manifest.restart_images):
         yield
         return

@@ -20,6 +20,7 @@ FAIL_STATUS = 213
 """What DMTCP exits with when it fails itself, instead of 99, which is also Grid Engine's requeue status."""
 _VERSION = re.compile(r"\(DMTCP\)\s+(?:version\s+)?v?(\d+(?:\.\d+)*\S*)")
 _TOOL_S = 20.0
+_TOOLS = ("dmtcp_launch", "dmtcp_restart", "dmtcp_coordinator", "dmtcp_command")
 _WHERE = "install it with dnf, zypper, pacman or spack, or load it with 'module load dmtcp'; see https://dmtcp.sourceforge.io"
 
 
@@ -52,7 +53,11 @@ def find() -> Installation:
     if launch is None:
         where = f"in {search} (DMTCP_PREFIX)" if prefix else "on PATH"
         raise EngineError(f"there is no dmtcp_launch {where}: DMTCP is not installed here", _WHERE)
-    return Installation(Path(launch).absolute().parent)
+    found = Installation(Path(launch).absolute().parent)
+    lacking = [name for name in _TOOLS if not os.access(found.tool(name), os.X_OK)]
+    if lacking:
+        raise EngineError(f"{found.bin} has no {', '.join(lacking)}: DMTCP is not installed whole there", _WHERE)
+    return found
 
 
 def clean(environ: Mapping[str, str]) -> dict[str, str]:
