@@ -91,7 +91,9 @@ def run_tool(argv: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | 
         output = tool.communicate(timeout=timeout_s)[0]
     except subprocess.TimeoutExpired:
         signal_group(tool.pid, signal.SIGKILL)
-        tool.communicate()
+        tool.wait(KILL_WAIT_S)
+        if tool.stdout is not None:
+            tool.stdout.close()
         raise EngineError(f"{argv[0]} did not answer within {timeout_s:.0f} s") from None
     return ToolResult(
         tool.returncode if tool.returncode >= 0 else 128 - tool.returncode, output.decode("utf-8", "replace")

@@ -81,6 +81,9 @@ class DmtcpComputation:
         told = self.coordinator.told
         complete, begun = told.checkpoints_complete, told.checkpoints_begun
         self._stopped_by_us, self._begun_before_stop = then_stop, begun
+        if not then_stop:
+            # the next one is ours and lets the program run
+            self._ran_after = begun + 1
         self.coordinator.command("--kcheckpoint" if then_stop else "--checkpoint")
         is_complete = self._await(lambda told: told.checkpoints_complete > complete, timeout_s)
         if then_stop and self._await_stopped() and not is_complete:
@@ -95,10 +98,7 @@ class DmtcpComputation:
             )
         if self.coordinator.told.checkpoints_begun > begun + 1:
             raise CheckpointFailedError("somebody else took a checkpoint at the same time", program_lives=not then_stop)
-        staged = self._collect(peers, program_lives=not then_stop)
-        if not then_stop:
-            self._ran_after = begun + 1
-        return staged
+        return self._collect(peers, program_lives=not then_stop)
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""
@@ -136,6 +136,8 @@ class DmtcpComputation:
                 return End(How.ENGINE_FAILED, detail=failure or "its coordinator died")
         if ending.signum is not None:
             return End(How.SIGNALLED, signum=ending.signum)
+        if not coordinator_lived:
+            return End(How.ENGINE_FAILED, detail="its coordinator died")
         if self._was_killed_by_checkpoint(told, ending):
             return End(How.KILLED_BY_COMMAND, detail="dmtcp_command -kc")
         return End(How.EXITED, status=ending.status or 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine import How
@@ -20,6 +19,7 @@ from dmtcp_py.store.records import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from dmtcp_py.engine import Launch, Restart, Stdio
 
