@@ -102,6 +102,11 @@ def plan_start(store: Store, identity: Identity, options: RunOptions) -> Start:
         return _after_the_end(store, identity, job, state, options)
     if mine:
         return Start(job, mine, begins_lineage=False, why="resume")
+    if lost := store.lost(job.first_generation):
+        raise StoreError(
+            f"the generations of job {store.layout.name} are gone: {lost} were committed",
+            f"put them back into {store.layout.generations}, or use --fresh to start over",
+        )
     if options.resume_only:
         raise _nothing_to_resume(store.layout)
     return Start(job, (), begins_lineage=False, why="no generation was committed yet")

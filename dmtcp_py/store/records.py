@@ -103,6 +103,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     program_stopped: bool
     engine: str
     engine_version: str
+    engine_reason: str = ""
+    """Why it was this engine."""
     images: list[ImageFile]
     restart_images: list[str]
     staging: str = ""
@@ -114,8 +116,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     stderr_size: int | None = None
     updated_files: list[str] = []
     """Files that the program held open for reading and writing: what is overwritten in them cannot be brought back."""
-    terminals: list[int] = []
-    """The standard streams that were inherited from us and were terminals."""
 
     @property
     def size(self) -> int:

@@ -54,6 +54,8 @@ class StagedImages:
     files: tuple[str, ...]
     restart_images: tuple[str, ...]
     processes: int
+    updated_files: tuple[str, ...] = ()
+    """Files of the program that it may read back, and whose old content is not among the images."""
 
 
 class Store:
@@ -104,6 +106,13 @@ class Store:
     def state(self) -> State | None:
         """Return how far the newest attempt came; None where that is not known."""
         return read_state(self.layout)
+
+    def lost(self, first: int) -> list[int]:
+        """Return the generations from number FIRST on that were committed and that nobody pruned, yet are gone."""
+        pruned = _told(self.layout, "pruned", "generation")
+        there = self.layout.generation_numbers()
+        committed = _told(self.layout, "checkpointed", "generation")
+        return sorted(number for number in {*committed} - {*pruned} - {*there} if number >= first)
 
     def write_job(self, job: Job) -> None:
         """Begin a lineage."""
@@ -259,10 +268,12 @@ def retention_plan(layout: JobLayout, *, keep: int, lineage: int) -> list[Verdic
     )
 
 
-def stage(folder: Path, restart_images: Sequence[str], processes: int) -> StagedImages:
+def stage(
+    folder: Path, restart_images: Sequence[str], processes: int, *, updated_files: Sequence[str] = ()
+) -> StagedImages:
     """Return all that lies in FOLDER as the images of one checkpoint."""
     files = tuple(str(path.relative_to(folder)) for path in files_below(folder))
-    return StagedImages(folder, files, tuple(restart_images), processes)
+    return StagedImages(folder, files, tuple(restart_images), processes, tuple(updated_files))
 
 
 def _move(source: Path, partial: Path, name: str) -> ImageFile:

@@ -9,11 +9,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine import End, How
+from dmtcp_py.engine.dmtcp import updates
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUS
 from dmtcp_py.errors import CheckpointFailedError, EngineError
 from dmtcp_py.files import make_private_dir, remove_tree
-from dmtcp_py.process import LEFTOVER_GRACE_S, Patience, end_descendants, end_group
+from dmtcp_py.process import LEFTOVER_GRACE_S, Patience, end_descendants, end_group, files_open_for_update
 from dmtcp_py.store.store import StagedImages, stage
 
 if TYPE_CHECKING:
@@ -79,12 +80,15 @@ class DmtcpComputation:
         self._await_quiet(then_stop=then_stop)
         _empty(self._staging)
         told = self.coordinator.told
-        complete, begun = told.checkpoints_complete, told.checkpoints_begun
+        complete, begun, written = told.checkpoints_complete, told.checkpoints_begun, told.written
+        updated = [] if then_stop else files_open_for_update(self.pid, but_in=self.temporary)
         self._stopped_by_us, self._begun_before_stop = then_stop, begun
         if not then_stop:
             # the next one is ours and lets the program run
             self._ran_after = begun + 1
         self.coordinator.command("--kcheckpoint" if then_stop else "--checkpoint")
+        if updated and self._await(lambda told: told.written > written, timeout_s):
+            updated = updates.save(updated, self._staging, self.coordinator.told.written_ns)
         is_complete = self._await(lambda told: told.checkpoints_complete > complete, timeout_s)
         if then_stop and self._await_stopped() and not is_complete:
             # 3.2 does not always say so when it kills the program at once (4 of 8 runs with three processes)
@@ -98,7 +102,7 @@ class DmtcpComputation:
             )
         if self.coordinator.told.checkpoints_begun > begun + 1:
             raise CheckpointFailedError("somebody else took a checkpoint at the same time", program_lives=not then_stop)
-        return self._collect(peers, program_lives=not then_stop)
+        return self._collect(peers, updated, program_lives=not then_stop)
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""
@@ -241,7 +245,7 @@ class DmtcpComputation:
         self.kill()
         return False
 
-    def _collect(self, peers: int, *, program_lives: bool) -> StagedImages:
+    def _collect(self, peers: int, updated: list[str], *, program_lives: bool) -> StagedImages:
         images = sorted(path.name for path in self._staging.glob("*.dmtcp"))
         unfinished = [path.name for path in self._staging.rglob("*.temp")]
         expected = self._expected_images(peers)
@@ -251,9 +255,9 @@ class DmtcpComputation:
                 program_lives=program_lives,
             )
         for path in self._staging.iterdir():
-            if path.suffix in (".sh", ".json"):
+            if path.suffix == ".sh":
                 path.unlink()
-        return stage(self._staging, images, len(images))
+        return stage(self._staging, images, len(images), updated_files=updated)
 
     def _expected_images(self, peers: int) -> int:
         """Return how many images the checkpoint has, by the coordinator's restart script; PEERS where it wrote none."""

@@ -54,6 +54,10 @@ class Told:
     is_unclean: bool = False
     """Whether one did so while the last checkpoint was suspending the processes or writing their images."""
     is_writing: bool = False
+    written: int = 0
+    """How many checkpoints had all their images written; the processes are suspended for a moment more."""
+    written_ns: int = 0
+    """When that was told last, in nanoseconds since the epoch."""
 
 
 class Coordinator:
@@ -122,6 +126,8 @@ class Coordinator:
         """End it and return all that its log told."""
         self._child.stop()
         self._reader.join(START_S)
+        if self._child.stdout is not None:
+            self._child.stdout.close()
         return self.told
 
     def _await_port(self, fd: int) -> int:
@@ -167,7 +173,7 @@ def _hear(told: Told, line: str, now: float) -> Told:
     if "starting checkpoint;" in lowered:
         return replace(told, checkpoints_begun=told.checkpoints_begun + 1, is_writing=True, is_unclean=False)
     if "checkpoint complete; all workers running" in lowered:
-        return replace(told, is_writing=False)
+        return replace(told, is_writing=False, written=told.written + 1, written_ns=time.time_ns())
     if "wrote restart script" in lowered:
         done = told.checkpoints_complete + 1
         return replace(told, checkpoints_complete=done, is_writing=False)

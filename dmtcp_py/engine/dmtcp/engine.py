@@ -8,13 +8,15 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine import How
+from dmtcp_py.engine.criu.frozen import FILES
+from dmtcp_py.engine.criu.rollback import roll_back
 from dmtcp_py.engine.dmtcp.computation import DmtcpComputation
 from dmtcp_py.engine.dmtcp.coordinator import Coordinator
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUS, Installation, clean, find, image_format
 from dmtcp_py.engine.executable import is_static
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.files import remove_tree
-from dmtcp_py.process import Child, Guard, Patience
+from dmtcp_py.process import Child, Guard, Patience, Streams
 from dmtcp_py.store.records import path_of
 
 if TYPE_CHECKING:
@@ -62,7 +64,8 @@ class DmtcpEngine:
         try:
             options = ["--ckptdir", str(launch.staging), "--no-gzip"]
             argv = place.argv("dmtcp_launch", options, _with_streams(launch.command, launch.program, launch.stdio))
-            root = Child(argv, env=place.env, own_session=True)
+            with _terminal_by_its_other_name(launch.stdio) as streams:
+                root = Child(argv, env=place.env, own_session=True, streams=streams)
             place.guard.watch(root.pid)
         except BaseException:
             place.close()
@@ -78,17 +81,8 @@ class DmtcpEngine:
                 "their images differ",
                 f"load DMTCP {made_by} (or set DMTCP_PREFIX), or start over with --fresh",
             )
-        closed = [
-            name
-            for fd, name in ((1, "stdout"), (2, "stderr"))
-            if fd in restart.manifest.terminals and not os.isatty(fd)
-        ]
-        if closed:
-            raise EngineError(
-                f"generation {restart.manifest.generation} was taken on a terminal, and without one DMTCP would close "
-                f"the program's {' and '.join(closed)}",
-                "resume it on a terminal; script(1) makes one anywhere: script -qec 'dmtcp-run …' /dev/null",
-            )
+        if any(image.name == FILES for image in restart.manifest.images):
+            roll_back(restart.folder)
         with _where_it_was_made(restart):
             return self._restart(restart)
 
@@ -174,6 +168,26 @@ def _with_streams(command: Sequence[str], program: Path, stdio: Stdio) -> list[s
 
 
 @contextmanager
+def _terminal_by_its_other_name(stdio: Stdio) -> Iterator[Streams]:
+    """Give the program our terminal as ``/dev/tty``, where it inherits it.
+
+    DMTCP ties a stream that is its own or its parent's controlling terminal to that role: 3.2 then cannot restart,
+    and 4.2 and 5.0 close the stream where the restart has no terminal. Under the other name they let it inherit.
+    """
+    terminals = [fd for fd, path in enumerate(stdio.paths) if path is None and os.isatty(fd)]
+    opened = None
+    if terminals:
+        # without a controlling terminal of ours none of them is DMTCP's business
+        with suppress(OSError):
+            opened = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+    try:
+        yield Streams(*(opened if fd in terminals else None for fd in range(3)))
+    finally:
+        if opened is not None:
+            os.close(opened)
+
+
+@contextmanager
 def _flags_of_streams_kept() -> Iterator[None]:
     """Undo what DMTCP does to streams that it inherits: it gives them the flags of the streams of the launch.
 
@@ -195,9 +209,8 @@ def _flags_of_streams_kept() -> Iterator[None]:
 @contextmanager
 def _where_it_was_made(restart: Restart) -> Iterator[None]:
     """Let the images be found where they were written: copies of files are looked up by that path (3.2 to 5.0)."""
-    names = [image.name for image in restart.manifest.images]
     place = path_of(restart.manifest.staging)
-    if not restart.manifest.staging or set(names) == set(restart.manifest.restart_images):
+    if not any("/" in image.name for image in restart.manifest.images):
         yield
         return
     missing = [folder for folder in (place, *place.parents) if not folder.exists()]
