@@ -24,7 +24,8 @@ from dmtcp_py.units import format_duration, format_size
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from dmtcp_py.engine import Computation, End, Engine, Stdio
+    from dmtcp_py.engine import Computation, End, Stdio
+    from dmtcp_py.engine.choice import Choice
     from dmtcp_py.events import EventStream
     from dmtcp_py.outcome import RunOptions
     from dmtcp_py.report import Report
@@ -45,7 +46,6 @@ class Surroundings:
 
     store: Store
     job: Job
-    engine: Engine
     options: RunOptions
     stdio: Stdio
     report: Report
@@ -57,8 +57,9 @@ class Surroundings:
 class Watch:
     """One computation from when it came up to its end. `run` is called once."""
 
-    def __init__(self, around: Surroundings, computation: Computation, parent: Manifest | None) -> None:
+    def __init__(self, around: Surroundings, choice: Choice, computation: Computation, parent: Manifest | None) -> None:
         self._around = around
+        self._choice = choice
         self._computation = computation
         self._newest = parent
         self._situation = policy.begin(self._interval_s(), time.monotonic())
@@ -147,7 +148,7 @@ class Watch:
         source = Source(
             store=around.store,
             job=around.job,
-            engine=around.engine,
+            choice=self._choice,
             computation=self._computation,
             stdio=around.stdio,
             parent=self._newest.generation if self._newest else None,
@@ -229,7 +230,7 @@ class Watch:
                 phase=phase,
                 started=around.started,
                 updated=utc_now(),
-                engine=f"{around.engine.name} {around.engine.version()}",
+                engine=self._choice.engine_text,
                 resumed_from=self._newest.generation if self._newest else None,
                 next_checkpoint=None
                 if due_at is None

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError
 from dmtcp_py.files import free_bytes
-from dmtcp_py.process import files_open_for_update, resident_bytes
+from dmtcp_py.process import resident_bytes
 from dmtcp_py.store.records import Cost, Host, ImageFile, Manifest, path_text, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dmtcp_py.engine import Computation, Engine, Stdio
+    from dmtcp_py.engine import Computation, Stdio
+    from dmtcp_py.engine.choice import Choice
     from dmtcp_py.store.records import Job
     from dmtcp_py.store.store import Store
 
@@ -42,7 +43,7 @@ class Source:
 
     store: Store
     job: Job
-    engine: Engine
+    choice: Choice
     computation: Computation
     stdio: Stdio
     parent: int | None
@@ -68,8 +69,6 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
     began = time.monotonic()
     staged = source.computation.checkpoint(then_stop=then_stop, timeout_s=STALL_S)
     checkpointed = time.monotonic()
-    program = source.computation
-    updated = [] if then_stop else files_open_for_update(program.pid, but_in=program.temporary)
 
     def describe(number: int, images: list[ImageFile]) -> Manifest:
         return Manifest(
@@ -80,8 +79,9 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
             created=utc_now(),
             reason=reason,
             program_stopped=then_stop,
-            engine=source.engine.name,
-            engine_version=source.engine.version(),
+            engine=source.choice.engine.name,
+            engine_version=source.choice.engine.version(),
+            engine_reason=source.choice.reason,
             images=images,
             restart_images=list(staged.restart_images),
             staging=path_text(staged.folder),
@@ -90,8 +90,7 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
             cost=Cost(checkpoint_s=checkpointed - began, commit_s=time.monotonic() - checkpointed),
             stdout_size=_size(source.stdio.stdout, 1),
             stderr_size=_size(source.stdio.stderr, 2),
-            updated_files=[path_text(path) for path in updated],
-            terminals=[fd for fd, path in enumerate(source.stdio.paths) if path is None and os.isatty(fd)],
+            updated_files=[path_text(path) for path in staged.updated_files],
         )
 
     manifest = store.commit(staged, describe)

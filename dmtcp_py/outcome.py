@@ -8,6 +8,7 @@ from pathlib import Path
 
 CHECKPOINTED_STATUS = 85
 FAILED_STATUS = 125
+ENGINES = ("auto", "dmtcp", "criu")
 
 
 class Kind(Enum):
@@ -58,3 +59,4 @@ class RunOptions:
     stdin: Path | None = None
     stdout: Path | None = None
     stderr: Path | None = None
+    engine: str = "auto"

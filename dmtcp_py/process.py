@@ -22,7 +22,7 @@ from dmtcp_py.errors import EngineError
 from dmtcp_py.files import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 TERM_GRACE_S = 5.0
 KILL_WAIT_S = 30.0
@@ -33,6 +33,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _ADDR_NO_RANDOMIZE = 0x0040000
 _ASK_PERSONALITY = 0xFFFFFFFF
 _STEP_S = 0.05
+_MAPS_FIELDS = 6
 
 # A shell costs 1 MB and outlives a SIGKILL of the supervisor: its standard input is then at its end.
 _GUARD = """\
@@ -128,6 +129,7 @@ class Child:
         dies_with_us: bool = False,
         fixed_addresses: bool = False,
         streams: Streams = INHERITED,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         try:
             self._popen = subprocess.Popen(
@@ -137,6 +139,7 @@ class Child:
                 stdout=streams.stdout,
                 stderr=streams.stderr,
                 start_new_session=own_session,
+                pass_fds=tuple(pass_fds),
                 preexec_fn=_in_child(dies_with_us, fixed_addresses),  # noqa: PLW1509 - only system calls in it
             )
         except OSError as error:
@@ -392,29 +395,38 @@ def started_at(pid: int) -> float | None:
 
 
 def files_open_for_update(pid: int, *, but_in: Path) -> list[str]:
-    """Return the regular files that PID and its descendants hold open for reading and writing, but not appending.
+    """Return the files that PID and its descendants may read back what they write: open for both, or mapped shared.
 
-    Those below BUT_IN are left out.
+    Those below BUT_IN are left out, and what is no file on a disk.
     """
     found = set()
     for member, _ in tree(pid):
-        folder = Path(f"/proc/{member}/fd")
         with suppress(OSError):
-            for entry in os.listdir(folder):  # noqa: PTH208 - names are all that is wanted
-                with suppress(OSError, ValueError):
-                    info = Path(f"/proc/{member}/fdinfo/{entry}").read_text(encoding="ascii")
-                    flags = int(info.partition("flags:")[2].split()[0], 8)
-                    target = os.readlink(folder / entry)
-                    is_update = flags & os.O_ACCMODE == os.O_RDWR and not flags & os.O_APPEND
-                    is_ours = Path(target).is_relative_to(but_in)
-                    if (
-                        is_update
-                        and not is_ours
-                        and stat.S_ISREG((folder / entry).stat().st_mode)
-                        and Path(target).exists()
-                    ):
-                        found.add(target)
-    return sorted(found)
+            found |= {*_open_for_update(member), *_mapped_shared(member)}
+    return sorted(path for path in found if _is_on_disk(path) and not Path(path).is_relative_to(but_in))
+
+
+def _open_for_update(pid: int) -> Iterator[str]:
+    folder = Path(f"/proc/{pid}/fd")
+    for entry in os.listdir(folder):  # noqa: PTH208 - names are all that is wanted
+        with suppress(OSError):
+            info = Path(f"/proc/{pid}/fdinfo/{entry}").read_text(encoding="ascii", errors="replace")
+            flags = int(info.partition("flags:")[2].split()[0], 8)
+            if flags & os.O_ACCMODE == os.O_RDWR and not flags & os.O_APPEND:
+                yield os.readlink(folder / entry)
+
+
+def _mapped_shared(pid: int) -> Iterator[str]:
+    for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        fields = line.split(None, _MAPS_FIELDS - 1)
+        if len(fields) == _MAPS_FIELDS and fields[1].startswith("rw-s"):
+            yield fields[5]
+
+
+def _is_on_disk(path: str) -> bool:
+    return (
+        path.startswith("/") and not path.startswith(("/dev/", "/proc/", "/SYSV", "/memfd:")) and Path(path).is_file()
+    )
 
 
 def _group_gone(group: int, within_s: float) -> bool:

@@ -6,7 +6,7 @@ Knows neither engines nor schedulers by name; what to do while the program runs 
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dmtcp_py import batch, streams
 from dmtcp_py.attempt import SIGNALS, Surroundings, Watch
 from dmtcp_py.engine import Launch, Restart
-from dmtcp_py.engine.choice import engine_for, engine_named
+from dmtcp_py.engine.choice import Choice, choose, engine_named
 from dmtcp_py.engine.executable import find_program
 from dmtcp_py.errors import DmtcpRunError, RestartFailedError, StoreError
 from dmtcp_py.events import EventStream
@@ -22,6 +22,7 @@ from dmtcp_py.job import identify, keep_stdin, plan_start, stdio_of
 from dmtcp_py.outcome import Kind, Outcome
 from dmtcp_py.policy import STOP_SIGNALS
 from dmtcp_py.process import become_subreaper, end_leftovers, make_temporary, remove_temporaries
+from dmtcp_py.report import VERBOSE
 from dmtcp_py.store import requests
 from dmtcp_py.store.layout import job_layout
 from dmtcp_py.store.records import State, utc_now
@@ -29,7 +30,9 @@ from dmtcp_py.store.store import open_store
 from dmtcp_py.store.verify import verify
 
 if TYPE_CHECKING:
-    from dmtcp_py.engine import Computation, Engine
+    from collections.abc import Iterator
+
+    from dmtcp_py.engine import Computation
     from dmtcp_py.job import Identity, Start
     from dmtcp_py.outcome import RunOptions
     from dmtcp_py.report import Report
@@ -53,15 +56,27 @@ def run(options: RunOptions, report: Report) -> Outcome:
     program = find_program(options.command[0], cwd, os.environ.get("PATH"))
     allocation = batch.detect(os.environ)
     identity = identify(options, cwd, allocation.array_task)
-    engine = engine_for(program)
     layout = job_layout(cwd / options.directory, _job_name(options, identity))
+    # where there may be something to resume, whatever made it serves
+    choice = None if layout.generation_numbers() else choose(program, options.engine)
     store = open_store(layout, scheduler_job=allocation.job_id, say=report.say, warn=report.warn)
     try:
         start = plan_start(store, identity, options)
-        attempt = _Attempt(store, engine, identity, options, program, report, start)
+        if choice is None and not start.candidates:
+            choice = choose(program, options.engine)
+        attempt = _Attempt(store, choice, identity, options, program, report, start)
         return attempt.run(options.checkpointed_status or allocation.checkpointed_status)
     finally:
         store.lock.release()
+
+
+@contextmanager
+def _no_temporaries_left(owner: Path) -> Iterator[None]:
+    """Remove at the end what an engine refused before it took it over."""
+    try:
+        yield
+    finally:
+        remove_temporaries(owner)
 
 
 def _job_name(options: RunOptions, identity: Identity) -> str:
@@ -75,7 +90,8 @@ class _Attempt:
     """What an attempt carries from one computation to the next."""
 
     store: Store
-    engine: Engine
+    choice: Choice | None
+    """The engine of the computation that runs, or ran last."""
     identity: Identity
     options: RunOptions
     program: Path
@@ -92,11 +108,10 @@ class _Attempt:
         if self.start.begins_lineage:
             keep_stdin(self.identity, store.layout)
             store.write_job(job)
-        with closing(EventStream(SIGNALS)) as stream:
+        with closing(EventStream(SIGNALS)) as stream, _no_temporaries_left(store.layout.root):
             around = Surroundings(
                 store=store,
                 job=job,
-                engine=self.engine,
                 options=self.options,
                 stdio=stdio_of(self.identity, store.layout),
                 report=self.report,
@@ -121,7 +136,7 @@ class _Attempt:
                 return Outcome(
                     Kind.CHECKPOINTED, around.checkpointed_status, name, candidates[0], "stopped in a restart"
                 )
-            watch = Watch(around, computation, parent)
+            watch = Watch(around, self._chosen, computation, parent)
             try:
                 outcome = watch.run()
             finally:
@@ -133,7 +148,9 @@ class _Attempt:
             stops = watch.was_asked_to_stop or not candidates or failures > MOST_RECOVERIES
             if outcome.kind is not Kind.ENGINE_FAILED or stops:
                 return outcome
-            self.report.warn(f"{self.engine.name} lost the program ({outcome.detail}); going on from the last good one")
+            self.report.warn(
+                f"{self._chosen.engine.name} lost the program ({outcome.detail}); going on from the last good one"
+            )
             self.store.record("failed", what="engine", error=outcome.detail)
             self.store.clean()
 
@@ -150,12 +167,12 @@ class _Attempt:
             staging=self.store.make_staging(),
             temporary=make_temporary(self.store.layout.root),
         )
-        computation = self.engine.launch(launch)
-        self.store.record(
-            "started", lineage=self.start.job.lineage, why=self.start.why, **_attempt_facts(self.engine, self.store)
-        )
+        choice = self._chosen
+        self.report.say(f"engine {choice.engine.name}: {choice.reason}", level=VERBOSE, event="engine")
+        computation = choice.engine.launch(launch)
+        self.store.record("started", lineage=self.start.job.lineage, why=self.start.why, **self._facts())
         self.report.say(
-            f"job {self.store.layout.name}: started with {self.engine.name} {self.engine.version()} ({self.start.why})",
+            f"job {self.store.layout.name}: started with {choice.engine_text} ({self.start.why})",
             event="started",
             job=self.store.layout.name,
         )
@@ -167,8 +184,8 @@ class _Attempt:
         for number in candidates:
             try:
                 manifest = verify(self.store.layout, number)
-                engine = engine_named(manifest.engine)
-                computation = engine.restart(self._restart(around, manifest))
+                self.choice = Choice(engine_named(manifest.engine), f"it made generation {number}")
+                computation = self.choice.engine.restart(self._restart(around, manifest))
             except (StoreError, RestartFailedError) as error:
                 reasons.append(f"generation {number}: {error.what}")
                 self.store.record("failed", what="restart", generation=number, error=error.what)
@@ -199,17 +216,32 @@ class _Attempt:
             "resumed",
             generation=manifest.generation,
             lineage=manifest.lineage,
-            **_attempt_facts(self.engine, self.store),
+            **self._facts(),
         )
         self.report.say(
             f"job {self.store.layout.name}: resumed generation {manifest.generation} of "
-            f"{manifest.created:%Y-%m-%d %H:%M:%S} UTC with {self.engine.name} {self.engine.version()}",
+            f"{manifest.created:%Y-%m-%d %H:%M:%S} UTC with {self._chosen.engine_text}",
             event="resumed",
             job=self.store.layout.name,
             generation=manifest.generation,
         )
         for text in streams.notes_on_resume(manifest, self.options):
             self.report.warn(text)
+
+    @property
+    def _chosen(self) -> Choice:
+        if self.choice is None:
+            self.choice = choose(self.program, self.options.engine)
+        return self.choice
+
+    def _facts(self) -> dict[str, object]:
+        record = self.store.lock.record
+        return {
+            "host": record.host,
+            "pid": record.pid,
+            "scheduler_job": record.scheduler_job,
+            "engine": self._chosen.engine_text,
+        }
 
     def _record_end(self, around: Surroundings, outcome: Outcome) -> None:
         store, job = self.store, self.start.job
@@ -221,7 +253,7 @@ class _Attempt:
                 status=outcome.status,
                 started=around.started,
                 updated=utc_now(),
-                engine=f"{self.engine.name} {self.engine.version()}",
+                engine=self._chosen.engine_text,
                 resumed_from=outcome.generation,
             ),
             durable=True,
@@ -236,16 +268,6 @@ class _Attempt:
         if outcome.kind is Kind.FINISHED:
             store.prune(keep=1, lineage=job.lineage)
         self.report.say(_last_line(outcome), event=outcome.kind.value, status=outcome.status, job=outcome.job)
-
-
-def _attempt_facts(engine: Engine, store: Store) -> dict[str, object]:
-    record = store.lock.record
-    return {
-        "host": record.host,
-        "pid": record.pid,
-        "scheduler_job": record.scheduler_job,
-        "engine": f"{engine.name} {engine.version()}",
-    }
 
 
 def _end_former(store: Store, report: Report) -> None:

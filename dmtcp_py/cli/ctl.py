@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,13 +12,14 @@ import msgspec
 from dmtcp_py import __version__
 from dmtcp_py.cli.common import directory_option, leave
 from dmtcp_py.ctl import checked, listed, order, pruned, status_of
-from dmtcp_py.errors import NoSuchJobError
+from dmtcp_py.errors import EngineError, NoSuchJobError
 from dmtcp_py.store.layout import job_layout, jobs_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from dmtcp_py.packages import Offer
     from dmtcp_py.store.layout import JobLayout
 
 _STATUSES = """\
@@ -102,6 +105,43 @@ def checkpoint(directory: Path, job: str, timeout_s: float) -> int:
 def stop(directory: Path, job: str, timeout_s: float) -> int:
     """Have a running job take its last checkpoint and stop, as SIGUSR1 does."""
     return _order(directory, job, "stop", timeout_s)
+
+
+@command.command()
+@_json_option
+@click.pass_obj
+def doctor(directory: Path, *, as_json: bool) -> int:
+    """Look at this machine: engines and whether they work, privileges, locks, space, scheduler."""
+    from dmtcp_py.doctor import examine, is_fit  # noqa: PLC0415 - the other commands need no engine
+
+    findings = examine(directory)
+    _show([asdict(finding) for finding in findings], as_json=as_json)
+    return int(not is_fit(findings))
+
+
+@command.command()
+@click.option("--engine", type=click.Choice(["dmtcp", "criu"]), help="This one.  [default: whichever can be had]")
+@click.option("-y", "--yes", is_flag=True, help="Run the package managers that have it, without asking.")
+@click.option("--remove", is_flag=True, help="Remove the private copy of CRIU.")
+@_json_option
+def setup(*, engine: str | None, yes: bool, remove: bool, as_json: bool) -> int:
+    """Bring an engine to this machine; of the system nothing is changed without being asked."""
+    from dmtcp_py import provision  # noqa: PLC0415 - the other commands need no engine
+
+    def agree(offer: Offer) -> bool:
+        return yes or (sys.stdin.isatty() and click.confirm(f"run '{offer.line}'?", err=True))
+
+    try:
+        result = provision.remove(_warn) if remove else provision.set_up(engine, agree=agree, say=_warn)
+    except EngineError as error:
+        _warn(str(error))
+        return 1
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(result.row), indent=2))
+    else:
+        for line in result.lines:
+            click.echo(line)
+    return int(not remove and not result.works)
 
 
 def _order(directory: Path, job: str, action: str, timeout_s: float) -> int:

@@ -9,7 +9,7 @@ import click
 
 from dmtcp_py import __version__
 from dmtcp_py.cli.common import directory_option, interval_s, leave
-from dmtcp_py.outcome import RunOptions
+from dmtcp_py.outcome import ENGINES, RunOptions
 from dmtcp_py.report import NORMAL, QUIET, VERBOSE, Report
 from dmtcp_py.supervisor import run
 
@@ -68,6 +68,13 @@ Exit status:
     help="Write F; exact whatever happens. Emptied at the start.",
 )
 @click.option("--stderr", type=click.Path(path_type=Path), metavar="F", help="The same for standard error.")
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default=ENGINES[0],
+    show_default=True,
+    help="What takes the images; a generation is resumed by what made it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Our lines as JSON objects.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Print more.")

@@ -2,28 +2,70 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dmtcp_py.engine.criu import CriuEngine
 from dmtcp_py.engine.dmtcp import DmtcpEngine
 from dmtcp_py.errors import EngineError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from dmtcp_py.engine import Engine
 
+AUTO = "auto"
+_FIND: dict[str, Callable[[], Engine]] = {DmtcpEngine.name: DmtcpEngine.find, CriuEngine.name: CriuEngine.find}
+"""The engines, the one first that is taken where both can."""
+_ADVICE = {
+    DmtcpEngine.name: "link the program dynamically",
+    CriuEngine.name: "look at 'dmtcp-ctl doctor'",
+}
 
-def engine_for(program: Path) -> Engine:
-    """Return the engine that takes PROGRAM; raise EngineError with the reason where none does."""
-    engine = engine_named(DmtcpEngine.name)
-    refusal = engine.refusal(program)
-    if refusal:
-        raise EngineError(f"{engine.name} cannot take {program}: {refusal}", "link it dynamically")
-    return engine
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine and why it is this one."""
+
+    engine: Engine
+    reason: str
+
+    @property
+    def engine_text(self) -> str:
+        """The engine's name and version."""
+        return f"{self.engine.name} {self.engine.version()}"
+
+
+def choose(program: Path, asked: str) -> Choice:
+    """Return the engine ASKED for, or with ``auto`` the first that is here and takes PROGRAM.
+
+    Raises EngineError with what is in the way of each.
+    """
+    if asked != AUTO:
+        engine = engine_named(asked)
+        refusal = engine.refusal(program)
+        if refusal:
+            raise EngineError(f"{asked} cannot take {program}: {refusal}", _ADVICE.get(asked, ""))
+        return Choice(engine, f"--engine {asked}")
+    problems: list[str] = []
+    hints: list[str] = []
+    for name, find in _FIND.items():
+        try:
+            engine = find()
+        except EngineError as error:
+            problems.append(f"{name}: {error.what}")
+            hints += [error.hint] if error.hint else []
+            continue
+        refusal = engine.refusal(program)
+        if refusal is None:
+            return Choice(engine, "; ".join(problems) or "it is here and takes the program")
+        problems.append(f"{name} cannot take {program}: {refusal}")
+    raise EngineError(f"no engine can run this here: {'; '.join(problems)}", "; or ".join(hints))
 
 
 def engine_named(name: str) -> Engine:
     """Return the engine NAME as it is on this machine; raise EngineError where it is not."""
-    if name != DmtcpEngine.name:
+    if name not in _FIND:
         raise EngineError(f"the images were made by '{name}', which this dmtcp-py does not know", "use a newer one")
-    return DmtcpEngine.find()
+    return _FIND[name]()

@@ -40,6 +40,10 @@ _FIRST_LOOK_S = 2.0
 _MOST_BYTES = 1 << 16
 _SAFE_FD = 10
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAPABILITY_VERSION_3 = 0x20080522
+_CAPABILITY_SETS_BYTES = 24
 _CLONE_NEWIPC = 0x08000000
 _MS_NOSUID_NODEV = 6
 # struct pidfd_info of Linux 6.15: mask first, exit code last
@@ -47,10 +51,11 @@ _PIDFD_INFO_BYTES = 64
 _PIDFD_GET_INFO = 3 << 30 | _PIDFD_INFO_BYTES << 16 | 0xFF << 8 | 11
 _PIDFD_INFO_EXIT = 1 << 3
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-# Descriptor 3 is the real stderr: what the shell itself would say of the program's end is nobody's business.
+# Descriptor 3 is the real stderr: what the shell itself would say of the program's end is nobody's business. The
+# first word is the caller's PWD, which shells correct.
 _INIT = """\
 trap : HUP INT QUIT TERM USR1 USR2
-(exec "$@" 2>&3 3>&-)
+(if [ "$1" ]; then PWD=$1; else unset PWD; fi; shift; exec "$@" 2>&3 3>&-)
 s=$?
 trap - HUP INT QUIT TERM USR1 USR2
 ulimit -c 0
@@ -147,12 +152,18 @@ class Keeper:
                 signal.signal(number, signal.SIG_DFL)
             os.setsid()
             _libc("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-            _libc("unshare", _CLONE_NEWIPC)
+            if os.geteuid() == 0:
+                # System V shared memory is dumped only where it has a namespace, which only root can restore
+                _libc("unshare", _CLONE_NEWIPC)
+            else:
+                _drop_capabilities()
             for fd, source in enumerate(_opened(order["streams"])):
                 os.dup2(source, fd)
             os.dup2(2, 3)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-            os.execve("/bin/sh", ["sh", "-c", _INIT, "sh", *order["command"]], order["environ"])  # noqa: S606
+            environ = order["environ"]
+            argv = ["sh", "-c", _INIT, "sh", environ.get("PWD", ""), *order["command"]]
+            os.execve("/bin/sh", argv, environ)  # noqa: S606
         except BaseException as error:
             os.write(failure, f"{type(error).__name__}: {error}".encode())
         os._exit(125)
@@ -179,12 +190,8 @@ class Keeper:
                 self._tell("failed", why=[f"{SHM} could not be filled: tar ended with {done.returncode}"])
                 os._exit(1)
         fds = self._record.pop("fds")
-        inherit = [
-            word
-            for fd, identity in zip(fds, record["ids"], strict=True)
-            if fd is not None and identity is not None
-            for word in ("--inherit-fd", f"fd[{fd}]:{identity}")
-        ]
+        given = {identity: fd for fd, identity in zip(fds, record["ids"], strict=True) if fd is not None}
+        inherit = [word for identity, fd in given.items() for word in ("--inherit-fd", f"fd[{fd}]:{identity}")]
         self._record["ids"] = [_identity(fd) for fd in fds]
         self._run_tool(order, [*order["argv"], *inherit], [fd for fd in fds if fd is not None])
         self._close_streams(order)
@@ -295,6 +302,12 @@ class Keeper:
                 return False
             poller.poll(left_s * 1000)
             self._orders()
+
+
+def _drop_capabilities() -> None:
+    """Let the program have none of the capabilities that an ordinary user was given for criu's sake."""
+    _libc("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    _libc("capset", struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(_CAPABILITY_SETS_BYTES))
 
 
 def _opened(streams: list[dict[str, Any]]) -> list[int]:

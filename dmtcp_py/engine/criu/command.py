@@ -1,0 +1,80 @@
+"""criu's command lines, and what it says when it fails."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dmtcp_py.engine.criu import frozen
+from dmtcp_py.files import PRIVATE_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_COMMON = (
+    "-v4",
+    "--file-locks",
+    "--ext-unix-sk",
+    "--tcp-established",
+    "--link-remap",
+    "--ghost-limit=256M",
+    "--network-lock=skip",
+)
+_FREEZE_S = 60
+_MOST_REASONS = 3
+_MOST_CHARS = 400
+_HARMLESS = ("RLIMIT_NOFILE", "kdat cache")
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A criu, and where it may write what is no image."""
+
+    path: Path
+    options: tuple[str, ...]
+    environ: Mapping[str, str]
+    temporary: Path
+    covers_shm: bool
+
+    def output(self, action: str) -> Path:
+        """Return the file for what it prints."""
+        return self.temporary / f"{action}.out"
+
+    def log(self, action: str) -> Path:
+        """Return the file of its log."""
+        return self.temporary / f"{action}.log"
+
+
+def dump_argv(tool: Tool, images: Path, *, then_stop: bool) -> list[str]:
+    """Return the command that takes an image of a tree; which tree, and which files are not its own, is added."""
+    script = tool.temporary / "frozen.sh"
+    words = [sys.executable, "-I", "-S", frozen.__file__, str(int(tool.covers_shm))]
+    script.write_text(f"#!/bin/sh\nexec {shlex.join(words)}\n", encoding="utf-8")
+    script.chmod(PRIVATE_DIR)
+    goes_on = [] if then_stop else ["--leave-running"]
+    return [*_argv(tool, "dump", images), *goes_on, "--timeout", str(_FREEZE_S), "--action-script", str(script)]
+
+
+def restore_argv(tool: Tool, images: Path) -> list[str]:
+    """Return the command that restores a tree as the caller's child; which files it is given is added."""
+    return [*_argv(tool, "restore", images), "--restore-detached", "--restore-sibling"]
+
+
+def failure_in(tool: Tool, action: str) -> str:
+    """Return criu's own words for the failure of ACTION: the first, as what follows follows from them."""
+    reasons: list[str] = []
+    for path in (tool.log(action), tool.output(action)):
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                is_reason = "Error (" in line and not any(word in line for word in _HARMLESS)
+                if is_reason or (path == tool.output(action) and line.strip() and not reasons):
+                    reasons.append(line.partition("Error ")[2].strip() or line.strip())
+    return "; ".join(dict.fromkeys(reasons[:_MOST_REASONS]))[:_MOST_CHARS] or "it says nothing"
+
+
+def _argv(tool: Tool, action: str, images: Path) -> list[str]:
+    places = ["--images-dir", str(images), "--work-dir", str(tool.temporary), "--log-file", tool.log(action).name]
+    return [str(tool.path), action, *places, *_COMMON, *tool.options]

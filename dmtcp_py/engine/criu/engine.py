@@ -1,0 +1,187 @@
+"""Launch and restore with CRIU."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtcp_py.engine.criu import installation as installed
+from dmtcp_py.engine.criu import keeper
+from dmtcp_py.engine.criu.channel import Channel
+from dmtcp_py.engine.criu.command import Tool, failure_in, restore_argv
+from dmtcp_py.engine.criu.computation import CriuComputation
+from dmtcp_py.engine.criu.rollback import roll_back
+from dmtcp_py.engine.criu.streams import Connections
+from dmtcp_py.errors import EngineError, RestartFailedError
+from dmtcp_py.files import remove_tree
+from dmtcp_py.process import Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dmtcp_py.engine import Launch, Restart, Stdio
+    from dmtcp_py.engine.criu.installation import Installation
+
+_START_S = 30.0
+_RESTART_S = 60.0
+_SLOWEST_BYTES_PER_S = 20e6
+_LOOK_S = 0.25
+_ADDRESS_S = 70.0
+"""So long the kernel keeps the address of a connection whose other end was ours too (TIME_WAIT, and some)."""
+_ADDRESS_LOOKS = 8
+_ADDRESS_IN_USE = "Address already in use"
+
+
+class CriuEngine:
+    """CRIU as it is installed in one place."""
+
+    name = "criu"
+
+    def __init__(self, criu: Installation) -> None:
+        self._criu = criu
+
+    @classmethod
+    def find(cls) -> CriuEngine:
+        """Return the engine on this machine; raise EngineError where there is none that works."""
+        found = installed.find()
+        problem = installed.problem(found)
+        if problem:
+            raise EngineError(f"{found.path} does not work here: {problem}")
+        return cls(found)
+
+    def version(self) -> str:
+        """Return CRIU's version."""
+        return self._criu.version
+
+    def refusal(self, program: Path) -> str | None:
+        """Return None: what CRIU cannot take depends on what a program does, not on what it is."""
+        del program
+        return None
+
+    def launch(self, launch: Launch) -> CriuComputation:
+        """Start a program in namespaces of its own."""
+        near = (launch.program, launch.staging, launch.temporary, *_paths(launch.stdio), Path.cwd())
+        tool = self._tool(launch, covers_shm=not any(map(_is_in_shm, near)))
+        connections = Connections(launch.stdio)
+        # a shell's exec takes no name that starts with a dash
+        first = str(launch.program) if launch.command[0].startswith("-") else launch.command[0]
+        order = {"command": [first, *launch.command[1:]], "environ": dict(launch.environ)}
+        channel = _begin(tool, connections, "launch", order)
+        try:
+            _await_start(channel)
+            return _computation(tool, channel, connections, launch.staging)
+        except BaseException:
+            _undo(channel, connections)
+            remove_tree(launch.temporary)
+            raise
+
+    def restart(self, restart: Restart) -> CriuComputation | None:
+        """Go on from images in new namespaces; None where it was cancelled before all processes ran."""
+        computation = None
+        try:
+            computation = self._restart_patiently(restart)
+        finally:
+            if computation is None:
+                remove_tree(restart.temporary)
+        return computation
+
+    def _restart_patiently(self, restart: Restart) -> CriuComputation | None:
+        patience = Patience(_ADDRESS_S)
+        while True:
+            try:
+                return self._restart(restart)
+            except RestartFailedError as error:
+                if _ADDRESS_IN_USE not in error.what or patience.is_over():
+                    raise
+            for _ in range(_ADDRESS_LOOKS):
+                if restart.is_cancelled():
+                    return None
+                patience.is_over()
+                time.sleep(_LOOK_S)
+
+    def _tool(self, order: Launch | Restart, *, covers_shm: bool) -> Tool:
+        return Tool(self._criu.path, self._criu.options, order.environ, order.temporary, covers_shm)
+
+    def _restart(self, restart: Restart) -> CriuComputation | None:
+        record = json.loads((restart.folder / keeper.RECORD).read_text(encoding="utf-8"))
+        roll_back(restart.folder)
+        tool = self._tool(restart, covers_shm=record["covers_shm"])
+        connections = Connections(restart.stdio, record["kinds"])
+        order = {
+            "folder": str(restart.folder),
+            "argv": restore_argv(tool, restart.folder),
+            "environ": dict(restart.environ),
+            "output": str(tool.output("restore")),
+        }
+        channel = _begin(tool, connections, "restore", order)
+        try:
+            if not _is_up(channel, tool, restart):
+                _undo(channel, connections)
+                return None
+            return _computation(tool, channel, connections, restart.staging)
+        except BaseException:
+            _undo(channel, connections)
+            raise
+
+
+def _begin(tool: Tool, connections: Connections, action: str, order: Mapping[str, object]) -> Channel:
+    try:
+        channel = Channel(installed.launcher(), tool.environ, tool.temporary, connections.descriptors)
+    except BaseException:
+        connections.close()
+        raise
+    channel.order(
+        action,
+        **order,
+        streams=connections.orders,
+        kinds=connections.kinds,
+        covers_shm=tool.covers_shm,
+        temporary=str(tool.temporary),
+    )
+    return channel
+
+
+def _await_start(channel: Channel) -> None:
+    if not channel.wait_for(lambda told: told.root is not None, _START_S):
+        why = "; ".join(channel.told.why) or channel.own_words() or "it says nothing"
+        raise EngineError(f"the program could not be started in namespaces of its own: {why}")
+
+
+def _is_up(channel: Channel, tool: Tool, restart: Restart) -> bool:
+    """Wait until all processes run again; return whether they do, and not because the wait was cancelled."""
+    patience = Patience(_RESTART_S + restart.manifest.size / _SLOWEST_BYTES_PER_S)
+    while not channel.wait_for(lambda told: told.root is not None, _LOOK_S):
+        told = channel.told
+        if told.failed or told.is_gone:
+            why = "; ".join(told.why) or failure_in(tool, "restore")
+            raise RestartFailedError(f"criu restore failed: {why}")
+        if restart.is_cancelled():
+            return False
+        if patience.is_over():
+            raise RestartFailedError("criu restore did not bring its processes up in time")
+    return True
+
+
+def _computation(tool: Tool, channel: Channel, connections: Connections, staging: Path) -> CriuComputation:
+    connections.started()
+    root = channel.told.root
+    pid = channel.outer_pid(root) if root is not None else None
+    # a program that has ended already is not asked for its processes any more
+    return CriuComputation(tool, channel, connections, pid or channel.child.pid, staging)
+
+
+def _undo(channel: Channel, connections: Connections) -> None:
+    channel.kill()
+    channel.child.stop()
+    channel.close()
+    connections.close()
+
+
+def _paths(stdio: Stdio) -> list[Path]:
+    return [path for path in stdio.paths if path is not None]
+
+
+def _is_in_shm(path: Path) -> bool:
+    return path.resolve().is_relative_to(keeper.SHM)

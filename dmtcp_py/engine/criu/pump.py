@@ -1,0 +1,165 @@
+"""Threads that carry bytes between our standard streams and the program's pipes and terminals."""
+
+from __future__ import annotations
+
+import array
+import errno
+import fcntl
+import os
+import select
+import signal
+import termios
+import threading
+import time
+from contextlib import suppress
+
+_BLOCK = 1 << 16
+_PAUSE_MS = 500
+_END_OF_INPUT = b"\x04"
+
+
+class OutputPump:
+    """Carries what the program writes, read from SOURCE, to TARGET, a descriptor of ours, until SOURCE is at its end.
+
+    Where nobody reads TARGET any more SOURCE is closed, so that the program is told as it would be without us.
+    SOURCE belongs to the pump from now on; TARGET None drops what comes.
+    """
+
+    def __init__(self, source: int, target: int | None) -> None:
+        self._source = source
+        self._target = target
+        self._changed = threading.Condition()
+        self._taken = 0
+        self._given = 0
+        self._is_over = False
+        self._stop_reader, self._stop_writer = os.pipe()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def is_done(self, within_s: float) -> bool:
+        """Wait at most WITHIN_S for the end of the source; return whether all of it was carried over."""
+        self._thread.join(within_s)
+        return not self._thread.is_alive()
+
+    def is_passed_on(self, within_s: float) -> bool:
+        """Wait at most WITHIN_S until what is in the pipe now has been carried over."""
+        with self._changed:
+            wanted = self._taken + (0 if self._is_over else _waiting_in(self._source))
+            return self._changed.wait_for(lambda: self._given >= wanted or self._is_over, within_s)
+
+    def abandon(self) -> None:
+        """Carry nothing more, as soon as the target lets go."""
+        os.write(self._stop_writer, b"\0")
+        self._thread.join(_PAUSE_MS / 1000)
+        if not self._thread.is_alive():
+            os.close(self._stop_reader)
+            os.close(self._stop_writer)
+
+    def _run(self) -> None:
+        poller = select.poll()
+        poller.register(self._source, select.POLLIN)
+        poller.register(self._stop_reader, select.POLLIN)
+        try:
+            while not any(fd == self._stop_reader for fd, _ in poller.poll()):
+                with self._changed:
+                    block = os.read(self._source, _BLOCK)
+                    self._taken += len(block)
+                if not block:
+                    return
+                self._give(block)
+                with self._changed:
+                    self._given += len(block)
+                    self._changed.notify_all()
+        except OSError:
+            # a terminal's other side is gone, or the reader of ours
+            return
+        finally:
+            with self._changed:
+                self._is_over = True
+                os.close(self._source)
+                self._changed.notify_all()
+
+    def _give(self, block: bytes) -> None:
+        if self._target is None:
+            return
+        left = memoryview(block)
+        while left:
+            try:
+                left = left[os.write(self._target, left) :]
+            except BlockingIOError:
+                # whoever shares the descriptor made it non-blocking
+                waiter = select.poll()
+                waiter.register(self._target, select.POLLOUT)
+                waiter.poll(_PAUSE_MS)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                # the program goes on once there is room, instead of losing what it believes to be written
+                time.sleep(_PAUSE_MS / 1000)
+
+
+class InputPump:
+    """Carries what comes in on SOURCE, a descriptor of ours, to TARGET, a pipe or terminal of the program.
+
+    A pipe belongs to the pump and is closed at the end of the input; a terminal is told of it.
+    """
+
+    def __init__(self, source: int, target: int, *, is_terminal: bool) -> None:
+        self._source = source
+        self._target = target
+        self._is_terminal = is_terminal
+        self._stop_reader, self._stop_writer = os.pipe()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Read nothing more."""
+        os.write(self._stop_writer, b"\0")
+        self._thread.join(_PAUSE_MS / 1000)
+        if not self._thread.is_alive():
+            os.close(self._stop_reader)
+            os.close(self._stop_writer)
+
+    def _run(self) -> None:
+        # in the background of a terminal a read gives an error then, and stops nobody
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTIN, signal.SIGTTOU, signal.SIGPIPE})
+        with suppress(OSError):
+            self._carry()
+        if not self._is_terminal:
+            os.close(self._target)
+
+    def _carry(self) -> None:
+        poller = select.poll()
+        poller.register(self._source, select.POLLIN)
+        poller.register(self._stop_reader, select.POLLIN)
+        while not any(fd == self._stop_reader for fd, _ in poller.poll()):
+            try:
+                block = os.read(self._source, _BLOCK)
+            except BlockingIOError:
+                continue
+            except OSError:
+                if not os.isatty(self._source) or self._is_told_to_stop():
+                    return
+                continue
+            if self._is_terminal:
+                _write_all(self._target, block or _END_OF_INPUT)
+            elif block:
+                _write_all(self._target, block)
+            if not block and (not os.isatty(self._source) or self._is_told_to_stop()):
+                return
+
+    def _is_told_to_stop(self) -> bool:
+        return bool(select.select([self._stop_reader], [], [], _PAUSE_MS / 1000)[0])
+
+
+def _write_all(fd: int, block: bytes) -> None:
+    left = memoryview(block)
+    while left:
+        left = left[os.write(fd, left) :]
+
+
+def _waiting_in(fd: int) -> int:
+    waiting = array.array("i", [0])
+    with suppress(OSError):
+        fcntl.ioctl(fd, termios.FIONREAD, waiting)
+    return waiting[0]
