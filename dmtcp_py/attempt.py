@@ -22,6 +22,7 @@ from dmtcp_py.store.records import State, utc_now
 from dmtcp_py.units import format_duration, format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from dmtcp_py.engine import Computation, End, Stdio
@@ -69,6 +70,7 @@ class Watch:
         self._stopped_by: int | None = None
         self._last_error: str | None = None
         self._handed_over = False
+        self._noted: set[str] = set()
         self._beat_at = 0.0
         self.committed = 0
 
@@ -169,6 +171,7 @@ class Watch:
         served, self._served = self._served, []
         if done.manifest is not None:
             self._committed(done.manifest)
+            self._note(done.notes)
             text = f"generation {done.manifest.generation} is committed"
         else:
             text = f"no checkpoint: {done.error}"
@@ -197,6 +200,12 @@ class Watch:
         for verdict in around.store.prune(keep=around.options.keep, lineage=around.job.lineage):
             if not verdict.keep:
                 around.report.say(f"generation {verdict.number} pruned: {verdict.rule}", level=VERBOSE, event="pruned")
+
+    def _note(self, notes: Sequence[str]) -> None:
+        for text in notes:
+            if text not in self._noted:
+                self._noted.add(text)
+                self._around.report.warn(text)
 
     def _failed(self, done: CheckpointDone) -> None:
         self._last_error = str(done.error)

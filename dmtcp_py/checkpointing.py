@@ -29,9 +29,10 @@ _SPARE_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class CheckpointDone:
-    """What came of a checkpoint: a MANIFEST, or the ERROR and whether the program lives."""
+    """What came of a checkpoint: a MANIFEST with NOTES for the user, or the ERROR and whether the program lives."""
 
     manifest: Manifest | None = None
+    notes: tuple[str, ...] = ()
     error: DmtcpRunError | None = None
     program_lives: bool = True
     crash: BaseException | None = None
@@ -104,7 +105,7 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
         commit_s=round(time.monotonic() - checkpointed, 3),
         program_stopped=then_stop,
     )
-    return CheckpointDone(manifest=manifest)
+    return CheckpointDone(manifest=manifest, notes=staged.notes)
 
 
 def _check_space(source: Source) -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.errors import DmtcpRunError, LockedError, StoreError
 from dmtcp_py.outcome import Kind
 from dmtcp_py.store import requests
-from dmtcp_py.store.lock import acquire, holding
+from dmtcp_py.store.lock import holding, kept
 from dmtcp_py.store.records import Job, read_record
 from dmtcp_py.store.store import Store, read_state, retention_plan
 from dmtcp_py.store.verify import read_manifest, verify
-from dmtcp_py.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.lock import Holding
@@ -26,9 +25,11 @@ _REMOVED_WHEN_FINISHED = "the job has finished"
 
 def status_of(layout: JobLayout) -> dict[str, Any]:
     """Return what a job is doing: ``phase`` is running, dead (its supervisor is gone) or how it ended."""
-    job = read_record(layout.job, Job)
-    state, held = read_state(layout), holding(layout)
     numbers = layout.generation_numbers()
+    try:
+        job, state, held = read_record(layout.job, Job), read_state(layout), holding(layout)
+    except StoreError as error:
+        return {"job": layout.name, "phase": "damaged", **dict.fromkeys(_STATUS_FIELDS), "problem": error.what}
     return {
         "job": layout.name,
         "phase": _phase(job, state, held),
@@ -37,14 +38,13 @@ def status_of(layout: JobLayout) -> dict[str, Any]:
         "pid": held.record.pid if held else None,
         "scheduler_job": held.record.scheduler_job if held else None,
         "attempt": held.record.epoch if held else None,
-        "heartbeat": f"{format_duration(max(held.heartbeat_age_s, 0))} ago"
-        if held and not held.record.released
-        else None,
+        "heartbeat_s": round(max(held.heartbeat_age_s, 0), 1) if held and not held.record.released else None,
         "generation": numbers[-1] if numbers else None,
         "generations": numbers,
-        "next_checkpoint": _in(state.next_checkpoint) if state and held and held.is_alive else None,
+        "next_checkpoint": _time(state.next_checkpoint) if state and held and held.is_alive else None,
         "command": " ".join(job.command),
         "cwd": job.cwd,
+        "problem": None,
     }
 
 
@@ -61,7 +61,7 @@ def listed(layout: JobLayout) -> list[dict[str, Any]]:
         values = (
             manifest.created.isoformat(timespec="seconds"),
             manifest.reason,
-            format_size(manifest.size),
+            manifest.size,
             manifest.processes,
             f"{manifest.engine} {manifest.engine_version}",
             manifest.host.name,
@@ -74,6 +74,19 @@ def listed(layout: JobLayout) -> list[dict[str, Any]]:
     return rows
 
 
+_STATUS_FIELDS = (
+    "status",
+    "host",
+    "pid",
+    "scheduler_job",
+    "attempt",
+    "heartbeat_s",
+    "generation",
+    "generations",
+    "next_checkpoint",
+    "command",
+    "cwd",
+)
 _LIST_FIELDS = (
     "created",
     "reason",
@@ -120,16 +133,10 @@ def pruned(
         if not stays:
             doomed.append(verdict)
     if doomed and not dry_run:
-        held = holding(layout)
-        lock, before = acquire(
-            layout, least_epoch=held.record.epoch if held else 0, scheduler_job=None, say=lambda _text: None
-        )
-        try:
-            store = Store(layout, lock, before, warn)
+        with kept(layout) as lock:
+            store = Store(layout, lock, None, warn)
             for verdict in doomed:
                 store.remove(verdict)
-        finally:
-            lock.release()
     return rows
 
 
@@ -138,13 +145,20 @@ def order(layout: JobLayout, action: str, *, timeout_s: float) -> Request:
     held = holding(layout)
     if held is None or not held.is_alive:
         raise DmtcpRunError(f"job {layout.name} is not running", f"'dmtcp-ctl status {layout.name}' says how it ended")
-    answer = requests.ask(layout, action, timeout_s=timeout_s)
+    answer = requests.ask(layout, action, timeout_s=timeout_s, is_served=lambda: _is_alive(layout))
+    if answer is None and not _is_alive(layout):
+        raise DmtcpRunError(f"job {layout.name} ended before it answered", f"look at 'dmtcp-ctl status {layout.name}'")
     if answer is None:
         raise LockedError(
             f"job {layout.name} on {held.record.host} (pid {held.record.pid}) did not answer within {timeout_s:.0f} s",
             "look at the program there, or give --timeout",
         )
     return answer
+
+
+def _is_alive(layout: JobLayout) -> bool:
+    held = holding(layout)
+    return held is not None and held.is_alive
 
 
 def _phase(job: Job, state: State | None, held: Holding | None) -> str:
@@ -155,8 +169,5 @@ def _phase(job: Job, state: State | None, held: Holding | None) -> str:
     return state.phase
 
 
-def _in(moment: datetime | None) -> str | None:
-    if moment is None:
-        return None
-    left_s = (moment - datetime.now(timezone.utc)).total_seconds()
-    return f"in {format_duration(max(left_s, 0))}"
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")

@@ -117,7 +117,7 @@ class Child:
     """A process that we started and wait for; with ``own_session`` it leads a session and group of its own.
 
     With ``dies_with_us`` the kernel kills it when we die; with ``fixed_addresses`` the layout of its memory is not
-    randomized.
+    randomized; it starts with the signals ``ignores`` ignored.
     """
 
     def __init__(  # noqa: PLR0913 - each is a property of the one fork and exec
@@ -128,6 +128,7 @@ class Child:
         own_session: bool = True,
         dies_with_us: bool = False,
         fixed_addresses: bool = False,
+        ignores: Sequence[int] = (),
         streams: Streams = INHERITED,
         pass_fds: Sequence[int] = (),
     ) -> None:
@@ -140,7 +141,7 @@ class Child:
                 stderr=streams.stderr,
                 start_new_session=own_session,
                 pass_fds=tuple(pass_fds),
-                preexec_fn=_in_child(dies_with_us, fixed_addresses),  # noqa: PLW1509 - only system calls in it
+                preexec_fn=_in_child(ignores, dies_with_us=dies_with_us, fixed_addresses=fixed_addresses),  # noqa: PLW1509 - only system calls in it
             )
         except OSError as error:
             raise EngineError(f"{argv[0]} cannot be executed: {error.strerror}", "is it installed whole?") from error
@@ -448,13 +449,15 @@ def reap_group(group: int) -> None:
             pass
 
 
-def _in_child(dies_with_us: bool, fixed_addresses: bool) -> Callable[[], None] | None:  # noqa: FBT001 - internal
+def _in_child(ignores: Sequence[int], *, dies_with_us: bool, fixed_addresses: bool) -> Callable[[], None] | None:
     """Return what a child is to do before it executes its program."""
-    if not dies_with_us and not fixed_addresses:
+    if not dies_with_us and not fixed_addresses and not ignores:
         return None
     parent = os.getpid()
 
     def in_child() -> None:
+        for number in ignores:
+            signal.signal(number, signal.SIG_IGN)
         if fixed_addresses:
             # where it is not allowed the program is no worse off than without
             _LIBC.personality(_LIBC.personality(_ASK_PERSONALITY) | _ADDR_NO_RANDOMIZE)

@@ -168,7 +168,7 @@ class _Attempt:
             temporary=make_temporary(self.store.layout.root),
         )
         choice = self._chosen
-        self.report.say(f"engine {choice.engine.name}: {choice.reason}", level=VERBOSE, event="engine")
+        self._tell_choice()
         computation = choice.engine.launch(launch)
         self.store.record("started", lineage=self.start.job.lineage, why=self.start.why, **self._facts())
         self.report.say(
@@ -185,8 +185,11 @@ class _Attempt:
             try:
                 manifest = verify(self.store.layout, number)
                 self.choice = Choice(engine_named(manifest.engine), f"it made generation {number}")
+                self._tell_choice()
                 computation = self.choice.engine.restart(self._restart(around, manifest))
             except (StoreError, RestartFailedError) as error:
+                if around.stream.has_any(STOP_SIGNALS):
+                    return None, None
                 reasons.append(f"generation {number}: {error.what}")
                 self.store.record("failed", what="restart", generation=number, error=error.what)
                 if number != candidates[-1]:
@@ -233,6 +236,10 @@ class _Attempt:
         if self.choice is None:
             self.choice = choose(self.program, self.options.engine)
         return self.choice
+
+    def _tell_choice(self) -> None:
+        choice = self._chosen
+        self.report.say(f"engine {choice.engine.name}: {choice.reason}", level=VERBOSE, event="engine")
 
     def _facts(self) -> dict[str, object]:
         record = self.store.lock.record

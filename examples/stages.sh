@@ -1,11 +1,11 @@
 #!/bin/bash
-# Numbers through stages that last as long as the script, one child a step: stages.sh [STEPS]
+# Numbers through stages that last as long as the script, one child a step: stages.sh [STEPS], half a second each
 steps=${1:-300}
 x=1
 
 for ((step = 1; step <= steps; step++)); do
     x=$(((1103515245 * x + 12345 + step) % 2147483648))
     echo "$step $x"
-    sleep 0.1
+    sleep 0.5
 done | awk '{ total = (total * 31 + $2) % 1000000007; print $1, $2, total } END { print "done", NR, total }' |
     sed 's/^/stages /; s/^stages done/done/'

@@ -41,14 +41,17 @@ directory_option = click.option(
 )
 
 
-def leave(command: Callable[[], int | None], prefix: str) -> NoReturn:
-    """Exit with what COMMAND returns, or with its error's status after one line on stderr."""
+def leave(command: Callable[[], int | None], prefix: str, *, failed_status: int = FAILED_STATUS) -> NoReturn:
+    """Exit with what COMMAND returns, or with its error's status after one line on stderr.
+
+    FAILED_STATUS is that of an error without a status of its own.
+    """
     _open_closed_streams()
     try:
         status = command() or 0
     except DmtcpRunError as error:
         _print(f"{prefix}: {error}")
-        status = error.status
+        status = failed_status if error.status == FAILED_STATUS else error.status
     except click.ClickException as error:
         _print(f"{prefix}: {error.format_message()} See '{prefix} --help'.")
         status = error.exit_code

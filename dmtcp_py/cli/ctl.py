@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +14,9 @@ from dmtcp_py import __version__
 from dmtcp_py.cli.common import directory_option, leave
 from dmtcp_py.ctl import checked, listed, order, pruned, status_of
 from dmtcp_py.errors import EngineError, NoSuchJobError
+from dmtcp_py.report import one_line
 from dmtcp_py.store.layout import job_layout, jobs_in
+from dmtcp_py.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +49,9 @@ def command(context: click.Context, directory: Path) -> None:
 @click.pass_obj
 def status(directory: Path, job: str | None, *, as_json: bool) -> int:
     """Show what each job is doing, or how it ended."""
-    return _show([status_of(layout) for layout in _jobs(directory, job)], as_json=as_json)
+    rows = [status_of(layout) for layout in _jobs(directory, job)]
+    _show(rows, as_json=as_json)
+    return int(any(row["problem"] for row in rows))
 
 
 @command.command("list")
@@ -126,7 +131,7 @@ def doctor(directory: Path, *, as_json: bool) -> int:
 @_json_option
 def setup(*, engine: str | None, yes: bool, remove: bool, as_json: bool) -> int:
     """Bring an engine to this machine; of the system nothing is changed without being asked."""
-    from dmtcp_py import provision  # noqa: PLC0415 - the other commands need no engine
+    from dmtcp_py.engine import provision  # noqa: PLC0415 - the other commands need no engine
 
     def agree(offer: Offer) -> bool:
         return yes or (sys.stdin.isatty() and click.confirm(f"run '{offer.line}'?", err=True))
@@ -173,7 +178,7 @@ def _show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> int:
         return 0
     cells = [
         [key.replace("_", " ").upper() for key in shown[0]],
-        *([_cell(value) for value in row.values()] for row in shown),
+        *([_cell(key, value) for key, value in row.items()] for row in shown),
     ]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     for row in cells:
@@ -185,10 +190,19 @@ def _warn(text: str) -> None:
     click.echo(f"dmtcp-ctl: {text}", err=True)
 
 
-def _cell(value: object) -> str:
-    return "-" if value is None else str(value)
+def _cell(key: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if key == "size":
+        return format_size(value)
+    if key == "heartbeat_s":
+        return f"{format_duration(value)} ago"
+    if key == "next_checkpoint":
+        left_s = (datetime.fromisoformat(value) - datetime.now(timezone.utc)).total_seconds()
+        return f"in {format_duration(max(left_s, 0))}"
+    return one_line(str(value))
 
 
 def main() -> None:
     """Run the command line."""
-    leave(lambda: command.main(prog_name="dmtcp-ctl", standalone_mode=False), "dmtcp-ctl")
+    leave(lambda: command.main(prog_name="dmtcp-ctl", standalone_mode=False), "dmtcp-ctl", failed_status=1)

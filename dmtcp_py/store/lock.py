@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from dmtcp_py.process import boot_id, started_at
 from dmtcp_py.store.records import LockRecord, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from dmtcp_py.store.layout import JobLayout
 
@@ -128,6 +128,25 @@ def acquire(
         os.close(fd)
         raise
     return JobLock(layout, fd, record), before
+
+
+@contextmanager
+def kept(layout: JobLayout) -> Iterator[JobLock]:
+    """Hold a job that nobody runs, for its upkeep: this is no attempt, and the last holder's record stays.
+
+    Raises LockedError where it runs, here or elsewhere.
+    """
+    fd = _open_locked(layout)
+    try:
+        before = holding(layout)
+        if before is not None and before.is_alive:
+            raise _locked(layout, before)
+        beat = os.fstat(fd)
+        record = before.record if before else LockRecord(epoch=0, host="", pid=0, boot_id="", released=True)
+        yield JobLock(layout, fd, record)
+        os.utime(fd, ns=(beat.st_atime_ns, beat.st_mtime_ns))
+    finally:
+        os.close(fd)
 
 
 def _open_locked(layout: JobLayout) -> int:

@@ -190,9 +190,12 @@ def decode(data: bytes, kind: type[RecordT], path: Path) -> RecordT:
             )
         record = msgspec.convert(found, kind)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
-        raise StoreError(
-            f"{path} is damaged: {error}", "an older generation can be chosen with --generation N; see dmtcp-ctl list"
-        ) from error
+        hint = (
+            "an older generation can be chosen with --generation N; see dmtcp-ctl list"
+            if kind is Manifest
+            else "mend it, or move the job's folder away to start over"
+        )
+        raise StoreError(f"{path} is damaged: {error}", hint) from error
     if isinstance(record, Manifest):
         _check_names(record, path)
     return record

@@ -18,12 +18,14 @@ from dmtcp_py.files import write_atomic
 from dmtcp_py.store.records import Request, encode, read_record, utc_now
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from dmtcp_py.store.layout import JobLayout
 
 ACTIONS = ("checkpoint", "stop")
 _LOOK_S = 0.1
+_SERVED_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,11 @@ def clear(layout: JobLayout) -> None:
                 path.unlink()
 
 
-def ask(layout: JobLayout, action: str, *, timeout_s: float) -> Request | None:
-    """Ask the running attempt for ACTION; return its answer, None where none came within TIMEOUT_S."""
+def ask(layout: JobLayout, action: str, *, timeout_s: float, is_served: Callable[[], bool]) -> Request | None:
+    """Ask the running attempt for ACTION; return its answer, None where none came within TIMEOUT_S.
+
+    IS_SERVED says whether anybody is there to answer; where nobody is, the wait is over.
+    """
     name = f"{time.time_ns()}-{os.uname().nodename}-{os.getpid()}"
     path = layout.requests / f"{name}.ask"
     request = Request(action=action, asked_by=f"pid {os.getpid()} on {os.uname().nodename}", asked=utc_now())
@@ -83,13 +88,18 @@ def ask(layout: JobLayout, action: str, *, timeout_s: float) -> Request | None:
     except OSError as error:
         raise StoreError(f"{layout.requests} cannot be written: {error.strerror}", "is it your job?") from error
     taken = path.with_suffix(".taken")
-    until = time.monotonic() + timeout_s
+    looked_at = time.monotonic()
+    until = looked_at + timeout_s
     try:
         while time.monotonic() < until:
             with suppress(FileNotFoundError):
                 answer = read_record(taken, Request)
                 if answer.ok is not None:
                     return answer
+            if time.monotonic() - looked_at > _SERVED_S:
+                looked_at = time.monotonic()
+                if not is_served():
+                    return None
             time.sleep(_LOOK_S)
         return None
     finally:

@@ -56,6 +56,8 @@ class StagedImages:
     processes: int
     updated_files: tuple[str, ...] = ()
     """Files of the program that it may read back, and whose old content is not among the images."""
+    notes: tuple[str, ...] = ()
+    """What else of the program a restart cannot make as it was."""
 
 
 class Store:
@@ -269,11 +271,16 @@ def retention_plan(layout: JobLayout, *, keep: int, lineage: int) -> list[Verdic
 
 
 def stage(
-    folder: Path, restart_images: Sequence[str], processes: int, *, updated_files: Sequence[str] = ()
+    folder: Path,
+    restart_images: Sequence[str],
+    processes: int,
+    *,
+    updated_files: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> StagedImages:
     """Return all that lies in FOLDER as the images of one checkpoint."""
     files = tuple(str(path.relative_to(folder)) for path in files_below(folder))
-    return StagedImages(folder, files, tuple(restart_images), processes, tuple(updated_files))
+    return StagedImages(folder, files, tuple(restart_images), processes, tuple(updated_files), tuple(notes))
 
 
 def _move(source: Path, partial: Path, name: str) -> ImageFile:

@@ -30,7 +30,7 @@ _JOIN_S = 5.0
 class Told:
     """What the keeper has told until now."""
 
-    root: int | None = None
+    has_started: bool = False
     dumps: tuple[int, ...] = ()
     """The exit status of criu for each image that was taken or tried."""
     ended: int | None = None
@@ -127,7 +127,7 @@ class Channel:
         with self._changed:
             told = self._told
             self._told = {
-                "started": lambda: replace(told, root=event["root"]),
+                "started": lambda: replace(told, has_started=True),
                 "dumped": lambda: replace(told, dumps=(*told.dumps, event["status"])),
                 "ended": lambda: replace(told, ended=event["status"]),
                 "leftovers": lambda: replace(told, leftovers=True),

@@ -53,7 +53,7 @@ class CriuComputation:
         """Return how it ended, once what it wrote is where it belongs; None while it runs."""
         if self._end is None and self._channel.child.poll() is not None:
             self._channel.close()
-            if self._connections.are_done(_DRAIN_S):
+            if self._was_killed or self._connections.are_done(_DRAIN_S):
                 self._end = self._judge()
         return self._end
 
@@ -71,7 +71,15 @@ class CriuComputation:
             output=str(self._tool.output("dump")),
         )
         self._await_dump(done, timeout_s)
-        if self._channel.told.dumps[done] != 0:
+        status = self._channel.told.dumps[done]
+        if status < 0:
+            # what it had put into the processes may still be there
+            self._failure = f"criu dump was killed by signal {-status}"
+            self.kill()
+            raise CheckpointFailedError(self._failure, program_lives=False)
+        if status != 0 and self._channel.wait_for(lambda told: told.ended is not None, _LOOK_S):
+            raise CheckpointFailedError("the program ended in it", program_lives=False)
+        if status != 0:
             raise CheckpointFailedError(f"criu dump failed: {failure_in(self._tool, 'dump')}", program_lives=True)
         if then_stop:
             self._stopped_by_us = True
@@ -147,7 +155,11 @@ class CriuComputation:
             raise CheckpointFailedError(f"criu dump wrote no {missing[0]}", program_lives=not then_stop)
         look: dict[str, Any] = json.loads((self._staging / frozen.FILES).read_text(encoding="utf-8"))
         uncovered = sorted(file["path"] for file in look["files"] if file["is_read"] and file["copy"] is None)
-        return stage(self._staging, RESTART_IMAGES, look["processes"] - 1, updated_files=uncovered)
+        notes = [
+            f"the program is connected to {far}, which goes back to no earlier state: a resume breaks that"
+            for far in look["outside"]
+        ]
+        return stage(self._staging, RESTART_IMAGES, look["processes"] - 1, updated_files=uncovered, notes=notes)
 
 
 def _size_of(folder: Path) -> int:

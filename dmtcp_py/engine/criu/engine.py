@@ -144,7 +144,7 @@ def _begin(tool: Tool, connections: Connections, action: str, order: Mapping[str
 
 
 def _await_start(channel: Channel) -> None:
-    if not channel.wait_for(lambda told: told.root is not None, _START_S):
+    if not channel.wait_for(lambda told: told.has_started, _START_S):
         why = "; ".join(channel.told.why) or channel.own_words() or "it says nothing"
         raise EngineError(f"the program could not be started in namespaces of its own: {why}")
 
@@ -152,7 +152,7 @@ def _await_start(channel: Channel) -> None:
 def _is_up(channel: Channel, tool: Tool, restart: Restart) -> bool:
     """Wait until all processes run again; return whether they do, and not because the wait was cancelled."""
     patience = Patience(_RESTART_S + restart.manifest.size / _SLOWEST_BYTES_PER_S)
-    while not channel.wait_for(lambda told: told.root is not None, _LOOK_S):
+    while not channel.wait_for(lambda told: told.has_started, _LOOK_S):
         told = channel.told
         if told.failed or told.is_gone:
             why = "; ".join(told.why) or failure_in(tool, "restore")
@@ -166,8 +166,7 @@ def _is_up(channel: Channel, tool: Tool, restart: Restart) -> bool:
 
 def _computation(tool: Tool, channel: Channel, connections: Connections, staging: Path) -> CriuComputation:
     connections.started()
-    root = channel.told.root
-    pid = channel.outer_pid(root) if root is not None else None
+    pid = channel.outer_pid(keeper.ROOT_PID)
     # a program that has ended already is not asked for its processes any more
     return CriuComputation(tool, channel, connections, pid or channel.child.pid, staging)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -18,10 +19,13 @@ from typing import Any
 
 MOST_COPIED_BYTES = 64 << 20
 FILES = "files.json"
+SHM = "/dev/shm"  # noqa: S108 - the computation's own
 LEAST_PID = 300
+"""Below it are the keeper, criu and this."""
 _TAIL_BYTES = 1 << 16
 _TOOL_S = 3600
 _MAPS_FIELDS = 6
+_ESTABLISHED = "01"
 _NOT_FILES = ("/SYSV", "/memfd:", "/dev/zero")
 _DELETED = " (deleted)"
 
@@ -29,42 +33,77 @@ Key = tuple[int, int]
 
 
 def main(images: Path, *, covers_shm: bool) -> None:
-    """Write the list of files, and the copies, into IMAGES."""
+    """Write the list of files, and the copies, into IMAGES; with COVERS_SHM also all of /dev/shm."""
     files: dict[Key, dict[str, Any]] = {}
+    but_in = (*_NOT_FILES, f"{SHM}/") if covers_shm else _NOT_FILES
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) >= LEAST_PID]  # noqa: PTH208
     for pid in pids:
-        for place, flags in _open_for_writing(pid):
+        for place, flags in _open_for_writing(pid, but_in):
             _note(files, images, place, is_read=flags & os.O_ACCMODE == os.O_RDWR and not flags & os.O_APPEND)
-        for place in _mapped_for_writing(pid):
+        for place in _mapped_for_writing(pid, but_in):
             _note(files, images, place, is_read=True)
     if covers_shm:
         # names too: of the links that criu makes for files without one, among others
-        pack = ["tar", "--create", "--sparse", "--file", str(images / "shm.tar"), "-C", "/dev/shm", "."]  # noqa: S108
+        pack = ["tar", "--create", "--sparse", "--file", str(images / "shm.tar"), "-C", SHM, "."]
         subprocess.run(pack, check=True, timeout=_TOOL_S)
-    text = json.dumps({"files": list(files.values()), "processes": len(pids)})
+    look = {"files": list(files.values()), "processes": len(pids), "outside": _connections_outside(pids)}
+    text = json.dumps(look)
     (images / FILES).write_text(text, encoding="utf-8")
 
 
-def _open_for_writing(pid: int) -> list[tuple[Path, int]]:
+def _open_for_writing(pid: int, but_in: tuple[str, ...]) -> list[tuple[Path, int]]:
     found = []
     folder = Path(f"/proc/{pid}/fd")
     for name in os.listdir(folder):  # noqa: PTH208 - names are all that is wanted
         with suppress(FileNotFoundError):
             info = Path(f"/proc/{pid}/fdinfo/{name}").read_text(encoding="ascii", errors="replace")
             flags = int(info.partition("flags:")[2].split()[0], 8)
-            if flags & os.O_ACCMODE != os.O_RDONLY and not flags & os.O_PATH:
+            is_written = flags & os.O_ACCMODE != os.O_RDONLY and not flags & os.O_PATH
+            if is_written and not os.readlink(folder / name).startswith(but_in):
                 found.append((folder / name, flags))
     return found
 
 
-def _mapped_for_writing(pid: int) -> list[Path]:
+def _mapped_for_writing(pid: int, but_in: tuple[str, ...]) -> list[Path]:
     """Return the files whose shared pages it can write: the image does not hold them, descriptor closed or not."""
     found = []
     for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         fields = line.split(None, _MAPS_FIELDS - 1)
-        if len(fields) == _MAPS_FIELDS and fields[1].startswith("rw-s") and not fields[5].startswith(_NOT_FILES):
+        if len(fields) == _MAPS_FIELDS and fields[1].startswith("rw-s") and not fields[5].startswith(but_in):
             found.append(Path(f"/proc/{pid}/map_files/{fields[0]}"))
     return found
+
+
+def _connections_outside(pids: list[int]) -> list[str]:
+    """Return the far ends of TCP connections whose other end is none of PIDS: a restore cannot bring them back."""
+    own = {inode for pid in pids for inode in _sockets_of(pid)}
+    ends: dict[tuple[str, str], str] = {}
+    for table in ("tcp", "tcp6"):
+        with suppress(FileNotFoundError):
+            for line in Path(f"/proc/{pids[0]}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _ESTABLISHED and fields[9] in own:
+                    ends[fields[1], fields[2]] = table
+    return sorted({_readable(far) for near, far in ends if (far, near) not in ends})
+
+
+def _sockets_of(pid: int) -> list[str]:
+    found = []
+    folder = f"/proc/{pid}/fd"
+    for name in os.listdir(folder):  # noqa: PTH208 - names are all that is wanted
+        with suppress(FileNotFoundError):
+            target = os.readlink(f"{folder}/{name}")
+            if target.startswith("socket:["):
+                found.append(target[len("socket:[") : -1])
+    return found
+
+
+def _readable(end: str) -> str:
+    """Return an address as people write it, from what /proc/net writes: words of 32 bits in the machine's order."""
+    address, _, port = end.partition(":")
+    words = [int(address[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(address), 8)]
+    family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
+    return f"{socket.inet_ntop(family, b''.join(words))} port {int(port, 16)}"
 
 
 def _note(files: dict[Key, dict[str, Any]], images: Path, place: Path, *, is_read: bool) -> None:
@@ -72,7 +111,7 @@ def _note(files: dict[Key, dict[str, Any]], images: Path, place: Path, *, is_rea
     key = (found.st_dev, found.st_ino)
     path = os.readlink(place)
     is_deleted = found.st_nlink == 0 or path.endswith(_DELETED)
-    if not stat.S_ISREG(found.st_mode) or is_deleted or path.startswith(("/dev/shm/", *_NOT_FILES)):  # noqa: S108
+    if not stat.S_ISREG(found.st_mode) or is_deleted:
         return
     file = files.setdefault(
         key,

@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 
 ROOT_PID = 300
 """The init's pid; after a first round the kernel gives out none below 300, which leaves room for criu."""
+PROGRAM_PID = ROOT_PID + 1
 TOOL_PID = 20
 RECORD = "computation.json"
 """What a restore has to know, beside the images."""
@@ -38,29 +39,12 @@ _TOOL_S = 600.0
 _LOOK_S = 0.001
 _FIRST_LOOK_S = 2.0
 _MOST_BYTES = 1 << 16
-_SAFE_FD = 10
-_PR_SET_CHILD_SUBREAPER = 36
-_PR_CAP_AMBIENT = 47
-_PR_CAP_AMBIENT_CLEAR_ALL = 4
-_CAPABILITY_VERSION_3 = 0x20080522
-_CAPABILITY_SETS_BYTES = 24
-_CLONE_NEWIPC = 0x08000000
 _MS_NOSUID_NODEV = 6
 # struct pidfd_info of Linux 6.15: mask first, exit code last
 _PIDFD_INFO_BYTES = 64
 _PIDFD_GET_INFO = 3 << 30 | _PIDFD_INFO_BYTES << 16 | 0xFF << 8 | 11
 _PIDFD_INFO_EXIT = 1 << 3
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-# Descriptor 3 is the real stderr: what the shell itself would say of the program's end is nobody's business. The
-# first word is the caller's PWD, which shells correct.
-_INIT = """\
-trap : HUP INT QUIT TERM USR1 USR2
-(if [ "$1" ]; then PWD=$1; else unset PWD; fi; shift; exec "$@" 2>&3 3>&-)
-s=$?
-trap - HUP INT QUIT TERM USR1 USR2
-ulimit -c 0
-[ $s -gt 128 ] && kill -$((s-128)) $$ 2>/dev/null
-exit $s"""
 
 
 class Keeper:
@@ -75,11 +59,9 @@ class Keeper:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _IGNORED}
-        self._root = ROOT_PID
         self._root_status: int | None = None
         self._program: int | None = None
         self._tool: subprocess.Popen[bytes] | None = None
-        self._tool_status = 0
         self._order: dict[str, Any] = {}
         self._record: dict[str, Any] = {}
         self._temporary = ""
@@ -126,66 +108,40 @@ class Keeper:
     def _launch(self, order: dict[str, Any]) -> None:
         self._take(order)
         self._cover_shm()
-        failure, theirs = os.pipe()
         _say_last_pid(ROOT_PID - 1)
-        self._root = os.fork()
-        if self._root == 0:
-            self._become_init(order, theirs)
-        os.close(theirs)
-        with os.fdopen(failure, "rb") as file:
-            text = file.read().decode(errors="replace")
+        init = [sys.executable, "-I", "-S", str(Path(__file__).with_name("init.py"))]
+        ignored = [int(number) for number, handler in self._handlers.items() if handler is signal.SIG_IGN]
+        values = {name: order[name] for name in ("command", "environ", "streams")}
+        fds = [fd for fd in self._record["fds"] if fd is not None]
+        child = subprocess.Popen(
+            init, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=fds, start_new_session=True
+        )
+        # it is reaped with all others, and not by this object
+        child.returncode = 0
+        if child.stdin and child.stdout:
+            with child.stdin, child.stdout:
+                child.stdin.write(json.dumps({**values, "ignored": ignored}).encode())
+                child.stdin.close()
+                text = child.stdout.read().decode(errors="replace")
+        if not text and child.pid != ROOT_PID:
+            text = "the kernel does not let a process have the pid that it needs (ns_last_pid)"
         if text:
             self._tell("failed", why=[text])
             os._exit(1)
-        self._record["root"] = self._root
         self._record["ids"] = [_identity(fd) for fd in self._record.pop("fds")]
         self._close_streams(order)
         self._watch_program(patience_s=_FIRST_LOOK_S)
-        self._tell("started", root=self._root)
-
-    def _become_init(self, order: dict[str, Any], failure: int) -> NoReturn:
-        try:
-            signal.set_wakeup_fd(-1)
-            for number, handler in self._handlers.items():
-                signal.signal(number, signal.SIG_IGN if handler is signal.SIG_IGN else signal.SIG_DFL)
-            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
-                signal.signal(number, signal.SIG_DFL)
-            os.setsid()
-            _libc("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-            if os.geteuid() == 0:
-                # System V shared memory is dumped only where it has a namespace, which only root can restore
-                _libc("unshare", _CLONE_NEWIPC)
-            else:
-                _drop_capabilities()
-            for fd, source in enumerate(_opened(order["streams"])):
-                os.dup2(source, fd)
-            os.dup2(2, 3)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-            environ = order["environ"]
-            argv = ["sh", "-c", _INIT, "sh", environ.get("PWD", ""), *order["command"]]
-            os.execve("/bin/sh", argv, environ)  # noqa: S606
-        except BaseException as error:
-            os.write(failure, f"{type(error).__name__}: {error}".encode())
-        os._exit(125)
+        self._tell("started")
 
     def _restore(self, order: dict[str, Any]) -> None:
         self._take(order)
         folder = Path(order["folder"])
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        self._record["root"] = self._root = record["root"]
         if self._record["covers_shm"]:
             self._cover_shm()
-            unpack = [
-                "tar",
-                "--extract",
-                "--file",
-                str(folder / SHM_TAR),
-                "-C",
-                SHM,
-                "--same-owner",
-                "--same-permissions",
-            ]
-            done = subprocess.run(unpack, stdin=subprocess.DEVNULL, timeout=_TOOL_S, check=False)
+            unpack = ["tar", "--extract", "--file", str(folder / SHM_TAR), "-C", SHM]
+            owners = ["--same-owner", "--same-permissions"]
+            done = subprocess.run([*unpack, *owners], stdin=subprocess.DEVNULL, timeout=_TOOL_S, check=False)
             if done.returncode:
                 self._tell("failed", why=[f"{SHM} could not be filled: tar ended with {done.returncode}"])
                 os._exit(1)
@@ -201,7 +157,7 @@ class Keeper:
         (folder / RECORD).write_text(json.dumps(self._record), encoding="utf-8")
         identities = dict.fromkeys(identity for identity in self._record["ids"] if identity is not None)
         external = [word for identity in identities for word in ("--external", identity)]
-        self._run_tool(order, [*order["argv"], "--tree", str(self._root), *external], [])
+        self._run_tool(order, [*order["argv"], "--tree", str(ROOT_PID), *external], [])
 
     def _take(self, order: dict[str, Any]) -> None:
         """Remember what an order to launch or to restore says of the computation."""
@@ -238,7 +194,7 @@ class Keeper:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     return
-                if pid == self._root:
+                if pid == ROOT_PID:
                     self._root_status = status
                 elif self._tool is not None and pid == self._tool.pid:
                     self._tool.returncode = os.waitstatus_to_exitcode(status)
@@ -251,7 +207,7 @@ class Keeper:
                 self._tell("failed", status=status)
                 os._exit(1)
             self._watch_program(patience_s=0)
-            self._tell("started", root=self._root)
+            self._tell("started")
             return
         if status == 0 and not (Path(order["folder"]) / "files.json").exists():
             status = 1
@@ -265,9 +221,9 @@ class Keeper:
         until = time.monotonic() + patience_s
         while self._program is None:
             with suppress(OSError, ValueError):
-                stat = Path(f"/proc/{self._root + 1}/stat").read_text(encoding="utf-8", errors="replace")
-                if int(stat[stat.rindex(")") + 2 :].split()[1]) == self._root:
-                    self._program = os.pidfd_open(self._root + 1)
+                stat = Path(f"/proc/{PROGRAM_PID}/stat").read_text(encoding="utf-8", errors="replace")
+                if int(stat[stat.rindex(")") + 2 :].split()[1]) == ROOT_PID:
+                    self._program = os.pidfd_open(PROGRAM_PID)
             if time.monotonic() >= until:
                 return
             time.sleep(_LOOK_S)
@@ -302,32 +258,6 @@ class Keeper:
                 return False
             poller.poll(left_s * 1000)
             self._orders()
-
-
-def _drop_capabilities() -> None:
-    """Let the program have none of the capabilities that an ordinary user was given for criu's sake."""
-    _libc("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    _libc("capset", struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(_CAPABILITY_SETS_BYTES))
-
-
-def _opened(streams: list[dict[str, Any]]) -> list[int]:
-    """Return a descriptor, out of the way of 0 to 3, for each of the program's standard streams.
-
-    Files are opened here, by path: criu cannot dump what was opened in another mount namespace.
-    """
-    found: list[int] = []
-    for stream in streams:
-        if "same_as" in stream:
-            found.append(found[stream["same_as"]])
-            continue
-        if "fd" in stream:
-            source = stream["fd"]
-        else:
-            source = os.open(stream["path"], stream["flags"], 0o666)
-            if stream.get("offset"):
-                os.lseek(source, stream["offset"], os.SEEK_SET)
-        found.append(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _SAFE_FD))
-    return found
 
 
 def _identity(fd: int | None) -> str | None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from dmtcp_py.engine import End, How
 from dmtcp_py.engine.dmtcp import updates
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR
-from dmtcp_py.engine.dmtcp.installation import FAIL_STATUS
 from dmtcp_py.errors import CheckpointFailedError, EngineError
 from dmtcp_py.files import make_private_dir, remove_tree
 from dmtcp_py.process import LEFTOVER_GRACE_S, Patience, end_descendants, end_group, files_open_for_update
@@ -134,14 +133,14 @@ class DmtcpComputation:
             return End(How.ENGINE_FAILED, detail=self._failure)
         if told.kill_command is not None:
             return End(How.KILLED_BY_COMMAND, detail=told.kill_command)
-        if ending.status == FAIL_STATUS:
-            failure = self._message_of_failure()
-            if failure is not None or not coordinator_lived:
-                return End(How.ENGINE_FAILED, detail=failure or "its coordinator died")
+        failure = self._message_of_failure() or (None if coordinator_lived else "its coordinator died")
+        if ending.signum is not None and ending.signum != signal.SIGABRT:
+            return End(How.SIGNALLED, signum=ending.signum)
+        if failure is not None:
+            # also where it was another process that DMTCP failed in: its parent may not have noticed
+            return End(How.ENGINE_FAILED, detail=failure)
         if ending.signum is not None:
             return End(How.SIGNALLED, signum=ending.signum)
-        if not coordinator_lived:
-            return End(How.ENGINE_FAILED, detail="its coordinator died")
         if self._was_killed_by_checkpoint(told, ending):
             return End(How.KILLED_BY_COMMAND, detail="dmtcp_command -kc")
         return End(How.EXITED, status=ending.status or 0)
@@ -171,7 +170,7 @@ class DmtcpComputation:
             if path.is_file() and (path.name == "messages" or path.suffix == ".log"):
                 for raw in path.read_text(encoding="utf-8", errors="replace").splitlines():
                     line = COLOUR.sub("", raw).strip()
-                    if line.startswith("ASSERT at") or ", Error]" in line or "*** ERROR" in line:
+                    if line.startswith(("ASSERT at", "*** ERROR")) or ", Error]" in line:
                         return line[:_MOST_CHARS]
         return None
 
@@ -208,8 +207,9 @@ class DmtcpComputation:
             self.coordinator.wait_for(lambda _told: False, _QUIET_S - quiet_s)
         if not then_stop and not self.has_ended():
             raise CheckpointFailedError(
-                f"the program started or ended a process at least every {_QUIET_S} s for {_QUIET_WITHIN_S:.0f} s, and "
-                "DMTCP's images of such moments cannot be trusted",
+                f"the program did not rest for {_QUIET_S} s in {_QUIET_WITHIN_S:.0f} s from starting and ending "
+                "processes, and DMTCP's images of such moments cannot be trusted",
+                "--engine criu can take it",
                 program_lives=True,
             )
 

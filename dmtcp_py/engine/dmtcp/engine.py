@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from dmtcp_py.engine import Launch, Restart, Stdio
 
 _RESTART_S = 60.0
+_FOR_US = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
 _SLOWEST_BYTES_PER_S = 20e6
 _LOOK_S = 0.05
 # messages of DMTCP's own belong in its log, not among the program's
@@ -93,7 +95,8 @@ class DmtcpEngine:
             argv = place.argv("dmtcp_restart", ["--ckptdir", str(restart.staging)], images)
             # dmtcp_restart makes the session itself, as the images have one, and complains if it is there already
             # with a randomized break the heap of the program grows into nothing after a restart (3.2, 4.2, 5.0)
-            root = Child(argv, env=place.env, own_session=False, fixed_addresses=True)
+            # until it has its session, what is meant for us reaches it too; the images bring the program's own handlers
+            root = Child(argv, env=place.env, own_session=False, fixed_addresses=True, ignores=_FOR_US)
             place.guard.watch(root.pid)
         except BaseException:
             place.close()

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dmtcp_py import packages
-from dmtcp_py.doctor import EngineState, engine_state
 from dmtcp_py.engine.criu import private
 from dmtcp_py.engine.criu.installation import is_root, lacking_privilege, missing_capabilities, private_prefix
+from dmtcp_py.engine.survey import EngineState, engine_state
 from dmtcp_py.errors import EngineError
 
 if TYPE_CHECKING:
