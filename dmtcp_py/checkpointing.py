@@ -91,6 +91,7 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
             cost=Cost(checkpoint_s=checkpointed - began, commit_s=time.monotonic() - checkpointed),
             stdout_size=_size(source.stdio.stdout, 1),
             stderr_size=_size(source.stdio.stderr, 2),
+            engine_data=staged.engine_data,
             updated_files=[path_text(path) for path in staged.updated_files],
         )
 

@@ -67,6 +67,11 @@ class Start:
 def identify(options: RunOptions, cwd: Path, array_task: str | None) -> Identity:
     """Return which job OPTIONS mean when given in CWD; standard input is looked at where it is a regular file."""
     stdin, offset, unnamed = _stdin_file(options.stdin, cwd)
+    stdout = _output_file("--stdout", options.stdout, cwd)
+    stderr = _output_file("--stderr", options.stderr, cwd)
+    for option, path in (("--stdout", stdout), ("--stderr", stderr)):
+        if stdin and path and os.path.isfile(path) and not unnamed and os.path.samefile(stdin, path):  # noqa: PTH113, PTH121
+            raise UsageError(f"{option} is the file that the program reads as standard input", "name another file")
     return Identity(
         command=options.command,
         cwd=str(cwd),
@@ -74,8 +79,8 @@ def identify(options: RunOptions, cwd: Path, array_task: str | None) -> Identity
         stdin=stdin,
         stdin_offset=offset,
         stdin_unnamed=unnamed,
-        stdout=_output_file("--stdout", options.stdout, cwd),
-        stderr=_output_file("--stderr", options.stderr, cwd),
+        stdout=stdout,
+        stderr=stderr,
     )
 
 
@@ -139,7 +144,7 @@ def _stdin_file(asked: Path | None, cwd: Path) -> tuple[str | None, int, bool]:
     """Return the file behind standard input, the position in it, and whether it has no name."""
     if asked is not None:
         path = cwd / asked
-        if not path.is_file():
+        if not path.is_file() and not path.is_char_device():
             raise UsageError(f"--stdin {asked} is not a file", "name a file that exists")
         return str(path.resolve()), 0, False
     try:
@@ -161,6 +166,10 @@ def _output_file(option: str, asked: Path | None, cwd: Path) -> str | None:
     path = Path(os.path.abspath(cwd / asked))  # noqa: PTH100 - keeps symlinks as the user wrote them
     if path.is_dir():
         raise UsageError(f"{option} {asked} is a directory", "name a file in it")
+    if path.exists() and not path.is_file() and not path.is_char_device():
+        raise UsageError(
+            f"{option} {asked} is no regular file, and could not be resumed", "redirect to it with > instead"
+        )
     if not path.parent.is_dir():
         raise UsageError(f"{option} {asked}: there is no directory {path.parent}", f"mkdir -p '{path.parent}'")
     if not os.access(path if path.exists() else path.parent, os.W_OK):

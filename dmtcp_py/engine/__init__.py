@@ -78,7 +78,7 @@ class Computation(Protocol):
     """A running program with all its processes."""
 
     pid: int
-    """The program's first process, which leads their group."""
+    """The first of its processes, as it is seen here; it leads their group."""
     temporary: Path
     """The engine's private folder, for as long as the computation runs."""
 

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from dmtcp_py import packages
 from dmtcp_py.engine.criu import private
-from dmtcp_py.engine.criu.installation import is_root, lacking_privilege, missing_capabilities, private_prefix
+from dmtcp_py.engine.criu.installation import (
+    is_root,
+    lacking_privilege,
+    missing_capabilities,
+    place_raiser,
+    private_prefix,
+)
 from dmtcp_py.engine.survey import EngineState, engine_state
 from dmtcp_py.errors import EngineError
 
@@ -111,7 +117,7 @@ def _bring_criu(result: Result, agree: Agree, say: Say) -> None:
     if not (private_prefix() / "criu").is_file() and not _is_only_privilege(state):
         found = private.fetch(say)
         result.done.append(f"brought CRIU {found.version} to {private_prefix()}")
-    if missing_capabilities() and not is_root() and private.place_raiser():
+    if missing_capabilities() and not is_root() and place_raiser():
         result.done.append("made a copy of setpriv that an administrator can give capabilities")
     _look_again(_CRIU, result)
 

@@ -114,6 +114,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     cost: Cost
     stdout_size: int | None = None
     stderr_size: int | None = None
+    engine_data: dict[str, str] = {}
+    """What the engine wants to know again at the restart."""
     updated_files: list[str] = []
     """Files that the program held open for reading and writing: what is overwritten in them cannot be brought back."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,8 @@ class StagedImages:
     """Files of the program that it may read back, and whose old content is not among the images."""
     notes: tuple[str, ...] = ()
     """What else of the program a restart cannot make as it was."""
+    engine_data: dict[str, str] = field(default_factory=dict)
+    """What the engine wants to know again at the restart."""
 
 
 class Store:

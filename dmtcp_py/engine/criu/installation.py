@@ -15,11 +15,14 @@ from functools import cached_property
 from pathlib import Path
 
 from dmtcp_py.errors import EngineError
+from dmtcp_py.files import make_private_dir
 from dmtcp_py.process import run_tool
 
 NEEDED = {"cap_setpcap": 8, "cap_net_admin": 12, "cap_sys_admin": 21}
 """The capabilities that CRIU needs, by their numbers in linux/capability.h: to drop what a restored process must not
 have, to take over TCP connections, and to make namespaces."""
+_NEEDED_AS_ROOT = {**NEEDED, "cap_sys_chroot": 18, "cap_sys_time": 25}
+"""For root it restores roots and clocks besides, which it leaves alone for others."""
 _VERSION = re.compile(r"^Version:\s*(\d+(?:\.\d+)*\S*)", re.MULTILINE)
 _NOISE = re.compile(r"^(?:Warn|\s*$)")
 _TOOL_S = 20.0
@@ -103,8 +106,9 @@ def launcher() -> tuple[str, ...]:
 def missing_capabilities() -> list[str]:
     """Return the needed capabilities that this process cannot pass on to a program that it starts."""
     # what is effective is inherited by root; others inherit ambient ones only
-    have = _capabilities("CapEff" if is_root() else "CapAmb")
-    return [name for name, number in NEEDED.items() if not have >> number & 1]
+    have = int(_status("CapEff" if is_root() else "CapAmb") or "0", 16)
+    needed = _NEEDED_AS_ROOT if is_root() else NEEDED
+    return [name for name, number in needed.items() if not have >> number & 1]
 
 
 def is_root() -> bool:
@@ -128,6 +132,20 @@ def raiser() -> Path:
     return data_folder() / "setpriv"
 
 
+def place_raiser() -> bool:
+    """Put the copy of setpriv where an administrator can give it capabilities; return whether it was not there."""
+    source = shutil.which("setpriv", path="/usr/bin:/bin")
+    if raiser().is_file() or source is None:
+        return False
+    make_private_dir(data_folder())
+    # others must not run it once it has capabilities
+    temporary = raiser().with_name(f".setpriv.{os.getpid()}")
+    shutil.copyfile(source, temporary)
+    temporary.chmod(0o700)
+    temporary.replace(raiser())
+    return True
+
+
 def setcap_line() -> str:
     """Return the one line by which an administrator lets this user use CRIU."""
     return f"sudo setcap {','.join(NEEDED)}+ep {shlex.quote(str(raiser()))}"
@@ -137,7 +155,9 @@ def _places() -> list[Path]:
     private = private_prefix() / "criu"
     search = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SBIN))
     on_path = shutil.which("criu", path=search)
-    found = [private] if os.access(private, os.X_OK) else []
+    # root, under somebody else's HOME, must not run what is not root's
+    is_ours = os.access(private, os.X_OK) and private.stat().st_uid in {0, os.geteuid()}
+    found = [private] if is_ours else []
     return [*found, Path(on_path).absolute()] if on_path else found
 
 
@@ -166,10 +186,6 @@ def _failed_check(installation: Installation) -> str | None:
 def _raising() -> tuple[str, ...]:
     names = ",".join(f"+{name.removeprefix('cap_')}" for name in NEEDED)
     return (str(raiser()), f"--inh-caps={names}", f"--ambient-caps={names}", "--")
-
-
-def _capabilities(field: str) -> int:
-    return int(_status(field) or "0", 16)
 
 
 def _status(field: str) -> str:

@@ -113,9 +113,8 @@ class Keeper:
         ignored = [int(number) for number, handler in self._handlers.items() if handler is signal.SIG_IGN]
         values = {name: order[name] for name in ("command", "environ", "streams")}
         fds = [fd for fd in self._record["fds"] if fd is not None]
-        child = subprocess.Popen(
-            init, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=fds, start_new_session=True
-        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        child = subprocess.Popen(init, pass_fds=fds, start_new_session=True, **pipes)
         # it is reaped with all others, and not by this object
         child.returncode = 0
         if child.stdin and child.stdout:
@@ -155,7 +154,7 @@ class Keeper:
     def _dump(self, order: dict[str, Any]) -> None:
         folder = Path(order["folder"])
         (folder / RECORD).write_text(json.dumps(self._record), encoding="utf-8")
-        identities = dict.fromkeys(identity for identity in self._record["ids"] if identity is not None)
+        identities = dict.fromkeys(filter(None, self._record["ids"]))
         external = [word for identity in identities for word in ("--external", identity)]
         self._run_tool(order, [*order["argv"], "--tree", str(ROOT_PID), *external], [])
 

@@ -119,20 +119,6 @@ def remove() -> list[Path]:
     return found
 
 
-def place_raiser() -> bool:
-    """Put the copy of setpriv where an administrator can give it capabilities; return whether it was not there."""
-    source = shutil.which("setpriv", path="/usr/bin:/bin")
-    if raiser().is_file() or source is None:
-        return False
-    make_private_dir(data_folder())
-    # others must not run it once it has capabilities
-    temporary = raiser().with_name(f".setpriv.{os.getpid()}")
-    shutil.copyfile(source, temporary)
-    temporary.chmod(0o700)
-    temporary.replace(raiser())
-    return True
-
-
 class _NotThereError(EngineError):
     """A release does not have a CRIU that can be fetched; another may."""
 

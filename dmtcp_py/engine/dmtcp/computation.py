@@ -6,11 +6,13 @@ import re
 import signal
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine import End, How
 from dmtcp_py.engine.dmtcp import updates
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR
+from dmtcp_py.engine.dmtcp.installation import logs_failures
 from dmtcp_py.errors import CheckpointFailedError, EngineError
 from dmtcp_py.files import make_private_dir, remove_tree
 from dmtcp_py.process import LEFTOVER_GRACE_S, Patience, end_descendants, end_group, files_open_for_update
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dmtcp_py.engine.dmtcp.coordinator import Coordinator, Told
-    from dmtcp_py.process import Child, Ending, Guard
+    from dmtcp_py.engine.dmtcp.coordinator import Told
+    from dmtcp_py.engine.dmtcp.place import Place
+    from dmtcp_py.process import Child, Ending
 
 _PROCESSES = re.compile(r"^# Number of processes in the computation = (\d+)$", re.MULTILINE)
 _READY_S = 20.0
+FAIL_KEY = "fail_status"
 _LOOK_S = 0.25
 _STOP_S = 30.0
 _QUIET_S = 0.3
@@ -36,12 +40,12 @@ _MOST_CHARS = 300
 class DmtcpComputation:
     """A program that runs under a coordinator of its own."""
 
-    def __init__(self, root: Child, coordinator: Coordinator, guard: Guard, folder: Path, staging: Path) -> None:
+    def __init__(self, root: Child, place: Place) -> None:
         self._root = root
-        self.coordinator = coordinator
-        self._guard = guard
-        self.temporary = folder
-        self._staging = staging
+        self.place = place
+        self.coordinator = place.coordinator
+        self.temporary = place.folder
+        self._staging = place.staging
         self.pid = root.pid
         self._ran_after = 0
         self._begun_before_stop = 0
@@ -52,7 +56,7 @@ class DmtcpComputation:
 
     def known_pids(self) -> list[int]:
         """Return our children that belong to it."""
-        return [self.pid, self.coordinator.pid, self._guard.pid]
+        return [self.pid, self.coordinator.pid, self.place.guard.pid]
 
     def has_ended(self) -> bool:
         """Whether the program's first process has ended."""
@@ -66,7 +70,8 @@ class DmtcpComputation:
                 self._end = self._judge(ending)
             elif not self.coordinator.is_alive() and self._failure is None:
                 # its processes notice by themselves, unless they are stopped or busy writing
-                self._failure = "its coordinator died"
+                if self.coordinator.stop().kill_command is None:
+                    self._failure = "its coordinator died"
                 self._root.wait(_LOOK_S)
                 self.kill()
             else:
@@ -119,7 +124,7 @@ class DmtcpComputation:
             self._root.stop()
             end_group(self.pid, grace_s=0)
             self.coordinator.stop()
-        self._guard.dismiss()
+        self.place.guard.dismiss()
         end_descendants()
         remove_tree(self.temporary)
         return self._ended_leftovers
@@ -129,11 +134,15 @@ class DmtcpComputation:
         coordinator_lived = self.coordinator.is_alive()
         self._ended_leftovers = end_group(self.pid, grace_s=LEFTOVER_GRACE_S)
         told = self.coordinator.stop()
-        if self._failure is not None:
-            return End(How.ENGINE_FAILED, detail=self._failure)
         if told.kill_command is not None:
             return End(How.KILLED_BY_COMMAND, detail=told.kill_command)
+        if self._failure is not None:
+            return End(How.ENGINE_FAILED, detail=self._failure)
         failure = self._message_of_failure() or (None if coordinator_lived else "its coordinator died")
+        if failure is None and ending.status == self.place.fail_status:
+            in_checkpoint = told.checkpoints_begun > told.checkpoints_complete
+            if in_checkpoint or not logs_failures(self.place.dmtcp.version):
+                failure = f"DMTCP gave up with status {ending.status}"
         if ending.signum is not None and ending.signum != signal.SIGABRT:
             return End(How.SIGNALLED, signum=ending.signum)
         if failure is not None:
@@ -257,7 +266,8 @@ class DmtcpComputation:
         for path in self._staging.iterdir():
             if path.suffix == ".sh":
                 path.unlink()
-        return stage(self._staging, images, len(images), updated_files=updated)
+        staged = stage(self._staging, images, len(images), updated_files=updated)
+        return replace(staged, engine_data={FAIL_KEY: str(self.place.fail_status)})
 
     def _expected_images(self, peers: int) -> int:
         """Return how many images the checkpoint has, by the coordinator's restart script; PEERS where it wrote none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -11,17 +12,16 @@ from typing import TYPE_CHECKING
 from dmtcp_py.engine import How
 from dmtcp_py.engine.criu.frozen import FILES
 from dmtcp_py.engine.criu.rollback import roll_back
-from dmtcp_py.engine.dmtcp.computation import DmtcpComputation
-from dmtcp_py.engine.dmtcp.coordinator import Coordinator
-from dmtcp_py.engine.dmtcp.installation import FAIL_STATUS, Installation, clean, find, image_format
+from dmtcp_py.engine.dmtcp.computation import FAIL_KEY, DmtcpComputation
+from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
+from dmtcp_py.engine.dmtcp.place import Place
 from dmtcp_py.engine.executable import is_static
 from dmtcp_py.errors import EngineError, RestartFailedError
-from dmtcp_py.files import remove_tree
-from dmtcp_py.process import Child, Guard, Patience, Streams
+from dmtcp_py.process import Child, Patience, Streams
 from dmtcp_py.store.records import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from dmtcp_py.engine import Launch, Restart, Stdio
@@ -30,8 +30,6 @@ _RESTART_S = 60.0
 _FOR_US = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
 _SLOWEST_BYTES_PER_S = 20e6
 _LOOK_S = 0.05
-# messages of DMTCP's own belong in its log, not among the program's
-_QUIET = ["--quiet", "--quiet"]
 
 
 class DmtcpEngine:
@@ -62,7 +60,7 @@ class DmtcpEngine:
 
     def launch(self, launch: Launch) -> DmtcpComputation:
         """Start a program under a coordinator of its own."""
-        place = _Place(self._dmtcp, launch.environ, launch.staging, launch.temporary)
+        place = Place(self._dmtcp, launch, random.choice(FAIL_STATUSES))  # noqa: S311 - no secret
         try:
             options = ["--ckptdir", str(launch.staging), "--no-gzip"]
             argv = place.argv("dmtcp_launch", options, _with_streams(launch.command, launch.program, launch.stdio))
@@ -72,7 +70,7 @@ class DmtcpEngine:
         except BaseException:
             place.close()
             raise
-        return DmtcpComputation(root, place.coordinator, place.guard, place.folder, launch.staging)
+        return DmtcpComputation(root, place)
 
     def restart(self, restart: Restart) -> DmtcpComputation | None:
         """Go on from images under a new coordinator; None where it was cancelled before all processes ran."""
@@ -89,7 +87,8 @@ class DmtcpEngine:
             return self._restart(restart)
 
     def _restart(self, restart: Restart) -> DmtcpComputation | None:
-        place = _Place(self._dmtcp, restart.environ, restart.staging, restart.temporary)
+        # the images keep the status that they were launched with
+        place = Place(self._dmtcp, restart, int(restart.manifest.engine_data[FAIL_KEY]))
         images = [str(restart.folder / name) for name in restart.manifest.restart_images]
         try:
             argv = place.argv("dmtcp_restart", ["--ckptdir", str(restart.staging)], images)
@@ -101,7 +100,7 @@ class DmtcpEngine:
         except BaseException:
             place.close()
             raise
-        computation = DmtcpComputation(root, place.coordinator, place.guard, place.folder, restart.staging)
+        computation = DmtcpComputation(root, place)
         try:
             with _flags_of_streams_kept():
                 is_up = _await_all(computation, restart)
@@ -114,38 +113,6 @@ class DmtcpEngine:
             computation.close()
             return None
         return computation
-
-
-class _Place:
-    """What a computation needs around it: a private folder, a guard, a coordinator."""
-
-    def __init__(self, dmtcp: Installation, environ: Mapping[str, str], staging: Path, folder: Path) -> None:
-        self._dmtcp = dmtcp
-        self.folder = folder
-        plain = clean(environ)
-        self.env = {
-            **plain,
-            "DMTCP_FAIL_RC": str(FAIL_STATUS),
-            "JALIB_STDERR_PATH": str(self.folder / "messages"),
-        }
-        self.guard = Guard(self.folder, plain)
-        try:
-            self.coordinator = Coordinator(dmtcp, plain, self.folder, staging)
-        except BaseException:
-            self.guard.dismiss()
-            remove_tree(self.folder)
-            raise
-
-    def argv(self, tool: str, options: Sequence[str], what: Sequence[str]) -> list[str]:
-        """Return the command line of TOOL for this coordinator."""
-        join = ["--join-coordinator", *self.coordinator.address, "--tmpdir", str(self.folder)]
-        return [self._dmtcp.tool(tool), *_QUIET, *join, *options, *what]
-
-    def close(self) -> None:
-        """Undo it all."""
-        self.coordinator.stop()
-        self.guard.dismiss()
-        remove_tree(self.folder)
 
 
 def _with_streams(command: Sequence[str], program: Path, stdio: Stdio) -> list[str]:
@@ -240,10 +207,12 @@ def _await_all(computation: DmtcpComputation, restart: Restart) -> bool:
     while True:
         if computation.has_ended():
             end = computation.poll()
-            if end is not None and end.how is How.EXITED and end.status != FAIL_STATUS:
+            if end is not None and end.how is How.EXITED and end.status != computation.place.fail_status:
                 # it was up, and at its end before we looked
                 return True
-            detail = end.detail or f"signal {end.signum}" if end else "unknown"
+            detail = (
+                end.detail or (f"signal {end.signum}" if end.signum else f"status {end.status}") if end else "unknown"
+            )
             raise RestartFailedError(f"dmtcp_restart failed ({detail})")
         if restart.is_cancelled():
             return False

@@ -16,10 +16,14 @@ from dmtcp_py.process import run_tool
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FAIL_STATUS = 213
-"""What DMTCP exits with when it fails itself, instead of 99, which is also Grid Engine's requeue status."""
+FAIL_STATUSES = range(200, 251)
+"""From these the status is drawn with which DMTCP is to exit when it fails itself.
+
+Its own 99 is also Grid Engine's requeue status, and any fixed one may be a program's.
+"""
 _VERSION = re.compile(r"\(DMTCP\)\s+(?:version\s+)?v?(\d+(?:\.\d+)*\S*)")
 _TOOL_S = 20.0
+_LOSES_WORDS = 5
 _TOOLS = ("dmtcp_launch", "dmtcp_restart", "dmtcp_coordinator", "dmtcp_command")
 _WHERE = "install it with dnf, zypper, pacman or spack, or load it with 'module load dmtcp'; see https://dmtcp.sourceforge.io"
 
@@ -63,6 +67,11 @@ def find() -> Installation:
 def clean(environ: Mapping[str, str]) -> dict[str, str]:
     """Return ENVIRON without what would change DMTCP's defaults or lead it to somebody else's coordinator."""
     return {name: value for name, value in environ.items() if not name.startswith(("DMTCP_", "JALIB_"))}
+
+
+def logs_failures(version: str) -> bool:
+    """Whether DMTCP always leaves its words where we look: 5.0 loses them after an exec."""
+    return int(version.split(".", maxsplit=1)[0]) < _LOSES_WORDS
 
 
 def image_format(version: str) -> tuple[str, ...]:
