@@ -13,12 +13,28 @@ import psutil
 import pytest
 from harness import LONG_S, REPOSITORY, EngineHere, Workbench, descendants, find_dmtcp, wait_until
 
+from dmtcp_py.engine.criu import installation
+from dmtcp_py.errors import EngineError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
-ENGINES = find_dmtcp()
+
+
+def _find_criu() -> list[EngineHere]:
+    """Return the CRIU that dmtcp-run would use, where it works for this user."""
+    try:
+        found = installation.find()
+        if installation.problem(found) is None:
+            return [EngineHere("criu", found.version, {"DMTCP_RUN_CRIU": str(found.path)}, ("--engine", "criu"))]
+    except EngineError:
+        pass
+    return []
+
+
+ENGINES = [*find_dmtcp(), *_find_criu()]
 
 
 def pytest_configure() -> None:
@@ -32,22 +48,24 @@ def pytest_report_header() -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes ``engine`` against each engine, and one that takes ``one_engine`` against the first."""
+    """Run a test that takes ``engine`` against each engine, ``one_engine`` against the first, ``criu`` against CRIU."""
     if "engine" in metafunc.fixturenames:
         _against(metafunc, "engine", ENGINES)
     if "one_engine" in metafunc.fixturenames:
         _against(metafunc, "one_engine", ENGINES[:1])
+    if "criu" in metafunc.fixturenames:
+        _against(metafunc, "criu", [engine for engine in ENGINES if engine.name == "criu"])
 
 
 def _against(metafunc: pytest.Metafunc, name: str, engines: list[EngineHere]) -> None:
-    skip = pytest.param(None, id="none", marks=pytest.mark.skip(reason="DMTCP is not installed on this machine"))
+    skip = pytest.param(None, id="none", marks=pytest.mark.skip(reason="no engine works on this machine"))
     metafunc.parametrize(name, [pytest.param(engine, id=str(engine)) for engine in engines] or [skip])
 
 
 @pytest.fixture
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workbench]:
-    """A workbench with the test's engine; nothing may be left behind by the lines typed there."""
-    names = [name for name in ("engine", "one_engine") if name in request.fixturenames]
+    """Give a workbench with the test's engine; nothing may be left behind by the lines typed there."""
+    names = [name for name in ("engine", "one_engine", "criu") if name in request.fixturenames]
     folder = tmp_path / "work"
     folder.mkdir()
     bench = Workbench(folder, request.getfixturevalue(names[0]) if names else None)
@@ -84,7 +102,7 @@ def _left_behind() -> list[psutil.Process]:
 
 @pytest.fixture(scope="session")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiled example programs."""
+    """Compile the example programs, and give their folder."""
     folder = tmp_path_factory.mktemp("examples")
     build = ["make", "-C", str(REPOSITORY / "examples"), f"BUILD={folder}"]
     subprocess.run(build, check=True, capture_output=True, timeout=300)
@@ -93,7 +111,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _plain_signals() -> Iterator[None]:
-    """Tests that run an attempt in this process leave its signals as they were."""
+    """Check that tests that run an attempt in this process leave its signals as they were."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)}
     yield
     assert before == {number: signal.getsignal(number) for number in before}

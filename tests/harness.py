@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -24,6 +25,26 @@ CTL = str(Path(sys.executable).with_name("dmtcp-ctl"))
 REPOSITORY = Path(__file__).parent.parent
 LONG_S = 120.0
 """A bound for waits, not a duration that anything is expected to take."""
+PROGRAM_PID = 301
+"""What the CRIU engine has the program's first process be in its namespace."""
+_ENGINE_TOOLS = ("dmtcp_coor", "dmtcp_command")
+
+
+STEADY = """
+import os, sys, time
+steps, status, signum, megabytes = (int(word) for word in sys.argv[1:])
+ballast = bytes(range(256)) * (megabytes << 12)
+x = 1
+for step in range(1, steps + 1):
+    x = (16807 * x + ballast[x % len(ballast)]) % 2147483647
+    print(step, x, flush=True)
+    time.sleep(0.1)
+print("done", steps, x, flush=True)
+if signum:
+    os.kill(os.getpid(), signum)
+sys.exit(status)
+"""
+"""A program that writes each line at once, and whose images are as large as the test wants them."""
 
 
 @dataclass(frozen=True)
@@ -131,26 +152,36 @@ class Workbench:
             mine, plain = (self.folder / name).read_bytes(), (self.plain / name).read_bytes()
             assert mine == plain, f"{name} is not what an uninterrupted run writes:\n{_difference(mine, plain)}"
 
+    def steady(self, steps: int, *, status: int = 0, signum: int = 0, megabytes: int = 1) -> list[str]:
+        """Return the line of a program that takes STEPS times 0.1 s and ends with STATUS or by SIGNUM."""
+        return [*self.python("steady.py", STEADY), *map(str, (steps, status, signum, megabytes))]
+
+    def python(self, name: str, text: str) -> list[str]:
+        """Return the line of a Python program with this TEXT."""
+        path = self.folder.parent / name
+        path.write_text(text)
+        return [sys.executable, str(path)]
+
     def line(self, *words: str | Path) -> list[str]:
         """Return ``dmtcp-run WORDS`` with what asks for this engine."""
         options = self.engine.options if self.engine else ()
         return [RUN, *options, *map(str, words)]
 
-    def start(self, *words: str | Path, **popen: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - Popen's own
+    def start(self, *words: str | Path, **popen: Any) -> subprocess.Popen[bytes]:
         """Start ``dmtcp-run WORDS`` in the folder; its own lines go to ``stderr.txt`` unless told otherwise."""
         popen.setdefault("stdin", subprocess.DEVNULL)
-        popen.setdefault("stderr", (self.folder / "stderr.txt").open("ab"))
         popen.setdefault("cwd", self.folder)
         popen.setdefault("env", self.environ)
-        process = subprocess.Popen(self.line(*words), **popen)
+        with (self.folder / "stderr.txt").open("ab") as said:
+            process = subprocess.Popen(self.line(*words), **{"stderr": said, **popen})
         self.started.append(process)
         return process
 
-    def run(self, *words: str | Path, timeout_s: float = LONG_S, **popen: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
+    def run(self, *words: str | Path, timeout_s: float = LONG_S, **popen: Any) -> subprocess.CompletedProcess[str]:
         """Run ``dmtcp-run WORDS`` to its end."""
         return self._run(self.line(*words), timeout_s, popen)
 
-    def ctl(self, *words: str | Path, timeout_s: float = LONG_S, **popen: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
+    def ctl(self, *words: str | Path, timeout_s: float = LONG_S, **popen: Any) -> subprocess.CompletedProcess[str]:
         """Run ``dmtcp-ctl WORDS`` to its end."""
         return self._run([CTL, *map(str, words)], timeout_s, popen)
 
@@ -162,10 +193,27 @@ class Workbench:
         popen.setdefault("stderr", subprocess.PIPE)
         return subprocess.run(argv, text=True, timeout=timeout_s, check=False, **popen)
 
+    def wait_lines(self, count: int, process: subprocess.Popen[bytes], name: str = "out.txt") -> None:
+        """Wait until file NAME has COUNT more lines than now; PROCESS must live until then."""
+        path = self.folder / name
+        wanted = _count_lines(path) + count
+        wait_until(lambda: _count_lines(path) >= wanted or process.poll() is not None)
+        assert process.poll() is None, f"ended with {process.returncode} before that"
+
+    def wait_said(self, text: str, process: subprocess.Popen[bytes]) -> None:
+        """Wait until dmtcp-run has written TEXT to ``stderr.txt``; PROCESS must live until then, or end saying it."""
+        path = self.folder / "stderr.txt"
+        wait_until(lambda: text in path.read_text() or process.poll() is not None)
+        assert text in path.read_text()
+
     def wait_generations(self, count: int, process: subprocess.Popen[bytes]) -> None:
         """Wait until COUNT more generations than now are committed, or PROCESS has ended."""
         wanted = (self.generations or [0])[-1] + count
         wait_until(lambda: (self.generations or [0])[-1] >= wanted or process.poll() is not None)
+
+
+def _count_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def _difference(mine: bytes, plain: bytes) -> str:
@@ -187,6 +235,61 @@ def descendants(pid: int) -> list[psutil.Process]:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def program_of(process: subprocess.Popen[bytes]) -> psutil.Process | None:
+    """Return the first process of the program that a dmtcp-run runs, or the restart that it will be."""
+    with suppress(psutil.NoSuchProcess):
+        supervisor = psutil.Process(process.pid)
+        if _is_in_namespace(supervisor):
+            return next((one for one in supervisor.children(recursive=True) if _inner_pid(one) == PROGRAM_PID), None)
+        for child in supervisor.children():
+            # restarted programs have no words any more, forks of ours that are no tool yet have ours
+            words = child.cmdline()
+            is_ours = "dmtcp-run-guard" in words or words == supervisor.cmdline()
+            if not is_ours and not child.name().startswith(_ENGINE_TOOLS) and child.status() != psutil.STATUS_ZOMBIE:
+                return child
+    return None
+
+
+def needed_for_checkpoints(process: subprocess.Popen[bytes]) -> psutil.Process | None:
+    """Return a process without which no checkpoint of a dmtcp-run comes to its end: CRIU's keeper, or the program."""
+    program = program_of(process)
+    if program is None or _inner_pid(program) is None:
+        return program
+    init = program.parent()
+    return init.parent() if init else None
+
+
+def _is_in_namespace(supervisor: psutil.Process) -> bool:
+    """Whether a program runs, or ran until now, as the CRIU engine runs it."""
+    return any(_inner_pid(one) for one in supervisor.children(recursive=True)) or "criu" in supervisor.cmdline()
+
+
+def _inner_pid(one: psutil.Process) -> int | None:
+    """Return the pid in a namespace below ours; None where it is in ours."""
+    with suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{one.pid}/status").read_text().splitlines()
+        pids = next(line for line in lines if line.startswith("NSpid:")).split()[1:]
+        is_dead = any(line.startswith("State:\tZ") for line in lines)
+        return int(pids[-1]) if len(pids) > 1 and not is_dead else None
+    return None
+
+
+def coordinator_of(process: subprocess.Popen[bytes]) -> psutil.Process | None:
+    """Return DMTCP's coordinator of a dmtcp-run; it renames itself to ``dmtcp_coor:PORT``."""
+    for child in descendants(process.pid):
+        with suppress(psutil.NoSuchProcess):
+            if child.name().startswith("dmtcp_coor"):
+                return child
+    return None
+
+
+def run_on(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Let PROCESS run for SECONDS; it may not end in them."""
+    with suppress(subprocess.TimeoutExpired):
+        status = process.wait(seconds)
+        raise AssertionError(f"ended with {status} where it should have run on")
 
 
 def kill_all(process: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,128 @@
+"""``dmtcp-ctl doctor``: what it says is so, it has tried; the only fakes are engines that are broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from harness import CTL, LONG_S
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness import EngineHere, Workbench
+
+_ROWS = ["engine dmtcp", "engine criu", "auto", "kernel", "privileges", "locks", "space", "scheduler"]
+
+
+def doctor(bench: Workbench, status: int, *words: str, **environ: str) -> dict[str, dict[str, Any]]:
+    """Return the rows of ``dmtcp-ctl doctor`` by what they are about."""
+    done = bench.ctl(*words, "doctor", "--json", env={**bench.environ, **environ})
+    assert done.returncode == status, done.stdout + done.stderr
+    return {row["about"]: row for row in json.loads(done.stdout)}
+
+
+def fake(bench: Workbench, name: str, script: str) -> Path:
+    """Make an engine that is broken in a way that a real one cannot be made to be."""
+    path = bench.folder.parent / "fake/bin" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def nothing(bench: Workbench) -> dict[str, str]:
+    """Return an environment in which there is no engine."""
+    return {"DMTCP_PREFIX": str(bench.folder.parent / "none"), "DMTCP_RUN_CRIU": "/bin/false"}
+
+
+def test_an_engine_that_works_is_found_with_its_version(bench: Workbench, engine: EngineHere) -> None:
+    rows = doctor(bench, 0)
+    row = rows[f"engine {engine.name}"]
+    assert row["is_good"] is True
+    assert row["finding"].startswith(engine.version)
+    assert row["finding"].endswith("works")
+
+
+def test_every_row_is_there_and_auto_gives_its_reason(bench: Workbench, one_engine: EngineHere) -> None:
+    rows = doctor(bench, 0)
+    assert list(rows) == _ROWS
+    assert rows["auto"]["finding"].startswith(f"takes {one_engine.name} {one_engine.version}: ")
+    assert os.uname().release in rows["kernel"]["finding"]
+
+
+def test_people_get_a_table(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    lines = bench.ctl("doctor").stdout.splitlines()
+    assert lines[0].split() == ["ABOUT", "IS", "GOOD", "FINDING"]
+    assert len(lines) == 1 + len(_ROWS)
+
+
+def test_without_any_engine_the_status_is_1_and_each_says_what_it_lacks(
+    bench: Workbench, nothing: dict[str, str]
+) -> None:
+    rows = doctor(bench, 1, **nothing)
+    assert "DMTCP is not installed" in rows["engine dmtcp"]["finding"]
+    assert rows["engine criu"]["is_good"] is False
+    assert rows["auto"]["is_good"] is False
+
+
+def test_a_dmtcp_that_cannot_start_a_program_does_not_work(bench: Workbench, nothing: dict[str, str]) -> None:
+    launch = fake(bench, "dmtcp_launch", 'echo "dmtcp_launch (DMTCP) 3.2.0"')
+    for name in ("dmtcp_restart", "dmtcp_coordinator", "dmtcp_command"):
+        fake(bench, name, "exit 1")
+    rows = doctor(bench, 1, **{**nothing, "DMTCP_PREFIX": str(launch.parent.parent)})
+    assert rows["engine dmtcp"]["is_good"] is False
+
+
+def test_a_criu_that_this_kernel_refuses_is_told_with_its_reason(bench: Workbench, nothing: dict[str, str]) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("others than root lack privileges before the check")
+    check = (
+        '[ "$1" = --version ] && { echo "Version: 3.17.1"; exit 0; }\necho "Error: vdso: Unexpected rt vDSO"; exit 1'
+    )
+    rows = doctor(bench, 1, **{**nothing, "DMTCP_RUN_CRIU": str(fake(bench, "criu", check))})
+    finding = rows["engine criu"]["finding"]
+    assert finding.startswith("3.17.1 in ")
+    assert os.uname().release in finding
+    assert "Unexpected rt vDSO" in finding
+
+
+def test_a_criu_that_is_named_and_not_there_is_told(bench: Workbench, nothing: dict[str, str]) -> None:
+    rows = doctor(bench, 1, **{**nothing, "DMTCP_RUN_CRIU": "/no/such/criu"})
+    assert "/no/such/criu" in rows["engine criu"]["finding"]
+
+
+def test_root_without_the_capabilities_is_told_what_its_container_lacks(bench: Workbench, criu: EngineHere) -> None:
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can give up capabilities")
+    less = ["setpriv", "--bounding-set=-sys_time,-sys_admin", CTL, "doctor", "--json"]
+    done = subprocess.run(less, env=bench.environ, capture_output=True, text=True, timeout=LONG_S, check=False)
+    rows = {row["about"]: row for row in json.loads(done.stdout)}
+    assert rows["engine criu"]["finding"].startswith(criu.version)
+    assert rows["engine criu"]["finding"].endswith("--cap-add SYS_ADMIN --cap-add SYS_TIME")
+
+
+def test_a_place_where_nothing_can_be_locked_is_a_problem(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    rows = doctor(bench, 1, "--dir", "/proc/self/no-such-folder")
+    assert rows["locks"]["is_good"] is False
+    assert "choose another --dir" in rows["locks"]["finding"]
+
+
+def test_the_scheduler_around_us_is_named(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    rows = doctor(bench, 0, SLURM_JOB_ID="4711")
+    assert rows["scheduler"]["finding"] == "inside job 4711 of slurm"
+
+
+def test_nothing_is_left_behind(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    doctor(bench, 0)
+    assert not list(bench.folder.iterdir())
+    assert not list(bench.temporary.iterdir())

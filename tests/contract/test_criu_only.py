@@ -1,0 +1,534 @@
+"""What only CRIU can take, and what is its alone: namespaces, files put back, streams of any kind after any other."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from harness import LONG_S, REPOSITORY, EngineHere, Workbench, descendants, kill_all, run_on, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+STATIC = """
+#include <stdio.h>
+#include <unistd.h>
+int main(void) {
+    unsigned x = 1;
+    for (int i = 1; i <= 35; i++) {
+        x = 16807u * x + i;
+        printf("%d %u\\n", i, x);
+        fflush(stdout);
+        usleep(100000);
+    }
+    return 7;
+}
+"""
+SPAWN = """
+import multiprocessing, time
+from multiprocessing import shared_memory
+
+def work(name, jobs, results):
+    block = shared_memory.SharedMemory(name)
+    for number in iter(jobs.get, None):
+        time.sleep(0.1)
+        block.buf[number] = number * 7 % 251
+        results.put(number)
+    block.close()
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    jobs, results = context.Queue(), context.Queue()
+    block = shared_memory.SharedMemory(create=True, size=64)
+    workers = [context.Process(target=work, args=(block.name, jobs, results)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for number in range(60):
+        jobs.put(number)
+    for worker in workers:
+        jobs.put(None)
+    for done in range(60):
+        results.get()
+        print("done", done, flush=True)
+    for worker in workers:
+        worker.join()
+    print(sum(block.buf), [worker.exitcode for worker in workers], flush=True)
+    block.close()
+    block.unlink()
+"""
+OWN_PROC = """
+import os, sys, time
+for step in range(30):
+    name = open(f"/proc/{os.getpid()}/comm").read().strip()
+    mine = os.readlink("/proc/self") == str(os.getpid())
+    print(step, name.startswith("python"), mine, len(os.listdir(f"/proc/{os.getpid()}/fd")) > 2, flush=True)
+    time.sleep(0.1)
+"""
+APPENDS = """
+import sys, time
+with open("log.txt", sys.argv[1]) as log:
+    for step in range(30):
+        print("step", step, file=log, flush=True)
+        print(step, flush=True)
+        time.sleep(0.1)
+"""
+COUNT = """
+import sys, time
+for step in range(25):
+    print("line", step, sys.stdout.isatty(), flush=True)
+    time.sleep(0.1)
+"""
+BIG_LEDGER = """
+import time
+with open("big.dat", "w+b") as big:
+    big.write(bytes(range(1, 251)) * 160_000)
+    big.flush()
+    for step in range(30):
+        print(step, flush=True)
+        time.sleep(0.1)
+"""
+KINDS = ("file", "pipe", "terminal", "nothing")
+
+
+def _resumes_once_exactly(bench: Workbench, program: list[str | Path], status: int = 0) -> None:
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    plain = bench.start_plain(*program)
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    run_on(process, 0.4)
+    kill_all(process)
+    assert bench.start(*line).wait(LONG_S) == status
+    assert plain.wait(LONG_S) == status
+    bench.assert_same("out.txt")
+    assert "resumed" in bench.events
+
+
+def _static(bench: Workbench) -> Path:
+    source = bench.folder.parent / "static.c"
+    source.write_text(STATIC)
+    program = bench.folder.parent / "static"
+    compiler = shutil.which("cc")
+    built = compiler and subprocess.run([compiler, "-static", "-o", program, source], check=False, timeout=60)
+    if not built or built.returncode:
+        pytest.skip("there is no compiler with a static C library")
+    return program
+
+
+def test_a_static_binary_resumes(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    _resumes_once_exactly(bench, [_static(bench)], 7)
+
+
+def test_processes_that_multiprocessing_spawned_resume_with_their_shared_memory(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    del criu
+    _resumes_once_exactly(bench, bench.python("spawn.py", SPAWN))
+
+
+def test_a_program_finds_itself_under_proc_before_and_after_a_resume(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    _resumes_once_exactly(bench, bench.python("own_proc.py", OWN_PROC))
+
+
+@pytest.mark.parametrize("how", ["a", "w"])
+def test_what_was_written_after_the_image_is_taken_away_again(bench: Workbench, criu: EngineHere, how: str) -> None:
+    del criu
+    _resumes_once_exactly(bench, [*bench.python("appends.py", APPENDS), how])
+    bench.assert_same("log.txt")
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, 3)
+
+
+def _replace(path: Path) -> None:
+    size = path.stat().st_size
+    path.rename(path.with_name("old.txt"))
+    path.write_text("x" * size)
+
+
+@pytest.mark.parametrize("damage", [_remove, _cut, _replace])
+def test_a_file_that_cannot_be_what_it_was_is_named_and_nothing_is_started(
+    bench: Workbench, criu: EngineHere, damage: Callable[[Path], None]
+) -> None:
+    del criu
+    line = ["-i", "1", "--keep", "1", "--stdout", "out.txt", *bench.python("appends.py", APPENDS), "a"]
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    run_on(process, 0.3)
+    kill_all(process)
+    damage(bench.folder / "log.txt")
+    before = {path.name: path.read_bytes() for path in bench.folder.glob("*.txt") if path.name != "stderr.txt"}
+    done = bench.run(*line)
+    assert done.returncode == 125
+    assert "log.txt" in done.stderr
+    assert before == {path.name: path.read_bytes() for path in bench.folder.glob("*.txt") if path.name != "stderr.txt"}
+
+
+def test_a_file_that_was_copied_elsewhere_and_back_is_known_again(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    program = [*bench.python("appends.py", APPENDS), "a"]
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    plain = bench.start_plain(*program)
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    run_on(process, 0.3)
+    kill_all(process)
+    shutil.copy2(bench.folder / "log.txt", bench.folder / "copy")
+    (bench.folder / "copy").rename(bench.folder / "log.txt")
+    assert bench.start(*line).wait(LONG_S) == 0
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt", "log.txt")
+
+
+@contextmanager
+def _output(kind: str, path: Path) -> Iterator[int]:
+    """Yield a descriptor of KIND; what is written to it is in PATH at the end, but where nobody takes it."""
+    if kind == "nothing":
+        fd = os.open(os.devnull, os.O_WRONLY)
+        yield fd
+        os.close(fd)
+        return
+    if kind == "file":
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        yield fd
+        os.close(fd)
+        return
+    reader, writer = os.pipe() if kind == "pipe" else pty.openpty()
+    thread = threading.Thread(target=_carry, args=(reader, path))
+    thread.start()
+    yield writer
+    os.close(writer)
+    thread.join(LONG_S)
+
+
+def _carry(reader: int, path: Path) -> None:
+    with path.open("ab") as file, suppress(OSError):
+        while block := os.read(reader, 65536):
+            file.write(block.replace(b"\r\n", b"\n"))
+    os.close(reader)
+
+
+@pytest.mark.parametrize("second", KINDS)
+@pytest.mark.parametrize("first", KINDS)
+def test_output_goes_on_to_whatever_the_next_life_is_given(
+    bench: Workbench, criu: EngineHere, first: str, second: str
+) -> None:
+    del criu
+    line = ["-i", "0", *bench.python("count.py", COUNT)]
+    outs = [bench.folder / "first.txt", bench.folder / "second.txt"]
+    with _output(first, outs[0]) as fd:
+        process = bench.start(*line, stdout=fd)
+        wait_until(lambda: "started" in (bench.folder / "stderr.txt").read_text())
+        run_on(process, 1.0)
+        process.terminate()
+        assert process.wait(LONG_S) == 85
+    with _output(second, outs[1]) as fd:
+        assert bench.start(*line, stdout=fd).wait(LONG_S) == 0
+    expected = [f"line {step} {first == 'terminal'}" for step in range(25)]
+    lives = [out.read_text().splitlines() if out.exists() else None for out in outs]
+    if lives[0] is None or lives[1] is None:
+        assert all(life is None or set(life) <= set(expected) for life in lives)
+        assert lives[1] is None or expected[-1] == lives[1][-1]
+    else:
+        assert lives[0] + lives[1] == expected
+        assert lives[0]
+        assert lives[1]
+
+
+def test_standard_input_from_a_terminal_is_read_on_from_another(bench: Workbench, criu: EngineHere) -> None:
+    pexpect = pytest.importorskip("pexpect")
+    del criu
+    words = bench.line("-i", "0", "sh", "-c", 'while read -r word; do echo "got $word"; done; echo end')
+    lives = {"env": bench.environ, "cwd": str(bench.folder), "timeout": LONG_S, "encoding": "utf-8"}
+    first = pexpect.spawn(words[0], words[1:], **lives)
+    first.expect("started")
+    first.sendline("one")
+    first.expect("got one")
+    first.sendintr()
+    first.expect("generation 1")
+    first.expect(pexpect.EOF)
+    first.close()
+    assert first.exitstatus == 85
+    second = pexpect.spawn(words[0], words[1:], **lives)
+    second.expect("resumed")
+    second.sendline("two")
+    second.expect("got two")
+    second.sendeof()
+    second.expect("end")
+    second.expect("finished with status 0")
+    second.expect(pexpect.EOF)
+    second.close()
+    assert second.exitstatus == 0
+
+
+def test_the_end_of_a_reader_ends_the_program_as_without_us(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    reader, writer = os.pipe()
+    process = bench.start("-i", "0", "yes", stdout=writer)
+    os.close(writer)
+    assert os.read(reader, 4) == b"y\ny\n"
+    os.close(reader)
+    assert process.wait(LONG_S) == 128 + signal.SIGPIPE
+
+
+def test_all_of_a_large_output_arrives(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    program = ["seq", "1", "300000"]
+    done = bench.run("-i", "0", *program)
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [str(number) for number in range(1, 300001)]
+
+
+def test_nothing_outlives_a_killed_dmtcp_run(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    process = bench.start("-i", "0", "--stdout", "out.txt", *bench.steady(300))
+    bench.wait_lines(2, process)
+    below = descendants(process.pid)
+    assert len(below) >= 4
+    process.kill()
+    process.wait(LONG_S)
+    wait_until(lambda: not any(one.is_running() and one.status() != "zombie" for one in below), 5)
+
+
+@pytest.mark.parametrize("end", ["exit 143", "exit 200", "exit 255", "kill -TERM $$", "kill -SEGV $$", "kill -KILL $$"])
+@pytest.mark.parametrize("life", ["first", "second"])
+def test_a_status_above_128_is_told_from_a_death_by_a_signal(
+    bench: Workbench, criu: EngineHere, end: str, life: str
+) -> None:
+    del criu
+    names = {"TERM": signal.SIGTERM, "SEGV": signal.SIGSEGV, "KILL": signal.SIGKILL}
+    status = int(end[-3:]) if end.startswith("exit") else 128 + names[end.split()[1][1:]]
+    event = "finished" if end.startswith("exit") else "signalled"
+    release = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
+    if release < (6, 15) and end == "exit 143":
+        pytest.skip("before Linux 6.15 nothing tells, and it counts as killed: the same line resumes")
+    line = ["-i", "0", "sh", "-c", f"for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done; {end}"]
+    if life == "second":
+        process = bench.start(*line)
+        bench.wait_said("started", process)
+        run_on(process, 0.3)
+        process.terminate()
+        assert process.wait(LONG_S) == 85
+    assert bench.run(*line).returncode == status
+    assert bench.events[-1] == event or bench.events[-2:] == [event, "pruned"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
+def test_a_disk_that_fills_up_in_a_checkpoint_leaves_the_program_running(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    small = bench.folder.parent / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=36m", "tmpfs", small], check=True, timeout=20)
+    try:
+        process = bench.start("--dir", small, "-i", "1", "--stdout", "out.txt", *bench.python("big.py", BIG_LEDGER))
+        assert process.wait(LONG_S) == 0
+    finally:
+        subprocess.run(["umount", small], check=True, timeout=20)
+    said = (bench.folder / "stderr.txt").read_text()
+    assert "checkpoint failed" in said
+    assert "the program goes on" in said
+    assert (bench.folder / "out.txt").read_text() == "".join(f"{step}\n" for step in range(30))
+
+
+def test_the_environment_of_the_program_is_the_callers(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    done = bench.run("-i", "0", "env", "-0")
+    mine = set(done.stdout.strip("\0").split("\0"))
+    theirs = {f"{name}={value}" for name, value in bench.environ.items()}
+    assert {text.partition("=")[0] for text in mine ^ theirs} <= {"LC_CTYPE"}
+
+
+@pytest.fixture
+def without_dmtcp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide every DMTCP from a line with ``--engine auto``."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    kept = [folder for folder in folders if not Path(folder, "dmtcp_launch").exists()]
+    monkeypatch.setenv("PATH", os.pathsep.join(kept))
+    monkeypatch.delenv("DMTCP_PREFIX", raising=False)
+
+
+@pytest.mark.usefixtures("without_dmtcp")
+def test_auto_takes_criu_where_dmtcp_is_not_and_says_why(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    done = bench.run("--engine", "auto", "-v", "-i", "0", "true")
+    assert done.returncode == 0
+    assert "engine criu: dmtcp: there is no dmtcp_launch" in done.stderr
+    assert "started with criu" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("dmtcp_launch") is None, reason="DMTCP is not on PATH")
+def test_auto_takes_criu_for_what_dmtcp_cannot_take(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    static = _static(bench)
+    done = bench.run("--engine", "auto", "-v", "-i", "0", "--stdout", "out.txt", static)
+    assert done.returncode == 7
+    assert f"engine criu: dmtcp cannot take {static}: it is statically linked" in done.stderr
+    assert bench.run("-i", "0", "--engine", "dmtcp", static).returncode == 125
+
+
+def test_the_reason_stands_in_the_manifest_and_a_generation_goes_back_to_its_engine(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    del criu
+    program = bench.steady(20)
+    process = bench.start("-i", "0", "--stdout", "out.txt", *program)
+    bench.wait_lines(2, process)
+    process.terminate()
+    assert process.wait(LONG_S) == 85
+    manifest = json.loads((bench.job / "generations" / "000001" / "manifest.json").read_text())
+    assert (manifest["engine"], manifest["engine_reason"]) == ("criu", "--engine criu")
+    done = bench.run("-v", "--engine", "dmtcp", "--stdout", "out.txt", *program)
+    assert done.returncode == 0
+    assert "engine criu: it made generation 1" in done.stderr
+
+
+@pytest.mark.usefixtures("without_dmtcp")
+def test_where_no_engine_is_one_error_says_what_each_lacks(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    environ = {**bench.environ, "DMTCP_RUN_CRIU": str(bench.folder / "none")}
+    done = bench.run("--engine", "auto", "true", env=environ)
+    assert done.returncode == 125
+    assert "dmtcp: " in done.stderr
+    assert "criu: " in done.stderr
+    assert not bench.jobs.exists()
+
+
+@pytest.mark.parametrize("name", ["loader", "gloo"])
+def test_what_torch_does_with_several_processes_resumes(bench: Workbench, criu: EngineHere, name: str) -> None:
+    del criu
+    if subprocess.run([sys.executable, "-c", "import torch"], check=False, capture_output=True).returncode:
+        pytest.skip("PyTorch is not installed")
+    program = bench.python(f"{name}.py", {"loader": LOADER, "gloo": GLOO}[name])
+    line = ["-i", "0", "--stdout", "out.txt", *program]
+    plain = bench.start_plain(*program)
+    process = bench.start(*line)
+    bench.wait_lines(5, process)
+    process.terminate()
+    assert process.wait(LONG_S) == 85
+    assert bench.start(*line).wait(LONG_S) == 0
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt")
+
+
+LOADER = """
+import time
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+class Numbers(Dataset):
+    def __len__(self):
+        return 200
+    def __getitem__(self, index):
+        time.sleep(0.01)
+        return torch.full((1000,), float(index))
+
+if __name__ == "__main__":
+    total = 0.0
+    for epoch in range(3):
+        for step, batch in enumerate(DataLoader(Numbers(), batch_size=10, num_workers=2)):
+            total = total * 0.5 + batch.sum().item()
+            print(epoch, step, total, flush=True)
+"""
+GLOO = """
+import sys, time
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+def work(rank, path):
+    dist.init_process_group("gloo", init_method="file://" + path, rank=rank, world_size=2)
+    x = torch.arange(1000, dtype=torch.float64) + rank
+    for step in range(40):
+        dist.all_reduce(x)
+        x = x / (2.0 + rank * 0.0)
+        x[step] += rank + 1
+        if rank == 0:
+            print(step, x.sum().item(), flush=True)
+        time.sleep(0.1)
+    dist.destroy_process_group()
+
+if __name__ == "__main__":
+    import tempfile
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(work, (folder + "/store",), nprocs=2)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives capabilities, and becomes somebody else")
+def test_an_ordinary_user_whose_setpriv_has_the_capabilities_resumes_without_passing_them_on(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    """The line of the administrator, run; the program itself has no capability."""
+    tools = [shutil.which(name) for name in ("setpriv", "setcap")]
+    if None in tools:
+        pytest.skip("setpriv or setcap is not installed")
+    home = Path(tempfile.mkdtemp(prefix="criu-user-"))
+    try:
+        (home / "dmtcp-py").mkdir()
+        raiser = shutil.copy(str(tools[0]), home / "dmtcp-py" / "setpriv")
+        for path in (home, home / "dmtcp-py", raiser):
+            os.chown(path, NOBODY, NOBODY)
+        subprocess.run([str(tools[1]), "cap_setpcap,cap_net_admin,cap_sys_admin+ep", raiser], check=True, timeout=20)
+        environ = {**bench.environ, **criu.environ, "XDG_DATA_HOME": str(home), "HOME": str(home), "TMPDIR": str(home)}
+        environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), sysconfig.get_path("purelib")])
+        line = _line_of_a_user(home, environ)
+        assert "CapEff:\t0000000000000000" in _typed(line("grep", "Cap", "/proc/self/status"), home, environ).stdout
+        counts = line(
+            "--stdout", "out.txt", "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.2; done; exit 7"
+        )
+        process = subprocess.Popen(counts, cwd=home, env=environ, stdin=subprocess.DEVNULL)
+        bench.started.append(process)
+        wait_until(lambda: (home / "out.txt").exists() and len((home / "out.txt").read_text()) > 3)
+        process.terminate()
+        assert process.wait(LONG_S) == 85
+        assert _typed(counts, home, environ).returncode == 7
+        assert (home / "out.txt").read_text().split() == [str(number) for number in range(1, 10)]
+    finally:
+        shutil.rmtree(home)
+
+
+NOBODY = 65534
+
+
+def _typed(line: list[str], home: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        line,
+        cwd=home,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+        check=False,
+    )
+
+
+def _line_of_a_user(home: Path, environ: dict[str, str]) -> Callable[..., list[str]]:
+    """Return what makes a line of dmtcp-run as an ordinary user types it; skip where none can run this Python."""
+    # setpriv itself still finds programs as root does
+    shell = ["sh", "-c", 'exec "$@"', "sh"]
+    become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *shell]
+    for python in (sys.executable, "/usr/bin/python3"):
+        start = [*become, python, "-c", "from dmtcp_py.cli.run import main; main()", "--engine", "criu", "-i", "0"]
+        with suppress(OSError):
+            if _typed([*start, "--version"], home, environ).returncode == 0:
+                return lambda *words: [*start, *words]
+    pytest.skip("an ordinary user cannot run any Python here that has what dmtcp-run needs")

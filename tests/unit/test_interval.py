@@ -1,0 +1,74 @@
+"""How often to checkpoint: published formulas against published values."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from dmtcp_py.interval import ASSUMED_MTTI_S, FIRST_S, LONGEST_S, SHORTEST_S, auto_s, daly_s, young_s
+
+MINUTE, HOUR = 60.0, 3600.0
+fast = settings(database=None, deadline=None, max_examples=200)
+
+
+@pytest.mark.parametrize(("mtti_s", "minutes"), [(24 * HOUR, 116.69), (6 * HOUR, 56.71), (15 * MINUTE, 9.14)])
+def test_dalys_interval_is_that_of_his_figures_3_to_5(mtti_s: float, minutes: float) -> None:
+    assert daly_s(5 * MINUTE, mtti_s) / MINUTE == pytest.approx(minutes, abs=0.005)
+
+
+def test_youngs_interval_is_the_root_of_twice_cost_times_mtti() -> None:
+    assert young_s(5 * MINUTE, 24 * HOUR) == 7200.0
+
+
+@pytest.mark.parametrize("cost_s", [2 * HOUR, 3 * HOUR])
+def test_a_checkpoint_that_costs_more_than_twice_the_mtti_is_taken_once_in_it(cost_s: float) -> None:
+    assert daly_s(cost_s, HOUR) == HOUR
+
+
+@given(ratio=st.floats(0.0001, 0.5), mtti_s=st.floats(60, 1e7))
+@fast
+def test_dalys_interval_costs_hardly_more_than_the_exact_optimum(ratio: float, mtti_s: float) -> None:
+    cost_s = ratio * mtti_s
+
+    def time_per_work(interval_s: float) -> float:
+        # Daly's complete model without the restart, which does not depend on the interval: M (e^((t+d)/M) - 1) / t
+        return mtti_s * math.expm1((interval_s + cost_s) / mtti_s) / interval_s
+
+    optimum_s = _exact_s(cost_s, mtti_s)
+    assert time_per_work(daly_s(cost_s, mtti_s)) <= time_per_work(optimum_s) * (1 + 2e-5)
+
+
+def _exact_s(cost_s: float, mtti_s: float) -> float:
+    """Return M (1 + W0(-e^(-d/M - 1))): the root of (1 - t/M) e^(t/M) = e^(-d/M), found by halving."""
+    low, high = 0.0, 1.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        if (1 - middle) * math.exp(middle) > math.exp(-cost_s / mtti_s):
+            low = middle
+        else:
+            high = middle
+    return mtti_s * high
+
+
+@given(first=st.floats(0.001, 1e5), second=st.floats(0.001, 1e5), mtti_s=st.floats(60, 1e7))
+@fast
+def test_what_costs_more_is_taken_less_often(first: float, second: float, mtti_s: float) -> None:
+    assume(first <= second < mtti_s / 2)
+    assert daly_s(first, mtti_s) <= daly_s(second, mtti_s) * (1 + 1e-12)
+
+
+def test_auto_takes_the_first_checkpoint_after_a_minute() -> None:
+    assert auto_s(None) == FIRST_S == 60.0
+
+
+@given(st.floats(0, 1e9))
+@fast
+def test_auto_stays_between_a_minute_and_an_hour(cost_s: float) -> None:
+    assert SHORTEST_S <= auto_s(cost_s) <= LONGEST_S
+
+
+def test_auto_is_dalys_interval_for_one_interruption_a_day() -> None:
+    assert auto_s(1.0) == daly_s(1.0, ASSUMED_MTTI_S) == pytest.approx(415, abs=1)

@@ -1,0 +1,255 @@
+"""Decisions as histories: what happened when, and what was done about it."""
+
+# ruff: noqa: D102 - the name of a test is its sentence
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from dmtcp_py.policy import (
+    LAST_TRIES,
+    SAME_PRESS_S,
+    STOP_SIGNALS,
+    Action,
+    Asked,
+    Checkpoint,
+    CheckpointEnded,
+    EndAttempt,
+    Event,
+    Phase,
+    RunOn,
+    Signalled,
+    StopNow,
+    TimePassed,
+    Wait,
+    begin,
+    decide,
+)
+
+tick = TimePassed()
+ended_well = CheckpointEnded(ok=True, interval_s=10)
+failed = CheckpointEnded(ok=False, interval_s=10)
+on = Checkpoint("interval", then_stop=False)
+wait = Wait()
+
+
+def last(reason: str) -> Checkpoint:
+    return Checkpoint(reason, then_stop=True)
+
+
+def replay(*history: tuple[float, Event], interval_s: float | None = 10) -> list[Action]:
+    """Return what was done at each point of HISTORY, of an attempt whose program came up at 0."""
+    situation = begin(interval_s, 0)
+    actions = []
+    for now, event in history:
+        situation, action = decide(situation, event, now)
+        actions.append(action)
+    return actions
+
+
+def test_a_checkpoint_is_taken_once_the_interval_is_over() -> None:
+    assert replay((0, tick), (9.9, tick), (10, tick)) == [wait, wait, on]
+
+
+def test_the_next_interval_counts_from_the_end_of_the_checkpoint() -> None:
+    assert replay((10, tick), (14, ended_well), (20, tick), (24, tick)) == [on, wait, wait, on]
+
+
+def test_no_second_checkpoint_begins_while_one_is_under_way() -> None:
+    assert replay((10, tick), (25, tick), (40, tick)) == [on, wait, wait]
+
+
+def test_a_failed_interval_checkpoint_is_tried_again_an_interval_later() -> None:
+    assert replay((10, tick), (12, failed), (21.9, tick), (22, tick)) == [on, wait, wait, on]
+
+
+def test_a_new_interval_holds_from_the_end_of_a_checkpoint_on() -> None:
+    longer = CheckpointEnded(ok=True, interval_s=100)
+    assert replay((10, tick), (12, longer), (22, tick), (112, tick)) == [on, wait, wait, on]
+
+
+def test_without_an_interval_time_alone_does_nothing() -> None:
+    assert replay((10, tick), (1e9, tick), interval_s=None) == [wait, wait]
+
+
+def test_without_an_interval_the_last_checkpoint_is_taken_all_the_same() -> None:
+    assert replay((3, Signalled(signal.SIGTERM)), interval_s=None) == [last("SIGTERM")]
+
+
+@pytest.mark.parametrize("signum", STOP_SIGNALS)
+def test_a_stop_signal_takes_the_last_checkpoint_and_ends_the_attempt(signum: signal.Signals) -> None:
+    assert replay((3, Signalled(signum)), (4, ended_well)) == [last(signum.name), EndAttempt()]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_term_or_int_stops_at_once(signum: int) -> None:
+    assert replay((3, Signalled(signum)), (3.6, Signalled(signum))) == [
+        last(signal.Signals(signum).name),
+        StopNow(signum),
+    ]
+
+
+def test_int_after_term_stops_at_once_too() -> None:
+    assert replay((3, Signalled(signal.SIGTERM)), (5, Signalled(signal.SIGINT)))[1] == StopNow(signal.SIGINT)
+
+
+def test_one_request_delivered_twice_is_one_press() -> None:
+    twice = replay((3, Signalled(signal.SIGTERM)), (3 + SAME_PRESS_S * 0.9, Signalled(signal.SIGTERM)), (9, ended_well))
+    assert twice == [last("SIGTERM"), wait, EndAttempt()]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGUSR1, signal.SIGHUP])
+def test_usr1_and_hup_never_insist(signum: int) -> None:
+    assert replay((3, Signalled(signum)), (9, Signalled(signum)), (99, Signalled(signum)))[1:] == [wait, wait]
+
+
+def test_the_term_at_the_time_limit_leaves_the_checkpoint_that_usr1_began_alone() -> None:
+    slurm = replay((3, Signalled(signal.SIGUSR1)), (33, Signalled(signal.SIGTERM)), (35, ended_well))
+    assert slurm == [last("SIGUSR1"), wait, EndAttempt()]
+
+
+def test_insisting_stops_an_interval_checkpoint_too() -> None:
+    history = replay((10, tick), (11, Signalled(signal.SIGINT)), (12, Signalled(signal.SIGINT)))
+    assert history == [on, wait, StopNow(signal.SIGINT)]
+
+
+def test_a_stop_wanted_during_a_checkpoint_takes_one_more_that_nothing_runs_after() -> None:
+    history = replay((10, tick), (11, Signalled(signal.SIGUSR1)), (12, ended_well), (13, ended_well))
+    assert history == [on, wait, last("SIGUSR1"), EndAttempt()]
+
+
+def test_a_stop_wanted_during_a_checkpoint_that_fails_still_takes_the_last_one() -> None:
+    assert replay((10, tick), (11, Asked("stop")), (12, failed))[2] == last("request")
+
+
+def test_the_first_reason_to_stop_is_the_one_that_is_told() -> None:
+    history = replay((10, tick), (11, Signalled(signal.SIGUSR1)), (11.5, Asked("stop")), (12, ended_well))
+    assert history[3] == last("SIGUSR1")
+
+
+def test_a_failed_last_checkpoint_is_tried_once_more() -> None:
+    assert replay((3, Signalled(signal.SIGUSR1)), (4, failed), (5, ended_well)) == [
+        last("SIGUSR1"),
+        last("again"),
+        EndAttempt(),
+    ]
+
+
+def test_after_two_failed_last_checkpoints_the_program_runs_on() -> None:
+    history = replay((3, Signalled(signal.SIGUSR1)), (4, failed), (5, failed), (14, tick), (15, tick))
+    assert history == [last("SIGUSR1"), last("again"), RunOn(), wait, on]
+
+
+def test_a_program_that_ran_on_can_be_asked_to_stop_again() -> None:
+    history = replay(
+        (3, Signalled(signal.SIGTERM)),
+        (4, failed),
+        (5, failed),
+        (6, Signalled(signal.SIGTERM)),
+        (7, Signalled(signal.SIGTERM)),
+    )
+    assert history[3:] == [last("SIGTERM"), StopNow(signal.SIGTERM)]
+
+
+def test_a_checkpoint_that_is_asked_for_is_taken_at_once_and_the_program_goes_on() -> None:
+    assert replay((3, Asked("checkpoint")), (4, ended_well), (13, tick), (14, tick)) == [
+        Checkpoint("request", then_stop=False),
+        wait,
+        wait,
+        on,
+    ]
+
+
+def test_asking_during_a_checkpoint_takes_another_one_after_it() -> None:
+    history = replay((10, tick), (11, Asked("checkpoint")), (12, ended_well), (13, ended_well), (22.9, tick))
+    assert history == [on, wait, Checkpoint("request", then_stop=False), wait, wait]
+
+
+def test_asking_to_stop_is_what_usr1_does() -> None:
+    assert replay((3, Asked("stop")), (4, ended_well)) == [last("request"), EndAttempt()]
+
+
+def test_asking_to_stop_goes_before_asking_for_a_checkpoint() -> None:
+    history = replay((10, tick), (11, Asked("checkpoint")), (11, Asked("stop")), (12, ended_well), (13, ended_well))
+    assert history == [on, wait, wait, last("request"), EndAttempt()]
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """Whatever happens in whatever order: what must always hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.another_attempt_begins()
+
+    @precondition(lambda self: self.over)
+    @rule()
+    def another_attempt_begins(self) -> None:
+        self.situation = begin(10, self.now)
+        self.under_way: Checkpoint | None = None
+        self.stop_wanted = False
+        self.last_ones = 0
+        self.over = False
+
+    def happens(self, event: Event) -> Action:
+        self.situation, action = decide(self.situation, event, self.now)
+        if isinstance(action, Checkpoint):
+            assert self.under_way is None, "two checkpoints at the same time"
+            self.under_way = action
+            self.last_ones = self.last_ones + 1 if action.then_stop else 0
+            assert self.last_ones <= LAST_TRIES
+        self.over = isinstance(action, EndAttempt | StopNow)
+        return action
+
+    @precondition(lambda self: not self.over)
+    @rule(passed_s=st.floats(0, 30))
+    def time_passes(self, passed_s: float) -> None:
+        self.now += passed_s
+        is_due = self.situation.due_at is not None and self.now >= self.situation.due_at
+        expected = on if is_due and self.under_way is None else wait
+        assert self.happens(tick) == expected
+
+    @precondition(lambda self: not self.over)
+    @rule(signum=st.sampled_from(STOP_SIGNALS))
+    def a_signal_comes(self, signum: int) -> None:
+        action = self.happens(Signalled(signum))
+        self.stop_wanted = True
+        if isinstance(action, StopNow):
+            assert signum in (signal.SIGTERM, signal.SIGINT)
+
+    @precondition(lambda self: not self.over)
+    @rule(action=st.sampled_from(("checkpoint", "stop")))
+    def something_is_asked_for(self, action: str) -> None:
+        self.happens(Asked(action))
+        self.stop_wanted = self.stop_wanted or action == "stop"
+
+    @precondition(lambda self: not self.over and self.under_way is not None)
+    @rule(ok=st.booleans(), interval_s=st.none() | st.floats(0, 100))
+    def the_checkpoint_ends(self, ok: bool, interval_s: float | None) -> None:  # noqa: FBT001 - hypothesis names it
+        was_last = self.under_way is not None and self.under_way.then_stop
+        self.under_way = None
+        action = self.happens(CheckpointEnded(ok=ok, interval_s=interval_s))
+        assert isinstance(action, EndAttempt) == (was_last and ok), "the attempt ends when the last one is committed"
+        if isinstance(action, RunOn):
+            self.stop_wanted = False
+            self.last_ones = 0
+
+    @invariant()
+    def a_stop_that_was_asked_for_is_not_forgotten(self) -> None:
+        if self.stop_wanted and not self.over:
+            assert self.under_way is not None
+            assert self.under_way.then_stop or self.situation.stop_wanted is not None
+
+    @invariant()
+    def what_is_remembered_is_what_is_under_way(self) -> None:
+        if not self.over:
+            assert (self.situation.phase is Phase.RUNNING) == (self.under_way is None)
+
+
+AnyHistory.TestCase.settings = settings(database=None, deadline=None, max_examples=60, stateful_step_count=30)
+TestAnyHistory = AnyHistory.TestCase

@@ -1,0 +1,438 @@
+"""Processes that are started, watched and ended: real ones."""
+
+# ruff: noqa: D102 - the name of a test is its sentence
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from harness import LONG_S, wait_until
+
+from dmtcp_py.errors import EngineError
+from dmtcp_py.process import (
+    Child,
+    Ending,
+    Guard,
+    Streams,
+    boot_id,
+    end_group,
+    end_leftovers,
+    make_temporary,
+    reap_group,
+    remove_temporaries,
+    run_tool,
+    signal_group,
+    started_at,
+    tree,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SLEEP = ["sleep", "1000"]
+DEAF = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1000; done"]
+SUPERVISOR = """
+import sys, time
+from pathlib import Path
+from dmtcp_py.process import Child, Guard
+folder = Path(sys.argv[1])
+guard = Guard(folder, {"PATH": "/usr/bin:/bin"})
+program = Child(["sh", "-c", "trap '' TERM HUP INT; sleep 1000 & wait"], env={"PATH": "/usr/bin:/bin"})
+guard.watch(program.pid)
+print(guard.pid, program.pid, flush=True)
+if len(sys.argv) > 2:
+    guard.dismiss()
+    print("dismissed", flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Child]]:
+    """Start children that are ended, with what they started, after the test."""
+    started: list[Child] = []
+
+    def start_one(argv: list[str], **options: bool | Streams) -> Child:
+        child = Child(argv, env=os.environ, **options)  # type: ignore[arg-type]
+        started.append(child)
+        return child
+
+    yield start_one
+    for child in started:
+        child.signal_group(signal.SIGKILL)
+        child.stop(grace_s=0)
+        wait_until(lambda pid=child.pid: reap_group(pid) or not signal_group(pid, 0), 10)
+        for stream in (child.stdin, child.stdout):
+            if stream:
+                stream.close()
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether process PID has ended, and reap it where it has become ours."""
+    if started_at(pid) is not None:
+        return False
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    return True
+
+
+class TestChild:
+    """A process that we started and wait for."""
+
+    def test_it_runs_and_its_status_is_told(self, start: Callable[..., Child]) -> None:
+        child = start(["sh", "-c", "exit 7"])
+        assert child.wait(LONG_S) == Ending(status=7)
+        assert child.poll() == Ending(status=7)
+
+    def test_the_signal_that_killed_it_is_told(self, start: Callable[..., Child]) -> None:
+        ending = start(["sh", "-c", "kill -USR1 $$"]).wait(LONG_S)
+        assert ending == Ending(signum=signal.SIGUSR1)
+        assert ending is not None
+        assert ending.shell_status == 138
+
+    def test_while_it_runs_it_has_no_ending(self, start: Callable[..., Child]) -> None:
+        child = start(SLEEP)
+        assert child.poll() is None
+        assert child.wait(0.05) is None
+
+    def test_it_leads_a_session_and_group_of_its_own(self, start: Callable[..., Child]) -> None:
+        child = start(SLEEP)
+        assert os.getsid(child.pid) == os.getpgid(child.pid) == child.pid
+
+    def test_without_a_session_it_stays_in_ours(self, start: Callable[..., Child]) -> None:
+        assert os.getsid(start(SLEEP, own_session=False).pid) == os.getsid(0)
+
+    def test_stop_asks_first(self, start: Callable[..., Child]) -> None:
+        assert start(SLEEP).stop() == Ending(signum=signal.SIGTERM)
+
+    def test_stop_kills_what_does_not_listen(self, start: Callable[..., Child]) -> None:
+        child = start(DEAF, streams=Streams(stdout=subprocess.PIPE))
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"deaf\n"
+        assert child.stop(grace_s=0.1) == Ending(signum=signal.SIGKILL)
+
+    def test_stopping_what_has_ended_tells_its_ending(self, start: Callable[..., Child]) -> None:
+        child = start(["true"])
+        child.wait(LONG_S)
+        assert child.stop() == Ending(status=0)
+
+    def test_a_signal_to_its_group_reaches_its_children(self, start: Callable[..., Child]) -> None:
+        child = start(["sh", "-c", "sleep 1000 & echo $!; wait"], streams=Streams(stdout=subprocess.PIPE))
+        assert child.stdout is not None
+        grandchild = int(child.stdout.readline())
+        assert child.signal_group(signal.SIGKILL)
+        child.wait(LONG_S)
+        wait_until(lambda: is_gone(grandchild), 10)
+        assert not child.signal_group(signal.SIGKILL)
+
+    def test_what_is_not_there_is_named(self) -> None:
+        with pytest.raises(EngineError, match="no-such-program cannot be executed: No such file or directory"):
+            Child(["no-such-program"], env=os.environ)
+
+    def test_what_cannot_be_executed_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "text").write_text("no program")
+        with pytest.raises(EngineError, match="text cannot be executed: Permission denied"):
+            Child([str(tmp_path / "text")], env=os.environ)
+
+    def test_it_gets_the_environment_that_is_given_and_no_other(self) -> None:
+        child = Child(["/usr/bin/env"], env={"ONLY": "this"}, streams=Streams(stdout=subprocess.PIPE))
+        assert child.stdout is not None
+        assert child.stdout.read() == b"ONLY=this\n"
+        child.wait(LONG_S)
+        child.stdout.close()
+
+    def test_one_that_dies_with_us_does(self) -> None:
+        script = (
+            "import os, signal\nfrom dmtcp_py.process import Child\n"
+            "child = Child(['sleep', '1000'], env=os.environ, dies_with_us=True)\n"
+            "print(child.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, timeout=LONG_S, check=False)
+        wait_until(lambda: is_gone(int(done.stdout)), 10)
+
+
+class TestGuard:
+    """What cleans up when the supervisor cannot."""
+
+    def test_it_kills_the_program_and_removes_the_folder_when_its_supervisor_is_killed(self, tmp_path: Path) -> None:
+        folder = _with_files(tmp_path / "temporary folder")
+        with subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(folder)], stdout=subprocess.PIPE) as supervisor:
+            assert supervisor.stdout is not None
+            guard, program = map(int, supervisor.stdout.readline().split())
+            below = [pid for pid, _ in tree(program)]
+            assert started_at(program) is not None
+            supervisor.kill()
+        wait_until(lambda: all([is_gone(pid) for pid in (*below, program, guard)]), 10)  # noqa: C419 - reap them all
+        assert not folder.exists()
+        assert tmp_path.exists()
+
+    def test_dismissed_it_leaves_everything_alone(self, tmp_path: Path) -> None:
+        folder = _with_files(tmp_path / "temporary")
+        argv = [sys.executable, "-c", SUPERVISOR, str(folder), "dismiss"]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as supervisor:
+            assert supervisor.stdout is not None
+            guard, program = map(int, supervisor.stdout.readline().split())
+            assert supervisor.stdout.readline() == b"dismissed\n"
+            supervisor.kill()
+        assert is_gone(guard)
+        assert started_at(program) is not None
+        assert list(folder.iterdir())
+        os.killpg(program, signal.SIGKILL)
+        wait_until(lambda: is_gone(program), 10)
+
+    @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+    def test_signals_to_everything_do_not_end_it(self, tmp_path: Path, signum: int) -> None:
+        guard = Guard(_with_files(tmp_path / "temporary"), os.environ)
+        _await_shell(guard.pid)
+        os.kill(guard.pid, signum)
+        guard.watch(2**22)
+        assert started_at(guard.pid) is not None
+        guard.dismiss()
+        assert started_at(guard.pid) is None
+
+    def test_one_that_was_killed_stops_nothing(self, tmp_path: Path) -> None:
+        guard = Guard(_with_files(tmp_path / "temporary"), os.environ)
+        os.kill(guard.pid, signal.SIGKILL)
+        wait_until(lambda: started_at(guard.pid) is None, 10)
+        guard.watch(2**22)
+        guard.dismiss()
+
+
+def _with_files(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "below").mkdir()
+    (folder / "below" / "file").touch()
+    return folder
+
+
+def _await_shell(pid: int) -> None:
+    """Wait until the shell PID has set its traps: it then reads."""
+    wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_SLEEPING and _ignores_term(pid), 10)
+
+
+def _ignores_term(pid: int) -> bool:
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:  # noqa: PTH123 - no path of ours
+        mask = next(int(line.split()[1], 16) for line in file if line.startswith("SigIgn"))
+    return bool(mask & 1 << signal.SIGTERM - 1)
+
+
+class TestLeftovers:
+    """What an attempt that was killed may have left running."""
+
+    def test_what_is_left_is_killed(self, start: Callable[..., Child]) -> None:
+        child = start(["sh", "-c", "sleep 1000 & sleep 1000 & echo ready; wait"], streams=_PIPE)
+        _await_line(child)
+        left = tree(child.pid)
+        assert len(left) == 3
+        assert end_leftovers(left)
+        assert all(started_at(pid) is None for pid, _ in left)
+
+    def test_a_pid_that_another_process_got_is_harmless(self, start: Callable[..., Child]) -> None:
+        child = start(SLEEP)
+        then = started_at(child.pid)
+        assert then is not None
+        for another in (then - 1, then + 1, 0.0):
+            assert not end_leftovers([(child.pid, another)])
+        assert child.poll() is None
+
+    def test_the_session_of_another_process_with_that_pid_is_harmless(self, start: Callable[..., Child]) -> None:
+        child = start(["sh", "-c", "sleep 1000 & echo ready; wait"], streams=_PIPE)
+        _await_line(child)
+        then = started_at(child.pid)
+        assert then is not None
+        assert not end_leftovers([(child.pid, then - 100)])
+        assert len(tree(child.pid)) == 2
+
+    def test_children_are_found_when_the_leader_of_their_session_is_gone(self, start: Callable[..., Child]) -> None:
+        child = start(["sh", "-c", "sleep 1000 & echo $!"], streams=_PIPE)
+        leader = [(child.pid, started_at(child.pid) or 0.0)]
+        grandchild = int(_await_line(child))
+        child.wait(LONG_S)
+        assert started_at(grandchild) is not None
+        assert end_leftovers(leader)
+        assert is_gone(grandchild)
+
+    def test_nothing_left_is_nothing_done(self) -> None:
+        assert not end_leftovers([])
+        assert not end_leftovers([(2**22, 1.0)])
+
+    def test_one_that_does_not_go_stops_us(self, start: Callable[..., Child], monkeypatch: pytest.MonkeyPatch) -> None:
+        child = start(SLEEP)
+        monkeypatch.setattr("dmtcp_py.process.KILL_WAIT_S", 0.05)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "kill", lambda _pid, _signum: None)
+            with pytest.raises(EngineError, match=rf"processes \[{child.pid}\].* do not end"):
+                end_leftovers(tree(child.pid))
+
+
+_PIPE = Streams(stdout=subprocess.PIPE)
+
+
+def _await_line(child: Child) -> bytes:
+    assert child.stdout is not None
+    return child.stdout.readline()
+
+
+class TestGroup:
+    """A process group that is to end."""
+
+    def test_one_that_ends_by_itself_in_time_is_let_be(self, start: Callable[..., Child]) -> None:
+        child = start(["sh", "-c", "sleep 0.2 & echo ready"], streams=_PIPE)
+        _await_line(child)
+        assert not end_group(child.pid, grace_s=LONG_S)
+
+    def test_one_that_does_not_is_ended(self, start: Callable[..., Child]) -> None:
+        child = start(["sh", "-c", "sleep 1000 & echo $!"], streams=_PIPE)
+        grandchild = int(_await_line(child))
+        assert end_group(child.pid, grace_s=0.05)
+        assert is_gone(grandchild)
+
+    def test_one_that_is_suspended_is_ended(self, start: Callable[..., Child]) -> None:
+        child = start(SLEEP)
+        child.signal(signal.SIGSTOP)
+        assert end_group(child.pid, grace_s=0.05)
+
+    def test_one_that_does_not_listen_is_killed(
+        self, start: Callable[..., Child], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("dmtcp_py.process.TERM_GRACE_S", 0.1)
+        child = start(DEAF, streams=_PIPE)
+        _await_line(child)
+        assert end_group(child.pid, grace_s=0.05)
+        wait_until(lambda: is_gone(child.pid), 10)
+
+
+class TestRunTool:
+    """Short calls of helper programs."""
+
+    def test_status_and_output_are_told(self) -> None:
+        done = run_tool(["sh", "-c", "echo out; echo err >&2; exit 3"], timeout_s=LONG_S)
+        assert done.status == 3
+        assert sorted(done.output.splitlines()) == ["err", "out"]
+
+    def test_words_are_words_and_no_shell_reads_them(self) -> None:
+        assert run_tool(["printf", "%s|", "a b", "$HOME", "`id`", ""], timeout_s=LONG_S).output == "a b|$HOME|`id`||"
+
+    def test_one_that_does_not_answer_in_time_is_killed(self) -> None:
+        began = time.monotonic()
+        done = _in_a_session_of_its_own(["sleep", "1003"])
+        assert done.stdout == b"sleep did not answer within 0 s\n", "the caller lives and is told"
+        assert done.returncode == 0
+        assert time.monotonic() - began < LONG_S / 4
+        wait_until(lambda: not _running(["sleep", "1003"]), 10)
+
+    def test_children_of_one_that_does_not_answer_are_killed_with_it(self) -> None:
+        assert _in_a_session_of_its_own(["sh", "-c", "sleep 1004 & wait"]).returncode == 0
+        wait_until(lambda: not _running(["sleep", "1004"]), 10)
+
+    def test_one_that_keeps_its_output_open_elsewhere_does_not_hold_us(self) -> None:
+        began = time.monotonic()
+        assert _in_a_session_of_its_own(["sh", "-c", "setsid sleep 20 & wait"]).returncode == 0
+        assert time.monotonic() - began < 10
+        for one in _running(["sleep", "20"]):
+            one.kill()
+
+    def test_one_that_is_missing_is_named(self) -> None:
+        with pytest.raises(EngineError, match="no-such-tool"):
+            run_tool(["no-such-tool"], timeout_s=LONG_S)
+
+    def test_one_that_a_signal_kills_has_a_shells_status(self) -> None:
+        assert run_tool(["sh", "-c", "kill -KILL $$"], timeout_s=LONG_S).status == 137
+
+    def test_it_gets_the_environment_that_is_given_and_no_other(self) -> None:
+        assert run_tool(["/usr/bin/env"], timeout_s=LONG_S, env={"ONLY": "this"}).output == "ONLY=this\n"
+
+    def test_output_that_is_no_text_is_no_error(self) -> None:
+        assert "x" in run_tool(["printf", r"\377x"], timeout_s=LONG_S).output
+
+
+def _in_a_session_of_its_own(tool: list[str]) -> subprocess.CompletedProcess[bytes]:
+    """Have another process run TOOL with a short time-out: killing too much must not reach the tests."""
+    script = (
+        "import sys\nfrom dmtcp_py.errors import EngineError\nfrom dmtcp_py.process import run_tool\n"
+        "try: run_tool(sys.argv[1:], timeout_s=0.3)\nexcept EngineError as error: print(error)\n"
+    )
+    argv = [sys.executable, "-c", script, *tool]
+    return subprocess.run(argv, stdout=subprocess.PIPE, timeout=LONG_S, check=False, start_new_session=True)
+
+
+def _running(argv: list[str]) -> list[psutil.Process]:
+    """Return the descendants of ours that run ARGV, after reaping those that ended."""
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if one.status() == psutil.STATUS_ZOMBIE:
+                is_gone(one.pid)
+            elif one.cmdline() == argv:
+                found.append(one)
+    return found
+
+
+class TestLooking:
+    """What is found out about processes and machines."""
+
+    def test_a_process_that_is_not_there_has_not_started(self) -> None:
+        assert started_at(2**22) is None
+
+    def test_a_process_that_has_ended_and_waits_to_be_reaped_is_gone(self) -> None:
+        child = subprocess.Popen(["true"])
+        wait_until(lambda: started_at(child.pid) is None, 10)
+        child.wait(LONG_S)
+
+    def test_no_name_of_a_program_misleads(self, start: Callable[..., Child], tmp_path: Path) -> None:
+        program = tmp_path / ") Z 1 ("
+        shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
+        child = start([str(program), "1000"])
+        assert started_at(child.pid) == pytest.approx(started_at(os.getpid()), abs=1e7)
+        assert tree(child.pid) == [(child.pid, started_at(child.pid))]
+
+    def test_a_tree_begins_with_its_root(self, start: Callable[..., Child]) -> None:
+        child = start(["sh", "-c", "sleep 1000 & echo ready; wait"], streams=_PIPE)
+        _await_line(child)
+        assert tree(child.pid)[0][0] == child.pid
+        assert len(tree(child.pid)) == 2
+        assert tree(2**22) == []
+
+    def test_the_boot_is_told_the_same_each_time(self) -> None:
+        assert boot_id() == boot_id()
+        assert boot_id()
+
+
+class TestTemporary:
+    """Temporary folders of a job, some of which outlive a SIGKILL."""
+
+    @pytest.fixture(autouse=True)
+    def _here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def test_they_are_this_users_alone(self, tmp_path: Path) -> None:
+        folder = make_temporary(tmp_path / "job")
+        assert folder.parent == tmp_path
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+    def test_those_of_the_job_are_removed_and_no_others(self, tmp_path: Path) -> None:
+        mine = [make_temporary(tmp_path / "job") for _ in range(2)]
+        other = make_temporary(tmp_path / "other job")
+        (mine[0] / "file").touch()
+        remove_temporaries(tmp_path / "job")
+        assert [folder.exists() for folder in (*mine, other)] == [False, False, True]
+
+    def test_a_symlink_with_such_a_name_is_not_followed(self, tmp_path: Path) -> None:
+        precious = tmp_path / "precious"
+        precious.mkdir()
+        folder = make_temporary(tmp_path / "job")
+        link = folder.with_name(folder.name + "x")
+        link.symlink_to(precious)
+        (precious / "file").touch()
+        remove_temporaries(tmp_path / "job")
+        assert (precious / "file").exists()
