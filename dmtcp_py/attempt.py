@@ -104,7 +104,11 @@ class Watch:
         if self._worker is not None:
             return None
         reap_orphans(self._computation.known_pids())
-        return self._computation.poll()
+        end = self._computation.poll()
+        if end is not None:
+            for signum in self._around.stream.wait(0)[0]:
+                self._situation = policy.told_too_late(self._situation, signum)
+        return end
 
     def _decide(self, event: policy.Event) -> None:
         self._situation, action = policy.decide(self._situation, event, time.monotonic())

@@ -29,7 +29,13 @@ def status_of(layout: JobLayout) -> dict[str, Any]:
     try:
         job, state, held = read_record(layout.job, Job), read_state(layout), holding(layout)
     except StoreError as error:
-        return {"job": layout.name, "phase": "damaged", **dict.fromkeys(_STATUS_FIELDS), "problem": error.what}
+        return {
+            "job": layout.name,
+            "phase": "damaged",
+            **dict.fromkeys(_STATUS_FIELDS),
+            "generations": numbers,
+            "problem": error.what,
+        }
     return {
         "job": layout.name,
         "phase": _phase(job, state, held),

@@ -123,6 +123,13 @@ def decide(situation: Situation, event: Event, now: float) -> tuple[Situation, A
     return situation, Wait()
 
 
+def told_too_late(situation: Situation, signum: int) -> Situation:
+    """Return the situation after a signal that is first seen when the program has ended: it may be why it ended."""
+    if signum not in STOP_SIGNALS:
+        return situation
+    return replace(situation, stopping_signal=situation.stopping_signal or signum)
+
+
 def _signalled(situation: Situation, signum: int, now: float) -> tuple[Situation, Action]:
     if signum in INSISTING_SIGNALS:
         if situation.first_press_at is None:

@@ -90,17 +90,21 @@ def ask(layout: JobLayout, action: str, *, timeout_s: float, is_served: Callable
     taken = path.with_suffix(".taken")
     looked_at = time.monotonic()
     until = looked_at + timeout_s
+    is_watched = True
     try:
         while time.monotonic() < until:
+            # read after the look: an answer may come together with the end of the attempt
             with suppress(FileNotFoundError):
                 answer = read_record(taken, Request)
                 if answer.ok is not None:
                     return answer
+            if not is_watched:
+                return None
             if time.monotonic() - looked_at > _SERVED_S:
                 looked_at = time.monotonic()
-                if not is_served():
-                    return None
-            time.sleep(_LOOK_S)
+                is_watched = is_served()
+            else:
+                time.sleep(_LOOK_S)
         return None
     finally:
         for leftover in (path, taken):

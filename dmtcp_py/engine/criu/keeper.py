@@ -113,8 +113,8 @@ class Keeper:
         ignored = [int(number) for number, handler in self._handlers.items() if handler is signal.SIG_IGN]
         values = {name: order[name] for name in ("command", "environ", "streams")}
         fds = [fd for fd in self._record["fds"] if fd is not None]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        child = subprocess.Popen(init, pass_fds=fds, start_new_session=True, **pipes)
+        pipe = subprocess.PIPE
+        child = subprocess.Popen(init, stdin=pipe, stdout=pipe, pass_fds=fds, start_new_session=True)
         # it is reaped with all others, and not by this object
         child.returncode = 0
         if child.stdin and child.stdout:
