@@ -11,10 +11,10 @@ JOBS ?= 2
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-demo: $(BIN)/dmtcp-run  ## set everything up, then start, SIGKILL and resume a program, and compare
+demo: engine compiler  ## set everything up, then start, SIGKILL and resume a program, and compare
 	@PATH="$(abspath $(BIN)):$$PATH" examples/demo
 
-test: $(BIN)/pytest programs  ## set everything up, then run all tests
+test: $(BIN)/pytest programs engine  ## set everything up, then run all tests
 	$(BIN)/pytest -n $(JOBS) --dist worksteal tests
 
 lint: $(BIN)/ruff  ## check style and types
@@ -25,6 +25,12 @@ lint: $(BIN)/ruff  ## check style and types
 bench: $(BIN)/dmtcp-run  ## print the benchmarks, side by side in one run
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/main_job.py
 
+engine: $(BIN)/dmtcp-run  ## bring DMTCP or CRIU here, unless one of them works already
+	@$(BIN)/dmtcp-ctl setup
+
+compiler:
+	@tests/install-programs gcc
+
 programs:  ## install, with Debian's packages where they can be, what the tests run besides Python
 	@tests/install-programs
 
@@ -33,6 +39,7 @@ clean:  ## remove the virtual environment and what was built
 	$(MAKE) -C examples clean
 
 $(BIN)/dmtcp-run: pyproject.toml
+	@tests/install-programs python3-venv
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
@@ -45,4 +52,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test lint bench programs clean
+.PHONY: help demo test lint bench engine compiler programs clean

@@ -65,7 +65,18 @@ def leave(command: Callable[[], int | None], prefix: str, *, failed_status: int 
         traceback.print_exc()
         _print(f"{prefix}: this is a bug in dmtcp-py; please report it with the lines above")
         status = FAILED_STATUS
+    _flush()
     sys.exit(status)
+
+
+def _flush() -> None:
+    """Give out what is buffered; a reader that has gone is not to change our exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _open_closed_streams() -> None:
