@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 help:  ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 demo: engine compiler  ## set everything up, then start, SIGKILL and resume a program, and compare
 	@PATH="$(abspath $(BIN)):$$PATH" examples/demo
@@ -24,6 +24,9 @@ lint: $(BIN)/ruff  ## check style and types
 
 bench: $(BIN)/dmtcp-run  ## print the benchmarks, side by side in one run
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/main_job.py
+
+bench-engines: $(BIN)/dmtcp-run  ## print what each engine costs, by the size of the program
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/engines.py
 
 engine: $(BIN)/dmtcp-run  ## bring DMTCP or CRIU here, unless one of them works already
 	@$(BIN)/dmtcp-ctl setup
@@ -52,4 +55,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test lint bench engine compiler programs clean
+.PHONY: help demo test lint bench bench-engines engine compiler programs clean
