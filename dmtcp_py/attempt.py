@@ -10,11 +10,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dmtcp_py import checkpointing, policy
+from dmtcp_py.census import tree
 from dmtcp_py.checkpointing import CheckpointDone, Source
 from dmtcp_py.engine import How
 from dmtcp_py.interval import auto_s
 from dmtcp_py.outcome import CHECKPOINTED_STATUS, FAILED_STATUS, Kind, Outcome
-from dmtcp_py.process import reap_orphans, tree
+from dmtcp_py.process import reap_orphans
 from dmtcp_py.report import VERBOSE
 from dmtcp_py.store import requests
 from dmtcp_py.store.lock import HEARTBEAT_S

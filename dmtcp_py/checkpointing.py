@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmtcp_py.census import resident_bytes
 from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError
 from dmtcp_py.files import free_bytes
-from dmtcp_py.process import resident_bytes
 from dmtcp_py.store.records import Cost, Host, ImageFile, Manifest, path_text, utc_now
 
 if TYPE_CHECKING:

@@ -6,8 +6,11 @@ Knows nothing of jobs: which paths there are is `dmtcp_py.store.layout`'s busine
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
+import stat
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,3 +116,21 @@ def free_bytes(path: Path) -> int:
     """Return what this user may still write on PATH's file system."""
     stat = os.statvfs(path)
     return stat.f_bavail * stat.f_frsize
+
+
+def make_temporary(owner: Path) -> Path:
+    """Make a folder for this user alone where temporary files go: on a local disk, unless TMPDIR says otherwise."""
+    return Path(tempfile.mkdtemp(prefix=_temporary_prefix(owner)))
+
+
+def remove_temporaries(owner: Path) -> None:
+    """Remove what attempts of OWNER, of which none lives, could not remove themselves."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_temporary_prefix(owner)}*"):
+        with suppress(OSError):
+            found = folder.lstat()
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+                remove_tree(folder)
+
+
+def _temporary_prefix(owner: Path) -> str:
+    return f"dmtcp-run-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:12]}-"

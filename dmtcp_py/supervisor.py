@@ -18,10 +18,11 @@ from dmtcp_py.engine.choice import Choice, choose, engine_named
 from dmtcp_py.engine.executable import find_program
 from dmtcp_py.errors import DmtcpRunError, RestartFailedError, StoreError
 from dmtcp_py.events import EventStream
+from dmtcp_py.files import make_temporary, remove_temporaries
 from dmtcp_py.job import identify, keep_stdin, plan_start, stdio_of
 from dmtcp_py.outcome import Kind, Outcome
 from dmtcp_py.policy import STOP_SIGNALS
-from dmtcp_py.process import become_subreaper, end_leftovers, make_temporary, remove_temporaries
+from dmtcp_py.process import become_subreaper, end_leftovers
 from dmtcp_py.report import VERBOSE
 from dmtcp_py.store import requests
 from dmtcp_py.store.layout import job_layout

@@ -17,8 +17,7 @@ from dmtcp_py.engine.criu import installation as criu
 from dmtcp_py.engine.dmtcp import DmtcpEngine
 from dmtcp_py.engine.dmtcp import installation as dmtcp
 from dmtcp_py.errors import DmtcpRunError
-from dmtcp_py.files import remove_tree
-from dmtcp_py.process import make_temporary
+from dmtcp_py.files import make_temporary, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dmtcp_py.census import boot_id, started_at
 from dmtcp_py.errors import FencedError, LockedError, StoreError
 from dmtcp_py.files import PRIVATE_FILE
-from dmtcp_py.process import boot_id, started_at
 from dmtcp_py.store.records import LockRecord, decode, encode
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("store.layout", "store.records", "store.retention"),
     # the operating system
     ("process", "events"),
-    ("files",),
+    ("files", "census"),
     ("units",),
     ("errors",),
 )

@@ -17,23 +17,10 @@ import psutil
 import pytest
 from harness import LONG_S, wait_until
 
+from dmtcp_py.census import boot_id, started_at, tree
 from dmtcp_py.errors import EngineError
-from dmtcp_py.process import (
-    Child,
-    Ending,
-    Guard,
-    Streams,
-    boot_id,
-    end_group,
-    end_leftovers,
-    make_temporary,
-    reap_group,
-    remove_temporaries,
-    run_tool,
-    signal_group,
-    started_at,
-    tree,
-)
+from dmtcp_py.files import make_temporary, remove_temporaries
+from dmtcp_py.process import Child, Ending, Guard, Streams, end_group, end_leftovers, reap_group, run_tool, signal_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

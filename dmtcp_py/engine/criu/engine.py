@@ -12,8 +12,8 @@ from dmtcp_py.engine.criu import keeper
 from dmtcp_py.engine.criu.channel import Channel
 from dmtcp_py.engine.criu.command import Tool, failure_in, restore_argv
 from dmtcp_py.engine.criu.computation import CriuComputation
-from dmtcp_py.engine.criu.rollback import roll_back
 from dmtcp_py.engine.criu.streams import Connections
+from dmtcp_py.engine.rollback import roll_back
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.files import remove_tree
 from dmtcp_py.process import Patience

@@ -2,7 +2,7 @@
 
 Run by path, with the standard library alone, inside the computation's namespaces. An image holds no file's content:
 each regular file that is open for writing is listed with its size, and those whose old content the program may read
-back (open for reading and writing, or mapped) are copied. `dmtcp_py.engine.criu.rollback` puts it all back.
+back (open for reading and writing, or mapped) are copied. `dmtcp_py.engine.rollback` puts it all back.
 """
 
 from __future__ import annotations

@@ -9,13 +9,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dmtcp_py.census import files_open_for_update
 from dmtcp_py.engine import End, How
 from dmtcp_py.engine.dmtcp import updates
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR
 from dmtcp_py.engine.dmtcp.installation import logs_failures
 from dmtcp_py.errors import CheckpointFailedError, EngineError
 from dmtcp_py.files import make_private_dir, remove_tree
-from dmtcp_py.process import LEFTOVER_GRACE_S, Patience, end_descendants, end_group, files_open_for_update
+from dmtcp_py.process import LEFTOVER_GRACE_S, Patience, end_descendants, end_group
 from dmtcp_py.store.store import StagedImages, stage
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.engine import How
 from dmtcp_py.engine.criu.frozen import FILES
-from dmtcp_py.engine.criu.rollback import roll_back
 from dmtcp_py.engine.dmtcp.computation import FAIL_KEY, DmtcpComputation
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.place import Place
 from dmtcp_py.engine.executable import is_static
+from dmtcp_py.engine.rollback import roll_back
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.process import Child, Patience, Streams
 from dmtcp_py.store.records import path_of

@@ -1,0 +1,90 @@
+"""What the kernel tells of processes: which there are, since when, what they hold. Only looks; signals nobody."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MAPS_FIELDS = 6
+
+
+def tree(pid: int) -> list[tuple[int, float]]:
+    """Return process PID and its descendants as (pid, start in clock ticks since boot), PID first."""
+    import psutil  # noqa: PLC0415 - 19 ms that a start of a program need not wait for
+
+    try:
+        root = psutil.Process(pid)
+        found = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+    started = [(process.pid, started_at(process.pid)) for process in found]
+    return [(member, start) for member, start in started if start is not None]
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the resident sizes of PID and its descendants added up, shared pages counted each time."""
+    import psutil  # noqa: PLC0415 - as above
+
+    total = 0
+    for member, _ in tree(pid):
+        with suppress(psutil.NoSuchProcess):
+            total += psutil.Process(member).memory_info().rss
+    return total
+
+
+def boot_id() -> str:
+    """Return what differs with each boot of each machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return os.uname().nodename
+
+
+def started_at(pid: int) -> float | None:
+    """Return when process PID started, in clock ticks since boot; None where there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat[stat.rindex(")") + 2 :].split()
+    return None if fields[0] in "ZX" else float(fields[19])
+
+
+def files_open_for_update(pid: int, *, but_in: Path) -> list[str]:
+    """Return the files that PID and its descendants may read back what they write: open for both, or mapped shared.
+
+    Those below BUT_IN are left out, and what is no file on a disk.
+    """
+    found = set()
+    for member, _ in tree(pid):
+        with suppress(OSError):
+            found |= {*_open_for_update(member), *_mapped_shared(member)}
+    return sorted(path for path in found if _is_on_disk(path) and not Path(path).is_relative_to(but_in))
+
+
+def _open_for_update(pid: int) -> Iterator[str]:
+    folder = Path(f"/proc/{pid}/fd")
+    for entry in os.listdir(folder):  # noqa: PTH208 - names are all that is wanted
+        with suppress(OSError):
+            info = Path(f"/proc/{pid}/fdinfo/{entry}").read_text(encoding="ascii", errors="replace")
+            flags = int(info.partition("flags:")[2].split()[0], 8)
+            if flags & os.O_ACCMODE == os.O_RDWR and not flags & os.O_APPEND:
+                yield os.readlink(folder / entry)
+
+
+def _mapped_shared(pid: int) -> Iterator[str]:
+    for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        fields = line.split(None, _MAPS_FIELDS - 1)
+        if len(fields) == _MAPS_FIELDS and fields[1].startswith("rw-s"):
+            yield fields[5]
+
+
+def _is_on_disk(path: str) -> bool:
+    return (
+        path.startswith("/") and not path.startswith(("/dev/", "/proc/", "/SYSV", "/memfd:")) and Path(path).is_file()
+    )
