@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 INTERRUPTED_STATUS = 130
+BROKEN_PIPE_STATUS = 141
 
 
 def interval_s(_context: click.Context, _option: click.Parameter, value: str) -> float | None:
@@ -59,24 +62,35 @@ def leave(command: Callable[[], int | None], prefix: str, *, failed_status: int 
         status = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         status = INTERRUPTED_STATUS
-    except Exception:
-        import traceback  # noqa: PLC0415 - only for bugs
-
-        traceback.print_exc()
-        _print(f"{prefix}: this is a bug in dmtcp-py; please report it with the lines above")
-        status = FAILED_STATUS
+    except Exception as error:
+        status = _unforeseen(error, prefix, failed_status)
     _flush()
     sys.exit(status)
 
 
+def _unforeseen(error: Exception, prefix: str, failed_status: int) -> int:
+    """Report what nobody raised for the user: our own output that cannot be written, or a bug; return the status."""
+    if isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE_STATUS
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        _print(f"{prefix}: what is to be printed cannot be written: {error.strerror}; make room there")
+        return failed_status
+    import traceback  # noqa: PLC0415 - only for bugs
+
+    with suppress(OSError):
+        traceback.print_exception(error)
+    _print(f"{prefix}: this is a bug in dmtcp-py; please report it with the lines above")
+    return FAILED_STATUS
+
+
 def _flush() -> None:
-    """Give out what is buffered; a reader that has gone is not to change our exit status."""
-    for stream in (sys.stdout, sys.stderr):
+    """Give out what is buffered; a stream that cannot be written is not to change our exit status."""
+    for name in ("stdout", "stderr"):
         try:
-            if stream is not None:
+            if (stream := getattr(sys, name)) is not None:
                 stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except (OSError, ValueError):
+            setattr(sys, name, None)
 
 
 def _open_closed_streams() -> None:
@@ -90,4 +104,5 @@ def _open_closed_streams() -> None:
 
 def _print(line: str) -> None:
     if sys.stderr is not None:
-        print(one_line(line), file=sys.stderr)  # noqa: T201 - the one place
+        with suppress(OSError):
+            print(one_line(line), file=sys.stderr)  # noqa: T201 - the one place

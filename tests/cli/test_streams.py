@@ -156,6 +156,24 @@ def test_a_reader_of_our_lines_that_leaves_does_not_end_the_program(bench: Workb
     assert done.stdout.splitlines()[-1].startswith("done 20 ")
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["sh", "-c", "exit 3"], 3),
+        (["missing-program"], 127),
+        (["/"], 126),
+        (["--nonsense"], 2),
+        (["--job", "../x", "true"], 2),
+    ],
+)
+def test_lines_that_cannot_be_written_change_no_status(
+    bench: Workbench, one_engine: EngineHere, words: list[str], status: int
+) -> None:
+    assert one_engine
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        assert bench.run(*words, stdout=full, stderr=full).returncode == status
+
+
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
 def test_streams_that_are_closed_do_no_harm(bench: Workbench, one_engine: EngineHere, closed: tuple[int, ...]) -> None:
     assert one_engine

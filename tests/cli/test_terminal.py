@@ -159,7 +159,8 @@ def test_ctrl_c_while_a_job_resumes_loses_nothing(bench: Workbench, one_engine: 
     child.sendintr()
     assert ended(child)[0] == 85
     child = typed(line)
-    wait_until(lambda: any(one.name().startswith(("dmtcp_restart", "mtcp_restart")) for one in descendants(child.pid)))
+    restarts = ("dmtcp_restart", "mtcp_restart", "criu")
+    wait_until(lambda: any(one.name().startswith(restarts) for one in descendants(child.pid)))
     child.sendintr()
     status, lines = ended(child)
     assert status == 85, "\n".join(lines)

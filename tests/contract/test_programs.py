@@ -29,8 +29,8 @@ PROGRAMS = {
     "Octave": ["octave-cli", EXAMPLES / "iterate.m"],
     "Java": ["java", "-cp", "BUILD", "Steps"],
 }
-STEPS = {"bash, pipes and children": "8"}
-"""About four seconds each: 40 steps, but for those whose steps are longer."""
+STEPS = {"bash, pipes and children": "6"}
+"""About three seconds each: 30 steps, but for those whose steps are longer."""
 
 
 @pytest.fixture(params=PROGRAMS)
@@ -43,7 +43,7 @@ def program(request: pytest.FixtureRequest, examples: Path) -> list[str]:
         pytest.skip("numpy is not installed for this Python")
     if request.param == "Java" and not (examples / "Steps.class").exists():
         pytest.skip("there is no Java compiler on this machine")
-    return [*words, STEPS.get(request.param, "40")]
+    return [*words, STEPS.get(request.param, "30")]
 
 
 def test_a_program_that_was_killed_and_stopped_ends_as_if_nothing_had_happened(
@@ -73,10 +73,10 @@ def test_a_script_that_starts_a_process_every_hundredth_of_a_second_ends_as_if_n
 ) -> None:
     """With a generation where the engine could take one, and from the beginning where it could not."""
     del engine
-    program = [EXAMPLES / "pipeline.sh", "25"]
+    program = [EXAMPLES / "pipeline.sh", "16"]
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
-    for seconds in (1.4, 2.1):
+    for seconds in (1.0, 1.6):
         process = bench.start(*line)
         run_on(process, seconds)
         kill_all(process)

@@ -108,7 +108,7 @@ def test_the_same_line_finishes_whoever_was_killed_at_whatever_moment(
     if victim == "coordinator" and engine.name != "dmtcp":
         pytest.skip("only DMTCP has a coordinator")
     kill, ends_with = KILLS[victim]
-    program = bench.steady(40, megabytes=64)
+    program = bench.steady(32, megabytes=64)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
@@ -134,7 +134,7 @@ def _ended_or_goes_on(process: Process, before: object) -> bool:
 def test_killed_again_and_again_after_any_time_the_same_line_finishes(bench: Workbench, engine: EngineHere) -> None:
     """Time is what this is about: whatever happens to go on after so many seconds is interrupted."""
     del engine
-    program = bench.steady(30, status=7, megabytes=16)
+    program = bench.steady(25, status=7, megabytes=16)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     for seconds in (0.05, 0.3, 0.7, 1.3, 1.7, 0.1, 2.1, 0.5):
@@ -155,7 +155,7 @@ def test_the_program_keeps_its_own_exit_status(
     del engine
     for folder in (bench.folder, bench.plain):
         (folder / "count").symlink_to(examples / "count")
-    program = ["./count", "30", str(status), str(signum)]
+    program = ["./count", "22", str(status), str(signum)]
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
@@ -177,7 +177,7 @@ def test_a_large_file_on_standard_input_is_read_as_if_nothing_had_happened(
     """13 MB; one reader in Python with large blocks, one in C with small ones."""
     del engine
     source = REPOSITORY / "examples" / reader
-    program = [shutil.which("python3") or "", source, "32"] if reader.endswith(".py") else [examples / reader, "32"]
+    program = [shutil.which("python3") or "", source, "24"] if reader.endswith(".py") else [examples / reader, "24"]
     big = bench.folder / "big.txt"
     big.write_text("".join(f"{number} {number * number:>220}\n" for number in range(60_000)))
     offset = big.read_bytes().index(b"\n777 ") + 1 if "already" in given else 0
@@ -194,11 +194,10 @@ def test_a_large_file_on_standard_input_is_read_as_if_nothing_had_happened(
         return start(bench.start, *options)
 
     plain = start(bench.start_plain)
-    for seconds in (0.6, 0.3):
-        process = start_again()
-        bench.wait_generations(1, process)
-        run_on(process, seconds)
-        kill_all(process)
+    process = start_again()
+    bench.wait_generations(1, process)
+    run_on(process, 0.5)
+    kill_all(process)
     assert start_again().wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt")
@@ -210,7 +209,7 @@ def test_stderr_and_files_that_the_program_keeps_open_are_exact(bench: Workbench
     program = [shutil.which("python3") or "", REPOSITORY / "examples" / "files.py", "35"]
     line = ["-i", "1", "--stdout", "out.txt", "--stderr", "err.txt", *program]
     plain = bench.start_plain(*program)
-    _kill_twice_between_generations(bench, line)
+    _kill_between_generations(bench, line, times=2)
     assert bench.start(*line).wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt", "err.txt", "files.log", "files.out", "files.dat")
@@ -221,10 +220,10 @@ def test_a_file_that_the_program_overwrites_in_place_is_exact_or_named_in_a_warn
 ) -> None:
     """What the program reads back may be what it wrote after the image, and not before: ``examples/ledger.py``."""
     del engine
-    program = [shutil.which("python3") or "", REPOSITORY / "examples" / "ledger.py", "35"]
+    program = [shutil.which("python3") or "", REPOSITORY / "examples" / "ledger.py", "25"]
     line = ["-q", "-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
-    _kill_twice_between_generations(bench, line)
+    _kill_between_generations(bench, line, times=1)
     assert bench.start(*line).wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     said = (bench.folder / "stderr.txt").read_text()
@@ -239,7 +238,7 @@ def test_a_file_that_was_deleted_while_it_was_open_is_still_there(bench: Workben
 import os, time
 with open("scratch", "w+") as scratch:
     os.unlink("scratch")
-    for step in range(35):
+    for step in range(25):
         scratch.write(f"{step * step}\\n")
         scratch.flush()
         time.sleep(0.1)
@@ -249,15 +248,15 @@ with open("scratch", "w+") as scratch:
     program = bench.python("scratch.py", text)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
-    _kill_twice_between_generations(bench, line)
+    _kill_between_generations(bench, line, times=1)
     assert bench.start(*line).wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt")
     assert {path.name for path in bench.folder.iterdir()} == {".dmtcp-run", "out.txt", "stderr.txt"}
 
 
-def _kill_twice_between_generations(bench: Workbench, line: list[str | Path]) -> None:
-    for _ in range(2):
+def _kill_between_generations(bench: Workbench, line: list[str | Path], *, times: int) -> None:
+    for _ in range(times):
         process = bench.start(*line)
         bench.wait_generations(1, process)
         run_on(process, 0.5)
