@@ -55,6 +55,12 @@ def refused(bench: Workbench, status: int, *words: str | Path, **popen: Any) -> 
     return line
 
 
+def needs_dmtcp(engine: EngineHere) -> None:
+    """Skip a test of what only DMTCP refuses where another engine is all that there is."""
+    if engine.name != "dmtcp":
+        pytest.skip("takes DMTCP")
+
+
 @pytest.fixture
 def kept(bench: Workbench) -> str:
     """Return the name of an output file that is there already and must stay as it is."""
@@ -129,7 +135,7 @@ def static_program(bench: Workbench) -> Path:
 
 
 def test_a_static_program_is_refused(bench: Workbench, one_engine: EngineHere, kept: str, static_program: Path) -> None:
-    assert one_engine
+    needs_dmtcp(one_engine)
     line = refused(bench, 125, "--engine", "dmtcp", "--stdout", kept, static_program)
     assert "statically linked" in line
     assert str(static_program) in line
@@ -138,7 +144,7 @@ def test_a_static_program_is_refused(bench: Workbench, one_engine: EngineHere, k
 def test_a_script_for_a_static_interpreter_is_refused(
     bench: Workbench, one_engine: EngineHere, static_program: Path
 ) -> None:
-    assert one_engine
+    needs_dmtcp(one_engine)
     script = bench.folder / "script"
     script.write_text(f"#!{static_program}\n")
     script.chmod(0o755)
@@ -517,7 +523,8 @@ def test_something_else_in_place_of_dmtcp_is_refused(
 
 def test_a_dmtcp_of_another_image_format_is_refused(stopped: Workbench, one_engine: EngineHere) -> None:
     others = [engine for engine in find_dmtcp() if engine.version.split(".")[:2] != one_engine.version.split(".")[:2]]
-    if one_engine.name != "dmtcp" or not others:
+    needs_dmtcp(one_engine)
+    if not others:
         pytest.skip("takes two versions of DMTCP")
     stopped.engine = others[0]
     line = refused_resume(stopped)

@@ -134,7 +134,8 @@ def test_an_impatient_double_press_is_one(bench: Workbench, one_engine: EngineHe
 
 
 def test_ctrl_c_again_stops_at_once(bench: Workbench, one_engine: EngineHere, typed: Type) -> None:
-    assert one_engine
+    if one_engine.name != "dmtcp":
+        pytest.skip("a checkpoint under way is told by DMTCP's unfinished image")
     child = typed(bench.line("-i", "0", *bench.python("ballast.py", BALLAST), "700"))
     child.expect("ready")
     child.sendintr()
@@ -152,14 +153,15 @@ def test_ctrl_c_again_stops_at_once(bench: Workbench, one_engine: EngineHere, ty
 
 
 def test_ctrl_c_while_a_job_resumes_loses_nothing(bench: Workbench, one_engine: EngineHere, typed: Type) -> None:
-    assert one_engine
+    if one_engine.name != "dmtcp":
+        pytest.skip("a resume under way is told by dmtcp_restart")
     line = bench.line("-v", "-i", "0", *bench.python("ballast.py", BALLAST), "300")
     child = typed(line)
     child.expect("ready")
     child.sendintr()
     assert ended(child)[0] == 85
     child = typed(line)
-    restarts = ("dmtcp_restart", "mtcp_restart", "criu")
+    restarts = ("dmtcp_restart", "mtcp_restart")
     wait_until(lambda: any(one.name().startswith(restarts) for one in descendants(child.pid)))
     child.sendintr()
     status, lines = ended(child)

@@ -25,7 +25,10 @@ _VERSION = re.compile(r"\(DMTCP\)\s+(?:version\s+)?v?(\d+(?:\.\d+)*\S*)")
 _TOOL_S = 20.0
 _LOSES_WORDS = 5
 _TOOLS = ("dmtcp_launch", "dmtcp_restart", "dmtcp_coordinator", "dmtcp_command")
-_WHERE = "install it with dnf, zypper, pacman or spack, or load it with 'module load dmtcp'; see https://dmtcp.sourceforge.io"
+_WHERE = (
+    "'dmtcp-ctl setup' looks for what this machine offers: DMTCP comes with dnf, zypper, pacman, spack or "
+    "'module load dmtcp'; see https://dmtcp.sourceforge.io"
+)
 
 
 @dataclass(frozen=True)
