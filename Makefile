@@ -48,7 +48,7 @@ $(BIN)/dmtcp-run: pyproject.toml
 	@touch $@
 
 $(BIN)/pytest: pyproject.toml $(BIN)/dmtcp-run
-	$(BIN)/pip install --quiet --editable '.[test]' numpy
+	$(BIN)/pip install --quiet --editable '.[test]'
 	@touch $@
 
 $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run

@@ -490,6 +490,9 @@ def test_an_ordinary_user_whose_setpriv_has_the_capabilities_resumes_without_pas
         environ = {**bench.environ, **criu.environ, "XDG_DATA_HOME": str(home), "HOME": str(home), "TMPDIR": str(home)}
         environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), sysconfig.get_path("purelib")])
         line = _line_of_a_user(home, environ)
+        reach = ["setpriv", f"--reuid={NOBODY}", "--clear-groups", "test", "-x", criu.environ["DMTCP_RUN_CRIU"]]
+        if subprocess.run(reach, check=False, timeout=20).returncode != 0:
+            pytest.skip("CRIU lies where an ordinary user cannot reach it")
         assert "CapEff:\t0000000000000000" in _typed(line("grep", "Cap", "/proc/self/status"), home, environ).stdout
         counts = line(
             "--stdout", "out.txt", "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.2; done; exit 7"

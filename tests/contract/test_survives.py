@@ -134,7 +134,7 @@ def _ended_or_goes_on(process: Process, before: object) -> bool:
 def test_killed_again_and_again_after_any_time_the_same_line_finishes(bench: Workbench, engine: EngineHere) -> None:
     """Time is what this is about: whatever happens to go on after so many seconds is interrupted."""
     del engine
-    program = bench.steady(25, status=7, megabytes=16)
+    program = bench.steady(60, status=7, megabytes=16)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     for seconds in (0.05, 0.3, 0.7, 1.3, 1.7, 0.1, 2.1, 0.5):
