@@ -25,6 +25,7 @@ RUNS = 7
 PAUSES = 5
 WATCH_S = 60.0
 BOUND_S = 600.0
+SILENT = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
 PREFIX = os.environ.get("DMTCP_PREFIX")
 BIN = str(Path(PREFIX) / "bin") + "/" if PREFIX else ""
 RUN = shutil.which("dmtcp-run") or sys.exit("dmtcp-run is not on PATH: run this with 'make bench'")
@@ -80,7 +81,7 @@ def compute() -> None:
 
 def supervisor() -> None:
     """Measure the supervisor itself while a program sleeps."""
-    process = subprocess.Popen([RUN, "-q", "--fresh", "-i", "0", "sleep", str(WATCH_S + 30)], stdin=subprocess.DEVNULL)
+    process = subprocess.Popen([RUN, "-q", "--fresh", "-i", "0", "sleep", str(WATCH_S + 30)], **SILENT)
     time.sleep(3)
     seen = psutil.Process(process.pid)
     before = seen.cpu_times()
@@ -124,7 +125,7 @@ def paused(argv: Sequence[str], checkpoint: Callable[[], object]) -> float:
     """Run a program that tells its longest pause, with one checkpoint in the middle."""
     for name in ("ready", "stop"):
         Path(name).unlink(missing_ok=True)
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(argv, **{**SILENT, "stdout": subprocess.PIPE}, text=True)
     wait_for(lambda: Path("ready").exists())
     time.sleep(1)
     checkpoint()
