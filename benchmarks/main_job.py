@@ -127,6 +127,8 @@ def paused(argv: Sequence[str], checkpoint: Callable[[], object]) -> float:
         Path(name).unlink(missing_ok=True)
     process = subprocess.Popen(argv, **{**SILENT, "stdout": subprocess.PIPE}, text=True)
     wait_for(lambda: Path("ready").exists())
+    # what an earlier run left to be written to the disk is not to slow this one
+    os.sync()
     time.sleep(1)
     checkpoint()
     time.sleep(1)
