@@ -108,7 +108,7 @@ def test_the_same_line_finishes_whoever_was_killed_at_whatever_moment(
     if victim == "coordinator" and engine.name != "dmtcp":
         pytest.skip("only DMTCP has a coordinator")
     kill, ends_with = KILLS[victim]
-    program = bench.steady(32, megabytes=64)
+    program = bench.steady(45, megabytes=64)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
