@@ -10,10 +10,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dmtcp_py import checkpointing, policy
-from dmtcp_py.census import tree
+from dmtcp_py.census import resident_bytes, tree
 from dmtcp_py.checkpointing import CheckpointDone, Source
 from dmtcp_py.engine import How
-from dmtcp_py.interval import auto_s
+from dmtcp_py.interval import auto_s, first_s, guessed_cost_s, is_worth_it, lead_s
+from dmtcp_py.limit import END_MARGIN_S, Seen
 from dmtcp_py.outcome import CHECKPOINTED_STATUS, FAILED_STATUS, Kind, Outcome
 from dmtcp_py.process import reap_orphans
 from dmtcp_py.report import VERBOSE
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from dmtcp_py.batch import Allocation
     from dmtcp_py.engine import Computation, End, Stdio
     from dmtcp_py.engine.choice import Choice
     from dmtcp_py.events import EventStream
+    from dmtcp_py.limit import TimeLimit
     from dmtcp_py.outcome import RunOptions
     from dmtcp_py.report import Report
     from dmtcp_py.store.records import Job, Manifest
@@ -40,6 +43,7 @@ TICK_S = 1.0
 FORWARDED = (signal.SIGWINCH,)
 SIGNALS = (*policy.STOP_SIGNALS, signal.SIGTSTP, *FORWARDED)
 _WORKER_JOIN_S = 60.0
+_SAME_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Surroundings:
     stdio: Stdio
     report: Report
     stream: EventStream
+    limit: TimeLimit
+    allocation: Allocation
     checkpointed_status: int
     started: datetime
 
@@ -64,13 +70,17 @@ class Watch:
         self._choice = choice
         self._computation = computation
         self._newest = parent
-        self._situation = policy.begin(self._interval_s(), time.monotonic())
+        self._came_up_at = time.monotonic()
+        self._dearest_s = parent.cost.checkpoint_s + parent.cost.commit_s if parent else None
+        self._measured_at_bytes = 0
+        self._situation = policy.begin(self._interval_s(), self._came_up_at)
         self._waiting: list[Waiting] = []
         self._served: list[Waiting] = []
         self._worker: threading.Thread | None = None
         self._stopped_by: int | None = None
         self._last_error: str | None = None
         self._handed_over = False
+        self._gave_up = False
         self._noted: set[str] = set()
         self._beat_at = 0.0
         self.committed = 0
@@ -82,6 +92,8 @@ class Watch:
 
     def run(self) -> Outcome:
         """Return how the computation ended. Raises FencedError where another attempt took over."""
+        self._plan_for_limit()
+        self._tell_limit()
         self._write_state("running")
         try:
             while (end := self._step()) is None:
@@ -94,13 +106,16 @@ class Watch:
 
     def _step(self) -> End | None:
         """Wait for something to happen and deal with it; return how the program ended once it did."""
-        due_s = TICK_S if self._situation.due_at is None else self._situation.due_at - time.monotonic()
-        signals, posted = self._around.stream.wait(min(max(due_s, 0.0), TICK_S))
+        signals, posted = self._around.stream.wait(self._wait_s())
         for signum in signals:
             self._signalled(signum)
-        for done in posted:
-            self._checkpoint_done(done)
+        for event in posted:
+            if isinstance(event, Seen):
+                self._limit_seen(event)
+            else:
+                self._checkpoint_done(event)
         self._look_after_files()
+        self._look_at_limit()
         self._decide(policy.TimePassed())
         if self._worker is not None:
             return None
@@ -111,12 +126,69 @@ class Watch:
                 self._situation = policy.told_too_late(self._situation, signum)
         return end
 
+    def _wait_s(self) -> float:
+        """Return how long nothing has to be looked at; what was due and was not done is no reason to hurry."""
+        at, now = policy.wakes_at(self._situation), time.monotonic()
+        return TICK_S if at is None or at <= now else min(at - now, TICK_S)
+
+    def _look_at_limit(self) -> None:
+        """Have the scheduler asked for the end of the allocation, where it is time."""
+        limit = self._around.limit
+        limit.look(self._around.stream.post)
+        if limit.stop_at != self._situation.stop_at:
+            self._plan_for_limit()
+
+    def _limit_seen(self, seen: Seen) -> None:
+        limit = self._around.limit
+        before = limit.end_at
+        limit.saw(seen)
+        if seen.error is not None:
+            self._note([f"{seen.error.what}; going by what was known before"])
+        self._plan_for_limit()
+        if _differ(before, limit.end_at):
+            self._tell_limit()
+            self._write_state("running")
+
+    def _plan_for_limit(self) -> None:
+        """Work out anew when the last checkpoint has to begin."""
+        limit, options = self._around.limit, self._around.options
+        if limit.whole_s is not None:
+            limit.lead_s = lead_s(self._cost_s(), limit.whole_s) if options.lead_s is None else options.lead_s
+        end_at = None if limit.end_at is None else limit.end_at - END_MARGIN_S
+        self._decide(policy.LimitSeen(limit.stop_at, end_at))
+
+    def _cost_s(self) -> float:
+        """Return what a checkpoint may cost now: more than the dearest so far where the program has grown since."""
+        size = resident_bytes(self._computation.pid)
+        if self._dearest_s is None:
+            return guessed_cost_s(size)
+        self._measured_at_bytes = self._measured_at_bytes or size
+        return self._dearest_s * max(1.0, size / max(self._measured_at_bytes, 1))
+
+    def _tell_limit(self) -> None:
+        limit = self._around.limit
+        if limit.whole_s is None or limit.end_at is None:
+            return
+        left_s = max(limit.end_at - time.monotonic(), 0.0)
+        lead = format_duration(limit.lead_s)
+        self._around.report.say(
+            f"the time limit comes in {format_duration(left_s)}; the last checkpoint begins {lead} before",
+            event="limit",
+            left_s=round(left_s),
+            lead_s=round(limit.lead_s, 1),
+        )
+        if not is_worth_it(limit.lead_s, limit.whole_s):
+            self._note([f"so short a time limit leaves little for computing, as {lead} are kept free: ask for more"])
+
     def _decide(self, event: policy.Event) -> None:
         self._situation, action = policy.decide(self._situation, event, time.monotonic())
         if isinstance(action, policy.Checkpoint):
             self._begin_checkpoint(action)
         elif isinstance(action, policy.StopNow):
             self._stopped_by = action.signum
+            self._computation.kill()
+        elif isinstance(action, policy.GiveUp):
+            self._gave_up = True
             self._computation.kill()
         elif isinstance(action, policy.EndAttempt):
             self._handed_over = True
@@ -160,6 +232,7 @@ class Watch:
             stdio=around.stdio,
             parent=self._newest.generation if self._newest else None,
             expected_bytes=self._newest.size if self._newest and self.committed else None,
+            came_up_at=self._came_up_at,
         )
         self._worker = threading.Thread(
             target=checkpointing.take,
@@ -186,6 +259,7 @@ class Watch:
             asked.answer(ok=done.manifest is not None, text=text, generation=generation)
         if done.program_lives:
             self._decide(policy.CheckpointEnded(ok=done.manifest is not None, interval_s=self._interval_s()))
+            self._plan_for_limit()
         if done.manifest is not None:
             self._write_state("running")
 
@@ -194,6 +268,8 @@ class Watch:
         self._newest = manifest
         self.committed += 1
         cost = manifest.cost
+        self._dearest_s = max(self._dearest_s or 0.0, cost.checkpoint_s + cost.commit_s)
+        self._measured_at_bytes = resident_bytes(self._computation.pid)
         around.report.say(
             f"generation {manifest.generation} committed ({manifest.reason}, {format_size(manifest.size)}, "
             f"{format_duration(cost.checkpoint_s)} + {format_duration(cost.commit_s)})",
@@ -231,12 +307,12 @@ class Watch:
         asked = self._around.options.interval_s
         if asked is None or asked >= 0:
             return asked
-        measured = self._newest.cost.checkpoint_s if self._newest else None
-        return auto_s(measured)
+        if self._newest is not None:
+            return auto_s(self._newest.cost.checkpoint_s)
+        return first_s(self._around.limit.whole_s)
 
     def _write_state(self, phase: str) -> None:
         around = self._around
-        due_at = self._situation.due_at
         around.store.write_state(
             State(
                 lineage=around.job.lineage,
@@ -246,10 +322,11 @@ class Watch:
                 updated=utc_now(),
                 engine=self._choice.engine_text,
                 resumed_from=self._newest.generation if self._newest else None,
-                next_checkpoint=None
-                if due_at is None
-                else utc_now() + timedelta(seconds=max(due_at - time.monotonic(), 0)),
+                next_checkpoint=_moment(policy.wakes_at(self._situation)),
                 processes=[pair for pid in self._computation.known_pids() for pair in tree(pid)],
+                ends=_moment(self._around.limit.end_at),
+                origin=around.allocation.origin,
+                run=around.allocation.run,
             ),
             durable=False,
         )
@@ -257,8 +334,13 @@ class Watch:
     def _outcome(self, end: End) -> Outcome:
         name = self._around.store.layout.name
         newest = self._newest.generation if self._newest else None
+        reason = self._situation.stop_reason
         if self._handed_over:
-            return Outcome(Kind.CHECKPOINTED, self._around.checkpointed_status or CHECKPOINTED_STATUS, name, newest)
+            status = self._around.checkpointed_status or CHECKPOINTED_STATUS
+            return Outcome(Kind.CHECKPOINTED, status, name, newest, stopped_for=reason)
+        if self._gave_up:
+            status = FAILED_STATUS if newest is None else self._around.checkpointed_status
+            return Outcome(Kind.OUT_OF_TIME, status, name, newest, self._last_error or "", stopped_for=reason)
         if self._stopped_by is not None:
             return Outcome(Kind.STOPPED, 128 + self._stopped_by, name, newest)
         was_ours = end.how is How.KILLED_BY_COMMAND and self._situation.phase is policy.Phase.STOPPING
@@ -274,3 +356,15 @@ class Watch:
             detail = f"it ended with status {end.status} while it was to be stopped"
             return Outcome(Kind.SIGNALLED, 128 + told_to_stop, name, newest, detail)
         return Outcome(Kind.FINISHED, end.status, name, newest)
+
+
+def _moment(at: float | None) -> datetime | None:
+    """Return the moment of monotonic second AT."""
+    return None if at is None else utc_now() + timedelta(seconds=at - time.monotonic())
+
+
+def _differ(before: float | None, after: float | None) -> bool:
+    """Whether the ends are not the same: clocks and answers may be a second apart."""
+    if before is None or after is None:
+        return before is not after
+    return abs(before - after) > _SAME_S

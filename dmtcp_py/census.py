@@ -55,6 +55,16 @@ def started_at(pid: int) -> float | None:
     return None if fields[0] in "ZX" else float(fields[19])
 
 
+def command_of(pid: int) -> tuple[list[str], int]:
+    """Return the words of process PID's command line and the pid of its parent; nothing and 0 where it is gone."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return [], 0
+    return [os.fsdecode(word) for word in words], int(stat[stat.rindex(")") + 2 :].split()[1])
+
+
 def files_open_for_update(pid: int, *, but_in: Path) -> list[str]:
     """Return the files that PID and its descendants may read back what they write: open for both, or mapped shared.
 

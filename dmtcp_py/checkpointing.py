@@ -49,6 +49,8 @@ class Source:
     stdio: Stdio
     parent: int | None
     expected_bytes: int | None
+    came_up_at: float
+    """When the program came up, in monotonic seconds."""
 
 
 def take(source: Source, reason: str, *, then_stop: bool, post: Callable[[CheckpointDone], None]) -> None:
@@ -102,6 +104,7 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
         lineage=manifest.lineage,
         reason=reason,
         size=manifest.size,
+        ran_s=round(began - source.came_up_at, 3),
         checkpoint_s=round(manifest.cost.checkpoint_s, 3),
         commit_s=round(time.monotonic() - checkpointed, 3),
         program_stopped=then_stop,
@@ -112,13 +115,15 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
 def _check_space(source: Source) -> None:
     """Refuse before the engine would have to: a full disk kills the program under some of them."""
     needed = source.expected_bytes or resident_bytes(source.computation.pid)
-    free = free_bytes(source.store.layout.staging)
-    if free < needed * _GROWTH + _SPARE_BYTES:
-        raise CheckpointFailedError(
-            f"{free} bytes are free in {source.store.layout.root} and the images take about {needed}",
-            "make room, or run 'dmtcp-ctl prune --keep 1'",
-            program_lives=True,
-        )
+    layout = source.store.layout
+    for place in (layout.staging, layout.generations):
+        free = free_bytes(place)
+        if free < needed * _GROWTH + _SPARE_BYTES:
+            raise CheckpointFailedError(
+                f"{free} bytes are free in {place.resolve()} and the images take about {needed}",
+                "make room, or run 'dmtcp-ctl prune --keep 1'",
+                program_lives=True,
+            )
 
 
 def _size(path: Path | None, inherited_fd: int) -> int | None:

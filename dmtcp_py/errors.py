@@ -80,3 +80,7 @@ class CheckpointFailedError(EngineError):
 
 class RestartFailedError(EngineError):
     """The images of one generation did not come up."""
+
+
+class BatchError(DmtcpRunError):
+    """The scheduler does not answer, or refuses what was asked."""

@@ -92,6 +92,17 @@ def remove_tree(path: Path) -> None:
             shutil.rmtree(path)
 
 
+def move_file(source: Path, target: Path) -> None:
+    """Move SOURCE to TARGET, by a copy where that is on another file system."""
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copyfile(source, target)
+        source.unlink()
+
+
 def files_below(folder: Path) -> Iterable[Path]:
     """Yield the regular files below FOLDER in a fixed order, following no symlink."""
     for root, folders, names in os.walk(folder):
@@ -118,14 +129,17 @@ def free_bytes(path: Path) -> int:
     return stat.f_bavail * stat.f_frsize
 
 
-def make_temporary(owner: Path) -> Path:
-    """Make a folder for this user alone where temporary files go: on a local disk, unless TMPDIR says otherwise."""
-    return Path(tempfile.mkdtemp(prefix=_temporary_prefix(owner)))
+def make_temporary(owner: Path, parent: Path | None = None) -> Path:
+    """Make a folder for this user alone in PARENT, or where temporary files go: on a local disk, unless TMPDIR is not.
+
+    Raises OSError.
+    """
+    return Path(tempfile.mkdtemp(prefix=_temporary_prefix(owner), dir=parent))
 
 
-def remove_temporaries(owner: Path) -> None:
+def remove_temporaries(owner: Path, parent: Path | None = None) -> None:
     """Remove what attempts of OWNER, of which none lives, could not remove themselves."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_temporary_prefix(owner)}*"):
+    for folder in Path(parent or tempfile.gettempdir()).glob(f"{_temporary_prefix(owner)}*"):
         with suppress(OSError):
             found = folder.lstat()
             if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():

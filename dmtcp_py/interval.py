@@ -1,4 +1,4 @@
-"""How often to checkpoint, from what a checkpoint costs. PURE: values in, values out.
+"""How often to checkpoint, and how long before a time limit. PURE: values in, values out.
 
 ``cost_s`` is d, the seconds that one checkpoint takes from computing; ``mtti_s`` is M, the mean seconds between
 interruptions; the result is the computing time between two checkpoints, in seconds.
@@ -14,6 +14,15 @@ SHORTEST_S = 60.0
 LONGEST_S = 3600.0
 ASSUMED_MTTI_S = 86400.0
 """One interruption a day: what is assumed of a machine of which nothing is known."""
+LEAST_LEAD_S = 20.0
+"""Before a time limit this much is kept free besides the checkpoints: for the scheduler, and for what is slow today."""
+MOST_SPARE_S = 120.0
+_SPARE_SHARE = 0.02
+_CHECKPOINTS_IN_LEAD = 3
+_GUESS_S = 5.0
+_GUESS_BYTES_PER_S = 50e6
+_FIRST_SHARE = 0.25
+_WORTH_IT = 2.0
 
 
 def young_s(cost_s: float, mtti_s: float) -> float:
@@ -34,3 +43,28 @@ def auto_s(cost_s: float | None, mtti_s: float = ASSUMED_MTTI_S) -> float:
     if cost_s is None:
         return FIRST_S
     return min(max(daly_s(cost_s, mtti_s), SHORTEST_S), LONGEST_S)
+
+
+def first_s(left_s: float | None) -> float:
+    """Return when ``auto`` takes the first checkpoint, which measures what one costs; LEFT_S to the limit, or None."""
+    return FIRST_S if left_s is None else min(FIRST_S, max(left_s, 0.0) * _FIRST_SHARE)
+
+
+def guessed_cost_s(resident_bytes: int) -> float:
+    """Return what the checkpoint of a program of this size may cost where none was measured: on the safe side."""
+    return _GUESS_S + resident_bytes / _GUESS_BYTES_PER_S
+
+
+def lead_s(cost_s: float, limit_s: float) -> float:
+    """Return how long before the end the last checkpoint is to begin.
+
+    COST_S is what the dearest checkpoint took with its commit, or a guess: three of them have room, and something for
+    all else. LIMIT_S is the whole time that the attempt has: half of it at most is kept free.
+    """
+    spare_s = min(max(limit_s * _SPARE_SHARE, LEAST_LEAD_S), MOST_SPARE_S)
+    return min(spare_s + _CHECKPOINTS_IN_LEAD * cost_s, limit_s / 2)
+
+
+def is_worth_it(lead: float, limit_s: float) -> bool:
+    """Return whether at least twice the lead is left for computing."""
+    return limit_s - lead >= _WORTH_IT * lead

@@ -20,6 +20,7 @@ from dmtcp_py.store.records import Job, utc_now
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from dmtcp_py.batch import Allocation
     from dmtcp_py.outcome import RunOptions
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.records import State
@@ -62,6 +63,8 @@ class Start:
     candidates: tuple[int, ...]
     begins_lineage: bool
     why: str
+    finished: int | None = None
+    """The status with which the program finished in an earlier run of the same batch job: there is nothing to do."""
 
 
 def identify(options: RunOptions, cwd: Path, array_task: str | None) -> Identity:
@@ -84,8 +87,8 @@ def identify(options: RunOptions, cwd: Path, array_task: str | None) -> Identity
     )
 
 
-def plan_start(store: Store, identity: Identity, options: RunOptions) -> Start:
-    """Return from what to start, by what lies on disk; nothing is changed.
+def plan_start(store: Store, identity: Identity, options: RunOptions, allocation: Allocation) -> Start:
+    """Return from what to start in ALLOCATION, by what lies on disk; nothing is changed.
 
     Raises StoreError or UsageError where the job on disk is not the one meant, or nothing of it can be resumed
     though something is there.
@@ -103,7 +106,9 @@ def plan_start(store: Store, identity: Identity, options: RunOptions) -> Start:
         return _chosen(store.layout, job, numbers, options.generation)
     if options.fresh:
         return Start(_new_job(store, identity, job.lineage + 1), (), begins_lineage=True, why="--fresh")
-    if is_finished:
+    if is_finished and state is not None:
+        if allocation.origin is not None and state.origin == allocation.origin and state.run != allocation.run:
+            return Start(job, (), begins_lineage=False, why="it has finished", finished=state.status)
         return _after_the_end(store, identity, job, state, options)
     if mine:
         return Start(job, mine, begins_lineage=False, why="resume")
@@ -226,11 +231,10 @@ def _chosen(layout: JobLayout, job: Job, numbers: list[int], number: int) -> Sta
     return Start(job, (number,), begins_lineage=False, why="--generation")
 
 
-def _after_the_end(store: Store, identity: Identity, job: Job, state: State | None, options: RunOptions) -> Start:
+def _after_the_end(store: Store, identity: Identity, job: Job, state: State, options: RunOptions) -> Start:
     if options.resume_only:
-        status = state.status if state else None
         raise DmtcpRunError(
-            f"job {store.layout.name} has finished with status {status}: there is nothing to resume",
+            f"job {store.layout.name} has finished with status {state.status}: there is nothing to resume",
             "leave --resume-only out to run it once more",
         )
     return Start(_new_job(store, identity, job.lineage + 1), (), begins_lineage=True, why="the run before has finished")

@@ -9,6 +9,7 @@ from pathlib import Path
 CHECKPOINTED_STATUS = 85
 FAILED_STATUS = 125
 ENGINES = ("auto", "dmtcp", "criu")
+AT_LIMIT = ("requeue", "resubmit", "exit")
 
 
 class Kind(Enum):
@@ -26,6 +27,8 @@ class Kind(Enum):
     """Somebody else had the engine kill the program, as with ``dmtcp_command -k``."""
     ENGINE_FAILED = "engine failed"
     """The engine lost the program, and no generation could take over."""
+    OUT_OF_TIME = "out of time"
+    """The time limit came, and the last checkpoint before it had failed."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Outcome:
     job: str
     generation: int | None = None
     detail: str = ""
+    stopped_for: str | None = None
+    """Why the last checkpoint was taken: ``time limit``, ``request`` or the name of a signal."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class RunOptions:
     """What one attempt is to do; times in seconds.
 
     ``interval_s`` is None for no interval checkpoints and negative for ``auto``; ``checkpointed_status`` None is the
-    scheduler's convention.
+    scheduler's convention; ``time_limit_s`` None is the scheduler's, and ``lead_s`` None is learned; ``at_limit`` is
+    one of AT_LIMIT, None for a requeue where that is allowed; ``stage_local`` is a folder on a disk of the node.
     """
 
     command: tuple[str, ...]
@@ -60,3 +66,7 @@ class RunOptions:
     stdout: Path | None = None
     stderr: Path | None = None
     engine: str = "auto"
+    time_limit_s: float | None = None
+    lead_s: float | None = None
+    at_limit: str | None = None
+    stage_local: Path | None = None

@@ -15,8 +15,14 @@ INSISTING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """A second one of these stops at once."""
 SAME_PRESS_S = 0.5
 """Schedulers deliver one request by several ways; within this time it is still the first."""
+_SOON = 0.25
 LAST_TRIES = 2
 """So often a last checkpoint is tried before the program is left to run on."""
+RETRY_S = 10.0
+"""After the last checkpoint before a time limit failed, an ordinary one is tried so much later."""
+LIMIT = "time limit"
+REQUEST = "request"
+"""Reasons for a last checkpoint, besides the names of signals."""
 
 
 class Phase(Enum):
@@ -40,6 +46,12 @@ class Situation:
     """The signal that asked for the stop under way."""
     request_waits: bool = False
     tries: int = 0
+    stop_reason: str | None = None
+    """Why the last checkpoint is taken: LIMIT, REQUEST or the name of a signal."""
+    stop_at: float | None = None
+    """When the last checkpoint has to begin because the allocation ends; None without a limit."""
+    end_at: float | None = None
+    """When the program has to be ended, whether or not it has a last checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,14 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class LimitSeen:
+    """The time limit as it is known now: see the fields of `Situation`; both None where there is none."""
+
+    stop_at: float | None
+    end_at: float | None
+
+
+@dataclass(frozen=True)
 class CheckpointEnded:
     """The checkpoint under way came to its end; ``interval_s`` is the one to use from now on."""
 
@@ -69,7 +89,7 @@ class CheckpointEnded:
     interval_s: float | None
 
 
-Event = TimePassed | Signalled | Asked | CheckpointEnded
+Event = TimePassed | Signalled | Asked | LimitSeen | CheckpointEnded
 
 
 @dataclass(frozen=True)
@@ -98,11 +118,16 @@ class StopNow:
 
 
 @dataclass(frozen=True)
+class GiveUp:
+    """The time is over and no last checkpoint came of it: end the program, the last generation has to do."""
+
+
+@dataclass(frozen=True)
 class RunOn:
     """The last checkpoint failed and the program lives: say so and let it run."""
 
 
-Action = Wait | Checkpoint | EndAttempt | StopNow | RunOn
+Action = Wait | Checkpoint | EndAttempt | StopNow | GiveUp | RunOn
 
 
 def begin(interval_s: float | None, now: float) -> Situation:
@@ -118,9 +143,15 @@ def decide(situation: Situation, event: Event, now: float) -> tuple[Situation, A
         return _asked(situation, event.action)
     if isinstance(event, CheckpointEnded):
         return _checkpoint_ended(situation, event, now)
-    if situation.phase is Phase.RUNNING and situation.due_at is not None and now >= situation.due_at:
-        return _checkpoint(situation, "interval")
-    return situation, Wait()
+    if isinstance(event, LimitSeen):
+        return replace(situation, stop_at=event.stop_at, end_at=event.end_at), Wait()
+    return _time_passed(situation, now)
+
+
+def wakes_at(situation: Situation) -> float | None:
+    """Return when time alone may be a reason to do something; None for never."""
+    moments = (situation.due_at, situation.end_at if _has_tried(situation) else situation.stop_at)
+    return min((at for at in moments if at is not None), default=None)
 
 
 def told_too_late(situation: Situation, signum: int) -> Situation:
@@ -128,6 +159,28 @@ def told_too_late(situation: Situation, signum: int) -> Situation:
     if signum not in STOP_SIGNALS:
         return situation
     return replace(situation, stopping_signal=situation.stopping_signal or signum)
+
+
+def _time_passed(situation: Situation, now: float) -> tuple[Situation, Action]:
+    if situation.stop_reason == LIMIT and situation.end_at is not None and now >= situation.end_at:
+        return situation, GiveUp()
+    if situation.stop_at is not None and now >= situation.stop_at and not _has_tried(situation):
+        return _stop(situation, LIMIT)
+    if situation.phase is Phase.RUNNING and situation.due_at is not None and now >= situation.due_at:
+        return (situation, Wait()) if _stops_soon(situation, now) else _checkpoint(situation, "interval")
+    return situation, Wait()
+
+
+def _has_tried(situation: Situation) -> bool:
+    """Whether the tries before the time limit have all failed."""
+    return situation.phase is not Phase.STOPPING and situation.stop_reason == LIMIT and situation.tries >= LAST_TRIES
+
+
+def _stops_soon(situation: Situation, now: float) -> bool:
+    """Whether the last checkpoint comes so soon that one before it is not worth its cost."""
+    if situation.stop_at is None or situation.interval_s is None or _has_tried(situation):
+        return False
+    return situation.stop_at - now < situation.interval_s * _SOON
 
 
 def _signalled(situation: Situation, signum: int, now: float) -> tuple[Situation, Action]:
@@ -142,15 +195,16 @@ def _signalled(situation: Situation, signum: int, now: float) -> tuple[Situation
 
 def _asked(situation: Situation, action: str) -> tuple[Situation, Action]:
     if action == "stop":
-        return _stop(situation, "request")
+        return _stop(situation, REQUEST)
     if situation.phase is Phase.RUNNING:
-        return _checkpoint(situation, "request")
+        return _checkpoint(situation, REQUEST)
     return replace(situation, request_waits=True), Wait()
 
 
 def _stop(situation: Situation, reason: str) -> tuple[Situation, Action]:
     if situation.phase is Phase.RUNNING:
-        return replace(situation, phase=Phase.STOPPING, tries=situation.tries + 1), Checkpoint(reason, then_stop=True)
+        stopping = replace(situation, phase=Phase.STOPPING, stop_reason=reason, tries=situation.tries + 1)
+        return stopping, Checkpoint(reason, then_stop=True)
     if situation.phase is Phase.CHECKPOINTING and situation.stop_wanted is None:
         return replace(situation, stop_wanted=reason), Wait()
     return situation, Wait()
@@ -166,7 +220,7 @@ def _checkpoint_ended(situation: Situation, event: CheckpointEnded, now: float) 
             return situation, EndAttempt()
         if situation.tries < LAST_TRIES:
             return replace(situation, tries=situation.tries + 1), Checkpoint("again", then_stop=True)
-        return begin(event.interval_s, now), RunOn()
+        return _run_on(situation, event.interval_s, now), RunOn()
     situation = replace(
         situation,
         phase=Phase.RUNNING,
@@ -176,5 +230,13 @@ def _checkpoint_ended(situation: Situation, event: CheckpointEnded, now: float) 
     if situation.stop_wanted is not None:
         return _stop(replace(situation, stop_wanted=None), situation.stop_wanted)
     if situation.request_waits:
-        return _checkpoint(replace(situation, request_waits=False), "request")
+        return _checkpoint(replace(situation, request_waits=False), REQUEST)
     return situation, Wait()
+
+
+def _run_on(situation: Situation, interval_s: float | None, now: float) -> Situation:
+    """Return the situation after a last checkpoint that failed: as at the beginning, but for the time limit's."""
+    again = replace(begin(interval_s, now), stop_at=situation.stop_at, end_at=situation.end_at)
+    if situation.stop_reason != LIMIT:
+        return again
+    return replace(again, stop_reason=LIMIT, tries=situation.tries, due_at=now + RETRY_S)

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py import batch, streams
+from dmtcp_py import batch, follow, streams
 from dmtcp_py.attempt import SIGNALS, Surroundings, Watch
+from dmtcp_py.batch.choice import scheduler_of
 from dmtcp_py.engine import Launch, Restart
 from dmtcp_py.engine.choice import Choice, choose, engine_named
 from dmtcp_py.engine.executable import find_program
 from dmtcp_py.errors import DmtcpRunError, RestartFailedError, StoreError
 from dmtcp_py.events import EventStream
 from dmtcp_py.files import make_temporary, remove_temporaries
+from dmtcp_py.handover import open_for
 from dmtcp_py.job import identify, keep_stdin, plan_start, stdio_of
 from dmtcp_py.outcome import Kind, Outcome
 from dmtcp_py.policy import STOP_SIGNALS
@@ -27,12 +29,12 @@ from dmtcp_py.report import VERBOSE
 from dmtcp_py.store import requests
 from dmtcp_py.store.layout import job_layout
 from dmtcp_py.store.records import State, utc_now
-from dmtcp_py.store.store import open_store
 from dmtcp_py.store.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dmtcp_py.batch import Allocation
     from dmtcp_py.engine import Computation
     from dmtcp_py.job import Identity, Start
     from dmtcp_py.outcome import RunOptions
@@ -60,24 +62,29 @@ def run(options: RunOptions, report: Report) -> Outcome:
     layout = job_layout(cwd / options.directory, _job_name(options, identity))
     # where there may be something to resume, whatever made it serves
     choice = None if layout.generation_numbers() else choose(program, options.engine)
-    store = open_store(layout, scheduler_job=allocation.job_id, say=report.say, warn=report.warn)
+    store = open_for(layout, allocation, report)
     try:
-        start = plan_start(store, identity, options)
+        start = plan_start(store, identity, options, allocation)
+        if start.finished is not None:
+            text = f"finished with status {start.finished} in an earlier run of this batch job; --fresh runs it anew"
+            report.say(text, event="finished", status=start.finished, job=layout.name)
+            return Outcome(Kind.FINISHED, start.finished, layout.name, detail="earlier")
         if choice is None and not start.candidates:
             choice = choose(program, options.engine)
-        attempt = _Attempt(store, choice, identity, options, program, report, start)
-        return attempt.run(options.checkpointed_status or allocation.checkpointed_status)
+        return _Attempt(store, choice, identity, options, program, report, start, allocation).run()
     finally:
         store.lock.release()
 
 
 @contextmanager
-def _no_temporaries_left(owner: Path) -> Iterator[None]:
-    """Remove at the end what an engine refused before it took it over."""
+def _no_temporaries_left(owner: Path, stage_local: Path | None) -> Iterator[None]:
+    """Remove at the end what an engine refused before it took it over, and what it wrote to a disk of this node."""
     try:
         yield
     finally:
         remove_temporaries(owner)
+        if stage_local is not None:
+            remove_temporaries(owner, stage_local)
 
 
 def _job_name(options: RunOptions, identity: Identity) -> str:
@@ -98,18 +105,21 @@ class _Attempt:
     program: Path
     report: Report
     start: Start
+    allocation: Allocation
 
-    def run(self, checkpointed_status: int) -> Outcome:
+    def run(self) -> Outcome:
         store, job = self.store, self.start.job
         _end_former(store, self.report)
         remove_temporaries(store.layout.root)
         become_subreaper()
-        store.clean()
+        self._make_room()
         requests.clear(store.layout)
         if self.start.begins_lineage:
             keep_stdin(self.identity, store.layout)
             store.write_job(job)
-        with closing(EventStream(SIGNALS)) as stream, _no_temporaries_left(store.layout.root):
+        stage_local = self.options.stage_local
+        with closing(EventStream(SIGNALS)) as stream, _no_temporaries_left(store.layout.root, stage_local):
+            scheduler = scheduler_of(self.allocation)
             around = Surroundings(
                 store=store,
                 job=job,
@@ -117,14 +127,18 @@ class _Attempt:
                 stdio=stdio_of(self.identity, store.layout),
                 report=self.report,
                 stream=stream,
-                checkpointed_status=checkpointed_status,
+                limit=follow.time_limit(self.options, self.allocation, scheduler, self.report),
+                allocation=self.allocation,
+                checkpointed_status=self.options.checkpointed_status or self.allocation.checkpointed_status,
                 started=utc_now(),
             )
             if not self.start.candidates:
                 for text in streams.notes_on_start(around.stdio):
                     self.report.warn(text)
             outcome = self._run_until_it_ends(around)
-        self._record_end(around, outcome)
+            self._record_end(around, outcome)
+            if scheduler is not None:
+                outcome = follow.go_on(around, scheduler, outcome)
         return outcome
 
     def _run_until_it_ends(self, around: Surroundings) -> Outcome:
@@ -153,7 +167,22 @@ class _Attempt:
                 f"{self._chosen.engine.name} lost the program ({outcome.detail}); going on from the last good one"
             )
             self.store.record("failed", what="engine", error=outcome.detail)
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Give the engine an empty place for its images: in the job's folder, or on a disk of this node."""
+        parent = self.options.stage_local
+        if parent is None:
             self.store.clean()
+            return
+        remove_temporaries(self.store.layout.root, parent)
+        try:
+            place = make_temporary(self.store.layout.root, parent)
+        except OSError as error:
+            raise DmtcpRunError(
+                f"--stage-local {parent} cannot be used: {error.strerror}", "name a folder on a disk of this node"
+            ) from error
+        self.store.clean(place.absolute())
 
     def _generations(self) -> tuple[int, ...]:
         numbers = reversed(self.store.layout.generation_numbers())
@@ -263,6 +292,8 @@ class _Attempt:
                 updated=utc_now(),
                 engine=self._chosen.engine_text,
                 resumed_from=outcome.generation,
+                origin=self.allocation.origin,
+                run=self.allocation.run,
             ),
             durable=True,
         )
@@ -272,6 +303,7 @@ class _Attempt:
             status=outcome.status,
             generation=outcome.generation,
             detail=outcome.detail,
+            stopped_for=outcome.stopped_for,
         )
         if outcome.kind is Kind.FINISHED:
             store.prune(keep=1, lineage=job.lineage)
@@ -298,6 +330,7 @@ def _last_line(outcome: Outcome) -> str:
         Kind.CHECKPOINTED: f"checkpointed and stopped; {again}",
         Kind.SIGNALLED: f"{outcome.detail or f'the program was killed by signal {outcome.status - 128}'}; {again}",
         Kind.STOPPED: f"stopped at once; {again}",
+        Kind.OUT_OF_TIME: f"stopped, as the time is over and the last checkpoint failed ({outcome.detail}); {again}",
         Kind.KILLED_BY_COMMAND: f"somebody's {outcome.detail} killed the program; {again}",
         Kind.ENGINE_FAILED: f"the engine failed: {outcome.detail}; {again}",
     }[outcome.kind]

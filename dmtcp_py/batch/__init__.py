@@ -1,12 +1,20 @@
-"""What the environment says of the batch job around us. One row a scheduler; nothing is asked of any of them."""
+"""The batch job around us: what the environment says of it, and what a scheduler can be asked and told.
+
+One row a scheduler for the environment; one module with three functions for each that can be talked to.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+CHAIN = "DMTCP_RUN_CHAIN"
+"""The environment of a resubmitted job names the first job of its chain by this."""
 
 
 @dataclass(frozen=True)
@@ -17,11 +25,15 @@ class _Names:
     job_id: str
     array_task: tuple[str, ...]
     no_array: tuple[str, ...] = ("",)
+    restarts: str = ""
+    end_time: str = ""
     checkpointed_status: int = 85
 
 
 _SCHEDULERS = (
-    _Names("slurm", "SLURM_JOB_ID", ("SLURM_ARRAY_TASK_ID",)),
+    _Names(
+        "slurm", "SLURM_JOB_ID", ("SLURM_ARRAY_TASK_ID",), restarts="SLURM_RESTART_COUNT", end_time="SLURM_JOB_END_TIME"
+    ),
     _Names("pbs", "PBS_JOBID", ("PBS_ARRAY_INDEX", "PBS_ARRAYID")),
     _Names("lsf", "LSB_JOBID", ("LSB_JOBINDEX",), ("", "0")),
     _Names("gridengine", "JOB_ID", ("SGE_TASK_ID",), ("", "undefined"), checkpointed_status=99),
@@ -30,12 +42,66 @@ _SCHEDULERS = (
 
 @dataclass(frozen=True)
 class Allocation:
-    """The batch job that this process runs in."""
+    """The batch job that this process runs in; RESTARTS counts how often it was requeued before."""
 
     scheduler: str | None = None
     job_id: str | None = None
     array_task: str | None = None
     checkpointed_status: int = 85
+    restarts: int = 0
+    ends: float | None = None
+    """When it ends, in seconds since the epoch, as it was at its start."""
+    chain: str | None = None
+    """The job of which this one is a resubmission."""
+
+    @property
+    def origin(self) -> str | None:
+        """The job in which a chain of requeues and resubmissions began."""
+        return self.chain or self.job_id
+
+    @property
+    def run(self) -> str | None:
+        """Which start of which job this is; None outside a batch job."""
+        return None if self.job_id is None else f"{self.job_id}.{self.restarts}"
+
+
+class BatchState(Enum):
+    """What a scheduler does with a job."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    CANCELLED = "cancelled"
+    PREEMPTED = "preempted"
+    TIMED_OUT = "timed out"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class BatchJob:
+    """What a scheduler tells of one job; ENDS and STARTS are seconds since the epoch, None where it says nothing."""
+
+    job_id: str
+    state: BatchState
+    ends: float | None = None
+    starts: float | None = None
+    can_requeue: bool = True
+    reason: str = ""
+
+
+class Scheduler(Protocol):
+    """A batch system that can be asked and told; each method raises BatchError where it does not answer."""
+
+    name: str
+
+    def look(self, job_id: str | None) -> list[BatchJob]:
+        """Return job JOB_ID, or all of this user's; those that are long gone are left out."""
+
+    def requeue(self, job_id: str) -> Sequence[str]:
+        """Return the command that puts job JOB_ID, which runs, back into the queue."""
+
+    def resubmission(self, job_id: str, script: Path) -> Sequence[str]:
+        """Keep the batch script of job JOB_ID in SCRIPT; return the command that submits it again, to run after it."""
 
 
 def detect(environ: Mapping[str, str]) -> Allocation:
@@ -44,7 +110,14 @@ def detect(environ: Mapping[str, str]) -> Allocation:
         if names.job_id not in environ or (names.scheduler == "gridengine" and "SGE_TASK_ID" not in environ):
             continue
         tasks = [environ[name] for name in names.array_task if environ.get(name, "") not in names.no_array]
+        restarts, ends = environ.get(names.restarts, ""), environ.get(names.end_time, "")
         return Allocation(
-            names.scheduler, environ[names.job_id], tasks[0] if tasks else None, names.checkpointed_status
+            scheduler=names.scheduler,
+            job_id=environ[names.job_id],
+            array_task=tasks[0] if tasks else None,
+            checkpointed_status=names.checkpointed_status,
+            restarts=int(restarts) if restarts.isdecimal() else 0,
+            ends=float(ends) if ends.isdecimal() else None,
+            chain=environ.get(CHAIN) or None,
         )
     return Allocation()

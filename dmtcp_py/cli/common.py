@@ -33,6 +33,14 @@ def interval_s(_context: click.Context, _option: click.Parameter, value: str) ->
         raise click.BadParameter(f"{error}; or auto, or 0 for none") from error
 
 
+def duration_s(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
+    """Return seconds; None where nothing was given."""
+    try:
+        return None if value is None else parse_duration(value)
+    except UsageError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 directory_option = click.option(
     "--dir",
     "directory",

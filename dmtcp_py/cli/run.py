@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from dmtcp_py import __version__
-from dmtcp_py.cli.common import directory_option, interval_s, leave
-from dmtcp_py.outcome import ENGINES, RunOptions
+from dmtcp_py.cli.common import directory_option, duration_s, interval_s, leave
+from dmtcp_py.outcome import AT_LIMIT, ENGINES, RunOptions
 from dmtcp_py.report import NORMAL, QUIET, VERBOSE, Report
 from dmtcp_py.supervisor import run
 
@@ -46,6 +46,31 @@ Exit status:
 )
 @click.option(
     "--keep", type=click.IntRange(min=1), default=2, show_default=True, metavar="N", help="Generations to keep."
+)
+@click.option(
+    "--time-limit",
+    "time_limit_s",
+    metavar="T",
+    callback=duration_s,
+    help="When the last checkpoint has to be done.  [default: the scheduler's]",
+)
+@click.option(
+    "--lead",
+    "lead_s",
+    metavar="T",
+    callback=duration_s,
+    help="How long before that it begins.  [default: learned from what checkpoints cost]",
+)
+@click.option(
+    "--at-limit",
+    type=click.Choice(AT_LIMIT),
+    help="What follows the last checkpoint.  [default: requeue, where the scheduler allows it]",
+)
+@click.option(
+    "--stage-local",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="Have images written to DIR, on a disk of the node, and copied to the job's folder while the program runs.",
 )
 @click.option(
     "--checkpointed-status",

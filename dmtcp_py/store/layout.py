@@ -53,6 +53,11 @@ class JobLayout:
         return self.root / "stdin"
 
     @property
+    def batch_script(self) -> Path:
+        """The script of the batch job, from which it can be submitted again."""
+        return self.root / "batch-script"
+
+    @property
     def requests(self) -> Path:
         """One file for each thing that dmtcp-ctl asks for."""
         return self.root / "requests"

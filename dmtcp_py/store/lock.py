@@ -103,12 +103,13 @@ def holding(layout: JobLayout) -> Holding | None:
 
 
 def acquire(
-    layout: JobLayout, *, least_epoch: int, scheduler_job: str | None, say: Callable[[str], None]
+    layout: JobLayout, *, least_epoch: int, scheduler_job: str | None, restarts: int = 0, say: Callable[[str], None]
 ) -> tuple[JobLock, Holding | None]:
     """Take the lock of a job and the next epoch; return it with what the holder before left.
 
-    The epoch is higher than LEAST_EPOCH and than the last holder's. SAY is called where a holder elsewhere has to be
-    waited for. Raises LockedError with the holder's host and pid, StoreError where the file system cannot lock.
+    SCHEDULER_JOB is the batch job around us, and RESTARTS how often it was requeued before. The epoch is higher than
+    LEAST_EPOCH and than the last holder's. SAY is called where a holder elsewhere has to be waited for. Raises
+    LockedError with the holder's host and pid, StoreError where the file system cannot lock.
     """
     fd = _open_locked(layout)
     try:
@@ -122,6 +123,7 @@ def acquire(
             pid_started=started_at(os.getpid()) or 0.0,
             boot_id=boot_id(),
             scheduler_job=scheduler_job,
+            scheduler_restarts=restarts,
         )
         _write(fd, record)
     except BaseException:

@@ -46,6 +46,8 @@ class LockRecord(msgspec.Struct, frozen=True, kw_only=True):
     pid_started: float = 0.0
     boot_id: str
     scheduler_job: str | None = None
+    scheduler_restarts: int = 0
+    """How often the scheduler had requeued that job before."""
     released: bool = False
 
 
@@ -63,6 +65,14 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     resumed_from: int | None = None
     next_checkpoint: datetime | None = None
     processes: list[tuple[int, float]] = []
+    ends: datetime | None = None
+    """When the allocation ends."""
+    origin: str | None = None
+    """The scheduler's job in which the chain of requeues and resubmissions began."""
+    run: str | None = None
+    """Which start of which of its jobs this is."""
+    follows: str | None = None
+    """What follows the end of the attempt: ``requeued``, ``resubmitted`` or why nothing does."""
 
 
 class ImageFile(msgspec.Struct, frozen=True, kw_only=True):

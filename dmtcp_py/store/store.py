@@ -6,7 +6,6 @@ disk, manifest, on the disk, renamed, the folder on the disk; a generation witho
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from dmtcp_py.files import (
     fsync_path,
     hash_file,
     make_private_dir,
+    move_file,
     remove_tree,
     write_atomic,
 )
@@ -92,13 +92,18 @@ class Store:
             make_private_dir(folder)
         return folder
 
-    def clean(self) -> None:
-        """Remove what earlier attempts left half done, and make room for this one's images."""
+    def clean(self, staging: Path | None = None) -> None:
+        """Remove what earlier attempts left half done, and make room for this one's images: in STAGING, if given."""
         with _writing(self.layout.root):
             for leftover in [*self.layout.partials(), self.layout.staging]:
                 remove_tree(leftover)
-            for folder in (self.layout.generations, self.layout.staging, self.layout.requests):
+            for folder in (self.layout.generations, self.layout.requests):
                 make_private_dir(folder)
+            if staging is None:
+                make_private_dir(self.layout.staging)
+            else:
+                # the images know the path in the job's folder alone, which is the same on every node
+                self.layout.staging.symlink_to(staging)
 
     def job(self) -> Job | None:
         """Return what the job is; None before its first lineage."""
@@ -131,6 +136,13 @@ class Store:
         self.lock.check()
         with self._warning_of(self.layout.state):
             write_atomic(self.layout.state, encode(state), durable=durable)
+
+    def follows(self, what: str, *, why: str, scheduler_job: str | None) -> None:
+        """Note WHAT follows the end of this attempt, and WHY."""
+        state = self.state()
+        if state is not None and state.epoch == self.epoch:
+            self.write_state(msgspec.structs.replace(state, follows=what), durable=True)
+        self.record("follows", what=what, why=why, scheduler_job=scheduler_job)
 
     def record(self, event: str, **values: object) -> None:
         """Append a line to the history; where it cannot be written that is warned of, as in `write_state`."""
@@ -196,12 +208,18 @@ class Store:
 
 
 def open_store(
-    layout: JobLayout, *, scheduler_job: str | None, say: Callable[[str], None], warn: Callable[[str], None]
+    layout: JobLayout,
+    *,
+    scheduler_job: str | None,
+    restarts: int = 0,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> Store:
     """Make the job's directory if need be, and hold it.
 
-    SAY and WARN get what is to be told while it is held. Raises LockedError where another attempt holds it,
-    StoreError where the directory cannot be used.
+    SCHEDULER_JOB is the batch job around us, and RESTARTS how often it was requeued before. SAY and WARN get what is
+    to be told while it is held. Raises LockedError where another attempt holds it, StoreError where the directory
+    cannot be used.
     """
     directory = layout.root.parent
     _refuse_full(directory)
@@ -209,9 +227,8 @@ def open_store(
         if make_private_dir(directory):
             write_atomic(directory / "README", _README.encode(), durable=False)
         make_private_dir(layout.root)
-        lock, before = acquire(
-            layout, least_epoch=max(_told(layout, None, "epoch"), default=0), scheduler_job=scheduler_job, say=say
-        )
+        least_epoch = max(_told(layout, None, "epoch"), default=0)
+        lock, before = acquire(layout, least_epoch=least_epoch, scheduler_job=scheduler_job, restarts=restarts, say=say)
     return Store(layout, lock, before, warn)
 
 
@@ -289,7 +306,7 @@ def _move(source: Path, partial: Path, name: str) -> ImageFile:
     target = partial / name
     if not target.parent.is_dir():
         target.parent.mkdir(mode=0o700, parents=True)
-    os.rename(source, target)  # noqa: PTH104 - never across file systems: staging lies in the job's directory
+    move_file(source, target)
     target.chmod(0o600)
     fsync_path(target)
     return ImageFile(name=name, size=target.stat().st_size, xxh3_128=hash_file(target))

@@ -20,8 +20,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("dmtcp_py",),
     # one attempt, and what dmtcp-ctl does
     ("supervisor", "ctl", "doctor"),
+    ("follow", "handover"),
     ("attempt",),
     ("checkpointing", "job", "streams"),
+    ("limit", "requeue"),
     ("policy", "interval", "report", "outcome"),
     # engines, schedulers, what lies on disk
     ("engine.provision",),
@@ -46,7 +48,7 @@ a circle.
 """
 
 PLACE = {name: number for number, layer in enumerate(LAYERS) for name in layer}
-PURE = ("policy", "interval", "store.retention", "units", "outcome", "batch")
+PURE = ("policy", "interval", "requeue", "store.retention", "units", "outcome", "batch")
 IMPURE = {"os", "time", "subprocess", "socket", "shutil", "tempfile", "threading", "random", "select", "fcntl"}
 
 

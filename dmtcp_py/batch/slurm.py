@@ -1,0 +1,164 @@
+"""Slurm, by its own commands: when a job ends, what becomes of it, how it goes on. No other module knows them.
+
+No Python binding fits all versions in use, so what ``squeue`` and ``scontrol show job`` print is read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtcp_py.batch import BatchJob, BatchState
+from dmtcp_py.census import command_of
+from dmtcp_py.errors import BatchError, EngineError
+from dmtcp_py.process import run_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_ANSWER_S = 20.0
+_FIELDS = ("JobID", "State", "EndTime", "StartTime", "Requeue", "Reason")
+_STATES = {
+    BatchState.WAITING: ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"),
+    BatchState.RUNNING: ("RUNNING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT"),
+    BatchState.SUSPENDED: ("SUSPENDED", "STOPPED"),
+    BatchState.CANCELLED: ("CANCELLED", "REVOKED"),
+    BatchState.PREEMPTED: ("PREEMPTED",),
+    BatchState.TIMED_OUT: ("TIMEOUT", "DEADLINE"),
+}
+_STATE = {text: state for state, texts in _STATES.items() for text in texts}
+_NONE = ("", "(null)", "N/A", "None", "Unknown", "UNLIMITED")
+_KEY = re.compile(r"(?:^|(?<= ))([A-Z][A-Za-z/:]*)=")
+_WHOLE_LINES = ("Command", "WorkDir", "StdErr", "StdIn", "StdOut", "Comment")
+_OPTIONS = {
+    "JobName": "--job-name",
+    "Partition": "--partition",
+    "Account": "--account",
+    "QOS": "--qos",
+    "Reservation": "--reservation",
+    "TimeLimit": "--time",
+    "NumNodes": "--nodes",
+    "NumTasks": "--ntasks",
+    "CPUs/Task": "--cpus-per-task",
+    "MinMemoryNode": "--mem",
+    "MinMemoryCPU": "--mem-per-cpu",
+    "MinTmpDiskNode": "--tmp",
+    "TresPerNode": "--gres",
+    "TresPerJob": "--gpus",
+    "Licenses": "--licenses",
+    "Features": "--constraint",
+    "ExcNodeList": "--exclude",
+    "ArrayTaskId": "--array",
+    "Comment": "--comment",
+    "WorkDir": "--chdir",
+    "StdIn": "--input",
+    "StdOut": "--output",
+    "StdErr": "--error",
+}
+"""Which option of sbatch(1) gives a job what ``scontrol show job`` prints of it."""
+
+
+class Slurm:
+    """The Slurm whose commands are on PATH."""
+
+    name = "Slurm"
+
+    def look(self, job_id: str | None) -> list[BatchJob]:
+        """Return job JOB_ID, or all of this user's."""
+        which = ["--me"] if job_id is None else ["--jobs", job_id]
+        columns = ",".join(f"{name}:|" for name in _FIELDS)
+        try:
+            output = _ask(["squeue", "--noheader", "--states=all", *which, "--Format", columns])
+        except BatchError as error:
+            if _UNKNOWN in error.what:
+                return []
+            raise
+        return [_job(line) for line in output.splitlines() if line.count("|") >= len(_FIELDS)]
+
+    def requeue(self, job_id: str) -> Sequence[str]:
+        """Return the command that puts job JOB_ID, which runs, back into the queue."""
+        return ["scontrol", "requeue", job_id]
+
+    def resubmission(self, job_id: str, script: Path) -> Sequence[str]:
+        """Keep the batch script of job JOB_ID in SCRIPT; return the command that submits it again, to run after it."""
+        facts = dict(_facts(_ask(["scontrol", "show", "job", job_id])))
+        # not the file that was submitted: that may have been changed since, or never have been a file
+        _ask(["scontrol", "write", "batch_script", job_id, str(script)])
+        options = [f"{option}={facts[key]}" for key, option in _OPTIONS.items() if facts.get(key, "") not in _NONE]
+        requeue = [] if facts.get("Requeue") == "1" else ["--no-requeue"]
+        after = ["--open-mode=append", f"--dependency=afterany:{job_id}"]
+        return ["sbatch", *options, *requeue, *after, str(script), *_words(facts.get("Command", ""))]
+
+
+_UNKNOWN = "Invalid job id"
+
+
+def _ask(argv: Sequence[str]) -> str:
+    """Return what a command of Slurm's prints. Raises BatchError where it fails, or does not answer in time."""
+    try:
+        # seconds since the epoch, which no time zone changes
+        result = run_tool(argv, timeout_s=_ANSWER_S, env={**os.environ, "SLURM_TIME_FORMAT": "%s"})
+    except EngineError as error:
+        raise BatchError(f"Slurm does not answer: {error.what}", "look at 'sinfo' and 'scontrol ping'") from error
+    if result.status != 0:
+        raise BatchError(
+            f"'{' '.join(argv[:2])}' failed: {' '.join(result.output.split()) or f'status {result.status}'}",
+            "look at 'sinfo' and 'scontrol ping'",
+        )
+    return result.output
+
+
+def _job(line: str) -> BatchJob:
+    job_id, state, ends, starts, requeue, reason = line.split("|")[: len(_FIELDS)]
+    return BatchJob(
+        job_id=job_id,
+        state=_state(state, reason),
+        ends=float(ends) if ends.isdecimal() else None,
+        starts=float(starts) if starts.isdecimal() else None,
+        can_requeue=requeue == "1",
+        reason="" if reason in _NONE else reason,
+    )
+
+
+def _state(text: str, reason: str) -> BatchState:
+    """Return the state; while a job is being ended only the reason tells a time limit from anything else."""
+    if reason == "TimeLimit":
+        return BatchState.TIMED_OUT
+    return _STATE.get(text, BatchState.ENDED)
+
+
+def _facts(text: str) -> Iterator[tuple[str, str]]:
+    """Yield keys and values of ``scontrol show job``; some values have spaces, and then a line of their own."""
+    for raw in text.splitlines():
+        line = raw.strip()
+        key, _, value = line.partition("=")
+        if key in _WHOLE_LINES:
+            yield key, value
+        elif line.startswith("JobId="):
+            head, _, name = line.partition(" JobName=")
+            yield "JobName", name
+            yield from _pairs(head)
+        else:
+            yield from _pairs(line)
+
+
+def _pairs(line: str) -> Iterator[tuple[str, str]]:
+    found = list(_KEY.finditer(line))
+    for match, following in zip(found, [*found[1:], None], strict=True):
+        yield match[1], line[match.end() : following.start() if following else None].strip()
+
+
+def _words(command: str) -> list[str]:
+    """Return the arguments of the batch script: from the shell that runs it, else as Slurm prints them.
+
+    Slurm prints them with blanks between, and after ``exec`` the shell is gone.
+    """
+    pid = os.getppid()
+    while pid > 1:
+        words, pid = command_of(pid)
+        for place, word in enumerate(words):
+            if Path(word).name == "slurm_script":
+                return words[place + 1 :]
+    return command.split()[1:]

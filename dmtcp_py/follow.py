@@ -1,0 +1,143 @@
+"""What a batch job does after an attempt, carried out: when it has to end, and how it goes on."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dmtcp_py.batch import CHAIN
+from dmtcp_py.errors import BatchError, EngineError, StoreError
+from dmtcp_py.limit import TimeLimit, ask, end_of
+from dmtcp_py.outcome import FAILED_STATUS, Kind, Outcome, RunOptions
+from dmtcp_py.process import run_tool
+from dmtcp_py.requeue import Facts, Next, Plan, fruitless, plan
+from dmtcp_py.store.store import read_history
+from dmtcp_py.store.verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dmtcp_py.attempt import Surroundings
+    from dmtcp_py.batch import Allocation, BatchJob, Scheduler
+    from dmtcp_py.report import Report
+
+MOST_RESTARTS = "DMTCP_RUN_MAX_REQUEUES"
+"""The environment variable by which a site, or a user, bounds how often a job is requeued."""
+_COMMAND_S = 60.0
+_OF_THE_JOB = ("SLURM_", "PBS_", "LSB_", "SGE_")
+_OF_THE_SITE = ("SLURM_CONF", "PBS_SERVER", "PBS_CONF_FILE")
+
+
+def time_limit(options: RunOptions, allocation: Allocation, scheduler: Scheduler | None, report: Report) -> TimeLimit:
+    """Return the time limit of the attempt that begins now: the user's, or else the scheduler's."""
+    if options.time_limit_s is not None:
+        return TimeLimit(time.monotonic() + options.time_limit_s)
+    told_at = None if allocation.ends is None else time.monotonic() + allocation.ends - time.time()
+    if scheduler is None or allocation.job_id is None:
+        return TimeLimit(told_at)
+    try:
+        end_at = end_of(ask(scheduler, allocation.job_id))
+    except BatchError as error:
+        report.warn(f"{error.what}; the time limit is asked for again")
+        end_at = told_at
+    return TimeLimit(end_at, scheduler, allocation.job_id)
+
+
+def go_on(around: Surroundings, scheduler: Scheduler, outcome: Outcome) -> Outcome:
+    """Requeue or resubmit the batch job where that may be, say what is done and why, and return the OUTCOME of it.
+
+    The scheduler ends us soon after a requeue: all that is to be on the disk has to be there before.
+    """
+    job_id = around.allocation.job_id
+    if outcome.kind is Kind.FINISHED or job_id is None:
+        return outcome
+    job = _asked(scheduler, job_id, around.report)
+    decided = plan(_facts(around, outcome, job))
+    if decided.next is Next.EXIT:
+        return _exit(around, scheduler, outcome, decided)
+    report, store = around.report, around.store
+    try:
+        if decided.next is Next.REQUEUE:
+            argv, did = scheduler.requeue(job_id), f"requeueing {scheduler.name} job {job_id}"
+        else:
+            argv = scheduler.resubmission(job_id, store.layout.batch_script)
+            did = f"submitting the script of {scheduler.name} job {job_id} again, to run after it"
+        report.say(f"{did}: {decided.why}", event=decided.next.value, scheduler_job=job_id)
+        store.follows(decided.next.value, why=decided.why, scheduler_job=job_id)
+        answer = _run(argv, around.allocation)
+    except BatchError as error:
+        return _exit(around, scheduler, outcome, Plan(Next.EXIT, error.what, line_helps=True))
+    if decided.next is Next.RESUBMIT:
+        report.say(answer, event="resubmitted")
+        store.follows(answer, why=decided.why, scheduler_job=job_id)
+    return outcome
+
+
+def _asked(scheduler: Scheduler, job_id: str, report: Report) -> BatchJob | None:
+    try:
+        return ask(scheduler, job_id)
+    except BatchError as error:
+        report.warn(error.what)
+        return None
+
+
+def _facts(around: Surroundings, outcome: Outcome, job: BatchJob | None) -> Facts:
+    store = around.store
+    history = read_history(store.layout)
+    mine = [line for line in history if line.get("epoch") == store.epoch and "ran_s" in line]
+    most = os.environ.get(MOST_RESTARTS, "")
+    return Facts(
+        stopped_for=outcome.stopped_for,
+        has_new_generation=bool(mine) and _verifies(around, mine[-1].get("generation")),
+        fruitless=fruitless(history, around.job.lineage),
+        at_limit=Next(around.options.at_limit) if around.options.at_limit else None,
+        batch_job=job,
+        restarts=around.allocation.restarts,
+        most_restarts=int(most) if most.isdecimal() else None,
+    )
+
+
+def _verifies(around: Surroundings, generation: object) -> bool:
+    try:
+        return isinstance(generation, int) and verify(around.store.layout, generation).generation == generation
+    except StoreError as error:
+        around.report.warn(error.what)
+        return False
+
+
+def _exit(around: Surroundings, scheduler: Scheduler, outcome: Outcome, decided: Plan) -> Outcome:
+    """Say why the job is not requeued, with the line that the user can type; return how the attempt ended then."""
+    text = f"not requeued: {decided.why}"
+    if decided.line_helps:
+        text += f"; to go on, type: {_line(around, scheduler)}"
+    around.report.warn(text)
+    around.store.follows("nothing", why=decided.why, scheduler_job=around.allocation.job_id)
+    if not decided.is_stuck:
+        return outcome
+    # some sites requeue whatever exits with the status of a checkpointed job
+    return replace(outcome, status=FAILED_STATUS)
+
+
+def _line(around: Surroundings, scheduler: Scheduler) -> str:
+    """Return what submits the same batch script with the same options again."""
+    try:
+        return shlex.join(scheduler.resubmission(around.allocation.job_id or "", around.store.layout.batch_script))
+    except BatchError:
+        return "the batch job's own line"
+
+
+def _run(argv: Sequence[str], allocation: Allocation) -> str:
+    """Run a command of the scheduler's; return what it says. Raises BatchError where it refuses."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_JOB)}
+    environ |= {name: os.environ[name] for name in _OF_THE_SITE if name in os.environ}
+    try:
+        result = run_tool(argv, timeout_s=_COMMAND_S, env={**environ, CHAIN: allocation.origin or ""})
+    except EngineError as error:
+        raise BatchError(error.what, error.hint) from error
+    if result.status not in (0, -signal.SIGTERM):
+        raise BatchError(f"'{shlex.join(argv[:2])}' was refused: {' '.join(result.output.split())}")
+    return result.output.strip()

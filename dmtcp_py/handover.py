@@ -1,0 +1,70 @@
+"""Taking a job over from an attempt that its own scheduler has given up, and that lives on all the same."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dmtcp_py.errors import DmtcpRunError, LockedError
+from dmtcp_py.store import requests
+from dmtcp_py.store.lock import HEARTBEAT_S, Holding, holding
+from dmtcp_py.store.store import open_store
+
+if TYPE_CHECKING:
+    from dmtcp_py.batch import Allocation
+    from dmtcp_py.report import Report
+    from dmtcp_py.store.layout import JobLayout
+    from dmtcp_py.store.store import Store
+
+STEP_ASIDE_S = 120.0
+"""So long the attempt before is given to take its last checkpoint and go."""
+
+
+def open_for(layout: JobLayout, allocation: Allocation, report: Report) -> Store:
+    """Hold the job for an attempt in ALLOCATION.
+
+    Where an earlier run of the same batch job holds it (its node was lost to the scheduler, not to us), that one is
+    asked to stop. Raises LockedError where anybody else holds it, or that one does not go.
+    """
+    until = time.monotonic() + STEP_ASIDE_S
+    has_asked = False
+    while True:
+        try:
+            return open_store(
+                layout,
+                scheduler_job=allocation.job_id,
+                restarts=allocation.restarts,
+                say=report.say,
+                warn=report.warn,
+            )
+        except LockedError:
+            held = holding(layout)
+            if held is None or not _is_superseded(held, allocation) or time.monotonic() > until:
+                raise
+        if not has_asked:
+            has_asked = True
+            report.say(
+                f"an earlier run of job {allocation.job_id} lives on {held.record.host} (pid {held.record.pid}): "
+                "asking it to stop",
+                event="handover",
+            )
+            with suppress(DmtcpRunError):
+                requests.ask(layout, "stop", timeout_s=STEP_ASIDE_S, is_served=lambda: _is_alive(layout))
+        else:
+            # it has answered, or is gone: its lock is let go a moment later, or its heartbeat ends
+            time.sleep(HEARTBEAT_S / 10)
+
+
+def _is_superseded(held: Holding, allocation: Allocation) -> bool:
+    record = held.record
+    return (
+        allocation.job_id is not None
+        and record.scheduler_job == allocation.job_id
+        and record.scheduler_restarts < allocation.restarts
+    )
+
+
+def _is_alive(layout: JobLayout) -> bool:
+    held = holding(layout)
+    return held is not None and held.is_alive

@@ -1,0 +1,111 @@
+"""What follows the end of an attempt that is not the program's: requeue, resubmit, or only exit, and why. PURE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from dmtcp_py.batch import BatchJob, BatchState
+from dmtcp_py.policy import LIMIT, REQUEST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST_FRUITLESS = 3
+"""After so many attempts in a row without progress nothing is requeued any more."""
+WARNING = "SIGUSR1"
+"""The signal by which schedulers warn of a time limit or a preemption."""
+
+
+class Next(Enum):
+    """What is to follow."""
+
+    REQUEUE = "requeue"
+    RESUBMIT = "resubmit"
+    EXIT = "exit"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known at the end of an attempt."""
+
+    stopped_for: str | None
+    """Why the last checkpoint was taken: see `dmtcp_py.policy.Situation`."""
+    has_new_generation: bool
+    """Whether this attempt committed a generation that verifies."""
+    fruitless: int
+    """Attempts in a row without progress, this one included."""
+    at_limit: Next | None
+    """What the user wants; None is a requeue where that is allowed."""
+    batch_job: BatchJob | None
+    """What the scheduler says now; None where it did not answer."""
+    restarts: int = 0
+    most_restarts: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to follow, and WHY; LINE_HELPS where the user may want to submit it by hand, is IS_STUCK where not."""
+
+    next: Next
+    why: str
+    line_helps: bool = False
+    is_stuck: bool = False
+
+
+def plan(facts: Facts) -> Plan:
+    """Return what is to follow, and why."""
+    job = facts.batch_job
+    if facts.fruitless >= MOST_FRUITLESS:
+        text = f"{facts.fruitless} attempts in a row made no progress"
+        return Plan(Next.EXIT, f"{text}: the time limit may be too short, or checkpoints fail", is_stuck=True)
+    if not facts.has_new_generation:
+        return Plan(Next.EXIT, "this attempt committed no generation", line_helps=True)
+    if facts.at_limit is Next.EXIT:
+        return Plan(Next.EXIT, "--at-limit exit")
+    if facts.stopped_for == REQUEST:
+        return Plan(Next.EXIT, "dmtcp-ctl asked for the stop")
+    if job is not None and job.state in _DECIDED:
+        return Plan(Next.EXIT, _DECIDED[job.state])
+    if facts.stopped_for not in (LIMIT, WARNING) and (job is None or job.state is not BatchState.TIMED_OUT):
+        asked = f"{facts.stopped_for} asked for the end" if facts.stopped_for else "the program was ended otherwise"
+        return Plan(Next.EXIT, f"{asked}, not the time limit", line_helps=True)
+    if facts.most_restarts is not None and facts.restarts >= facts.most_restarts:
+        return Plan(Next.EXIT, f"it was requeued {facts.restarts} times, the most that is allowed", line_helps=True)
+    if facts.at_limit is Next.RESUBMIT:
+        return Plan(Next.RESUBMIT, "--at-limit resubmit")
+    if job is not None and not job.can_requeue:
+        return Plan(Next.EXIT, "the job was submitted with --no-requeue", line_helps=True)
+    return Plan(Next.REQUEUE, str(facts.stopped_for or "time limit"))
+
+
+_DECIDED = {
+    BatchState.ENDED: "the scheduler is ending the job: it was cancelled, preempted or requeued",
+    BatchState.CANCELLED: "the job was cancelled",
+    BatchState.PREEMPTED: "the job was preempted, and the scheduler does what its site wants",
+    BatchState.WAITING: "the scheduler has requeued it already",
+}
+
+
+def fruitless(history: Sequence[dict[str, Any]], lineage: int) -> int:
+    """Return how many attempts, counted back from the last one of HISTORY, made no progress.
+
+    An attempt made progress where one of its generations was taken after the program had run for longer than the
+    checkpoint took.
+    """
+    progress: dict[int, bool] = {}
+    for line in history:
+        epoch, event = line.get("epoch"), line.get("event")
+        if not isinstance(epoch, int) or line.get("lineage") != lineage:
+            continue
+        if event in ("started", "resumed"):
+            progress.setdefault(epoch, False)
+        elif event == "checkpointed" and "generation" in line and "ran_s" in line:
+            progress[epoch] = progress.get(epoch, False) or line["ran_s"] > line.get("checkpoint_s", 0.0)
+    count = 0
+    for epoch in sorted(progress, reverse=True):
+        if progress[epoch]:
+            break
+        count += 1
+    return count
