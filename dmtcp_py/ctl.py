@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dmtcp_py.errors import DmtcpRunError, LockedError, StoreError
+from dmtcp_py.batch import BatchState
+from dmtcp_py.batch.choice import schedulers
+from dmtcp_py.errors import BatchError, DmtcpRunError, LockedError, StoreError
 from dmtcp_py.outcome import Kind
 from dmtcp_py.store import requests
 from dmtcp_py.store.lock import holding, kept
@@ -13,9 +15,10 @@ from dmtcp_py.store.store import Store, read_state, retention_plan
 from dmtcp_py.store.verify import read_manifest, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from dmtcp_py.batch import BatchJob
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.lock import Holding
     from dmtcp_py.store.records import Request, State
@@ -23,8 +26,22 @@ if TYPE_CHECKING:
 _REMOVED_WHEN_FINISHED = "the job has finished"
 
 
-def status_of(layout: JobLayout) -> dict[str, Any]:
-    """Return what a job is doing: ``phase`` is running, dead (its supervisor is gone) or how it ended."""
+def batch_jobs(warn: Callable[[str], None]) -> dict[str, BatchJob]:
+    """Return what the schedulers of this machine say of this user's jobs, by job id; a silent one is warned of."""
+    found: dict[str, BatchJob] = {}
+    for scheduler in schedulers().values():
+        try:
+            found |= {job.job_id: job for job in scheduler.look(None)}
+        except BatchError as error:
+            warn(str(error))
+    return found
+
+
+def status_of(layout: JobLayout, batch: Mapping[str, BatchJob]) -> dict[str, Any]:
+    """Return what a job is doing, joined with what its scheduler says in BATCH.
+
+    ``phase`` is running, waiting (in the scheduler's queue), dead (its supervisor is gone) or how it ended.
+    """
     numbers = layout.generation_numbers()
     try:
         job, state, held = read_record(layout.job, Job), read_state(layout), holding(layout)
@@ -36,9 +53,11 @@ def status_of(layout: JobLayout) -> dict[str, Any]:
             "generations": numbers,
             "problem": error.what,
         }
+    is_alive = held is not None and held.is_alive
+    queued = batch.get((state.next_job if state else None) or (held.record.scheduler_job if held else None) or "")
     return {
         "job": layout.name,
-        "phase": _phase(job, state, held),
+        "phase": _phase(job, state, held, queued),
         "status": state.status if state and state.lineage == job.lineage else None,
         "host": held.record.host if held else None,
         "pid": held.record.pid if held else None,
@@ -47,7 +66,11 @@ def status_of(layout: JobLayout) -> dict[str, Any]:
         "heartbeat_s": round(max(held.heartbeat_age_s, 0), 1) if held and not held.record.released else None,
         "generation": numbers[-1] if numbers else None,
         "generations": numbers,
-        "next_checkpoint": _time(state.next_checkpoint) if state and held and held.is_alive else None,
+        "since": _time(state.started) if state and is_alive else None,
+        "next_checkpoint": _time(state.next_checkpoint) if state and is_alive else None,
+        "ends": _time(state.ends) if state and is_alive else None,
+        "batch": _told(queued),
+        "follows": state.follows if state and not is_alive else None,
         "command": " ".join(job.command),
         "cwd": job.cwd,
         "problem": None,
@@ -89,7 +112,11 @@ _STATUS_FIELDS = (
     "heartbeat_s",
     "generation",
     "generations",
+    "since",
     "next_checkpoint",
+    "ends",
+    "batch",
+    "follows",
     "command",
     "cwd",
 )
@@ -167,12 +194,20 @@ def _is_alive(layout: JobLayout) -> bool:
     return held is not None and held.is_alive
 
 
-def _phase(job: Job, state: State | None, held: Holding | None) -> str:
+def _phase(job: Job, state: State | None, held: Holding | None, queued: BatchJob | None) -> str:
     if held is not None and held.is_alive:
         return "running"
+    if queued is not None and queued.state is BatchState.WAITING:
+        return "waiting"
     if state is None or state.lineage != job.lineage or state.phase == "running":
         return "dead"
     return state.phase
+
+
+def _told(queued: BatchJob | None) -> str | None:
+    if queued is None:
+        return None
+    return f"{queued.job_id} {queued.state.value}" + (f" ({queued.reason})" if queued.reason else "")
 
 
 def _time(moment: datetime | None) -> str | None:

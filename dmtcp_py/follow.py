@@ -67,13 +67,14 @@ def go_on(around: Surroundings, scheduler: Scheduler, outcome: Outcome) -> Outco
             argv = scheduler.resubmission(job_id, store.layout.batch_script)
             did = f"submitting the script of {scheduler.name} job {job_id} again, to run after it"
         report.say(f"{did}: {decided.why}", event=decided.next.value, scheduler_job=job_id)
-        store.follows(decided.next.value, why=decided.why, scheduler_job=job_id)
+        store.follows(decided.next.value, why=decided.why)
         answer = _run(argv, around.allocation)
     except BatchError as error:
         return _exit(around, scheduler, outcome, Plan(Next.EXIT, error.what, line_helps=True))
     if decided.next is Next.RESUBMIT:
-        report.say(answer, event="resubmitted")
-        store.follows(answer, why=decided.why, scheduler_job=job_id)
+        next_job = answer.partition(";")[0]
+        report.say(f"submitted as job {next_job}", event="resubmitted", scheduler_job=next_job)
+        store.follows(decided.next.value, why=decided.why, next_job=next_job)
     return outcome
 
 
@@ -115,7 +116,7 @@ def _exit(around: Surroundings, scheduler: Scheduler, outcome: Outcome, decided:
     if decided.line_helps:
         text += f"; to go on, type: {_line(around, scheduler)}"
     around.report.warn(text)
-    around.store.follows("nothing", why=decided.why, scheduler_job=around.allocation.job_id)
+    around.store.follows(f"nothing: {decided.why}", why=decided.why)
     if not decided.is_stuck:
         return outcome
     # some sites requeue whatever exits with the status of a checkpointed job

@@ -101,7 +101,10 @@ class Scheduler(Protocol):
         """Return the command that puts job JOB_ID, which runs, back into the queue."""
 
     def resubmission(self, job_id: str, script: Path) -> Sequence[str]:
-        """Keep the batch script of job JOB_ID in SCRIPT; return the command that submits it again, to run after it."""
+        """Keep the batch script of job JOB_ID in SCRIPT; return the command that submits it again.
+
+        The new job runs after that one, and what the command prints begins with its id.
+        """
 
 
 def detect(environ: Mapping[str, str]) -> Allocation:

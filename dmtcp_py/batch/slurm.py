@@ -89,7 +89,7 @@ class Slurm:
         options = [f"{option}={facts[key]}" for key, option in _OPTIONS.items() if facts.get(key, "") not in _NONE]
         requeue = [] if facts.get("Requeue") == "1" else ["--no-requeue"]
         after = ["--open-mode=append", f"--dependency=afterany:{job_id}"]
-        return ["sbatch", *options, *requeue, *after, str(script), *_words(facts.get("Command", ""))]
+        return ["sbatch", "--parsable", *options, *requeue, *after, str(script), *_words(facts.get("Command", ""))]
 
 
 _UNKNOWN = "Invalid job id"

@@ -12,7 +12,7 @@ import msgspec
 
 from dmtcp_py import __version__
 from dmtcp_py.cli.common import directory_option, leave
-from dmtcp_py.ctl import checked, listed, order, pruned, status_of
+from dmtcp_py.ctl import batch_jobs, checked, listed, order, pruned, status_of
 from dmtcp_py.errors import EngineError, NoSuchJobError
 from dmtcp_py.report import one_line
 from dmtcp_py.store.layout import job_layout, jobs_in
@@ -49,7 +49,9 @@ def command(context: click.Context, directory: Path) -> None:
 @click.pass_obj
 def status(directory: Path, job: str | None, *, as_json: bool) -> int:
     """Show what each job is doing, or how it ended."""
-    rows = [status_of(layout) for layout in _jobs(directory, job)]
+    layouts = _jobs(directory, job)
+    batch = batch_jobs(_warn) if layouts else {}
+    rows = [status_of(layout, batch) for layout in layouts]
     _show(rows, as_json=as_json)
     return int(any(row["problem"] for row in rows))
 
@@ -197,7 +199,9 @@ def _cell(key: str, value: Any) -> str:
         return format_size(value)
     if key == "heartbeat_s":
         return f"{format_duration(value)} ago"
-    if key == "next_checkpoint":
+    if key == "since":
+        return f"{datetime.fromisoformat(value).astimezone():%m-%d %H:%M:%S}"
+    if key in ("next_checkpoint", "ends"):
         left_s = (datetime.fromisoformat(value) - datetime.now(timezone.utc)).total_seconds()
         return f"in {format_duration(max(left_s, 0))}"
     return one_line(str(value))

@@ -72,7 +72,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None = None
     """Which start of which of its jobs this is."""
     follows: str | None = None
-    """What follows the end of the attempt: ``requeued``, ``resubmitted`` or why nothing does."""
+    """What follows the end of the attempt in a batch job: ``requeue``, ``resubmit``, or why nothing does."""
+    next_job: str | None = None
+    """The job that was submitted to go on."""
 
 
 class ImageFile(msgspec.Struct, frozen=True, kw_only=True):

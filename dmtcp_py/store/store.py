@@ -137,12 +137,12 @@ class Store:
         with self._warning_of(self.layout.state):
             write_atomic(self.layout.state, encode(state), durable=durable)
 
-    def follows(self, what: str, *, why: str, scheduler_job: str | None) -> None:
-        """Note WHAT follows the end of this attempt, and WHY."""
+    def follows(self, what: str, *, why: str, next_job: str | None = None) -> None:
+        """Note WHAT follows the end of this attempt, and WHY: in which job, where that is another."""
         state = self.state()
         if state is not None and state.epoch == self.epoch:
-            self.write_state(msgspec.structs.replace(state, follows=what), durable=True)
-        self.record("follows", what=what, why=why, scheduler_job=scheduler_job)
+            self.write_state(msgspec.structs.replace(state, follows=what, next_job=next_job), durable=True)
+        self.record("follows", what=what, why=why, next_job=next_job)
 
     def record(self, event: str, **values: object) -> None:
         """Append a line to the history; where it cannot be written that is warned of, as in `write_state`."""
