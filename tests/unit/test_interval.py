@@ -8,7 +8,19 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dmtcp_py.interval import ASSUMED_MTTI_S, FIRST_S, LONGEST_S, SHORTEST_S, auto_s, daly_s, young_s
+from dmtcp_py.interval import (
+    ASSUMED_MTTI_S,
+    FIRST_S,
+    LONGEST_S,
+    SHORTEST_S,
+    auto_s,
+    daly_s,
+    first_s,
+    guessed_cost_s,
+    is_worth_it,
+    lead_s,
+    young_s,
+)
 
 MINUTE, HOUR = 60.0, 3600.0
 fast = settings(database=None, deadline=None, max_examples=200)
@@ -72,3 +84,46 @@ def test_auto_stays_between_a_minute_and_an_hour(cost_s: float) -> None:
 
 def test_auto_is_dalys_interval_for_one_interruption_a_day() -> None:
     assert auto_s(1.0) == daly_s(1.0, ASSUMED_MTTI_S) == pytest.approx(415, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("cost_s", "limit_s", "expected_s"),
+    [
+        # a small program in two minutes: 20 s spare, three checkpoints
+        (0.8, 120, 22.4),
+        # an hour: two per cent spare; a day and more: two minutes
+        (1.0, 3600, 75),
+        (10.0, 86400, 150),
+        (10.0, 7 * 86400, 150),
+        # a slow image: half of the time is for computing all the same
+        (60.0, 120, 60),
+        (1e6, 3600, 1800),
+        (0.0, 0, 0),
+    ],
+)
+def test_the_lead_has_room_for_three_checkpoints_and_some(cost_s: float, limit_s: float, expected_s: float) -> None:
+    assert lead_s(cost_s, limit_s) == pytest.approx(expected_s)
+
+
+@fast
+@given(st.floats(0, 1e5), st.floats(0, 1e5), st.floats(1, 1e7))
+def test_a_dearer_checkpoint_never_has_a_shorter_lead(cost_s: float, more_s: float, limit_s: float) -> None:
+    assert lead_s(cost_s + more_s, limit_s) >= lead_s(cost_s, limit_s)
+    assert lead_s(cost_s, limit_s) <= limit_s / 2
+
+
+def test_where_a_limit_is_near_the_first_checkpoint_comes_early_enough_to_learn_from() -> None:
+    assert first_s(None) == FIRST_S
+    assert first_s(12 * 3600) == FIRST_S
+    assert first_s(60) == 15
+    assert first_s(-5) == 0
+
+
+def test_a_guess_is_dearer_than_what_is_measured() -> None:
+    # 1 GB took 3.3 s on a fast disk
+    assert guessed_cost_s(10**9) == 25
+
+
+def test_a_limit_that_leaves_less_than_twice_the_lead_is_not_worth_it() -> None:
+    assert not is_worth_it(22, 60)
+    assert is_worth_it(22, 120)

@@ -13,6 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from dmtcp_py.policy import (
     LAST_TRIES,
+    LIMIT,
+    RETRY_S,
     SAME_PRESS_S,
     STOP_SIGNALS,
     Action,
@@ -21,6 +23,8 @@ from dmtcp_py.policy import (
     CheckpointEnded,
     EndAttempt,
     Event,
+    GiveUp,
+    LimitSeen,
     Phase,
     RunOn,
     Signalled,
@@ -29,6 +33,7 @@ from dmtcp_py.policy import (
     Wait,
     begin,
     decide,
+    wakes_at,
 )
 
 tick = TimePassed()
@@ -253,3 +258,71 @@ class AnyHistory(RuleBasedStateMachine):
 
 AnyHistory.TestCase.settings = settings(database=None, deadline=None, max_examples=60, stateful_step_count=30)
 TestAnyHistory = AnyHistory.TestCase
+
+
+def before_limit(*history: tuple[float, Event], stop_at: float = 100, end_at: float = 130) -> list[Action]:
+    """Return what was done at each point of HISTORY, with a time limit that was known from the start."""
+    return replay((0, LimitSeen(stop_at, end_at)), *history, interval_s=None)[1:]
+
+
+def test_the_last_checkpoint_begins_the_lead_before_the_limit() -> None:
+    assert before_limit((99.9, tick), (100, tick), (101, tick), (102, ended_well)) == [
+        wait,
+        last(LIMIT),
+        wait,
+        EndAttempt(),
+    ]
+
+
+def test_a_limit_that_is_moved_or_lifted_is_the_one_that_holds() -> None:
+    later, none = LimitSeen(500, 530), LimitSeen(None, None)
+    assert before_limit((50, later), (100, tick), (499, tick), (500, tick)) == [wait, wait, wait, last(LIMIT)]
+    assert before_limit((50, none), (1e9, tick)) == [wait, wait]
+    assert before_limit((50, LimitSeen(60, 90)), (60, tick)) == [wait, last(LIMIT)]
+
+
+def test_a_checkpoint_under_way_when_the_limit_comes_is_followed_by_the_last_one() -> None:
+    assert before_limit((99, Asked("checkpoint")), (100, tick), (105, ended_well)) == [
+        Checkpoint("request", then_stop=False),
+        wait,
+        last(LIMIT),
+    ]
+
+
+def test_no_interval_checkpoint_is_taken_right_before_the_last_one() -> None:
+    history = ((0, LimitSeen(11, 40)), (10, tick), (11, tick))
+    assert replay(*history) == [wait, wait, last(LIMIT)]
+    assert replay((0, LimitSeen(13, 40)), (10, tick)) == [wait, on]
+
+
+def test_what_is_left_of_the_time_after_failed_last_checkpoints_is_used_and_then_the_program_is_ended() -> None:
+    gave_up = before_limit(
+        (100, tick),
+        (102, failed),
+        (104, failed),
+        (104 + RETRY_S, tick),
+        (116, failed),
+        (129, tick),
+        (130, tick),
+    )
+    assert gave_up == [last(LIMIT), last("again"), RunOn(), on, wait, on, GiveUp()]
+
+
+def test_a_last_checkpoint_that_takes_too_long_is_given_up() -> None:
+    assert before_limit((100, tick), (129, tick), (130, tick)) == [last(LIMIT), wait, GiveUp()]
+
+
+def test_what_a_signal_asked_for_is_never_given_up_for_the_limit() -> None:
+    assert before_limit((95, Signalled(signal.SIGTERM)), (130, tick), (140, ended_well)) == [
+        last("SIGTERM"),
+        wait,
+        EndAttempt(),
+    ]
+
+
+def test_time_alone_wakes_for_whichever_comes_first() -> None:
+    situation, _ = decide(begin(10, 0), LimitSeen(7, 30), 0)
+    assert wakes_at(situation) == 7
+    situation, _ = decide(begin(10, 0), LimitSeen(70, 90), 0)
+    assert wakes_at(situation) == 10
+    assert wakes_at(begin(None, 0)) is None

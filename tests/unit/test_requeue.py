@@ -1,0 +1,97 @@
+"""May a job be requeued, and why not: a table of situations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dmtcp_py.batch import BatchJob, BatchState
+from dmtcp_py.policy import LIMIT, REQUEST
+from dmtcp_py.requeue import MOST_FRUITLESS, Facts, Next, fruitless, plan
+
+RUNNING = BatchJob("7", BatchState.RUNNING)
+AT_LIMIT = Facts(stopped_for=LIMIT, has_new_generation=True, fruitless=0, at_limit=None, batch_job=RUNNING)
+
+
+def test_a_job_that_stopped_for_its_limit_with_a_new_generation_is_requeued() -> None:
+    assert plan(AT_LIMIT).next is Next.REQUEUE
+
+
+@pytest.mark.parametrize("stopped_for", [LIMIT, "SIGUSR1"])
+@pytest.mark.parametrize("batch_job", [RUNNING, None])
+def test_a_limit_and_its_warning_are_the_same_and_a_silent_scheduler_is_tried(
+    stopped_for: str, batch_job: BatchJob | None
+) -> None:
+    assert plan(replace(AT_LIMIT, stopped_for=stopped_for, batch_job=batch_job)).next is Next.REQUEUE
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"has_new_generation": False}, "this attempt committed no generation"),
+        ({"fruitless": MOST_FRUITLESS}, "3 attempts in a row made no progress"),
+        ({"at_limit": Next.EXIT}, "--at-limit exit"),
+        ({"stopped_for": REQUEST}, "dmtcp-ctl asked"),
+        ({"stopped_for": "SIGTERM"}, "SIGTERM asked for the end, not the time limit"),
+        ({"stopped_for": None}, "the program was ended otherwise"),
+        ({"batch_job": BatchJob("7", BatchState.CANCELLED)}, "cancelled"),
+        ({"batch_job": BatchJob("7", BatchState.PREEMPTED)}, "preempted"),
+        ({"batch_job": BatchJob("7", BatchState.WAITING)}, "requeued it already"),
+        ({"batch_job": BatchJob("7", BatchState.ENDED)}, "is ending the job"),
+        ({"batch_job": BatchJob("7", BatchState.RUNNING, can_requeue=False)}, "--no-requeue"),
+        ({"restarts": 4, "most_restarts": 4}, "requeued 4 times"),
+    ],
+)
+def test_each_reason_not_to_requeue_is_named(change: dict[str, Any], why: str) -> None:
+    decided = plan(replace(AT_LIMIT, **change))
+    assert decided.next is Next.EXIT
+    assert why in decided.why
+
+
+def test_no_progress_outweighs_every_wish() -> None:
+    for wish in (None, *Next):
+        decided = plan(replace(AT_LIMIT, fruitless=MOST_FRUITLESS, at_limit=wish))
+        assert decided.next is Next.EXIT
+        assert decided.is_stuck
+
+
+def test_a_resubmission_needs_no_leave_to_requeue() -> None:
+    refused = BatchJob("7", BatchState.RUNNING, can_requeue=False)
+    assert plan(replace(AT_LIMIT, at_limit=Next.RESUBMIT, batch_job=refused)).next is Next.RESUBMIT
+
+
+def test_a_time_limit_that_was_seen_too_late_is_one_all_the_same() -> None:
+    timed_out = BatchJob("7", BatchState.TIMED_OUT)
+    assert plan(replace(AT_LIMIT, stopped_for="SIGTERM", batch_job=timed_out)).next is Next.REQUEUE
+
+
+def started(epoch: int, lineage: int = 1) -> dict[str, Any]:
+    return {"event": "started", "epoch": epoch, "lineage": lineage}
+
+
+def taken(epoch: int, ran_s: float, checkpoint_s: float = 1.0) -> dict[str, Any]:
+    line = {"event": "checkpointed", "epoch": epoch, "lineage": 1, "generation": 1}
+    return {**line, "ran_s": ran_s, "checkpoint_s": checkpoint_s}
+
+
+@pytest.mark.parametrize(
+    ("history", "count"),
+    [
+        ([], 0),
+        ([started(1)], 1),
+        ([started(1), taken(1, 60)], 0),
+        ([started(1), taken(1, 60), started(2), started(3)], 2),
+        ([started(1), started(2), started(3), taken(3, 60)], 0),
+        # a generation that cost more than the program ran before it brings nothing on
+        ([started(1), taken(1, 0.5), started(2), taken(2, 0.9), started(3), taken(3, 1.0)], 3),
+        ([started(1), taken(1, 0.5), taken(1, 9)], 0),
+        # how an attempt ended is no checkpoint, and another lineage is another story
+        ([started(1), {"event": "checkpointed", "epoch": 1, "lineage": 1, "status": 85, "generation": 1}], 1),
+        ([started(1, lineage=2), started(2)], 1),
+        ([{"event": "pruned"}, {"event": "started", "epoch": "x"}, started(1)], 1),
+    ],
+)
+def test_attempts_without_progress_are_counted_back_from_the_last(history: list[dict[str, Any]], count: int) -> None:
+    assert fruitless(history, 1) == count
