@@ -10,12 +10,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dmtcp_py import checkpointing, policy
-from dmtcp_py.census import resident_bytes, tree
+from dmtcp_py.census import tree
 from dmtcp_py.checkpointing import CheckpointDone, Source
+from dmtcp_py.ending import Attempted, outcome_of
 from dmtcp_py.engine import How
-from dmtcp_py.interval import auto_s, first_s, guessed_cost_s, is_worth_it, lead_s
-from dmtcp_py.limit import END_MARGIN_S, Seen
-from dmtcp_py.outcome import CHECKPOINTED_STATUS, FAILED_STATUS, Kind, Outcome
+from dmtcp_py.interval import auto_s, first_s, is_worth_it
+from dmtcp_py.interval import lead_s as lead_for
+from dmtcp_py.limit import CostOfCheckpoints, Seen
 from dmtcp_py.process import reap_orphans
 from dmtcp_py.report import VERBOSE
 from dmtcp_py.store import requests
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.choice import Choice
     from dmtcp_py.events import EventStream
     from dmtcp_py.limit import TimeLimit
-    from dmtcp_py.outcome import RunOptions
+    from dmtcp_py.outcome import Outcome, RunOptions
     from dmtcp_py.report import Report
     from dmtcp_py.store.records import Job, Manifest
     from dmtcp_py.store.requests import Waiting
@@ -43,7 +44,6 @@ TICK_S = 1.0
 FORWARDED = (signal.SIGWINCH,)
 SIGNALS = (*policy.STOP_SIGNALS, signal.SIGTSTP, *FORWARDED)
 _WORKER_JOIN_S = 60.0
-_SAME_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,7 @@ class Watch:
         self._computation = computation
         self._newest = parent
         self._came_up_at = time.monotonic()
-        self._dearest_s = parent.cost.checkpoint_s + parent.cost.commit_s if parent else None
-        self._measured_at_bytes = 0
+        self._cost = CostOfCheckpoints(computation.pid, parent)
         self._situation = policy.begin(self._interval_s(), self._came_up_at)
         self._waiting: list[Waiting] = []
         self._served: list[Waiting] = []
@@ -139,44 +138,27 @@ class Watch:
             self._plan_for_limit()
 
     def _limit_seen(self, seen: Seen) -> None:
-        limit = self._around.limit
-        before = limit.end_at
-        limit.saw(seen)
-        if seen.error is not None:
-            self._note([f"{seen.error.what}; going by what was known before"])
-        self._plan_for_limit()
-        if _differ(before, limit.end_at):
+        if self._around.limit.saw(seen):
             self._tell_limit()
             self._write_state("running")
+        if seen.error is not None:
+            self._note([f"{seen.error.what}; going by what was known of the time limit"])
+        self._plan_for_limit()
 
     def _plan_for_limit(self) -> None:
         """Work out anew when the last checkpoint has to begin."""
-        limit, options = self._around.limit, self._around.options
-        if limit.whole_s is not None:
-            limit.lead_s = lead_s(self._cost_s(), limit.whole_s) if options.lead_s is None else options.lead_s
-        end_at = None if limit.end_at is None else limit.end_at - END_MARGIN_S
-        self._decide(policy.LimitSeen(limit.stop_at, end_at))
-
-    def _cost_s(self) -> float:
-        """Return what a checkpoint may cost now: more than the dearest so far where the program has grown since."""
-        size = resident_bytes(self._computation.pid)
-        if self._dearest_s is None:
-            return guessed_cost_s(size)
-        self._measured_at_bytes = self._measured_at_bytes or size
-        return self._dearest_s * max(1.0, size / max(self._measured_at_bytes, 1))
+        limit, lead_s = self._around.limit, self._around.options.lead_s
+        if limit.end_at is not None:
+            limit.lead_s = lead_for(self._cost.now_s(), limit.whole_s) if lead_s is None else lead_s
+        self._decide(policy.LimitSeen(limit.stop_at, limit.give_up_at))
 
     def _tell_limit(self) -> None:
         limit = self._around.limit
-        if limit.whole_s is None or limit.end_at is None:
+        if limit.end_at is None:
             return
-        left_s = max(limit.end_at - time.monotonic(), 0.0)
-        lead = format_duration(limit.lead_s)
-        self._around.report.say(
-            f"the time limit comes in {format_duration(left_s)}; the last checkpoint begins {lead} before",
-            event="limit",
-            left_s=round(left_s),
-            lead_s=round(limit.lead_s, 1),
-        )
+        left_s, lead = limit.end_at - time.monotonic(), format_duration(limit.lead_s)
+        text = f"the time limit comes in {format_duration(max(left_s, 0))}; the last checkpoint begins {lead} before"
+        self._around.report.say(text, event="limit", left_s=round(left_s), lead_s=round(limit.lead_s, 1))
         if not is_worth_it(limit.lead_s, limit.whole_s):
             self._note([f"so short a time limit leaves little for computing, as {lead} are kept free: ask for more"])
 
@@ -268,8 +250,7 @@ class Watch:
         self._newest = manifest
         self.committed += 1
         cost = manifest.cost
-        self._dearest_s = max(self._dearest_s or 0.0, cost.checkpoint_s + cost.commit_s)
-        self._measured_at_bytes = resident_bytes(self._computation.pid)
+        self._cost.measured(cost)
         around.report.say(
             f"generation {manifest.generation} committed ({manifest.reason}, {format_size(manifest.size)}, "
             f"{format_duration(cost.checkpoint_s)} + {format_duration(cost.commit_s)})",
@@ -309,7 +290,8 @@ class Watch:
             return asked
         if self._newest is not None:
             return auto_s(self._newest.cost.checkpoint_s)
-        return first_s(self._around.limit.whole_s)
+        limit = self._around.limit
+        return first_s(None if limit.end_at is None else limit.whole_s)
 
     def _write_state(self, phase: str) -> None:
         around = self._around
@@ -332,39 +314,21 @@ class Watch:
         )
 
     def _outcome(self, end: End) -> Outcome:
-        name = self._around.store.layout.name
-        newest = self._newest.generation if self._newest else None
-        reason = self._situation.stop_reason
-        if self._handed_over:
-            status = self._around.checkpointed_status or CHECKPOINTED_STATUS
-            return Outcome(Kind.CHECKPOINTED, status, name, newest, stopped_for=reason)
-        if self._gave_up:
-            status = FAILED_STATUS if newest is None else self._around.checkpointed_status
-            return Outcome(Kind.OUT_OF_TIME, status, name, newest, self._last_error or "", stopped_for=reason)
-        if self._stopped_by is not None:
-            return Outcome(Kind.STOPPED, 128 + self._stopped_by, name, newest)
-        was_ours = end.how is How.KILLED_BY_COMMAND and self._situation.phase is policy.Phase.STOPPING
-        if end.how is How.ENGINE_FAILED or was_ours:
-            return Outcome(Kind.ENGINE_FAILED, FAILED_STATUS, name, newest, self._last_error or end.detail)
-        if end.how is How.KILLED_BY_COMMAND:
-            return Outcome(Kind.KILLED_BY_COMMAND, 128 + signal.SIGKILL, name, newest, end.detail)
-        if end.how is How.SIGNALLED:
-            return Outcome(Kind.SIGNALLED, 128 + end.signum, name, newest)
-        told_to_stop = self._situation.stopping_signal
-        if told_to_stop is not None:
-            # a scheduler signals the program too, and a closed terminal fails its writes: this may not be its own end
-            detail = f"it ended with status {end.status} while it was to be stopped"
-            return Outcome(Kind.SIGNALLED, 128 + told_to_stop, name, newest, detail)
-        return Outcome(Kind.FINISHED, end.status, name, newest)
+        return outcome_of(
+            Attempted(
+                job=self._around.store.layout.name,
+                newest=self._newest.generation if self._newest else None,
+                checkpointed_status=self._around.checkpointed_status,
+                situation=self._situation,
+                stopped_by=self._stopped_by,
+                handed_over=self._handed_over,
+                gave_up=self._gave_up,
+                last_error=self._last_error or "",
+            ),
+            end,
+        )
 
 
 def _moment(at: float | None) -> datetime | None:
     """Return the moment of monotonic second AT."""
     return None if at is None else utc_now() + timedelta(seconds=at - time.monotonic())
-
-
-def _differ(before: float | None, after: float | None) -> bool:
-    """Whether the ends are not the same: clocks and answers may be a second apart."""
-    if before is None or after is None:
-        return before is not after
-    return abs(before - after) > _SAME_S

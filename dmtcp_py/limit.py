@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dmtcp_py.batch import BatchState
+from dmtcp_py.census import resident_bytes
 from dmtcp_py.errors import BatchError
+from dmtcp_py.interval import guessed_cost_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dmtcp_py.batch import BatchJob, Scheduler
+    from dmtcp_py.store.records import Cost, Manifest
 
 MOST_BETWEEN_S = 300.0
 LEAST_BETWEEN_S = 5.0
 """So often is asked at most, right before the end."""
 _SHARE_OF_REST = 0.1
 _AGAIN_S = 15.0
+_SAME_S = 3.0
+"""Clocks and answers may be so far apart."""
 _JUMP_S = 10.0
 """Longer between two looks at the clock means that we were suspended: then the end has moved too."""
 END_MARGIN_S = 5.0
@@ -32,6 +38,29 @@ class Seen:
 
     end_at: float | None = None
     error: BatchError | None = None
+
+
+class CostOfCheckpoints:
+    """What a checkpoint of process PID's tree with its commit may take: learned from those of the job so far."""
+
+    def __init__(self, pid: int, parent: Manifest | None) -> None:
+        self._pid = pid
+        self._dearest_s = 0.0
+        self._bytes_then = 0
+        if parent is not None:
+            self.measured(parent.cost)
+
+    def measured(self, cost: Cost) -> None:
+        """Learn from one that was committed just now."""
+        self._dearest_s = max(self._dearest_s, cost.checkpoint_s + cost.commit_s)
+        self._bytes_then = resident_bytes(self._pid)
+
+    def now_s(self) -> float:
+        """Return what the next one may take, in seconds: more where the program has grown since."""
+        size = resident_bytes(self._pid)
+        if not self._dearest_s:
+            return guessed_cost_s(size)
+        return self._dearest_s * max(1.0, size / max(self._bytes_then, 1))
 
 
 class TimeLimit:
@@ -49,14 +78,19 @@ class TimeLimit:
         self._looked_at = self.began_at
 
     @property
-    def whole_s(self) -> float | None:
-        """The time that the attempt has in all; None without a limit."""
-        return None if self.end_at is None else max(self.end_at - self.began_at, 0.0)
+    def whole_s(self) -> float:
+        """The time that the attempt has in all; infinite without a limit."""
+        return math.inf if self.end_at is None else max(self.end_at - self.began_at, 0.0)
 
     @property
     def stop_at(self) -> float | None:
         """When the last checkpoint has to begin; None without a limit, or where the end is not sure just now."""
         return None if self.end_at is None or not self.is_sure else self.end_at - self.lead_s
+
+    @property
+    def give_up_at(self) -> float | None:
+        """When the program has to be ended, where no last checkpoint comes; None as for `stop_at`."""
+        return None if self.end_at is None or not self.is_sure else self.end_at - END_MARGIN_S
 
     def look(self, post: Callable[[Seen], None]) -> None:
         """Begin to ask the scheduler where it is time; what came of it is posted. To be called every second or so."""
@@ -69,13 +103,19 @@ class TimeLimit:
         self._thread = threading.Thread(target=lambda: post(self._ask()), daemon=True)
         self._thread.start()
 
-    def saw(self, seen: Seen) -> None:
-        """Take in what was posted; where the scheduler did not answer, what was known before holds on."""
-        self._thread = None
+    def saw(self, seen: Seen) -> bool:
+        """Take in what was posted, and return whether the end has moved.
+
+        Where the scheduler did not answer, what was known before holds on.
+        """
+        self._thread, before = None, self.end_at
         if seen.error is None:
             self.end_at = seen.end_at
         self.is_sure = True
         self._ask_at = time.monotonic() + (self._between_s() if seen.error is None else _AGAIN_S)
+        if before is None or self.end_at is None:
+            return before is not self.end_at
+        return abs(before - self.end_at) > _SAME_S
 
     def _between_s(self) -> float:
         stop_at = self.stop_at

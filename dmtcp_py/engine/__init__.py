@@ -116,6 +116,9 @@ class Engine(Protocol):
     def refusal(self, program: Path) -> str | None:
         """Return why the engine cannot take the executable PROGRAM; None where nothing speaks against it."""
 
+    def doubt(self, program: Path) -> str | None:
+        """Return why another engine should rather take PROGRAM, where there is one; None where nothing does."""
+
     def launch(self, launch: Launch) -> Computation:
         """Start a program; raise EngineError where that fails."""
 

@@ -19,7 +19,7 @@ AUTO = "auto"
 _FIND: dict[str, Callable[[], Engine]] = {DmtcpEngine.name: DmtcpEngine.find, CriuEngine.name: CriuEngine.find}
 """The engines, the one first that is taken where both can."""
 _ADVICE = {
-    DmtcpEngine.name: "link the program dynamically",
+    DmtcpEngine.name: "--engine criu takes it, where CRIU works; 'dmtcp-ctl doctor' says whether it does here",
     CriuEngine.name: "look at 'dmtcp-ctl doctor'",
 }
 
@@ -48,8 +48,13 @@ def choose(program: Path, asked: str) -> Choice:
         if refusal:
             raise EngineError(f"{asked} cannot take {program}: {refusal}", _ADVICE.get(asked, ""))
         return Choice(engine, f"--engine {asked}")
+    return _first_that_takes(program)
+
+
+def _first_that_takes(program: Path) -> Choice:
     problems: list[str] = []
     hints: list[str] = []
+    doubted: Engine | None = None
     for name, find in _FIND.items():
         try:
             engine = find()
@@ -57,10 +62,15 @@ def choose(program: Path, asked: str) -> Choice:
             problems.append(f"{name}: {error.what}")
             hints += [error.hint] if error.hint else []
             continue
-        refusal = engine.refusal(program)
-        if refusal is None:
+        if refusal := engine.refusal(program):
+            problems.append(f"{name} cannot take {program}: {refusal}")
+        elif doubt := engine.doubt(program):
+            problems.append(f"{name} had better not take {program}: {doubt}")
+            doubted = doubted or engine
+        else:
             return Choice(engine, "; ".join(problems) or "it is here and takes the program")
-        problems.append(f"{name} cannot take {program}: {refusal}")
+    if doubted is not None:
+        return Choice(doubted, "; ".join(problems))
     raise EngineError(f"no engine can run this here: {'; '.join(problems)}", "; or ".join(hints))
 
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import CannotExecuteError, ProgramNotFoundError
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 _ELF = b"\x7fELF"
 _ELF64 = 2
 _ELF_HEADER_BYTES = 64
 _PT_INTERP = 3
 _MOST_HOPS = 4
+_GO_SECTIONS = {b".go.buildinfo", b".note.go.buildid"}
+"""Go's linker makes at least the first (since 1.13), and strip(1) leaves both."""
+_MPI_LAUNCHER = re.compile(r"(?:mpirun|mpiexec|orterun|prterun)(?:[._-].*)?")
+"""As Open MPI, MPICH and Debian, which has both, call them."""
+_MOST_NAMES_BYTES = 1 << 20
 
 
 def find_program(name: str, cwd: Path, search: str | None) -> Path:
@@ -45,19 +55,42 @@ def find_program(name: str, cwd: Path, search: str | None) -> Path:
 
 def is_static(program: Path) -> bool:
     """Return whether PROGRAM, or the interpreter that its #! line names, is an ELF file without a dynamic loader."""
+    found = _elf_of(program)
+    return found is not None and _PT_INTERP not in [kind for kind, _ in _segments(found[1])]
+
+
+def is_go(program: Path) -> bool:
+    """Return whether PROGRAM, or the interpreter that its #! line names, was linked by Go, with C in it or not."""
+    found = _elf_of(program)
+    if found is None:
+        return False
+    try:
+        with found[0].open("rb") as file:
+            return not _GO_SECTIONS.isdisjoint(_section_names(file, found[1]))
+    except (OSError, struct.error):
+        return False
+
+
+def is_mpi_launcher(program: Path) -> bool:
+    """Return whether PROGRAM has the name of what starts the processes of an MPI job, as it is or where it leads."""
+    return any(_MPI_LAUNCHER.fullmatch(path.name) for path in (program, program.resolve()))
+
+
+def _elf_of(program: Path) -> tuple[Path, bytes] | None:
+    """Return the ELF file that runs when PROGRAM is executed, and its first bytes; None where there is none."""
     for _ in range(_MOST_HOPS):
         try:
             with program.open("rb") as file:
                 head = file.read(4096)
-                if head.startswith(_ELF) and len(head) >= _ELF_HEADER_BYTES:
-                    return _PT_INTERP not in [kind for kind, _ in _segments(head)]
         except OSError:
-            return False
+            return None
+        if head.startswith(_ELF) and len(head) >= _ELF_HEADER_BYTES:
+            return program, head
         interpreter = _shebang(head)
         if interpreter is None:
-            return False
+            return None
         program = interpreter
-    return False
+    return None
 
 
 def _refuse_broken(path: Path) -> None:
@@ -111,3 +144,26 @@ def _segments(head: bytes) -> list[tuple[int, int]]:
         (length,) = struct.unpack_from(order + word, head, at + (32 if wide else 16))
         found.append((kind, offset + length))
     return found
+
+
+def _section_names(file: BinaryIO, head: bytes) -> set[bytes]:
+    """Return the names of the sections of an ELF file (ELF specification, figures 1-3 and 1-8)."""
+    wide = head[4] == _ELF64
+    order = "<" if head[5] == 1 else ">"
+    word = "Q" if wide else "I"
+    (table,) = struct.unpack_from(order + word, head, 40 if wide else 32)
+    size, count, names_at = struct.unpack_from(order + "HHH", head, 58 if wide else 46)
+    if not table or size < (64 if wide else 40) or names_at >= count:
+        return set()
+    headers = _read_at(file, table, size * count)
+    (offset,) = struct.unpack_from(order + word, headers, size * names_at + (24 if wide else 16))
+    (length,) = struct.unpack_from(order + word, headers, size * names_at + (32 if wide else 20))
+    return set(_read_at(file, offset, min(length, _MOST_NAMES_BYTES)).split(b"\0"))
+
+
+def _read_at(file: BinaryIO, offset: int, length: int) -> bytes:
+    """Return LENGTH bytes, or what there is of them."""
+    try:
+        return os.pread(file.fileno(), length, offset)
+    except OverflowError:
+        return b""

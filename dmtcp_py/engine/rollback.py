@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.engine.criu.frozen import FILES
 from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.files import PRIVATE_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,8 +47,11 @@ def roll_back(images: Path) -> None:
     look: dict[str, Any] = json.loads((images / FILES).read_text(encoding="utf-8"))
     files = [_recorded(images, values) for values in look["files"]]
     _refuse_lost(files)
+    _make_fifos(look)
     for file in files:
         try:
+            if file.copy is not None:
+                _make_folders(file.path, look)
             _put_back(file)
         except OSError as error:
             raise RestartFailedError(
@@ -95,6 +99,26 @@ def _tail(file: Recorded) -> str:
     start = max(file.size - _TAIL_BYTES, 0)
     with file.path.open("rb") as content:
         return hashlib.sha256(os.pread(content.fileno(), file.size - start, start)).hexdigest()
+
+
+def _make_fifos(look: dict[str, Any]) -> None:
+    """Make the pipes with a name that are gone, as temporary files are on another machine or after a reboot."""
+    for name, mode in look.get("fifos", {}).items():
+        try:
+            if not os.path.lexists(name):
+                _make_folders(Path(name), look)
+                os.mkfifo(name, mode)
+        except OSError as error:
+            raise RestartFailedError(
+                f"the pipe {name} cannot be made again: {error.strerror}", "look at the permissions"
+            ) from error
+
+
+def _make_folders(path: Path, look: dict[str, Any]) -> None:
+    """Make those folders above PATH that are gone, with the modes that they had."""
+    for folder in reversed(path.parents):
+        if not folder.exists():
+            folder.mkdir(look.get("folders", {}).get(str(folder), PRIVATE_DIR))
 
 
 def _put_back(file: Recorded) -> None:

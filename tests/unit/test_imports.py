@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("follow", "handover"),
     ("attempt",),
     ("checkpointing", "job", "streams"),
-    ("limit", "requeue"),
+    ("limit", "requeue", "ending"),
     ("policy", "interval", "report", "outcome"),
     # engines, schedulers, what lies on disk
     ("engine.provision",),
@@ -48,7 +48,7 @@ a circle.
 """
 
 PLACE = {name: number for number, layer in enumerate(LAYERS) for name in layer}
-PURE = ("policy", "interval", "requeue", "store.retention", "units", "outcome", "batch")
+PURE = ("policy", "interval", "requeue", "ending", "store.retention", "units", "outcome", "batch")
 IMPURE = {"os", "time", "subprocess", "socket", "shutil", "tempfile", "threading", "random", "select", "fcntl"}
 
 

@@ -26,6 +26,8 @@ _TAIL_BYTES = 1 << 16
 _TOOL_S = 3600
 _MAPS_FIELDS = 6
 _ESTABLISHED = "01"
+_NET_FIELDS = 10
+"""Of a line in /proc/net/tcp, up to the inode."""
 _NOT_FILES = ("/SYSV", "/memfd:", "/dev/zero")
 _DELETED = " (deleted)"
 
@@ -37,7 +39,9 @@ def main(images: Path, *, covers_shm: bool) -> None:
     files: dict[Key, dict[str, Any]] = {}
     but_in = (*_NOT_FILES, f"{SHM}/") if covers_shm else _NOT_FILES
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) >= LEAST_PID]  # noqa: PTH208
+    fifos: dict[str, int] = {}
     for pid in pids:
+        fifos |= _fifos_of(pid, but_in)
         for place, flags in _open_for_writing(pid, but_in):
             _note(files, images, place, is_read=flags & os.O_ACCMODE == os.O_RDWR and not flags & os.O_APPEND)
         for place in _mapped_for_writing(pid, but_in):
@@ -46,9 +50,15 @@ def main(images: Path, *, covers_shm: bool) -> None:
         # names too: of the links that criu makes for files without one, among others
         pack = ["tar", "--create", "--sparse", "--file", str(images / "shm.tar"), "-C", SHM, "."]
         subprocess.run(pack, check=True, timeout=_TOOL_S)
-    look = {"files": list(files.values()), "processes": len(pids), "outside": _connections_outside(pids)}
-    text = json.dumps(look)
-    (images / FILES).write_text(text, encoding="utf-8")
+    paths = [Path(file["path"]) for file in files.values()] + [Path(name) for name in fifos]
+    look = {
+        "files": list(files.values()),
+        "fifos": fifos,
+        "folders": _modes({folder for path in paths for folder in path.parents}),
+        "processes": len(pids),
+        **_connections(pids),
+    }
+    (images / FILES).write_text(json.dumps(look), encoding="utf-8")
 
 
 def _open_for_writing(pid: int, but_in: tuple[str, ...]) -> list[tuple[Path, int]]:
@@ -74,17 +84,41 @@ def _mapped_for_writing(pid: int, but_in: tuple[str, ...]) -> list[Path]:
     return found
 
 
-def _connections_outside(pids: list[int]) -> list[str]:
-    """Return the far ends of TCP connections whose other end is none of PIDS: a restore cannot bring them back."""
+def _fifos_of(pid: int, but_in: tuple[str, ...]) -> dict[str, int]:
+    """Return the modes of the pipes with a name that it has open."""
+    found = {}
+    folder = Path(f"/proc/{pid}/fd")
+    for name in os.listdir(folder):  # noqa: PTH208 - names are all that is wanted
+        with suppress(FileNotFoundError):
+            path = os.readlink(folder / name)
+            if path.startswith("/") and not path.startswith(but_in) and not path.endswith(_DELETED):
+                mode = (folder / name).stat().st_mode
+                if stat.S_ISFIFO(mode):
+                    found[path] = stat.S_IMODE(mode)
+    return found
+
+
+def _modes(folders: set[Path]) -> dict[str, int]:
+    found = {}
+    for folder in folders:
+        with suppress(OSError):
+            found[str(folder)] = stat.S_IMODE(folder.stat().st_mode)
+    return found
+
+
+def _connections(pids: list[int]) -> dict[str, Any]:
+    """Return what PIDS have of TCP: the far ends outside of them, which no restore brings back, and their own ports."""
     own = {inode for pid in pids for inode in _sockets_of(pid)}
-    ends: dict[tuple[str, str], str] = {}
+    ends: set[tuple[str, str]] = set()
+    ports: set[int] = set()
     for table in ("tcp", "tcp6"):
         with suppress(FileNotFoundError):
             for line in Path(f"/proc/{pids[0]}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
-                fields = line.split()
-                if fields[3] == _ESTABLISHED and fields[9] in own:
-                    ends[fields[1], fields[2]] = table
-    return sorted({_readable(far) for near, far in ends if (far, near) not in ends})
+                _, near, far, state, *_, inode = line.split()[:_NET_FIELDS]
+                if inode in own:
+                    ports.add(int(near.partition(":")[2], 16))
+                    ends |= {(near, far)} if state == _ESTABLISHED else set()
+    return {"outside": sorted({_readable(far) for near, far in ends if (far, near) not in ends}), "ports": sorted(ports)}
 
 
 def _sockets_of(pid: int) -> list[str]:

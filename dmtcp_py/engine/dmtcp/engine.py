@@ -14,7 +14,7 @@ from dmtcp_py.engine.criu.frozen import FILES
 from dmtcp_py.engine.dmtcp.computation import FAIL_KEY, DmtcpComputation
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.place import Place
-from dmtcp_py.engine.executable import is_static
+from dmtcp_py.engine.executable import is_go, is_mpi_launcher, is_static
 from dmtcp_py.engine.rollback import roll_back
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.process import Child, Patience, Streams
@@ -56,7 +56,13 @@ class DmtcpEngine:
         """Return why DMTCP cannot take PROGRAM."""
         if is_static(program):
             return "it is statically linked, and DMTCP works through the dynamic loader"
+        if is_go(program):
+            return "it is a Go program, which DMTCP does not bring up again"
         return None
+
+    def doubt(self, program: Path) -> str | None:
+        """Return why another engine should rather take PROGRAM: with MPI most checkpoints hang (3.2, 4.2 and 5.0)."""
+        return "it starts an MPI job, whose checkpoints often hang" if is_mpi_launcher(program) else None
 
     def launch(self, launch: Launch) -> DmtcpComputation:
         """Start a program under a coordinator of its own."""
