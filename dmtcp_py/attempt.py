@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dmtcp_py.batch import Allocation
-    from dmtcp_py.engine import Computation, End, Stdio
-    from dmtcp_py.engine.choice import Choice
+    from dmtcp_py.checkpointing import Engaged
+    from dmtcp_py.engine import End, Stdio
     from dmtcp_py.events import EventStream
     from dmtcp_py.limit import TimeLimit
     from dmtcp_py.outcome import Outcome, RunOptions
@@ -65,10 +65,11 @@ class Surroundings:
 class Watch:
     """One computation from when it came up to its end. `run` is called once."""
 
-    def __init__(self, around: Surroundings, choice: Choice, computation: Computation, parent: Manifest | None) -> None:
+    def __init__(self, around: Surroundings, engaged: Engaged, parent: Manifest | None) -> None:
         self._around = around
-        self._choice = choice
-        self._computation = computation
+        self._engaged = engaged
+        self._choice = engaged.choice
+        self._computation = computation = engaged.computation
         self._newest = parent
         self._came_up_at = time.monotonic()
         self._cost = CostOfCheckpoints(computation.pid, parent)
@@ -209,8 +210,7 @@ class Watch:
         source = Source(
             store=around.store,
             job=around.job,
-            choice=self._choice,
-            computation=self._computation,
+            engaged=self._engaged,
             stdio=around.stdio,
             parent=self._newest.generation if self._newest else None,
             expected_bytes=self._newest.size if self._newest and self.committed else None,

@@ -39,13 +39,21 @@ class CheckpointDone:
 
 
 @dataclass(frozen=True)
+class Engaged:
+    """A computation with the engine that runs it, and what it was launched with."""
+
+    choice: Choice
+    computation: Computation
+    quirks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Source:
     """Of what a checkpoint is taken, and how it is described."""
 
     store: Store
     job: Job
-    choice: Choice
-    computation: Computation
+    engaged: Engaged
     stdio: Stdio
     parent: int | None
     expected_bytes: int | None
@@ -70,7 +78,7 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
     store.lock.check()
     _check_space(source)
     began = time.monotonic()
-    staged = source.computation.checkpoint(then_stop=then_stop, timeout_s=STALL_S)
+    staged = source.engaged.computation.checkpoint(then_stop=then_stop, timeout_s=STALL_S)
     checkpointed = time.monotonic()
 
     def describe(number: int, images: list[ImageFile]) -> Manifest:
@@ -82,9 +90,9 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
             created=utc_now(),
             reason=reason,
             program_stopped=then_stop,
-            engine=source.choice.engine.name,
-            engine_version=source.choice.engine.version(),
-            engine_reason=source.choice.reason,
+            engine=source.engaged.choice.engine.name,
+            engine_version=source.engaged.choice.engine.version(),
+            engine_reason=source.engaged.choice.reason,
             images=images,
             restart_images=list(staged.restart_images),
             staging=path_text(staged.folder),
@@ -94,6 +102,7 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
             stdout_size=_size(source.stdio.stdout, 1),
             stderr_size=_size(source.stdio.stderr, 2),
             engine_data=staged.engine_data,
+            quirks=list(source.engaged.quirks),
             updated_files=[path_text(path) for path in staged.updated_files],
         )
 
@@ -114,7 +123,7 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
 
 def _check_space(source: Source) -> None:
     """Refuse before the engine would have to: a full disk kills the program under some of them."""
-    needed = source.expected_bytes or resident_bytes(source.computation.pid)
+    needed = source.expected_bytes or resident_bytes(source.engaged.computation.pid)
     layout = source.store.layout
     for place in (layout.staging, layout.generations):
         free = free_bytes(place)

@@ -66,6 +66,8 @@ def plan(facts: Facts) -> Plan:
         return Plan(Next.EXIT, "--at-limit exit")
     if facts.stopped_for == REQUEST:
         return Plan(Next.EXIT, "dmtcp-ctl asked for the stop")
+    if job is not None and job.restarts > facts.restarts:
+        return Plan(Next.EXIT, _DECIDED[BatchState.WAITING])
     if job is not None and job.state in _DECIDED:
         return Plan(Next.EXIT, _DECIDED[job.state])
     if facts.stopped_for not in (LIMIT, WARNING) and (job is None or job.state is not BatchState.TIMED_OUT):
@@ -81,10 +83,10 @@ def plan(facts: Facts) -> Plan:
 
 
 _DECIDED = {
-    BatchState.ENDED: "the scheduler is ending the job: it was cancelled, preempted or requeued",
+    BatchState.ENDED: "the scheduler is ending the job, as after a cancellation",
     BatchState.CANCELLED: "the job was cancelled",
     BatchState.PREEMPTED: "the job was preempted, and the scheduler does what its site wants",
-    BatchState.WAITING: "the scheduler has requeued it already",
+    BatchState.WAITING: "the scheduler has requeued it already, as after a preemption",
 }
 
 

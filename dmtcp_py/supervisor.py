@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from dmtcp_py import batch, follow, streams
 from dmtcp_py.attempt import SIGNALS, Surroundings, Watch
 from dmtcp_py.batch.choice import scheduler_of
+from dmtcp_py.checkpointing import Engaged
 from dmtcp_py.engine import Launch, Restart
 from dmtcp_py.engine.choice import Choice, choose, engine_named
 from dmtcp_py.engine.executable import find_program
+from dmtcp_py.engine.quirks import apply
 from dmtcp_py.errors import DmtcpRunError, RestartFailedError, StoreError
 from dmtcp_py.events import EventStream
 from dmtcp_py.files import make_temporary, remove_temporaries
@@ -106,6 +108,8 @@ class _Attempt:
     report: Report
     start: Start
     allocation: Allocation
+    quirks: tuple[str, ...] = ()
+    """What the program was launched with, so that it works."""
 
     def run(self) -> Outcome:
         store, job = self.store, self.start.job
@@ -151,7 +155,7 @@ class _Attempt:
                 return Outcome(
                     Kind.CHECKPOINTED, around.checkpointed_status, name, candidates[0], "stopped in a restart"
                 )
-            watch = Watch(around, self._chosen, computation, parent)
+            watch = Watch(around, Engaged(self._chosen, computation, self.quirks), parent)
             try:
                 outcome = watch.run()
             finally:
@@ -189,16 +193,21 @@ class _Attempt:
         return tuple(number for number in numbers if number >= self.start.job.first_generation)
 
     def _launch(self, around: Surroundings) -> Computation:
+        choice = self._chosen
+        quirks = apply(choice.engine.name, os.environ)
         launch = Launch(
             command=self.options.command,
             program=self.program,
             stdio=around.stdio,
-            environ=os.environ,
+            environ=quirks.environ,
+            plugins=quirks.plugins,
             staging=self.store.make_staging(),
             temporary=make_temporary(self.store.layout.root),
         )
-        choice = self._chosen
         self._tell_choice()
+        for note in quirks.notes:
+            self.report.say(f"set {note}", level=VERBOSE, event="quirk")
+        self.quirks = quirks.notes
         computation = choice.engine.launch(launch)
         self.store.record("started", lineage=self.start.job.lineage, why=self.start.why, **self._facts())
         self.report.say(
@@ -245,6 +254,7 @@ class _Attempt:
         )
 
     def _resumed(self, manifest: Manifest) -> None:
+        self.quirks = tuple(manifest.quirks)
         self.store.record(
             "resumed",
             generation=manifest.generation,

@@ -79,13 +79,18 @@ class BatchState(Enum):
 
 @dataclass(frozen=True)
 class BatchJob:
-    """What a scheduler tells of one job; ENDS and STARTS are seconds since the epoch, None where it says nothing."""
+    """What a scheduler tells of one job; ENDS and STARTS are seconds since the epoch, None where it says nothing.
+
+    RESTARTS counts how often it was requeued, from the moment at which that was decided.
+    """
 
     job_id: str
     state: BatchState
     ends: float | None = None
     starts: float | None = None
+    restarts: int = 0
     can_requeue: bool = True
+    restarts: int = 0
     reason: str = ""
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _ANSWER_S = 20.0
-_FIELDS = ("JobID", "State", "EndTime", "StartTime", "Requeue", "Reason")
+_FIELDS = ("JobID", "State", "EndTime", "StartTime", "Requeue", "RestartCnt", "TimeLimit", "Reason")
 _STATES = {
     BatchState.WAITING: ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"),
     BatchState.RUNNING: ("RUNNING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT"),
@@ -111,12 +111,14 @@ def _ask(argv: Sequence[str]) -> str:
 
 
 def _job(line: str) -> BatchJob:
-    job_id, state, ends, starts, requeue, reason = line.split("|")[: len(_FIELDS)]
+    job_id, state, ends, starts, requeue, restarts, limit, reason = line.split("|")[: len(_FIELDS)]
     return BatchJob(
         job_id=job_id,
         state=_state(state, reason),
-        ends=float(ends) if ends.isdecimal() else None,
+        # a job without a limit is said to end in a year
+        ends=float(ends) if ends.isdecimal() and limit not in _NONE else None,
         starts=float(starts) if starts.isdecimal() else None,
+        restarts=int(restarts) if restarts.isdecimal() else 0,
         can_requeue=requeue == "1",
         reason="" if reason in _NONE else reason,
     )

@@ -31,7 +31,11 @@ class Stdio:
 
 @dataclass(frozen=True)
 class Launch:
-    """What to start, and where its images are to be written. TEMPORARY is the engine's, to be removed at the end."""
+    """What to start, and where its images are to be written.
+
+    PLUGINS are shared objects that the engine is to load into the program. TEMPORARY is the engine's, to be removed at
+    the end.
+    """
 
     command: tuple[str, ...]
     program: Path
@@ -39,6 +43,7 @@ class Launch:
     environ: Mapping[str, str]
     staging: Path
     temporary: Path
+    plugins: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

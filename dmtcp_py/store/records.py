@@ -128,6 +128,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     stderr_size: int | None = None
     engine_data: dict[str, str] = {}
     """What the engine wants to know again at the restart."""
+    quirks: list[str] = []
+    """What the program was launched with so that it works, each with its reason."""
     updated_files: list[str] = []
     """Files that the program held open for reading and writing: what is overwritten in them cannot be brought back."""
 

@@ -38,7 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # the operating system
     ("process", "events"),
     ("files", "census"),
-    ("units",),
+    ("units", "native"),
     ("errors",),
 )
 """From the top down; a package's name stands for all of its modules that have no place of their own.

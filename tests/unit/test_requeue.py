@@ -39,6 +39,7 @@ def test_a_limit_and_its_warning_are_the_same_and_a_silent_scheduler_is_tried(
         ({"batch_job": BatchJob("7", BatchState.CANCELLED)}, "cancelled"),
         ({"batch_job": BatchJob("7", BatchState.PREEMPTED)}, "preempted"),
         ({"batch_job": BatchJob("7", BatchState.WAITING)}, "requeued it already"),
+        ({"batch_job": BatchJob("7", BatchState.ENDED, restarts=3), "restarts": 2}, "requeued it already"),
         ({"batch_job": BatchJob("7", BatchState.ENDED)}, "is ending the job"),
         ({"batch_job": BatchJob("7", BatchState.RUNNING, can_requeue=False)}, "--no-requeue"),
         ({"restarts": 4, "most_restarts": 4}, "requeued 4 times"),

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.criu import frozen
+from dmtcp_py.engine.criu import frozen, ports
 from dmtcp_py.files import PRIVATE_DIR
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def dump_argv(tool: Tool, images: Path, *, then_stop: bool) -> list[str]:
 
 def restore_argv(tool: Tool, images: Path) -> list[str]:
     """Return the command that restores a tree as the caller's child; which files it is given is added."""
-    return [*_argv(tool, "restore", images), "--restore-detached", "--restore-sibling"]
+    first = [sys.executable, "-I", "-S", ports.__file__, str(images)]
+    return [*first, *_argv(tool, "restore", images), "--restore-detached", "--restore-sibling"]
 
 
 def failure_in(tool: Tool, action: str) -> str:

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmtcp_py.engine.criu import frozen, keeper, ports
 from dmtcp_py.engine.criu import installation as installed
-from dmtcp_py.engine.criu import keeper
 from dmtcp_py.engine.criu.channel import Channel
 from dmtcp_py.engine.criu.command import Tool, failure_in, restore_argv
 from dmtcp_py.engine.criu.computation import CriuComputation
@@ -29,7 +29,9 @@ _RESTART_S = 60.0
 _SLOWEST_BYTES_PER_S = 20e6
 _LOOK_S = 0.25
 _ADDRESS_S = 70.0
-"""So long the kernel keeps the address of a connection whose other end was ours too (TIME_WAIT, and some)."""
+"""So long a kernel that frees no ports on request keeps them after the end of a connection (TIME_WAIT, and some)."""
+_OTHERS_S = 3.0
+"""So long somebody else's program may be one of our own that is still dying."""
 _ADDRESS_LOOKS = 8
 _ADDRESS_IN_USE = "Address already in use"
 
@@ -93,13 +95,15 @@ class CriuEngine:
         return computation
 
     def _restart_patiently(self, restart: Restart) -> CriuComputation | None:
-        patience = Patience(_ADDRESS_S)
+        patience, short = Patience(_ADDRESS_S), Patience(_OTHERS_S)
         while True:
             try:
                 return self._restart(restart)
             except RestartFailedError as error:
                 if _ADDRESS_IN_USE not in error.what or patience.is_over():
                     raise
+                if short.is_over():
+                    _refuse_ports_of_others(restart)
             for _ in range(_ADDRESS_LOOKS):
                 if restart.is_cancelled():
                     return None
@@ -174,6 +178,16 @@ def _computation(tool: Tool, channel: Channel, connections: Connections, staging
     pid = channel.outer_pid(keeper.ROOT_PID)
     # a program that has ended already is not asked for its processes any more
     return CriuComputation(tool, channel, connections, pid or channel.child.pid, staging)
+
+
+def _refuse_ports_of_others(restart: Restart) -> None:
+    look = json.loads((restart.folder / frozen.FILES).read_text(encoding="utf-8"))
+    held = ports.holders(set(look.get("ports", ())))
+    if held:
+        raise EngineError(
+            f"the program has TCP ports that others use here now: {', '.join(held)}",
+            "give the line again when they are free, or on another machine",
+        )
 
 
 def _undo(channel: Channel, connections: Connections) -> None:

@@ -118,7 +118,10 @@ def _connections(pids: list[int]) -> dict[str, Any]:
                 if inode in own:
                     ports.add(int(near.partition(":")[2], 16))
                     ends |= {(near, far)} if state == _ESTABLISHED else set()
-    return {"outside": sorted({_readable(far) for near, far in ends if (far, near) not in ends}), "ports": sorted(ports)}
+    return {
+        "outside": sorted({_readable(far) for near, far in ends if (far, near) not in ends}),
+        "ports": sorted(ports),
+    }
 
 
 def _sockets_of(pid: int) -> list[str]:

@@ -69,6 +69,8 @@ class DmtcpEngine:
         place = Place(self._dmtcp, launch, random.choice(FAIL_STATUSES))  # noqa: S311 - no secret
         try:
             options = ["--ckptdir", str(launch.staging), "--no-gzip"]
+            if launch.plugins:
+                options += ["--with-plugin", ":".join(map(str, launch.plugins))]
             argv = place.argv("dmtcp_launch", options, _with_streams(launch.command, launch.program, launch.stdio))
             with _terminal_by_its_other_name(launch.stdio) as streams:
                 root = Child(argv, env=place.env, own_session=True, streams=streams)

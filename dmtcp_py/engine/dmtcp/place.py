@@ -16,12 +16,6 @@ if TYPE_CHECKING:
 
 # messages of DMTCP's own belong in its log, not among the program's
 _QUIET = ["--quiet", "--quiet"]
-_QUIRKS = {"HWLOC_COMPONENTS": "-linux:io"}
-"""What the program's environment gets, unless it is set there already.
-
-hwloc, which every OpenMPI brings along, keeps descriptors on the machine's disks open to learn about them, and DMTCP
-ends a program that has one at its first checkpoint (3.2, 4.2 and 5.0).
-"""
 
 
 class Place:
@@ -32,7 +26,6 @@ class Place:
         self.folder, self.staging, self.fail_status = order.temporary, order.staging, fail_status
         plain = clean(order.environ)
         self.env = {
-            **_QUIRKS,
             **plain,
             "DMTCP_FAIL_RC": str(fail_status),
             "JALIB_STDERR_PATH": str(self.folder / "messages"),

@@ -1,0 +1,110 @@
+/* Lets programs that use OpenBLAS with threads start other processes under DMTCP; loaded into the program as a plugin.
+
+   OpenBLAS ends and joins its threads in a handler that fork() calls before it forks. DMTCP's fork() (3.2, 4.2, 5.0)
+   calls that handler with its wrapper lock held, and each ending thread waits for that lock: the program hangs at its
+   first fork, system() or subprocess. Here the same handler is called once more, before DMTCP takes its lock; the
+   second time it finds no thread to join, and OpenBLAS starts new ones at its next call, as after every fork. */
+
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MOST 16
+
+typedef void (*handler)(void);
+static handler shutdowns[MOST];
+static int known;
+
+/* dlsym(RTLD_NEXT) is DMTCP's own up to 4.2, and misses what lies right below us */
+static void *below(const char *name)
+{
+    static void *dmtcp;
+    if (!dmtcp)
+        dmtcp = dlopen("libdmtcp.so", RTLD_LAZY | RTLD_NOLOAD);
+    return dlsym(dmtcp ? dmtcp : RTLD_NEXT, name);
+}
+
+#define BELOW(name)                                 \
+    static __typeof__(name) *next;                  \
+    if (!next)                                      \
+        next = (__typeof__(name) *)below(#name)
+
+int __register_atfork(handler prepare, handler parent, handler child, void *dso);
+
+int __register_atfork(handler prepare, handler parent, handler child, void *dso)
+{
+    BELOW(__register_atfork);
+    Dl_info found;
+    if (prepare && known < MOST && dladdr((void *)prepare, &found) && found.dli_sname &&
+        strcmp(found.dli_sname, "blas_thread_shutdown_") == 0)
+        shutdowns[known++] = prepare;
+    return next(prepare, parent, child, dso);
+}
+
+static void before_fork(void)
+{
+    Dl_info found;
+    for (int i = 0; i < known; i++)
+        if (dladdr((void *)shutdowns[i], &found)) /* else its library was closed */
+            shutdowns[i]();
+}
+
+pid_t fork(void)
+{
+    BELOW(fork);
+    before_fork();
+    return next();
+}
+
+pid_t vfork(void)
+{
+    /* DMTCP's is a fork() too: a function cannot return twice from one call of vfork() */
+    return fork();
+}
+
+int system(const char *command);
+
+int system(const char *command)
+{
+    BELOW(system);
+    before_fork();
+    return next(command);
+}
+
+FILE *popen(const char *command, const char *mode)
+{
+    BELOW(popen);
+    before_fork();
+    return next(command, mode);
+}
+
+int posix_spawn(pid_t *restrict pid, const char *restrict path, const posix_spawn_file_actions_t *restrict actions,
+                const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const envp[restrict])
+{
+    BELOW(posix_spawn);
+    before_fork();
+    return next(pid, path, actions, attributes, argv, envp);
+}
+
+int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spawn_file_actions_t *restrict actions,
+                 const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const envp[restrict])
+{
+    BELOW(posix_spawnp);
+    before_fork();
+    return next(pid, file, actions, attributes, argv, envp);
+}
+
+int close_range(unsigned first, unsigned last, int flags)
+{
+    BELOW(close_range);
+    Dl_info found;
+    if (flags || (dladdr((void *)next, &found) && strstr(found.dli_fname, "libdmtcp")))
+        return next(first, last, flags);
+    unsigned most = (unsigned)sysconf(_SC_OPEN_MAX);
+    for (unsigned fd = first; fd <= last && fd < most; fd++)
+        close((int)fd); /* DMTCP's, which spares its own */
+    return 0;
+}
