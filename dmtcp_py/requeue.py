@@ -46,7 +46,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to follow, and WHY; LINE_HELPS where the user may want to submit it by hand, is IS_STUCK where not."""
+    """What is to follow, and WHY.
+
+    LINE_HELPS where the user may want to submit the job again by hand; IS_STUCK where that would not help either.
+    """
 
     next: Next
     why: str
@@ -56,30 +59,50 @@ class Plan:
 
 def plan(facts: Facts) -> Plan:
     """Return what is to follow, and why."""
+    exits = _stuck(facts) or _decided_by_scheduler(facts) or _not_wanted(facts) or _not_allowed(facts)
+    if exits is not None:
+        return exits
+    if facts.at_limit is Next.RESUBMIT:
+        return Plan(Next.RESUBMIT, "--at-limit resubmit")
+    return Plan(Next.REQUEUE, facts.stopped_for or LIMIT)
+
+
+def _stuck(facts: Facts) -> Plan | None:
+    if facts.fruitless < MOST_FRUITLESS:
+        return None
+    text = f"{facts.fruitless} attempts in a row made no progress"
+    return Plan(Next.EXIT, f"{text}: the time limit may be too short, or checkpoints fail", is_stuck=True)
+
+
+def _decided_by_scheduler(facts: Facts) -> Plan | None:
     job = facts.batch_job
-    if facts.fruitless >= MOST_FRUITLESS:
-        text = f"{facts.fruitless} attempts in a row made no progress"
-        return Plan(Next.EXIT, f"{text}: the time limit may be too short, or checkpoints fail", is_stuck=True)
-    if not facts.has_new_generation:
-        return Plan(Next.EXIT, "this attempt committed no generation", line_helps=True)
+    if job is None:
+        return None
+    if job.restarts > facts.restarts:
+        return Plan(Next.EXIT, _DECIDED[BatchState.WAITING])
+    return Plan(Next.EXIT, _DECIDED[job.state]) if job.state in _DECIDED else None
+
+
+def _not_wanted(facts: Facts) -> Plan | None:
+    is_timed_out = facts.batch_job is not None and facts.batch_job.state is BatchState.TIMED_OUT
     if facts.at_limit is Next.EXIT:
         return Plan(Next.EXIT, "--at-limit exit")
     if facts.stopped_for == REQUEST:
         return Plan(Next.EXIT, "dmtcp-ctl asked for the stop")
-    if job is not None and job.restarts > facts.restarts:
-        return Plan(Next.EXIT, _DECIDED[BatchState.WAITING])
-    if job is not None and job.state in _DECIDED:
-        return Plan(Next.EXIT, _DECIDED[job.state])
-    if facts.stopped_for not in (LIMIT, WARNING) and (job is None or job.state is not BatchState.TIMED_OUT):
-        asked = f"{facts.stopped_for} asked for the end" if facts.stopped_for else "the program was ended otherwise"
-        return Plan(Next.EXIT, f"{asked}, not the time limit", line_helps=True)
+    if facts.stopped_for in (LIMIT, WARNING) or is_timed_out:
+        return None
+    asked = f"{facts.stopped_for} asked for the end" if facts.stopped_for else "the program was ended otherwise"
+    return Plan(Next.EXIT, f"{asked}, not the time limit", line_helps=True)
+
+
+def _not_allowed(facts: Facts) -> Plan | None:
+    if not facts.has_new_generation:
+        return Plan(Next.EXIT, "this attempt committed no generation", line_helps=True)
     if facts.most_restarts is not None and facts.restarts >= facts.most_restarts:
         return Plan(Next.EXIT, f"it was requeued {facts.restarts} times, the most that is allowed", line_helps=True)
-    if facts.at_limit is Next.RESUBMIT:
-        return Plan(Next.RESUBMIT, "--at-limit resubmit")
-    if job is not None and not job.can_requeue:
+    if facts.at_limit is not Next.RESUBMIT and facts.batch_job is not None and not facts.batch_job.can_requeue:
         return Plan(Next.EXIT, "the job was submitted with --no-requeue", line_helps=True)
-    return Plan(Next.REQUEUE, str(facts.stopped_for or "time limit"))
+    return None
 
 
 _DECIDED = {

@@ -90,7 +90,6 @@ class BatchJob:
     starts: float | None = None
     restarts: int = 0
     can_requeue: bool = True
-    restarts: int = 0
     reason: str = ""
 
 

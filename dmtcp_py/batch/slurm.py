@@ -67,7 +67,7 @@ class Slurm:
 
     def look(self, job_id: str | None) -> list[BatchJob]:
         """Return job JOB_ID, or all of this user's."""
-        which = ["--me"] if job_id is None else ["--jobs", job_id]
+        which = ["--me"] if job_id is None else ["--jobs", _address(job_id)]
         columns = ",".join(f"{name}:|" for name in _FIELDS)
         try:
             output = _ask(["squeue", "--noheader", "--states=all", *which, "--Format", columns])
@@ -79,20 +79,27 @@ class Slurm:
 
     def requeue(self, job_id: str) -> Sequence[str]:
         """Return the command that puts job JOB_ID, which runs, back into the queue."""
-        return ["scontrol", "requeue", job_id]
+        return ["scontrol", "requeue", _address(job_id)]
 
     def resubmission(self, job_id: str, script: Path) -> Sequence[str]:
         """Keep the batch script of job JOB_ID in SCRIPT; return the command that submits it again, to run after it."""
-        facts = dict(_facts(_ask(["scontrol", "show", "job", job_id])))
+        facts = dict(_facts(_ask(["scontrol", "show", "job", _address(job_id)])))
         # not the file that was submitted: that may have been changed since, or never have been a file
-        _ask(["scontrol", "write", "batch_script", job_id, str(script)])
+        _ask(["scontrol", "write", "batch_script", _address(job_id), str(script)])
         options = [f"{option}={facts[key]}" for key, option in _OPTIONS.items() if facts.get(key, "") not in _NONE]
         requeue = [] if facts.get("Requeue") == "1" else ["--no-requeue"]
-        after = ["--open-mode=append", f"--dependency=afterany:{job_id}"]
+        after = ["--open-mode=append", f"--dependency=afterany:{_address(job_id)}"]
         return ["sbatch", "--parsable", *options, *requeue, *after, str(script), *_words(facts.get("Command", ""))]
 
 
 _UNKNOWN = "Invalid job id"
+
+
+def _address(job_id: str) -> str:
+    """Return the name by which Slurm means job JOB_ID alone: one task of an array has the id of the whole array."""
+    task = os.environ.get("SLURM_ARRAY_TASK_ID")
+    is_mine = job_id == os.environ.get("SLURM_JOB_ID")
+    return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{task}" if is_mine and task else job_id
 
 
 def _ask(argv: Sequence[str]) -> str:
