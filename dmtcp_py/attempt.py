@@ -14,6 +14,7 @@ from dmtcp_py.census import tree
 from dmtcp_py.checkpointing import CheckpointDone, Source
 from dmtcp_py.ending import Attempted, outcome_of
 from dmtcp_py.engine import How
+from dmtcp_py.errors import HinderedError
 from dmtcp_py.interval import auto_s, first_s, is_worth_it
 from dmtcp_py.interval import lead_s as lead_for
 from dmtcp_py.limit import CostOfCheckpoints, Seen
@@ -73,7 +74,8 @@ class Watch:
         self._newest = parent
         self._came_up_at = time.monotonic()
         self._cost = CostOfCheckpoints(computation.pid, parent)
-        self._situation = policy.begin(self._interval_s(), self._came_up_at)
+        may_refuse = parent is None and not around.options.allow_unprotected
+        self._situation = policy.begin(self._interval_s(), self._came_up_at, may_refuse=may_refuse)
         self._waiting: list[Waiting] = []
         self._served: list[Waiting] = []
         self._worker: threading.Thread | None = None
@@ -81,6 +83,7 @@ class Watch:
         self._last_error: str | None = None
         self._handed_over = False
         self._gave_up = False
+        self._refused = False
         self._noted: set[str] = set()
         self._beat_at = 0.0
         self.committed = 0
@@ -173,6 +176,9 @@ class Watch:
         elif isinstance(action, policy.GiveUp):
             self._gave_up = True
             self._computation.kill()
+        elif isinstance(action, policy.Refuse):
+            self._refused = True
+            self._computation.kill()
         elif isinstance(action, policy.EndAttempt):
             self._handed_over = True
         elif isinstance(action, policy.RunOn):
@@ -240,7 +246,9 @@ class Watch:
             generation = done.manifest.generation if done.manifest else None
             asked.answer(ok=done.manifest is not None, text=text, generation=generation)
         if done.program_lives:
-            self._decide(policy.CheckpointEnded(ok=done.manifest is not None, interval_s=self._interval_s()))
+            hindered = isinstance(done.error, HinderedError)
+            ok = done.manifest is not None
+            self._decide(policy.CheckpointEnded(ok=ok, interval_s=self._interval_s(), was_hindered=hindered))
             self._plan_for_limit()
         if done.manifest is not None:
             self._write_state("running")
@@ -277,7 +285,12 @@ class Watch:
             return
         self._around.store.record("failed", what="checkpoint", error=self._last_error, lives=done.program_lives)
         goes_on = "; the program goes on" if done.program_lives else ""
-        self._around.report.warn(f"checkpoint failed: {done.error}{goes_on}")
+        text = f"checkpoint failed: {done.error}{goes_on}"
+        if isinstance(done.error, HinderedError):
+            # it will be so for as long as the program is as it is
+            self._note([text])
+        else:
+            self._around.report.warn(text)
 
     def _finish_worker(self) -> None:
         if self._worker is not None:
@@ -323,6 +336,7 @@ class Watch:
                 stopped_by=self._stopped_by,
                 handed_over=self._handed_over,
                 gave_up=self._gave_up,
+                refused=self._refused,
                 last_error=self._last_error or "",
             ),
             end,

@@ -30,6 +30,8 @@ class Attempted:
     """Whether the last checkpoint is committed."""
     gave_up: bool
     """Whether we killed the program because the time was over."""
+    refused: bool
+    """Whether we killed the program because it cannot be checkpointed."""
     last_error: str
 
 
@@ -41,6 +43,8 @@ def outcome_of(tried: Attempted, end: End) -> Outcome:
     if tried.gave_up:
         status = FAILED_STATUS if newest is None else tried.checkpointed_status
         return Outcome(Kind.OUT_OF_TIME, status, job, newest, tried.last_error, stopped_for=reason)
+    if tried.refused:
+        return Outcome(Kind.REFUSED, FAILED_STATUS, job, newest, tried.last_error)
     if tried.stopped_by is not None:
         return Outcome(Kind.STOPPED, 128 + tried.stopped_by, job, newest)
     was_ours = end.how is How.KILLED_BY_COMMAND and tried.situation.phase is Phase.STOPPING

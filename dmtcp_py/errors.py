@@ -78,6 +78,13 @@ class CheckpointFailedError(EngineError):
         self.program_lives = program_lives
 
 
+class HinderedError(CheckpointFailedError):
+    """Nothing was begun: something of the program is there that the engine cannot take."""
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what, hint, program_lives=True)
+
+
 class RestartFailedError(EngineError):
     """The images of one generation did not come up."""
 

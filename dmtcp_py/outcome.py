@@ -27,6 +27,8 @@ class Kind(Enum):
     """Somebody else had the engine kill the program, as with ``dmtcp_command -k``."""
     ENGINE_FAILED = "engine failed"
     """The engine lost the program, and no generation could take over."""
+    REFUSED = "refused"
+    """We ended the program because it cannot be checkpointed."""
     OUT_OF_TIME = "out of time"
     """The time limit came, and the last checkpoint before it had failed."""
 
@@ -51,6 +53,7 @@ class RunOptions:
     ``interval_s`` is None for no interval checkpoints and negative for ``auto``; ``checkpointed_status`` None is the
     scheduler's convention; ``time_limit_s`` None is the scheduler's, and ``lead_s`` None is learned; ``at_limit`` is
     one of AT_LIMIT, None for a requeue where that is allowed; ``stage_local`` is a folder on a disk of the node.
+    ``allow_unprotected`` runs even a program that no engine can take.
     """
 
     command: tuple[str, ...]
@@ -70,3 +73,4 @@ class RunOptions:
     lead_s: float | None = None
     at_limit: str | None = None
     stage_local: Path | None = None
+    allow_unprotected: bool = False

@@ -19,7 +19,9 @@ _SOON = 0.25
 LAST_TRIES = 2
 """So often a last checkpoint is tried before the program is left to run on."""
 RETRY_S = 10.0
-"""After the last checkpoint before a time limit failed, an ordinary one is tried so much later."""
+"""So much later an ordinary checkpoint is tried after one that was hindered, or after the last one failed."""
+MOST_HINDRANCES = 3
+"""So often in a row the first checkpoint may be hindered before the program is refused."""
 LIMIT = "time limit"
 REQUEST = "request"
 """Reasons for a last checkpoint, besides the names of signals."""
@@ -50,6 +52,9 @@ class Situation:
     """Why the last checkpoint is taken: LIMIT, REQUEST or the name of a signal."""
     stop_at: float | None = None
     """When the last checkpoint has to begin because the allocation ends; None without a limit."""
+    may_refuse: bool = False
+    """Whether a program that cannot be checkpointed is to be stopped."""
+    hindrances: int = 0
     end_at: float | None = None
     """When the program has to be ended, whether or not it has a last checkpoint."""
 
@@ -87,6 +92,8 @@ class CheckpointEnded:
 
     ok: bool
     interval_s: float | None
+    was_hindered: bool = False
+    """Whether something of the program is there that the engine cannot take, so that nothing was begun."""
 
 
 Event = TimePassed | Signalled | Asked | LimitSeen | CheckpointEnded
@@ -123,16 +130,22 @@ class GiveUp:
 
 
 @dataclass(frozen=True)
+class Refuse:
+    """The program cannot be checkpointed, and never was: end it."""
+
+
+@dataclass(frozen=True)
 class RunOn:
     """The last checkpoint failed and the program lives: say so and let it run."""
 
 
-Action = Wait | Checkpoint | EndAttempt | StopNow | GiveUp | RunOn
+Action = Wait | Checkpoint | EndAttempt | StopNow | GiveUp | Refuse | RunOn
 
 
-def begin(interval_s: float | None, now: float) -> Situation:
+def begin(interval_s: float | None, now: float, *, may_refuse: bool = False) -> Situation:
     """Return the situation right after the program came up; INTERVAL_S None means no interval checkpoints."""
-    return Situation(interval_s=interval_s, due_at=None if interval_s is None else now + interval_s)
+    due_at = None if interval_s is None else now + interval_s
+    return Situation(interval_s=interval_s, due_at=due_at, may_refuse=may_refuse)
 
 
 def decide(situation: Situation, event: Event, now: float) -> tuple[Situation, Action]:
@@ -221,12 +234,9 @@ def _checkpoint_ended(situation: Situation, event: CheckpointEnded, now: float) 
         if situation.tries < LAST_TRIES:
             return replace(situation, tries=situation.tries + 1), Checkpoint("again", then_stop=True)
         return _run_on(situation, event.interval_s, now), RunOn()
-    situation = replace(
-        situation,
-        phase=Phase.RUNNING,
-        interval_s=event.interval_s,
-        due_at=None if event.interval_s is None else now + event.interval_s,
-    )
+    situation = _after_ordinary(situation, event, now)
+    if situation.may_refuse and situation.hindrances >= MOST_HINDRANCES:
+        return situation, Refuse()
     if situation.stop_wanted is not None:
         return _stop(replace(situation, stop_wanted=None), situation.stop_wanted)
     if situation.request_waits:
@@ -234,9 +244,25 @@ def _checkpoint_ended(situation: Situation, event: CheckpointEnded, now: float) 
     return situation, Wait()
 
 
+def _after_ordinary(situation: Situation, event: CheckpointEnded, now: float) -> Situation:
+    next_s = event.interval_s
+    if event.was_hindered and next_s is not None:
+        next_s = min(next_s, RETRY_S) if situation.may_refuse else next_s
+    return replace(
+        situation,
+        phase=Phase.RUNNING,
+        interval_s=event.interval_s,
+        due_at=None if next_s is None else now + next_s,
+        may_refuse=situation.may_refuse and not event.ok,
+        hindrances=situation.hindrances + 1 if event.was_hindered else 0,
+    )
+
+
 def _run_on(situation: Situation, interval_s: float | None, now: float) -> Situation:
     """Return the situation after a last checkpoint that failed: as at the beginning, but for the time limit's."""
-    again = replace(begin(interval_s, now), stop_at=situation.stop_at, end_at=situation.end_at)
+    again = replace(
+        begin(interval_s, now, may_refuse=situation.may_refuse), stop_at=situation.stop_at, end_at=situation.end_at
+    )
     if situation.stop_reason != LIMIT:
         return again
     return replace(again, stop_reason=LIMIT, tries=situation.tries, due_at=now + RETRY_S)

@@ -19,7 +19,8 @@ from dmtcp_py.engine import Launch, Restart
 from dmtcp_py.engine.choice import Choice, choose, engine_named
 from dmtcp_py.engine.executable import find_program
 from dmtcp_py.engine.quirks import apply
-from dmtcp_py.errors import DmtcpRunError, RestartFailedError, StoreError
+from dmtcp_py.engine.unprotected import Unprotected
+from dmtcp_py.errors import DmtcpRunError, EngineError, RestartFailedError, StoreError
 from dmtcp_py.events import EventStream
 from dmtcp_py.files import make_temporary, remove_temporaries
 from dmtcp_py.handover import open_for
@@ -63,7 +64,7 @@ def run(options: RunOptions, report: Report) -> Outcome:
     identity = identify(options, cwd, allocation.array_task)
     layout = job_layout(cwd / options.directory, _job_name(options, identity))
     # where there may be something to resume, whatever made it serves
-    choice = None if layout.generation_numbers() else choose(program, options.engine)
+    choice = None if layout.generation_numbers() else _choice(program, options)
     store = open_for(layout, allocation, report)
     try:
         start = plan_start(store, identity, options, allocation)
@@ -72,10 +73,19 @@ def run(options: RunOptions, report: Report) -> Outcome:
             report.say(text, event="finished", status=start.finished, job=layout.name)
             return Outcome(Kind.FINISHED, start.finished, layout.name, detail="earlier")
         if choice is None and not start.candidates:
-            choice = choose(program, options.engine)
+            choice = _choice(program, options)
         return _Attempt(store, choice, identity, options, program, report, start, allocation).run()
     finally:
         store.lock.release()
+
+
+def _choice(program: Path, options: RunOptions) -> Choice:
+    try:
+        return choose(program, options.engine)
+    except EngineError as error:
+        if not options.allow_unprotected:
+            raise
+        return Choice(Unprotected(), f"--allow-unprotected: {error.what}")
 
 
 @contextmanager
@@ -274,7 +284,7 @@ class _Attempt:
     @property
     def _chosen(self) -> Choice:
         if self.choice is None:
-            self.choice = choose(self.program, self.options.engine)
+            self.choice = _choice(self.program, self.options)
         return self.choice
 
     def _tell_choice(self) -> None:
@@ -340,6 +350,7 @@ def _last_line(outcome: Outcome) -> str:
         Kind.CHECKPOINTED: f"checkpointed and stopped; {again}",
         Kind.SIGNALLED: f"{outcome.detail or f'the program was killed by signal {outcome.status - 128}'}; {again}",
         Kind.STOPPED: f"stopped at once; {again}",
+        Kind.REFUSED: f"stopped, as it cannot be checkpointed: {outcome.detail}; or run it with --allow-unprotected",
         Kind.OUT_OF_TIME: f"stopped, as the time is over and the last checkpoint failed ({outcome.detail}); {again}",
         Kind.KILLED_BY_COMMAND: f"somebody's {outcome.detail} killed the program; {again}",
         Kind.ENGINE_FAILED: f"the engine failed: {outcome.detail}; {again}",

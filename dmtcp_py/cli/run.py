@@ -100,6 +100,7 @@ Exit status:
     show_default=True,
     help="What takes the images; a generation is resumed by what made it.",
 )
+@click.option("--allow-unprotected", is_flag=True, help="Run even a program that no engine can take.")
 @click.option("--json", "as_json", is_flag=True, help="Our lines as JSON objects.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Print more.")

@@ -26,6 +26,7 @@ from dmtcp_py.policy import (
     GiveUp,
     LimitSeen,
     Phase,
+    Refuse,
     RunOn,
     Signalled,
     StopNow,
@@ -326,3 +327,33 @@ def test_time_alone_wakes_for_whichever_comes_first() -> None:
     situation, _ = decide(begin(10, 0), LimitSeen(70, 90), 0)
     assert wakes_at(situation) == 10
     assert wakes_at(begin(None, 0)) is None
+
+
+hindered = CheckpointEnded(ok=False, interval_s=60, was_hindered=True)
+
+
+def first_checkpoints(*history: tuple[float, Event], may_refuse: bool = True) -> list[Action]:
+    """Return what was done at each point of HISTORY, of a program that was never checkpointed."""
+    situation = begin(60, 0, may_refuse=may_refuse)
+    actions = []
+    for now, event in history:
+        situation, action = decide(situation, event, now)
+        actions.append(action)
+    return actions
+
+
+def test_a_program_that_cannot_be_checkpointed_is_refused_after_some_tries() -> None:
+    tries = ((60, tick), (61, hindered), (71, tick), (72, hindered), (82, tick), (83, hindered))
+    assert first_checkpoints(*tries) == [on, wait, on, wait, on, Refuse()]
+
+
+def test_where_that_is_allowed_it_runs_on_unprotected_and_is_tried_at_the_interval() -> None:
+    tries = ((60, tick), (61, hindered), (71, tick), (121, tick), (122, hindered), (182, tick), (183, hindered))
+    assert first_checkpoints(*tries, may_refuse=False) == [on, wait, wait, on, wait, on, wait]
+
+
+def test_a_program_that_was_checkpointed_once_is_never_refused() -> None:
+    history: list[tuple[float, Event]] = [(60, tick), (61, CheckpointEnded(ok=True, interval_s=60))]
+    for number in range(1, 6):
+        history += [(61.0 * number + 61, tick), (61.0 * number + 61, hindered)]
+    assert Refuse() not in first_checkpoints(*history)

@@ -13,8 +13,9 @@ from dmtcp_py.census import files_open_for_update
 from dmtcp_py.engine import End, How
 from dmtcp_py.engine.dmtcp import updates
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR
+from dmtcp_py.engine.dmtcp.hindrance import hindrance
 from dmtcp_py.engine.dmtcp.installation import logs_failures
-from dmtcp_py.errors import CheckpointFailedError, EngineError
+from dmtcp_py.errors import CheckpointFailedError, EngineError, HinderedError
 from dmtcp_py.files import make_private_dir, remove_tree
 from dmtcp_py.process import LEFTOVER_GRACE_S, Patience, end_descendants, end_group
 from dmtcp_py.store.store import StagedImages, stage
@@ -83,6 +84,9 @@ class DmtcpComputation:
         """Return complete images; see `dmtcp_py.engine.Computation`. TIMEOUT_S bounds a time without progress."""
         peers = self._await_running()
         self._await_quiet(then_stop=then_stop)
+        found = hindrance(self.pid, coordinator_port=self.coordinator.port)
+        if found is not None:
+            raise HinderedError(found.what, found.hint)
         _empty(self._staging)
         told = self.coordinator.told
         complete, begun, written = told.checkpoints_complete, told.checkpoints_begun, told.written

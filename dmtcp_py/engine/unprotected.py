@@ -1,0 +1,103 @@
+"""No engine: the program runs as it would without us, and no checkpoint is taken of it."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from dmtcp_py.engine import End, How
+from dmtcp_py.errors import EngineError, HinderedError
+from dmtcp_py.files import remove_tree
+from dmtcp_py.process import LEFTOVER_GRACE_S, Child, Guard, Streams, end_descendants, end_group
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dmtcp_py.engine import Launch, Restart, Stdio
+
+
+class Unprotected:
+    """What serves where no engine can, and the user wants the program to run all the same."""
+
+    name = "none"
+
+    def version(self) -> str:
+        """Return nothing: there is no engine."""
+        return "(unprotected)"
+
+    def refusal(self, program: Path) -> str | None:  # noqa: ARG002 - it takes every program
+        """Return None."""
+        return None
+
+    def doubt(self, program: Path) -> str | None:  # noqa: ARG002 - as above
+        """Return None."""
+        return None
+
+    def launch(self, launch: Launch) -> UnprotectedComputation:
+        """Start a program."""
+        return UnprotectedComputation(launch)
+
+    def restart(self, restart: Restart) -> NoReturn:
+        """Raise EngineError: nothing was ever checkpointed."""
+        raise EngineError(f"generation {restart.manifest.generation} was made by no engine", "use --fresh")
+
+
+class UnprotectedComputation:
+    """A program without an engine."""
+
+    def __init__(self, launch: Launch) -> None:
+        self.temporary = launch.temporary
+        self._guard = Guard(launch.temporary, launch.environ)
+        with _opened(launch.stdio) as streams:
+            self._child = Child([str(launch.program), *launch.command[1:]], env=launch.environ, streams=streams)
+        self._guard.watch(self._child.pid)
+        self.pid = self._child.pid
+
+    def known_pids(self) -> list[int]:
+        """Return our children that belong to it."""
+        return [self.pid, self._guard.pid]
+
+    def poll(self) -> End | None:
+        """Return how it ended; None while it runs."""
+        ending = self._child.poll()
+        if ending is None:
+            return None
+        if ending.signum is not None:
+            return End(How.SIGNALLED, signum=ending.signum)
+        return End(How.EXITED, status=ending.status or 0)
+
+    def checkpoint(self, *, then_stop: bool, timeout_s: float) -> NoReturn:  # noqa: ARG002 - the protocol's
+        """Raise HinderedError."""
+        raise HinderedError("the program runs unprotected, as no engine takes it", "it starts over, if it is stopped")
+
+    def signal(self, signum: int) -> None:
+        """Send SIGNUM to the program's processes."""
+        self._child.signal_group(signum)
+
+    def kill(self) -> None:
+        """Kill all processes of the program."""
+        self._child.signal_group(signal.SIGKILL)
+
+    def close(self) -> bool:
+        """End what is left; return whether processes of the program had to be ended."""
+        had_to = end_group(self.pid, grace_s=LEFTOVER_GRACE_S)
+        self._guard.dismiss()
+        end_descendants()
+        remove_tree(self.temporary)
+        return had_to
+
+
+@contextmanager
+def _opened(stdio: Stdio) -> Iterator[Streams]:
+    """Give the files of the program's standard streams, open for as long as it takes to start it."""
+    with ExitStack() as stack:
+        stdin = stack.enter_context(stdio.stdin.open("rb")) if stdio.stdin else None
+        if stdin:
+            stdin.seek(stdio.stdin_offset)
+        stdout = stack.enter_context(stdio.stdout.open("wb")) if stdio.stdout else None
+        stderr = stdout
+        if stdio.stderr != stdio.stdout:
+            stderr = stack.enter_context(stdio.stderr.open("wb")) if stdio.stderr else None
+        yield Streams(*(file.fileno() if file else None for file in (stdin, stdout, stderr)))

@@ -1,0 +1,145 @@
+"""What DMTCP cannot take is told before it hangs, and refused, unless the user wants it to run all the same."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from harness import LONG_S, EngineHere, Workbench
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STATIC = """
+#include <unistd.h>
+int main(void) {
+    for (int i = 0; i < 80; i++)
+        usleep(100000);
+    return 3;
+}
+"""
+SPAWN = """
+import multiprocessing, time
+
+def work(seconds):
+    time.sleep(seconds)
+    return 7
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(pool.apply(work, (8,)), flush=True)
+"""
+CONNECTED = """
+import socket, sys, time
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as connection:
+    time.sleep(float(sys.argv[2]))
+    connection.sendall(b"x")
+    print(connection.recv(1), flush=True)
+time.sleep(float(sys.argv[3]))
+print("done", flush=True)
+"""
+
+
+@pytest.fixture
+def dmtcp(engine: EngineHere) -> EngineHere:
+    """Give the engine where it is a DMTCP."""
+    if engine.name != "dmtcp":
+        pytest.skip("CRIU takes these")
+    return engine
+
+
+@pytest.fixture
+def static_child(bench: Workbench) -> list[str | Path]:
+    """Give the line of a script that runs a static program for 8 s."""
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no C compiler on this machine")
+    source, program = bench.folder.parent / "static.c", bench.folder.parent / "static"
+    source.write_text(STATIC)
+    subprocess.run(["gcc", "-static", "-o", program, source], check=True, timeout=LONG_S)
+    script = bench.folder.parent / "script.sh"
+    script.write_text(f"echo before\n{program}\necho after $?\n")
+    return ["bash", script]
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Give the port of a server that says what it is told."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection = server.accept()[0]
+                except OSError:
+                    return
+                with connection:
+                    connection.sendall(connection.recv(1))
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_program_with_a_static_child_is_refused_and_both_ways_on_are_named(
+    bench: Workbench, dmtcp: EngineHere, static_child: list[str | Path]
+) -> None:
+    assert dmtcp
+    done = bench.run("-i", "0.5", *static_child)
+    assert done.returncode == 125
+    assert "(static) is not in DMTCP's hands" in done.stderr
+    assert "--engine criu takes it; or run it with --allow-unprotected" in done.stderr
+    assert done.stdout == "before\n"
+
+
+def test_it_runs_to_its_end_where_that_is_allowed(
+    bench: Workbench, dmtcp: EngineHere, static_child: list[str | Path]
+) -> None:
+    assert dmtcp
+    done = bench.run("-i", "1", "--allow-unprotected", *static_child)
+    assert done.returncode == 0
+    assert done.stdout == "before\nafter 3\n"
+    assert done.stderr.count("is not in DMTCP's hands") == 1, "told once, not at every interval"
+
+
+def test_processes_that_python_spawned_are_refused_before_a_checkpoint_hangs(
+    bench: Workbench, dmtcp: EngineHere
+) -> None:
+    assert dmtcp
+    done = bench.run("-i", "0.5", *bench.python("spawn.py", SPAWN))
+    assert done.returncode == 125
+    assert "spawn or forkserver" in done.stderr
+
+
+def test_a_connection_that_ends_in_time_only_delays_the_first_checkpoint(
+    bench: Workbench, dmtcp: EngineHere, port: int
+) -> None:
+    assert dmtcp
+    program = [*bench.python("connected.py", CONNECTED), str(port), "3", "4"]
+    done = bench.run("-i", "2", *program)
+    assert (done.returncode, done.stdout) == (0, "b'x'\ndone\n")
+    assert f"it is connected to 127.0.0.1 port {port}" in done.stderr
+    assert bench.generations, "a checkpoint was taken once the connection had ended"
+
+
+def test_a_program_that_stays_connected_is_refused(bench: Workbench, dmtcp: EngineHere, port: int) -> None:
+    assert dmtcp
+    program = [*bench.python("connected.py", CONNECTED), str(port), "20", "0"]
+    done = bench.run("-i", "0.5", *program)
+    assert done.returncode == 125
+    assert done.stdout == ""
+
+
+def test_a_program_that_no_engine_takes_runs_unprotected_where_that_is_allowed(
+    bench: Workbench, dmtcp: EngineHere, static_child: list[str | Path]
+) -> None:
+    assert dmtcp
+    program = bench.folder.parent / "static"
+    assert static_child
+    done = bench.run("--engine", "dmtcp", "-i", "0", "--allow-unprotected", "--stdout", "out.txt", program)
+    assert done.returncode == 3
+    assert "started with none (unprotected)" in done.stderr
