@@ -14,6 +14,7 @@ from dmtcp_py import batch
 from dmtcp_py.engine.survey import NAMES, chosen, engine_state, privileges
 from dmtcp_py.errors import EngineError
 from dmtcp_py.files import free_bytes
+from dmtcp_py.native import built
 from dmtcp_py.units import format_size
 
 _ENGINE = "engine "
@@ -44,6 +45,7 @@ def examine(directory: Path) -> list[Finding]:
     return [
         *(Finding(f"{_ENGINE}{state.engine}", state.works, state.told) for state in states),
         _choice(),
+        _native(),
         Finding("kernel", None, f"{os.uname().sysname} {os.uname().release} on {os.uname().machine}"),
         Finding("privileges", None, privileges()),
         _locks(place),
@@ -59,6 +61,18 @@ def _choice() -> Finding:
     except EngineError as error:
         return Finding("auto", False, error.what)
     return Finding("auto", True, f"takes {choice.engine_text}: {choice.reason}")
+
+
+def _native() -> Finding:
+    """Look whether the small parts in C were built."""
+    if built("forks"):
+        return Finding("parts in C", True, "built: programs with threaded BLAS may start processes under DMTCP")
+    return Finding(
+        "parts in C",
+        None,
+        "not built, for want of a C compiler at the installation: under DMTCP programs with threaded BLAS that start "
+        "processes hang, unless OPENBLAS_NUM_THREADS=1 is set",
+    )
 
 
 def _locks(place: Path) -> Finding:

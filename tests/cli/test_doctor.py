@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from harness import EngineHere, Workbench
 
-_ROWS = ["engine dmtcp", "engine criu", "auto", "kernel", "privileges", "locks", "space", "scheduler"]
+_ROWS = ["engine dmtcp", "engine criu", "auto", "parts in C", "kernel", "privileges", "locks", "space", "scheduler"]
 
 
 def doctor(bench: Workbench, status: int, *words: str, **environ: str) -> dict[str, dict[str, Any]]:
