@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MAPS_FIELDS = 6
+SHARED_MEMORY = "/dev/shm/"  # noqa: S108 - the kernel's name for it
+_DELETED = " (deleted)"
 
 
 def tree(pid: int) -> list[tuple[int, float]]:
@@ -75,6 +77,28 @@ def files_open_for_update(pid: int, *, but_in: Path) -> list[str]:
         with suppress(OSError):
             found |= {*_open_for_update(member), *_mapped_shared(member)}
     return sorted(path for path in found if _is_on_disk(path) and not Path(path).is_relative_to(but_in))
+
+
+def shared_memory(pid: int) -> tuple[set[str], set[str]]:
+    """Return the files in /dev/shm that PID and its descendants share: those with a name, and those without one now."""
+    named: set[str] = set()
+    unnamed: set[str] = set()
+    for member, _ in tree(pid):
+        with suppress(OSError):
+            for path in _mapped_shared(member):
+                if path.startswith(SHARED_MEMORY):
+                    (unnamed if path.endswith(_DELETED) else named).add(path.removesuffix(_DELETED))
+    return named, unnamed
+
+
+def users_of(path: str) -> list[int]:
+    """Return the processes that have PATH mapped, as far as they can be seen."""
+    found = []
+    for entry in os.listdir("/proc"):  # noqa: PTH208 - names are all that is wanted
+        with suppress(OSError):
+            if entry.isdecimal() and path in {mapped.removesuffix(_DELETED) for mapped in _mapped_shared(int(entry))}:
+                found.append(int(entry))
+    return found
 
 
 def _open_for_update(pid: int) -> Iterator[str]:

@@ -17,6 +17,7 @@ from dmtcp_py.process import run_tool
 from dmtcp_py.requeue import Facts, Next, Plan, fruitless, plan
 from dmtcp_py.store.store import read_history
 from dmtcp_py.store.verify import verify
+from dmtcp_py.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 MOST_RESTARTS = "DMTCP_RUN_MAX_REQUEUES"
 """The environment variable by which a site, or a user, bounds how often a job is requeued."""
+INSIST_S = 300.0
+"""So long a scheduler that does not answer is tried again; meanwhile it ends no job either."""
 _COMMAND_S = 60.0
+_AGAIN_S = 5.0
 _OF_THE_JOB = ("SLURM_", "PBS_", "LSB_", "SGE_")
 _OF_THE_SITE = ("SLURM_CONF", "PBS_SERVER", "PBS_CONF_FILE")
 
@@ -38,6 +42,9 @@ def time_limit(options: RunOptions, allocation: Allocation, scheduler: Scheduler
         return TimeLimit(time.monotonic() + options.time_limit_s)
     told_at = None if allocation.ends is None else time.monotonic() + allocation.ends - time.time()
     if scheduler is None or allocation.job_id is None:
+        if allocation.scheduler is not None and told_at is None:
+            name = allocation.scheduler
+            report.warn(f"{name} cannot be asked from here when the job ends: name its limit with --time-limit")
         return TimeLimit(told_at)
     try:
         end_at = end_of(ask(scheduler, allocation.job_id))
@@ -59,23 +66,56 @@ def go_on(around: Surroundings, scheduler: Scheduler, outcome: Outcome) -> Outco
     decided = plan(_facts(around, outcome, job))
     if decided.next is Next.EXIT:
         return _exit(around, scheduler, outcome, decided)
-    report, store = around.report, around.store
     try:
         if decided.next is Next.REQUEUE:
-            argv, did = scheduler.requeue(job_id), f"requeueing {scheduler.name} job {job_id}"
+            _requeue(around, scheduler, job_id, decided.why)
         else:
-            argv = scheduler.resubmission(job_id, store.layout.batch_script)
-            did = f"submitting the script of {scheduler.name} job {job_id} again, to run after it"
-        report.say(f"{did}: {decided.why}", event=decided.next.value, scheduler_job=job_id)
-        store.follows(decided.next.value, why=decided.why)
-        answer = _run(argv, around.allocation)
+            _resubmit(around, scheduler, job_id, decided.why)
     except BatchError as error:
         return _exit(around, scheduler, outcome, Plan(Next.EXIT, error.what, line_helps=True))
-    if decided.next is Next.RESUBMIT:
-        next_job = answer.partition(";")[0]
-        report.say(f"submitted as job {next_job}", event="resubmitted", scheduler_job=next_job)
-        store.follows(decided.next.value, why=decided.why, next_job=next_job)
     return outcome
+
+
+def _requeue(around: Surroundings, scheduler: Scheduler, job_id: str, why: str) -> None:
+    """Put the job back into the queue; a scheduler that is silent just now is tried again for a while."""
+    argv, until, has_told = scheduler.requeue(job_id), time.monotonic() + INSIST_S, False
+    around.report.say(f"requeueing {scheduler.name} job {job_id}: {why}", event="requeue", scheduler_job=job_id)
+    around.store.follows(Next.REQUEUE.value, why=why)
+    while (silence := _silence(around, scheduler, job_id, argv)) is not None:
+        if time.monotonic() > until:
+            raise silence
+        if not has_told:
+            tried = f"trying again for {format_duration(INSIST_S)}; should that be in vain, type later"
+            around.report.warn(f"{silence.what}; {tried}: {shlex.join(argv)}")
+            has_told = True
+        around.store.lock.beat()
+        time.sleep(_AGAIN_S)
+
+
+def _silence(around: Surroundings, scheduler: Scheduler, job_id: str, argv: Sequence[str]) -> BatchError | None:
+    """Run ARGV, which requeues; return the error of a scheduler that is silent. Raises BatchError where it refuses."""
+    try:
+        _run(argv, around.allocation)
+    except BatchError:
+        try:
+            job = ask(scheduler, job_id)
+        except BatchError as silence:
+            return silence
+        was_heard = job is not None and job.restarts > around.allocation.restarts
+        if not was_heard:
+            raise
+    return None
+
+
+def _resubmit(around: Surroundings, scheduler: Scheduler, job_id: str, why: str) -> None:
+    report, store = around.report, around.store
+    argv = scheduler.resubmission(job_id, store.layout.batch_script)
+    text = f"submitting the script of {scheduler.name} job {job_id} again, to run after it"
+    report.say(f"{text}: {why}", event="resubmit", scheduler_job=job_id)
+    store.follows(Next.RESUBMIT.value, why=why)
+    next_job = _run(argv, around.allocation).partition(";")[0]
+    report.say(f"submitted as job {next_job}", event="resubmitted", scheduler_job=next_job)
+    store.follows(Next.RESUBMIT.value, why=why, next_job=next_job)
 
 
 def _asked(scheduler: Scheduler, job_id: str, report: Report) -> BatchJob | None:
@@ -124,11 +164,21 @@ def _exit(around: Surroundings, scheduler: Scheduler, outcome: Outcome, decided:
 
 
 def _line(around: Surroundings, scheduler: Scheduler) -> str:
-    """Return what submits the same batch script with the same options again."""
+    """Return what submits the same batch script with the same options again, as the same chain.
+
+    From a scheduler that is silent just now, these cannot be had: later it may take the job back that it knows.
+    """
+    allocation = around.allocation
+    job_id = allocation.job_id or ""
     try:
-        return shlex.join(scheduler.resubmission(around.allocation.job_id or "", around.store.layout.batch_script))
+        argv = [
+            "env",
+            f"{CHAIN}={allocation.origin}",
+            *scheduler.resubmission(job_id, around.store.layout.batch_script),
+        ]
     except BatchError:
-        return "the batch job's own line"
+        argv = list(scheduler.requeue(job_id))
+    return shlex.join(argv)
 
 
 def _run(argv: Sequence[str], allocation: Allocation) -> str:

@@ -30,6 +30,8 @@ _STATES = {
 }
 _STATE = {text: state for state, texts in _STATES.items() for text in texts}
 _NONE = ("", "(null)", "N/A", "None", "Unknown", "UNLIMITED")
+_NO_LIMIT = ("UNLIMITED", "365-00:00:00")
+"""What stands for no limit: where the backfill scheduler started the job, a year."""
 _KEY = re.compile(r"(?:^|(?<= ))([A-Z][A-Za-z/:]*)=")
 _WHOLE_LINES = ("Command", "WorkDir", "StdErr", "StdIn", "StdOut", "Comment")
 _OPTIONS = {
@@ -93,6 +95,7 @@ class Slurm:
 
 
 _UNKNOWN = "Invalid job id"
+_SILENT = "Unable to contact slurm controller"
 
 
 def _address(job_id: str) -> str:
@@ -110,8 +113,10 @@ def _ask(argv: Sequence[str]) -> str:
     except EngineError as error:
         raise BatchError(f"Slurm does not answer: {error.what}", "look at 'sinfo' and 'scontrol ping'") from error
     if result.status != 0:
+        said = " ".join(result.output.split()) or f"status {result.status}"
+        problem = "Slurm does not answer" if _SILENT in said else f"'{' '.join(argv[:2])}' failed"
         raise BatchError(
-            f"'{' '.join(argv[:2])}' failed: {' '.join(result.output.split()) or f'status {result.status}'}",
+            f"{problem}: {said}",
             "look at 'sinfo' and 'scontrol ping'",
         )
     return result.output
@@ -122,8 +127,7 @@ def _job(line: str) -> BatchJob:
     return BatchJob(
         job_id=job_id,
         state=_state(state, reason),
-        # a job without a limit is said to end in a year
-        ends=float(ends) if ends.isdecimal() and limit not in _NONE else None,
+        ends=float(ends) if ends.isdecimal() and limit not in _NO_LIMIT else None,
         starts=float(starts) if starts.isdecimal() else None,
         restarts=int(restarts) if restarts.isdecimal() else 0,
         can_requeue=requeue == "1",
@@ -155,8 +159,9 @@ def _facts(text: str) -> Iterator[tuple[str, str]]:
 
 def _pairs(line: str) -> Iterator[tuple[str, str]]:
     found = list(_KEY.finditer(line))
-    for match, following in zip(found, [*found[1:], None], strict=True):
-        yield match[1], line[match.end() : following.start() if following else None].strip()
+    ends = [*(match.start() for match in found[1:]), len(line)]
+    for match, end in zip(found, ends, strict=False):  # a line without a key has an end all the same
+        yield match[1], line[match.end() : end].strip()
 
 
 def _words(command: str) -> list[str]:

@@ -122,7 +122,7 @@ class Engine(Protocol):
         """Return why the engine cannot take the executable PROGRAM; None where nothing speaks against it."""
 
     def doubt(self, program: Path) -> str | None:
-        """Return why another engine should rather take PROGRAM, where there is one; None where nothing does."""
+        """Return why the engine should not take PROGRAM unless it is asked to; None where nothing speaks against."""
 
     def launch(self, launch: Launch) -> Computation:
         """Start a program; raise EngineError where that fails."""

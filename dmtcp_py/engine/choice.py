@@ -54,7 +54,6 @@ def choose(program: Path, asked: str) -> Choice:
 def _first_that_takes(program: Path) -> Choice:
     problems: list[str] = []
     hints: list[str] = []
-    doubted: Engine | None = None
     for name, find in _FIND.items():
         try:
             engine = find()
@@ -66,11 +65,9 @@ def _first_that_takes(program: Path) -> Choice:
             problems.append(f"{name} cannot take {program}: {refusal}")
         elif doubt := engine.doubt(program):
             problems.append(f"{name} had better not take {program}: {doubt}")
-            doubted = doubted or engine
+            hints.append(f"--engine {name} tries it all the same")
         else:
             return Choice(engine, "; ".join(problems) or "it is here and takes the program")
-    if doubted is not None:
-        return Choice(doubted, "; ".join(problems))
     raise EngineError(f"no engine can run this here: {'; '.join(problems)}", "; or ".join(hints))
 
 

@@ -18,12 +18,15 @@ typedef void (*handler)(void);
 static handler shutdowns[MOST];
 static int known;
 
-/* dlsym(RTLD_NEXT) is DMTCP's own up to 4.2, and misses what lies right below us */
+/* dlsym(RTLD_NEXT) is DMTCP's own up to 4.2, and leaves out the layer right below us: the fork() that gives a child
+   its checkpoint thread, for one */
 static void *below(const char *name)
 {
     static void *dmtcp;
-    if (!dmtcp)
-        dmtcp = dlopen("libdmtcp.so", RTLD_LAZY | RTLD_NOLOAD);
+    Dl_info found;
+    void *known_symbol = dlsym(RTLD_DEFAULT, "dmtcp_get_ckpt_signal");
+    if (!dmtcp && known_symbol && dladdr(known_symbol, &found))
+        dmtcp = dlopen(found.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
     return dlsym(dmtcp ? dmtcp : RTLD_NEXT, name);
 }
 

@@ -33,13 +33,14 @@ RECORD = "computation.json"
 """What a restore has to know, beside the images."""
 SHM = "/dev/shm"  # noqa: S108 - the computation's own
 SHM_TAR = "shm.tar"
+PTS = "/dev/pts"
 _LEFTOVER_GRACE_S = 2.0
 _TERM_GRACE_S = 5.0
 _TOOL_S = 600.0
 _LOOK_S = 0.001
 _FIRST_LOOK_S = 2.0
 _MOST_BYTES = 1 << 16
-_MS_NOSUID_NODEV = 6
+_MS_NOSUID, _MS_NOSUID_NODEV = 2, 6
 # struct pidfd_info of Linux 6.15: mask first, exit code last
 _PIDFD_INFO_BYTES = 64
 _PIDFD_GET_INFO = 3 << 30 | _PIDFD_INFO_BYTES << 16 | 0xFF << 8 | 11
@@ -107,7 +108,7 @@ class Keeper:
 
     def _launch(self, order: dict[str, Any]) -> None:
         self._take(order)
-        self._cover_shm()
+        self._cover()
         _say_last_pid(ROOT_PID - 1)
         init = [sys.executable, "-I", "-S", str(Path(__file__).with_name("init.py"))]
         ignored = [int(number) for number, handler in self._handlers.items() if handler is signal.SIG_IGN]
@@ -136,8 +137,8 @@ class Keeper:
         self._take(order)
         folder = Path(order["folder"])
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        self._cover()
         if self._record["covers_shm"]:
-            self._cover_shm()
             unpack = ["tar", "--extract", "--file", str(folder / SHM_TAR), "-C", SHM]
             owners = ["--same-owner", "--same-permissions"]
             done = subprocess.run([*unpack, *owners], stdin=subprocess.DEVNULL, timeout=_TOOL_S, check=False)
@@ -172,12 +173,17 @@ class Keeper:
         for fd in {stream["fd"] for stream in order["streams"] if "fd" in stream}:
             os.close(fd)
 
-    def _cover_shm(self) -> None:
-        """Mount a /dev/shm that goes into the images and vanishes with the namespace."""
+    def _cover(self) -> None:
+        """Mount a /dev/shm that goes into the images, and terminals with numbers that nobody else's have."""
         if self._record["covers_shm"]:
             size = os.statvfs(SHM)
             options = f"mode=1777,size={size.f_blocks * size.f_frsize}".encode()
             _libc("mount", b"tmpfs", SHM.encode(), b"tmpfs", _MS_NOSUID_NODEV, options)
+        mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
+        pts = [mount for mount in mounts if mount[4] == PTS]
+        if pts and "terminal" not in self._record["kinds"]:
+            options = f"{pts[-1][-1]},ptmxmode=666".removeprefix("rw,").encode()
+            _libc("mount", b"devpts", PTS.encode(), b"devpts", _MS_NOSUID, options)
 
     def _run_tool(self, order: dict[str, Any], argv: list[str], fds: list[int]) -> None:
         self._order = order

@@ -8,6 +8,7 @@ import fcntl
 import os
 import select
 import signal
+import stat
 import termios
 import threading
 import time
@@ -21,7 +22,8 @@ _END_OF_INPUT = b"\x04"
 class OutputPump:
     """Carries what the program writes, read from SOURCE, to TARGET, a descriptor of ours, until SOURCE is at its end.
 
-    Where nobody reads TARGET any more SOURCE is closed, so that the program is told as it would be without us.
+    Where TARGET takes nothing any more, for want of a reader for instance, SOURCE is closed, so that the program is
+    told as it would be without us.
     SOURCE belongs to the pump from now on; TARGET None drops what comes.
     """
 
@@ -92,7 +94,8 @@ class OutputPump:
                 waiter.register(self._target, select.POLLOUT)
                 waiter.poll(_PAUSE_MS)
             except OSError as error:
-                if error.errno != errno.ENOSPC:
+                # a device that is full, such as /dev/full, stays so
+                if error.errno != errno.ENOSPC or not stat.S_ISREG(os.fstat(self._target).st_mode):
                     raise
                 # the program goes on once there is room, instead of losing what it believes to be written
                 time.sleep(_PAUSE_MS / 1000)

@@ -15,6 +15,7 @@ from dmtcp_py.engine.dmtcp import updates
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR
 from dmtcp_py.engine.dmtcp.hindrance import hindrance
 from dmtcp_py.engine.dmtcp.installation import logs_failures
+from dmtcp_py.engine.dmtcp.segments import recorded
 from dmtcp_py.errors import CheckpointFailedError, EngineError, HinderedError
 from dmtcp_py.files import make_private_dir, remove_tree
 from dmtcp_py.process import LEFTOVER_GRACE_S, Patience, end_descendants, end_group
@@ -91,6 +92,7 @@ class DmtcpComputation:
         told = self.coordinator.told
         complete, begun, written = told.checkpoints_complete, told.checkpoints_begun, told.written
         updated = [] if then_stop else files_open_for_update(self.pid, but_in=self.temporary)
+        segments = recorded(self.pid)
         self._stopped_by_us, self._begun_before_stop = then_stop, begun
         if not then_stop:
             # the next one is ours and lets the program run
@@ -111,7 +113,8 @@ class DmtcpComputation:
             )
         if self.coordinator.told.checkpoints_begun > begun + 1:
             raise CheckpointFailedError("somebody else took a checkpoint at the same time", program_lives=not then_stop)
-        return self._collect(peers, updated, program_lives=not then_stop)
+        staged = self._collect(peers, updated, program_lives=not then_stop)
+        return replace(staged, engine_data={**staged.engine_data, **segments})
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""

@@ -14,6 +14,7 @@ from dmtcp_py.engine.criu.frozen import FILES
 from dmtcp_py.engine.dmtcp.computation import FAIL_KEY, DmtcpComputation
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.place import Place
+from dmtcp_py.engine.dmtcp.segments import clear, unname
 from dmtcp_py.engine.executable import is_go, is_mpi_launcher, is_static
 from dmtcp_py.engine.rollback import roll_back
 from dmtcp_py.errors import EngineError, RestartFailedError
@@ -61,8 +62,11 @@ class DmtcpEngine:
         return None
 
     def doubt(self, program: Path) -> str | None:
-        """Return why another engine should rather take PROGRAM: with MPI most checkpoints hang (3.2, 4.2 and 5.0)."""
-        return "it starts an MPI job, whose checkpoints often hang" if is_mpi_launcher(program) else None
+        """Return why it should not take PROGRAM unless it is asked to.
+
+        MPI jobs hung in a checkpoint (4.2, 5.0), crashed, or wrote elsewhere after a restart (4.2: 7 of 7).
+        """
+        return "MPI jobs mostly hang, crash or lose output under it" if is_mpi_launcher(program) else None
 
     def launch(self, launch: Launch) -> DmtcpComputation:
         """Start a program under a coordinator of its own."""
@@ -91,8 +95,11 @@ class DmtcpEngine:
             )
         if any(image.name == FILES for image in restart.manifest.images):
             roll_back(restart.folder)
+        clear(restart.manifest.engine_data)
         with _where_it_was_made(restart):
-            return self._restart(restart)
+            computation = self._restart(restart)
+        unname(restart.manifest.engine_data)
+        return computation
 
     def _restart(self, restart: Restart) -> DmtcpComputation | None:
         # the images keep the status that they were launched with

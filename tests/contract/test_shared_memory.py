@@ -1,0 +1,74 @@
+"""Shared memory is what it was at the checkpoint, whatever a killed run has written into it since and left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness import LONG_S, EngineHere, Workbench, kill_all, wait_until
+
+COUNT = """
+import os, sys, time
+from multiprocessing import resource_tracker, shared_memory
+
+steps = int(sys.argv[1])
+block = shared_memory.SharedMemory(create=True, size=8)
+resource_tracker.unregister(block._name, "shared_memory")
+child = os.fork()
+for step in range(steps):
+    if child == 0:
+        block.buf[0] = (block.buf[0] * 7 + step) % 251
+    time.sleep(0.1)
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+print("final", block.buf[0])
+block.close()
+os.unlink(f"/dev/shm/{block._name.lstrip('/')}")
+"""
+SEMAPHORE = """
+import multiprocessing, os, sys, time
+
+context = multiprocessing.get_context("fork")
+turn = context.Semaphore(0)
+child = os.fork()
+for step in range(int(sys.argv[1])):
+    if child == 0:
+        turn.release()
+    else:
+        turn.acquire()
+        print(step, flush=True)
+    time.sleep(0.1)
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+print("left", turn.get_value())
+"""
+
+
+def _segments() -> set[Path]:
+    return set(Path("/dev/shm").iterdir())
+
+
+def _killed_twice(bench: Workbench, *program: str) -> None:
+    before = _segments()
+    plain = bench.start_plain(*program)
+    assert plain.wait(LONG_S) == 0
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    for _ in range(2):
+        process = bench.start(*line)
+        bench.wait_generations(1, process)
+        assert process.poll() is None
+        kill_all(process)
+    assert bench.run(*line).returncode == 0
+    bench.assert_same("out.txt")
+    wait_until(lambda: _segments() <= before)
+
+
+def test_a_segment_with_a_name_is_what_it_was(bench: Workbench, engine: EngineHere) -> None:
+    assert engine
+    _killed_twice(bench, *bench.python("count.py", COUNT), "60")
+
+
+def test_a_semaphore_without_a_name_is_what_it_was_and_leaves_none_behind(bench: Workbench, engine: EngineHere) -> None:
+    assert engine
+    _killed_twice(bench, *bench.python("semaphore.py", SEMAPHORE), "60")
