@@ -14,7 +14,8 @@ help:  ## show this list
 demo: engine compiler  ## set everything up, then start, SIGKILL and resume a program, and compare
 	@PATH="$(abspath $(BIN)):$$PATH" examples/demo
 
-test: $(BIN)/pytest programs engine  ## set everything up, then run all tests
+test: $(BIN)/pytest programs  ## set everything up, then run all tests
+	@$(BIN)/dmtcp-ctl setup || true  # without an engine the tests that need none run, and one fails with the reason
 	$(BIN)/pytest -n $(JOBS) --dist worksteal tests
 
 lint: $(BIN)/ruff  ## check style and types

@@ -1,7 +1,9 @@
 """What each engine on this machine costs: checkpoint, pause, restart and image for programs of several sizes.
 
-Run it with ``make bench-engines`` on a machine that does nothing else. DMTCP_PREFIX chooses a DMTCP that is not on
-PATH. Each row is the median of three: a program with random memory is checkpointed, killed with SIGKILL, resumed.
+Run it with ``make bench-engines`` on a machine that does nothing else. There is a column for each engine that works
+here, and every value is the median of three: a program with random memory is checkpointed, killed with SIGKILL,
+resumed. The pause is the longest time in which the program did not run, the restart is the whole of the line until it
+has resumed: with the verification of the images.
 """
 
 from __future__ import annotations
@@ -9,12 +11,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,60 +45,116 @@ while not os.path.exists("stop"):
 """
 
 
+@dataclass(frozen=True)
+class EngineHere:
+    """An engine on this machine, and how a line asks for it."""
+
+    title: str
+    name: str
+    environ: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one engine costs at one size."""
+
+    checkpoint_s: float
+    pause_s: float
+    restart_s: float
+    image_mb: float
+
+
+ROWS = {
+    "checkpoint s": lambda cost: f"{cost.checkpoint_s:.2f}",
+    "pause s": lambda cost: f"{cost.pause_s:.2f}",
+    "restart s": lambda cost: f"{cost.restart_s:.2f}",
+    "image MB": lambda cost: f"{cost.image_mb:.1f}",
+}
+
+
 def main() -> None:
-    """Print a row for each engine and size."""
-    print(f"{'engine':14}{'MB':>6}{'checkpoint s':>14}{'pause s':>10}{'restart s':>11}{'image MB':>10}")
+    """Print a column for each engine, and four rows for each size."""
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        for engine in ("dmtcp", "criu"):
-            works = subprocess.run([RUN, "-q", "--engine", engine, "true"], stdin=subprocess.DEVNULL, check=False)
-            if works.returncode != 0:
-                print(f"{engine:14} is not here")
-                continue
-            for size_mb in SIZES_MB:
-                rows = [measure(engine, size_mb) for _ in range(RUNS)]
-                medians = [statistics.median(column) for column in zip(*rows, strict=True)]
-                print(f"{engine:14}{size_mb:6}{medians[0]:14.2f}{medians[1]:10.2f}{medians[2]:11.2f}{medians[3]:10.1f}")
+        engines = find_engines()
+        if not engines:
+            sys.exit("no engine works here: look at 'dmtcp-ctl doctor'")
+        print(f"{'':20}" + "".join(f"{engine.title:>13}" for engine in engines))
+        for size_mb in SIZES_MB:
+            costs = [median([measure(engine, size_mb) for _ in range(RUNS)]) for engine in engines]
+            for what, text in ROWS.items():
+                print(f"{size_mb:>5} MB {what:12}" + "".join(f"{text(cost):>13}" for cost in costs), flush=True)
 
 
-def measure(engine: str, size_mb: int) -> tuple[float, float, float, float]:
-    """Return seconds of a checkpoint, of the program's pause and of a restart, and the megabytes of the images."""
+def find_engines() -> list[EngineHere]:
+    """Return what works of CRIU and each DMTCP on PATH, in DMTCP_PREFIX and DMTCP_PREFIXES (colons) and /opt/dmtcp*."""
+    on_path = shutil.which("dmtcp_launch")
+    named = [os.environ.get("DMTCP_PREFIX", ""), *os.environ.get("DMTCP_PREFIXES", "").split(":")]
+    prefixes = [Path(on_path).parent.parent] if on_path else []
+    prefixes += [Path(name) for name in named if name] + sorted(Path("/opt").glob("dmtcp*"))
+    found = {prefix.resolve(): {"DMTCP_PREFIX": str(prefix)} for prefix in reversed(prefixes)}
+    candidates = [("dmtcp", environ) for environ in reversed(found.values())] + [("criu", {})]
+    return [engine for name, environ in candidates if (engine := rehearse(name, environ))]
+
+
+def rehearse(name: str, environ: dict[str, str]) -> EngineHere | None:
+    """Return an engine with its version, as a program that does nothing has run with it; None where that fails."""
+    line = [RUN, "--engine", name, "--job", "rehearsal", "--json", "-i", "0", "true"]
+    done = subprocess.run(
+        line, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env={**os.environ, **environ}
+    )
+    started = [event for event in map(json.loads, done.stderr.splitlines()) if event.get("event") == "started"]
+    if done.returncode or not started:
+        return None
+    title = started[0]["text"].partition("started with ")[2].rpartition(" (")[0]
+    return EngineHere(title, name, environ)
+
+
+def median(costs: list[Cost]) -> Cost:
+    """Return the median of each value by itself."""
+    return Cost(*(statistics.median(column) for column in zip(*map(astuple, costs), strict=True)))
+
+
+def measure(engine: EngineHere, size_mb: int) -> Cost:
+    """Return what a checkpoint and a restart of a program with SIZE_MB of random memory cost."""
     for name in ("ready", "stop", "ask", "pause", "err"):
         Path(name).unlink(missing_ok=True)
     shutil.rmtree(".dmtcp-run", ignore_errors=True)
-    line = [RUN, "--engine", engine, "--job", "size", "-i", "0", "--json", sys.executable, "-c", PROGRAM, str(size_mb)]
-    process = start(line)
-    wait_for(Path("ready").exists)
+    options = ["--engine", engine.name, "--job", "size", "-i", "0", "--json"]
+    line = [RUN, *options, sys.executable, "-c", PROGRAM, str(size_mb)]
+    process = start(line, engine)
+    wait_for(Path("ready").exists, process)
     time.sleep(0.5)
     subprocess.run([CTL, "checkpoint", "size"], check=True, capture_output=True, timeout=BOUND_S)
     Path("ask").touch()
-    wait_for(lambda: not Path("ask").exists())
+    wait_for(lambda: not Path("ask").exists(), process)
     pause_s = float(Path("pause").read_text())
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait(BOUND_S)
     manifest = json.loads(Path(".dmtcp-run/size/generations/000001/manifest.json").read_text())
     began = time.monotonic()
-    process = start(line)
-    wait_for(lambda: '"resumed"' in Path("err").read_text())
+    process = start(line, engine)
+    wait_for(lambda: '"resumed"' in Path("err").read_text(), process)
     restart_s = time.monotonic() - began
     Path("stop").touch()
     process.wait(BOUND_S)
     size = sum(image["size"] for image in manifest["images"])
-    return manifest["cost"]["checkpoint_s"], pause_s, restart_s, size / 1e6
+    return Cost(manifest["cost"]["checkpoint_s"], pause_s, restart_s, size / 1e6)
 
 
-def start(line: list[str]) -> subprocess.Popen[bytes]:
+def start(line: list[str], engine: EngineHere) -> subprocess.Popen[bytes]:
     """Start a line with its own messages in a file."""
+    environ = {**os.environ, **engine.environ}
     with Path("err").open("wb") as file:
-        return subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=file)
+        return subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=file, env=environ)
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait for CONDITION, within bounds."""
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
+    """Wait for CONDITION, within bounds, while PROCESS lives."""
     until = time.monotonic() + BOUND_S
     while not condition():
-        if time.monotonic() > until:
-            sys.exit("waited too long")
+        if process.poll() is not None or time.monotonic() > until:
+            sys.exit(f"it ended with {process.poll()}, or took too long: {Path('err').read_text()}")
         time.sleep(0.01)
 
 

@@ -23,18 +23,19 @@ if TYPE_CHECKING:
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def _find_criu() -> list[EngineHere]:
-    """Return the CRIU that dmtcp-run would use, where it works for this user."""
+def _find_criu() -> tuple[list[EngineHere], str]:
+    """Return the CRIU that dmtcp-run would use, where it works for this user; else why not."""
     try:
         found = installation.find()
-        if installation.problem(found) is None:
-            return [EngineHere("criu", found.version, {"DMTCP_RUN_CRIU": str(found.path)}, ("--engine", "criu"))]
-    except EngineError:
-        pass
-    return []
+        problem = installation.problem(found)
+        here = EngineHere("criu", found.version, {"DMTCP_RUN_CRIU": str(found.path)}, ("--engine", "criu"))
+    except EngineError as error:
+        return [], error.what
+    return ([], problem) if problem else ([here], "")
 
 
-ENGINES = [*find_dmtcp(), *_find_criu()]
+CRIU, WHY_NO_CRIU = _find_criu()
+ENGINES = [*find_dmtcp(), *CRIU]
 
 
 def pytest_configure() -> None:
@@ -54,12 +55,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "one_engine" in metafunc.fixturenames:
         _against(metafunc, "one_engine", ENGINES[:1])
     if "criu" in metafunc.fixturenames:
-        _against(metafunc, "criu", [engine for engine in ENGINES if engine.name == "criu"])
+        _against(metafunc, "criu", CRIU, f"CRIU does not work here: {WHY_NO_CRIU}")
 
 
-def _against(metafunc: pytest.Metafunc, name: str, engines: list[EngineHere]) -> None:
-    skip = pytest.param(None, id="none", marks=pytest.mark.skip(reason="no engine works on this machine"))
+def _against(
+    metafunc: pytest.Metafunc, name: str, engines: list[EngineHere], why_none: str = "no engine works on this machine"
+) -> None:
+    skip = pytest.param(None, id="none", marks=pytest.mark.skip(reason=why_none))
     metafunc.parametrize(name, [pytest.param(engine, id=str(engine)) for engine in engines] or [skip])
+
+
+@pytest.fixture
+def engines_here() -> list[EngineHere]:
+    """Return the engines that the tests run against."""
+    return ENGINES
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +14,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import requires
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -227,6 +230,17 @@ def wait_until(condition: Callable[[], object], timeout_s: float = LONG_S) -> No
     while not condition():
         assert time.monotonic() < until, f"waited {timeout_s} s in vain"
         time.sleep(0.02)
+
+
+def copy_modules(folder: Path) -> Path:
+    """Copy dmtcp_py and what it needs to FOLDER, for a user who cannot read root's; return it, for PYTHONPATH."""
+    needed = [re.split(r"[^\w.]", words)[0] for words in requires("dmtcp-py") or [] if "extra ==" not in words]
+    for name in ("dmtcp_py", *needed):
+        found = importlib.util.find_spec(name)
+        assert found is not None
+        assert found.origin is not None
+        shutil.copytree(Path(found.origin).parent, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
 
 
 def descendants(pid: int) -> list[psutil.Process]:

@@ -56,7 +56,7 @@ class Counting:
         process = self.bench.start(*self.words(*options), **popen)
         wait_until(lambda: b": started" in (text := said.read_bytes()[begins:]) or b": resumed" in text)
         assert process.poll() is None
-        self._await_stage()
+        self._await_stage(process)
         return process
 
     def go_on(self) -> None:
@@ -98,10 +98,16 @@ class Counting:
         self.bench.assert_same("out.txt")
         return done
 
-    def _await_stage(self) -> None:
+    def _await_stage(self, process: Process | None = None) -> None:
+        """Wait for the lines of this stage; PROCESS must live until then."""
         out = self.bench.folder / "out.txt"
         wanted = min(5 * (self._stage + 1), 5 * STAGES)
-        wait_until(lambda: out.exists() and out.read_bytes().count(b"\n") >= wanted)
+
+        def is_reached() -> bool:
+            return out.exists() and out.read_bytes().count(b"\n") >= wanted
+
+        wait_until(lambda: is_reached() or (process is not None and process.poll() is not None))
+        assert is_reached(), (self.bench.folder / "stderr.txt").read_text()
 
 
 @pytest.fixture

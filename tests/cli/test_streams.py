@@ -174,6 +174,14 @@ def test_lines_that_cannot_be_written_change_no_status(
         assert bench.run(*words, stdout=full, stderr=full).returncode == status
 
 
+def test_a_device_that_takes_nothing_does_not_keep_the_program_from_its_end(
+    bench: Workbench, engine: EngineHere
+) -> None:
+    assert engine
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        assert bench.run("sh", "-c", "echo text; exit 7", stdout=full, timeout_s=30).returncode == 7
+
+
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
 def test_streams_that_are_closed_do_no_harm(bench: Workbench, one_engine: EngineHere, closed: tuple[int, ...]) -> None:
     assert one_engine

@@ -1,4 +1,4 @@
-"""What only CRIU can take, and what is its alone: namespaces, files put back, streams of any kind after any other."""
+"""What is CRIU's alone: namespaces, files put back, streams of any kind after any other."""
 
 from __future__ import annotations
 
@@ -22,60 +22,6 @@ from harness import LONG_S, REPOSITORY, EngineHere, Workbench, descendants, kill
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-STATIC = """
-#include <stdio.h>
-#include <unistd.h>
-int main(void) {
-    unsigned x = 1;
-    for (int i = 1; i <= 35; i++) {
-        x = 16807u * x + i;
-        printf("%d %u\\n", i, x);
-        fflush(stdout);
-        usleep(100000);
-    }
-    return 7;
-}
-"""
-SPAWN = """
-import multiprocessing, time
-from multiprocessing import shared_memory
-
-def work(name, jobs, results):
-    block = shared_memory.SharedMemory(name)
-    for number in iter(jobs.get, None):
-        time.sleep(0.1)
-        block.buf[number] = number * 7 % 251
-        results.put(number)
-    block.close()
-
-if __name__ == "__main__":
-    context = multiprocessing.get_context("spawn")
-    jobs, results = context.Queue(), context.Queue()
-    block = shared_memory.SharedMemory(create=True, size=64)
-    workers = [context.Process(target=work, args=(block.name, jobs, results)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for number in range(60):
-        jobs.put(number)
-    for worker in workers:
-        jobs.put(None)
-    for done in range(60):
-        results.get()
-        print("done", done, flush=True)
-    for worker in workers:
-        worker.join()
-    print(sum(block.buf), [worker.exitcode for worker in workers], flush=True)
-    block.close()
-    block.unlink()
-"""
-OWN_PROC = """
-import os, sys, time
-for step in range(30):
-    name = open(f"/proc/{os.getpid()}/comm").read().strip()
-    mine = os.readlink("/proc/self") == str(os.getpid())
-    print(step, name.startswith("python"), mine, len(os.listdir(f"/proc/{os.getpid()}/fd")) > 2, flush=True)
-    time.sleep(0.1)
-"""
 APPENDS = """
 import sys, time
 with open("log.txt", sys.argv[1]) as log:
@@ -113,34 +59,6 @@ def _resumes_once_exactly(bench: Workbench, program: list[str | Path], status: i
     assert plain.wait(LONG_S) == status
     bench.assert_same("out.txt")
     assert "resumed" in bench.events
-
-
-def _static(bench: Workbench) -> Path:
-    source = bench.folder.parent / "static.c"
-    source.write_text(STATIC)
-    program = bench.folder.parent / "static"
-    compiler = shutil.which("cc")
-    built = compiler and subprocess.run([compiler, "-static", "-o", program, source], check=False, timeout=60)
-    if not built or built.returncode:
-        pytest.skip("there is no compiler with a static C library")
-    return program
-
-
-def test_a_static_binary_resumes(bench: Workbench, criu: EngineHere) -> None:
-    del criu
-    _resumes_once_exactly(bench, [_static(bench)], 7)
-
-
-def test_processes_that_multiprocessing_spawned_resume_with_their_shared_memory(
-    bench: Workbench, criu: EngineHere
-) -> None:
-    del criu
-    _resumes_once_exactly(bench, bench.python("spawn.py", SPAWN))
-
-
-def test_a_program_finds_itself_under_proc_before_and_after_a_resume(bench: Workbench, criu: EngineHere) -> None:
-    del criu
-    _resumes_once_exactly(bench, bench.python("own_proc.py", OWN_PROC))
 
 
 @pytest.mark.parametrize("how", ["a", "w"])
@@ -374,16 +292,6 @@ def test_auto_takes_criu_where_dmtcp_is_not_and_says_why(bench: Workbench, criu:
     assert "started with criu" in done.stderr
 
 
-@pytest.mark.skipif(shutil.which("dmtcp_launch") is None, reason="DMTCP is not on PATH")
-def test_auto_takes_criu_for_what_dmtcp_cannot_take(bench: Workbench, criu: EngineHere) -> None:
-    del criu
-    static = _static(bench)
-    done = bench.run("--engine", "auto", "-v", "-i", "0", "--stdout", "out.txt", static)
-    assert done.returncode == 7
-    assert f"engine criu: dmtcp cannot take {static}: it is statically linked" in done.stderr
-    assert bench.run("-i", "0", "--engine", "dmtcp", static).returncode == 125
-
-
 def test_the_reason_stands_in_the_manifest_and_a_generation_goes_back_to_its_engine(
     bench: Workbench, criu: EngineHere
 ) -> None:
@@ -409,67 +317,6 @@ def test_where_no_engine_is_one_error_says_what_each_lacks(bench: Workbench, cri
     assert "dmtcp: " in done.stderr
     assert "criu: " in done.stderr
     assert not bench.jobs.exists()
-
-
-@pytest.mark.parametrize("name", ["loader", "gloo"])
-def test_what_torch_does_with_several_processes_resumes(bench: Workbench, criu: EngineHere, name: str) -> None:
-    del criu
-    if subprocess.run([sys.executable, "-c", "import torch"], check=False, capture_output=True).returncode:
-        pytest.skip("PyTorch is not installed")
-    program = bench.python(f"{name}.py", {"loader": LOADER, "gloo": GLOO}[name])
-    line = ["-i", "0", "--stdout", "out.txt", *program]
-    plain = bench.start_plain(*program)
-    process = bench.start(*line)
-    bench.wait_lines(5, process)
-    process.terminate()
-    assert process.wait(LONG_S) == 85
-    assert bench.start(*line).wait(LONG_S) == 0
-    assert plain.wait(LONG_S) == 0
-    bench.assert_same("out.txt")
-
-
-LOADER = """
-import time
-import torch
-from torch.utils.data import DataLoader, Dataset
-
-class Numbers(Dataset):
-    def __len__(self):
-        return 200
-    def __getitem__(self, index):
-        time.sleep(0.01)
-        return torch.full((1000,), float(index))
-
-if __name__ == "__main__":
-    total = 0.0
-    for epoch in range(3):
-        for step, batch in enumerate(DataLoader(Numbers(), batch_size=10, num_workers=2)):
-            total = total * 0.5 + batch.sum().item()
-            print(epoch, step, total, flush=True)
-"""
-GLOO = """
-import sys, time
-import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
-
-def work(rank, path):
-    dist.init_process_group("gloo", init_method="file://" + path, rank=rank, world_size=2)
-    x = torch.arange(1000, dtype=torch.float64) + rank
-    for step in range(40):
-        dist.all_reduce(x)
-        x = x / (2.0 + rank * 0.0)
-        x[step] += rank + 1
-        if rank == 0:
-            print(step, x.sum().item(), flush=True)
-        time.sleep(0.1)
-    dist.destroy_process_group()
-
-if __name__ == "__main__":
-    import tempfile
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(work, (folder + "/store",), nprocs=2)
-"""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives capabilities, and becomes somebody else")

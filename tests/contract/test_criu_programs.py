@@ -1,0 +1,360 @@
+"""Programs that only CRIU can take: killed twice, resumed twice, and ended as if nothing had happened."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from harness import LONG_S, REPOSITORY, EngineHere, Workbench, kill_all, run_on, wait_until
+
+EXAMPLES = REPOSITORY / "examples"
+STEPS = "35"
+STATIC = """
+#include <stdio.h>
+#include <unistd.h>
+int main(void) {
+    unsigned x = 1;
+    for (int i = 1; i <= 35; i++) {
+        x = 16807u * x + i;
+        printf("%d %u\\n", i, x);
+        fflush(stdout);
+        usleep(100000);
+    }
+    return 7;
+}
+"""
+WITH_C = 'package main\n\nimport "C"\n'
+SPAWN = """
+import multiprocessing, time
+from multiprocessing import shared_memory
+
+def work(name, jobs, results):
+    block = shared_memory.SharedMemory(name)
+    for number in iter(jobs.get, None):
+        time.sleep(0.1)
+        block.buf[number] = number * 7 % 251
+        results.put(number)
+    block.close()
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    jobs, results = context.Queue(), context.Queue()
+    block = shared_memory.SharedMemory(create=True, size=64)
+    workers = [context.Process(target=work, args=(block.name, jobs, results)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for number in range(60):
+        jobs.put(number)
+    for worker in workers:
+        jobs.put(None)
+    for done in range(60):
+        results.get()
+        print("done", done, flush=True)
+    for worker in workers:
+        worker.join()
+    print(sum(block.buf), [worker.exitcode for worker in workers], flush=True)
+    block.close()
+    block.unlink()
+"""
+OWN_PROC = """
+import os, time
+for step in range(35):
+    name = open(f"/proc/{os.getpid()}/comm").read().strip()
+    mine = os.readlink("/proc/self") == str(os.getpid())
+    print(step, name.startswith("python"), mine, len(os.listdir(f"/proc/{os.getpid()}/fd")) > 2, flush=True)
+    time.sleep(0.1)
+"""
+LOADER = """
+import time
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+class Numbers(Dataset):
+    def __len__(self):
+        return 200
+    def __getitem__(self, index):
+        time.sleep(0.02)
+        return torch.full((1000,), float(index))
+
+if __name__ == "__main__":
+    total = 0.0
+    for epoch in range(2):
+        for step, batch in enumerate(DataLoader(Numbers(), batch_size=10, num_workers=2)):
+            total = total * 0.5 + batch.sum().item()
+            print(epoch, step, total, flush=True)
+"""
+GLOO = """
+import tempfile, time
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+def work(rank, path):
+    dist.init_process_group("gloo", init_method="file://" + path, rank=rank, world_size=2)
+    x = torch.arange(1000, dtype=torch.float64) + rank
+    for step in range(40):
+        dist.all_reduce(x)
+        x = x / 2
+        x[step] += rank + 1
+        if rank == 0:
+            print(step, x.sum().item(), flush=True)
+        time.sleep(0.1)
+    dist.destroy_process_group()
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(work, (folder + "/store",), nprocs=2)
+"""
+TERMINALS = """
+import os, time
+master, slave = os.openpty()
+for step in range(35):
+    os.write(slave, b"step %d\\n" % step)
+    print(os.read(master, 100).decode().strip(), os.ttyname(slave).startswith("/dev/pts/"), flush=True)
+    time.sleep(0.1)
+"""
+LISTENS = """
+import socket, threading, time
+server = socket.create_server(("127.0.0.1", 0), reuse_port=False)
+with open("port", "w") as file:
+    print(server.getsockname()[1], file=file)
+near = socket.create_connection(server.getsockname())
+far, _ = server.accept()
+for step in range(35):
+    near.sendall(b"%d\\n" % step)
+    print(far.recv(16).decode().strip(), flush=True)
+    time.sleep(0.1)
+"""
+
+
+def _survives(bench: Workbench, program: list[str], status: int = 0) -> None:
+    """Kill PROGRAM with SIGKILL in each of two lives, resume it, and compare with a run that is left alone."""
+    line = ["-i", "0.7", "--stdout", "out.txt", *program]
+    plain = bench.start_plain(*program)
+    for _ in range(2):
+        process = bench.start(*line)
+        bench.wait_generations(1, process)
+        run_on(process, 0.3)
+        kill_all(process)
+    assert bench.start(*line).wait(LONG_S) == status
+    assert plain.wait(LONG_S) == status
+    assert bench.events.count("resumed") == 2
+    bench.assert_same("out.txt")
+
+
+def _compiled(bench: Workbench, compiler: list[str], *sources: Path, **environ: str) -> str:
+    """Return the program that COMPILER makes of SOURCES; skip where there is no such compiler."""
+    path = bench.folder.parent / "program"
+    if shutil.which(compiler[0]) is None:
+        pytest.skip(f"there is no {compiler[0]} on this machine")
+    line = [*compiler, "-o", path, *sources]
+    done = subprocess.run(line, env={**os.environ, **environ}, check=False, timeout=LONG_S)
+    if done.returncode:
+        pytest.skip(f"{' '.join(compiler)} does not work on this machine")
+    return str(path)
+
+
+def _static(bench: Workbench) -> str:
+    source = bench.folder.parent / "static.c"
+    source.write_text(STATIC)
+    return _compiled(bench, ["cc", "-static"], source)
+
+
+def _go(bench: Workbench, *, with_c: bool) -> str:
+    if not with_c:
+        return _compiled(bench, ["go", "build"], EXAMPLES / "tally.go", CGO_ENABLED="0")
+    folder = bench.folder.parent
+    (folder / "c.go").write_text(WITH_C)
+    sources = [folder / "c.go", Path(shutil.copy(EXAMPLES / "tally.go", folder))]
+    return _compiled(bench, ["go", "build"], *sources, CGO_ENABLED="1")
+
+
+def _need_module(name: str) -> None:
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed for this Python")
+
+
+def test_a_static_binary_resumes(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    _survives(bench, [_static(bench)], 7)
+
+
+@pytest.mark.parametrize("kind", ["static", "with C"])
+def test_a_go_program_resumes(bench: Workbench, criu: EngineHere, kind: str) -> None:
+    del criu
+    _survives(bench, [_go(bench, with_c=kind != "static"), STEPS])
+
+
+def test_processes_that_multiprocessing_spawned_resume_with_their_shared_memory(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    del criu
+    _survives(bench, bench.python("spawn.py", SPAWN))
+
+
+def test_a_program_finds_itself_under_proc_before_and_after_a_resume(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    _survives(bench, bench.python("own_proc.py", OWN_PROC))
+
+
+@pytest.mark.parametrize("text", [LOADER, GLOO], ids=["DataLoader with workers", "gloo with two processes"])
+def test_what_torch_does_with_several_processes_resumes(bench: Workbench, criu: EngineHere, text: str) -> None:
+    del criu
+    _need_module("torch")
+    # PyTorch makes sockets there, whose names may have 107 characters
+    with tempfile.TemporaryDirectory() as short:
+        _survives(bench, ["env", f"TMPDIR={short}", *bench.python("learn.py", text)])
+
+
+@pytest.fixture
+def mpirun(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the words that start an MPI job with the implementation and number of processes asked for."""
+    name, processes = request.param
+    if shutil.which(f"mpirun.{name}") is None:
+        pytest.skip(f"there is no mpirun.{name} on this machine")
+    monkeypatch.setenv("OMPI_ALLOW_RUN_AS_ROOT", "1")
+    monkeypatch.setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+    more = ["--oversubscribe"] if name == "openmpi" else []
+    return [f"mpirun.{name}", *more, "-n", str(processes)]
+
+
+JOBS = [("openmpi", 2), ("openmpi", 4), ("mpich", 2), ("mpich", 4)]
+TWO_OPEN_MPI = pytest.mark.parametrize("mpirun", JOBS[:1], indirect=True, ids=["openmpi"])
+
+
+def _ring(bench: Workbench, mpirun: list[str]) -> list[str]:
+    compiler = mpirun[0].replace("mpirun", "mpicc")
+    return [*mpirun, _compiled(bench, [compiler, "-O1"], EXAMPLES / "ring.c"), STEPS]
+
+
+@pytest.mark.parametrize("mpirun", JOBS, indirect=True, ids=[f"{name} {processes}" for name, processes in JOBS])
+def test_an_mpi_job_resumes(bench: Workbench, criu: EngineHere, mpirun: list[str]) -> None:
+    del criu
+    _survives(bench, _ring(bench, mpirun))
+
+
+@TWO_OPEN_MPI
+def test_an_mpi_job_of_python_processes_resumes(bench: Workbench, criu: EngineHere, mpirun: list[str]) -> None:
+    del criu
+    _need_module("mpi4py")
+    _survives(bench, [*mpirun, sys.executable, str(EXAMPLES / "ring.py"), STEPS])
+
+
+@TWO_OPEN_MPI
+def test_an_mpi_job_resumes_where_its_temporary_files_are_gone(
+    bench: Workbench, criu: EngineHere, mpirun: list[str]
+) -> None:
+    """As they are on another machine, and after a reboot."""
+    del criu
+    line = ["-i", "0.7", "--stdout", "out.txt", *_ring(bench, mpirun)]
+    plain = bench.start_plain(*line[4:])
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    kill_all(process)
+    assert plain.wait(LONG_S) == 0
+    shutil.rmtree(bench.temporary)
+    assert bench.start(*line).wait(LONG_S) == 0
+    bench.assert_same("out.txt")
+
+
+@TWO_OPEN_MPI
+def test_two_mpi_jobs_at_once_resume(bench: Workbench, criu: EngineHere, mpirun: list[str]) -> None:
+    del criu
+    program = _ring(bench, mpirun)
+    plain = bench.start_plain(*program)
+    places = [bench.folder / "one", bench.folder / "two"]
+    lines = []
+    for place in places:
+        # under CRIU both have the same pids, by which Open MPI names what it has there
+        temporary = bench.temporary / place.name
+        temporary.mkdir()
+        options = ["-i", "0.7", "--dir", place, "--stdout", place.with_suffix(".txt")]
+        lines.append([*options, "env", f"TMPDIR={temporary}", *program])
+    processes = [bench.start(*line) for line in lines]
+    for place, process in zip(places, processes, strict=True):
+        wait_until(lambda place=place: list(place.glob("*/generations/*/manifest.json")))
+        kill_all(process)
+    assert plain.wait(LONG_S) == 0
+    assert [process.wait(LONG_S) for process in [bench.start(*line) for line in lines]] == [0, 0]
+    for place in places:
+        assert place.with_suffix(".txt").read_bytes() == (bench.plain / "out.txt").read_bytes()
+        (bench.temporary / place.name).rmdir()
+
+
+def test_a_program_with_terminals_of_its_own_resumes_whoever_has_terminals_now(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    del criu
+    line = ["-i", "0.7", "--stdout", "out.txt", *bench.python("terminals.py", TERMINALS)]
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    kill_all(process)
+    taken = [fd for _ in range(20) for fd in os.openpty()]
+    try:
+        assert bench.start(*line).wait(LONG_S) == 0
+    finally:
+        for fd in taken:
+            os.close(fd)
+    assert (bench.folder / "out.txt").read_text() == "".join(f"step {step} True\n" for step in range(35))
+
+
+def test_a_port_that_another_program_has_now_is_named(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    line = ["-i", "0.7", "--stdout", "out.txt", *bench.python("listens.py", LISTENS)]
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    kill_all(process)
+    port = int((bench.folder / "port").read_text())
+    with socket.create_server(("127.0.0.1", port)):
+        done = bench.run(*line)
+    assert done.returncode == 125
+    assert f"{port} (" in done.stderr
+    assert f"pid {os.getpid()}" in done.stderr
+    assert bench.start(*line).wait(LONG_S) == 0
+    assert (bench.folder / "out.txt").read_text() == "".join(f"{step}\n" for step in range(35))
+
+
+def test_a_connection_among_its_own_processes_resumes_at_once(bench: Workbench, criu: EngineHere) -> None:
+    """The kernel keeps its address for a minute after a kill."""
+    del criu
+    began = time.monotonic()
+    _survives(bench, bench.python("listens.py", LISTENS))
+    assert time.monotonic() - began < 40
+
+
+with_dmtcp = pytest.mark.skipif(shutil.which("dmtcp_launch") is None, reason="DMTCP is not on PATH")
+
+
+@with_dmtcp
+@pytest.mark.parametrize("kind", ["static", "go"])
+def test_auto_takes_criu_for_what_dmtcp_cannot_take(bench: Workbench, criu: EngineHere, kind: str) -> None:
+    del criu
+    program = _static(bench) if kind == "static" else _go(bench, with_c=True)
+    why = "it is statically linked" if kind == "static" else "it is a Go program"
+    done = bench.run("--engine", "auto", "-v", "-i", "0", "--stdout", "out.txt", program, "3")
+    assert done.returncode == (7 if kind == "static" else 0)
+    assert f"engine criu: dmtcp cannot take {program}: {why}" in done.stderr
+    refused = bench.run("-i", "0", "--engine", "dmtcp", "--job", "other", program)
+    assert refused.returncode == 125
+    assert f"dmtcp cannot take {program}: {why}" in refused.stderr
+
+
+@with_dmtcp
+@TWO_OPEN_MPI
+def test_auto_takes_criu_or_nothing_for_an_mpi_job(bench: Workbench, criu: EngineHere, mpirun: list[str]) -> None:
+    del criu
+    done = bench.run("--engine", "auto", "-v", "-i", "0", *mpirun, "true")
+    assert done.returncode == 0
+    assert "engine criu: dmtcp had better not take" in done.stderr
+    without = {**bench.environ, "DMTCP_RUN_CRIU": str(bench.folder / "none")}
+    refused = bench.run("--engine", "auto", "-i", "0", "--job", "other", *mpirun, "true", env=without)
+    assert refused.returncode == 125
+    assert "--engine dmtcp tries it all the same" in refused.stderr
