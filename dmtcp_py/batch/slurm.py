@@ -16,7 +16,7 @@ from dmtcp_py.errors import BatchError, EngineError
 from dmtcp_py.process import run_tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 _ANSWER_S = 20.0
 _FIELDS = ("JobID", "State", "EndTime", "StartTime", "Requeue", "RestartCnt", "TimeLimit", "Reason")
@@ -43,15 +43,24 @@ _OPTIONS = {
     "TimeLimit": "--time",
     "NumNodes": "--nodes",
     "NumTasks": "--ntasks",
+    "NtasksPerN:B:S:C": "--ntasks-per-node",
     "CPUs/Task": "--cpus-per-task",
     "MinMemoryNode": "--mem",
     "MinMemoryCPU": "--mem-per-cpu",
     "MinTmpDiskNode": "--tmp",
     "TresPerNode": "--gres",
     "TresPerJob": "--gpus",
+    "TresPerTask": "--gpus-per-task",
+    "TresPerSocket": "--gpus-per-socket",
+    "CpusPerTres": "--cpus-per-gpu",
+    "MemPerTres": "--mem-per-gpu",
     "Licenses": "--licenses",
     "Features": "--constraint",
+    "ReqNodeList": "--nodelist",
     "ExcNodeList": "--exclude",
+    "Nice": "--nice",
+    "MailUser": "--mail-user",
+    "MailType": "--mail-type",
     "ArrayTaskId": "--array",
     "Comment": "--comment",
     "WorkDir": "--chdir",
@@ -60,6 +69,14 @@ _OPTIONS = {
     "StdErr": "--error",
 }
 """Which option of sbatch(1) gives a job what ``scontrol show job`` prints of it."""
+_FLAGS = {
+    ("OverSubscribe", "NO"): "--exclusive",
+    ("OverSubscribe", "USER"): "--exclusive=user",
+    ("OverSubscribe", "YES"): "--oversubscribe",
+    ("Contiguous", "1"): "--contiguous",
+    ("Requeue", "0"): "--no-requeue",
+}
+_ZERO_IS_NONE = ("MinTmpDiskNode", "NtasksPerN:B:S:C", "Nice")
 
 
 class Slurm:
@@ -85,13 +102,11 @@ class Slurm:
 
     def resubmission(self, job_id: str, script: Path) -> Sequence[str]:
         """Keep the batch script of job JOB_ID in SCRIPT; return the command that submits it again, to run after it."""
-        facts = dict(_facts(_ask(["scontrol", "show", "job", _address(job_id)])))
+        facts = _facts(_ask(["scontrol", "show", "job", _address(job_id)]))
         # not the file that was submitted: that may have been changed since, or never have been a file
         _ask(["scontrol", "write", "batch_script", _address(job_id), str(script)])
-        options = [f"{option}={facts[key]}" for key, option in _OPTIONS.items() if facts.get(key, "") not in _NONE]
-        requeue = [] if facts.get("Requeue") == "1" else ["--no-requeue"]
         after = ["--open-mode=append", f"--dependency=afterany:{_address(job_id)}"]
-        return ["sbatch", "--parsable", *options, *requeue, *after, str(script), *_words(facts.get("Command", ""))]
+        return ["sbatch", "--parsable", *_options(facts), *after, str(script), *_words(facts.get("Command", ""))]
 
 
 _UNKNOWN = "Invalid job id"
@@ -142,26 +157,41 @@ def _state(text: str, reason: str) -> BatchState:
     return _STATE.get(text, BatchState.ENDED)
 
 
-def _facts(text: str) -> Iterator[tuple[str, str]]:
-    """Yield keys and values of ``scontrol show job``; some values have spaces, and then a line of their own."""
+def _options(facts: dict[str, str]) -> list[str]:
+    """Return the options of sbatch that a job with these FACTS was submitted with."""
+    found = [flag for (key, value), flag in _FLAGS.items() if facts.get(key) == value]
+    for key, option in _OPTIONS.items():
+        value = facts.get(key, "")
+        if key.startswith("Ntasks"):
+            value = value.partition(":")[0]
+        if "gpu" in option:
+            value = value.replace("gres:gpu:", "")
+        if value not in (*_NONE, *_NO_LIMIT) and not (value == "0" and key in _ZERO_IS_NONE):
+            found.append(f"{option}={value}")
+    return found
+
+
+def _facts(text: str) -> dict[str, str]:
+    """Return keys and values of ``scontrol show job``; some values have spaces, and then a line of their own."""
+    found: dict[str, str] = {}
     for raw in text.splitlines():
         line = raw.strip()
         key, _, value = line.partition("=")
         if key in _WHOLE_LINES:
-            yield key, value
+            found[key] = value
         elif line.startswith("JobId="):
-            head, _, name = line.partition(" JobName=")
-            yield "JobName", name
-            yield from _pairs(head)
+            head, _, found["JobName"] = line.partition(" JobName=")
+            found |= _pairs(head)
         else:
-            yield from _pairs(line)
+            found |= _pairs(line)
+    return found
 
 
-def _pairs(line: str) -> Iterator[tuple[str, str]]:
+def _pairs(line: str) -> dict[str, str]:
     found = list(_KEY.finditer(line))
     ends = [*(match.start() for match in found[1:]), len(line)]
-    for match, end in zip(found, ends, strict=False):  # a line without a key has an end all the same
-        yield match[1], line[match.end() : end].strip()
+    # a line without a key has an end all the same
+    return {match[1]: line[match.end() : end].strip() for match, end in zip(found, ends, strict=False)}
 
 
 def _words(command: str) -> list[str]:

@@ -7,6 +7,8 @@
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <limits.h>
+#include <link.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,12 +16,9 @@
 
 #define MOST 16
 
-typedef void (*handler)(void);
-static handler shutdowns[MOST];
-static int known;
-
 /* dlsym(RTLD_NEXT) is DMTCP's own up to 4.2, and leaves out the layer right below us: the fork() that gives a child
-   its checkpoint thread, for one */
+   its checkpoint thread, for one. Looked up when it is needed and not before: in a constructor, while DMTCP begins,
+   its dlopen() leaves the loader locked for ever. */
 static void *below(const char *name)
 {
     static void *dmtcp;
@@ -30,34 +29,56 @@ static void *below(const char *name)
     return dlsym(dmtcp ? dmtcp : RTLD_NEXT, name);
 }
 
-#define BELOW(name)                                 \
+#define FIND(name)                                  \
     static __typeof__(name) *next;                  \
     if (!next)                                      \
         next = (__typeof__(name) *)below(#name)
 
-int __register_atfork(handler prepare, handler parent, handler child, void *dso);
+static struct {
+    unsigned long long loaded;
+    int count;
+    char paths[MOST][PATH_MAX];
+} blas;
 
-int __register_atfork(handler prepare, handler parent, handler child, void *dso)
+static int look(struct dl_phdr_info *info, size_t size, void *unused)
 {
-    BELOW(__register_atfork);
-    Dl_info found;
-    if (prepare && known < MOST && dladdr((void *)prepare, &found) && found.dli_sname &&
-        strcmp(found.dli_sname, "blas_thread_shutdown_") == 0)
-        shutdowns[known++] = prepare;
-    return next(prepare, parent, child, dso);
+    (void)size, (void)unused;
+    if (info->dlpi_adds == blas.loaded)
+        return 1;
+    if (strstr(info->dlpi_name, "blas") && blas.count < MOST && strlen(info->dlpi_name) < PATH_MAX)
+        strcpy(blas.paths[blas.count++], info->dlpi_name);
+    return 0;
+}
+
+static int read_loaded(struct dl_phdr_info *info, size_t size, void *loaded)
+{
+    (void)size;
+    *(unsigned long long *)loaded = info->dlpi_adds;
+    return 1;
 }
 
 static void before_fork(void)
 {
-    Dl_info found;
-    for (int i = 0; i < known; i++)
-        if (dladdr((void *)shutdowns[i], &found)) /* else its library was closed */
-            shutdowns[i]();
+    unsigned long long loaded = 0;
+    dl_iterate_phdr(read_loaded, &loaded);
+    if (loaded != blas.loaded) {
+        blas.count = 0;
+        dl_iterate_phdr(look, NULL);
+        blas.loaded = loaded;
+    }
+    for (int i = 0; i < blas.count; i++) {
+        void *library = dlopen(blas.paths[i], RTLD_LAZY | RTLD_NOLOAD); /* NULL where it was closed */
+        void (*shutdown)(void) = library ? (void (*)(void))dlsym(library, "blas_thread_shutdown_") : NULL;
+        if (shutdown)
+            shutdown();
+        if (library)
+            dlclose(library);
+    }
 }
 
 pid_t fork(void)
 {
-    BELOW(fork);
+    FIND(fork);
     before_fork();
     return next();
 }
@@ -72,14 +93,14 @@ int system(const char *command);
 
 int system(const char *command)
 {
-    BELOW(system);
+    FIND(system);
     before_fork();
     return next(command);
 }
 
 FILE *popen(const char *command, const char *mode)
 {
-    BELOW(popen);
+    FIND(popen);
     before_fork();
     return next(command, mode);
 }
@@ -87,7 +108,7 @@ FILE *popen(const char *command, const char *mode)
 int posix_spawn(pid_t *restrict pid, const char *restrict path, const posix_spawn_file_actions_t *restrict actions,
                 const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const envp[restrict])
 {
-    BELOW(posix_spawn);
+    FIND(posix_spawn);
     before_fork();
     return next(pid, path, actions, attributes, argv, envp);
 }
@@ -95,14 +116,14 @@ int posix_spawn(pid_t *restrict pid, const char *restrict path, const posix_spaw
 int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spawn_file_actions_t *restrict actions,
                  const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const envp[restrict])
 {
-    BELOW(posix_spawnp);
+    FIND(posix_spawnp);
     before_fork();
     return next(pid, file, actions, attributes, argv, envp);
 }
 
 int close_range(unsigned first, unsigned last, int flags)
 {
-    BELOW(close_range);
+    FIND(close_range);
     Dl_info found;
     if (flags || (dladdr((void *)next, &found) && strstr(found.dli_fname, "libdmtcp")))
         return next(first, last, flags);
