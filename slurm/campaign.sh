@@ -1,0 +1,21 @@
+#!/bin/bash
+# All files of a directory, one after another, in one job. Submit with: sbatch campaign.sh [INPUTS [RESULTS]]
+# For inputs side by side see array.sh.
+#SBATCH --time=12:00:00
+#SBATCH --open-mode=append
+#SBATCH --job-name=campaign
+
+inputs=${1:-inputs}
+results=${2:-results}
+mkdir -p "$results"
+
+for input in "$inputs"/*; do
+    result=$results/${input##*/}
+    # What has its result is done: in an earlier run of this job, or of one submitted before.
+    [ -e "$result" ] && continue
+    # Another input is another job, with checkpoints of its own. 'exit' keeps the status: with 85 this input is
+    # checkpointed, and the requeued job goes on with it; any other is the program's, and stops the campaign.
+    dmtcp-run --stdin "$input" --stdout "$result.part" python3 lines.py || exit
+    # Only a complete result has its name.
+    mv "$result.part" "$result"
+done

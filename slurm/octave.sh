@@ -1,0 +1,10 @@
+#!/bin/bash
+# A program in GNU Octave, or MATLAB. Submit with: sbatch octave.sh [STEPS]
+#SBATCH --time=12:00:00
+#SBATCH --open-mode=append
+#SBATCH --job-name=octave
+
+# octave-cli has no windows, which could not be checkpointed. In MATLAB's line -nojvm does the same, and -batch ends
+# MATLAB with the program's status:
+#     dmtcp-run --stdout out.txt matlab -nodisplay -nojvm -batch simulate
+dmtcp-run --stdout out.txt octave-cli iterate.m "${1:-360000}"

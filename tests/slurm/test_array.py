@@ -1,0 +1,100 @@
+"""Array jobs, and images on a disk of the node."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from slurm.desk import Desk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness import EngineHere
+    from slurm.cluster import Cluster
+
+OTHER_FILE_SYSTEM = Path("/dev/shm")
+
+
+@pytest.fixture
+def desk(cluster: Cluster, one_engine: EngineHere) -> Desk:
+    """Give a directory of the user who runs the tests."""
+    return Desk(cluster, one_engine)
+
+
+@contextmanager
+def folder_on_another_file_system(desk: Desk) -> Iterator[Path]:
+    """Give a folder of the user's that is not on the file system of the home directory."""
+    if not os.access(OTHER_FILE_SYSTEM, os.W_OK) or OTHER_FILE_SYSTEM.stat().st_dev == desk.folder.stat().st_dev:
+        pytest.skip(f"{OTHER_FILE_SYSTEM} is no other file system that can be written")
+    folder = Path(tempfile.mkdtemp(prefix="slurm-", dir=OTHER_FILE_SYSTEM))
+    shutil.chown(folder, desk.cluster.account.pw_uid)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_each_task_of_an_array_resumes_its_own_job(desk: Desk) -> None:
+    line = f"{desk.run} --lead 54 --stdout out-$SLURM_ARRAY_TASK_ID.txt {desk.counting(75)} $SLURM_ARRAY_TASK_ID"
+    # the task that starts last has the id of the array, by which a command would mean all of them
+    array = desk.submit(desk.script(line), "--time=1", "--array=1-5%2", "--output=log-%a")
+    for task in range(1, 6):
+        desk.assert_finished(f"{array}_{task}", restarts=1)
+        desk.assert_counted(75, f"out-{task}.txt")
+        assert desk.said(f"log-{task}").count("resumed generation ") == 1
+    assert len(desk.jobs) == 5
+
+
+def test_a_task_of_an_array_is_submitted_again_alone(desk: Desk) -> None:
+    out = "out-$SLURM_ARRAY_TASK_ID.txt"
+    line = f"{desk.run} --lead 54 --at-limit resubmit --stdout {out} {desk.counting(75)} $SLURM_ARRAY_TASK_ID"
+    array = desk.submit(desk.script(line), "--time=1", "--array=1-2", "--output=log-%a", "--no-requeue")
+    for task in (1, 2):
+        desk.assert_finished(f"{array}_{task}", status=85, restarts=0)
+        desk.assert_finished(desk.said_with("submitted as job ", f"log-{task}").rpartition(" ")[2])
+        desk.assert_counted(75, f"out-{task}.txt")
+    assert len(desk.jobs) == 2
+
+
+def test_images_are_staged_on_a_disk_of_the_node_and_nothing_is_left_there(
+    any_user_cluster: Cluster, one_engine: EngineHere
+) -> None:
+    desk = Desk(any_user_cluster, one_engine)
+    with folder_on_another_file_system(desk) as disk:
+        line = f"exec {desk.run} --stage-local {disk} --interval 3 --stdout out.txt {desk.counting(100)}"
+        job = desk.submit(desk.script(line))
+        desk.wait_generation(1)
+        assert list(disk.iterdir())
+        node = desk.cluster.node_of(job)
+        desk.cluster.scontrol("update", f"NodeName={node}", "State=DRAIN", "Reason=test")
+        desk.cluster.scancel(job, "--signal=USR1", "--batch")
+        desk.cluster.wait(job, "PENDING")
+        assert not list(disk.iterdir())
+        assert desk.generations
+        desk.assert_finished(job, restarts=1)
+        assert not list(disk.iterdir())
+        desk.cluster.scontrol("update", f"NodeName={node}", "State=RESUME")
+    desk.assert_counted(100)
+    desk.assert_done_once(100)
+
+
+def test_the_jobs_may_lie_on_another_file_system_than_the_home_directory(
+    any_user_cluster: Cluster, one_engine: EngineHere
+) -> None:
+    desk = Desk(any_user_cluster, one_engine)
+    with folder_on_another_file_system(desk) as jobs:
+        line = f"exec {desk.run} --dir {jobs} --stdout out.txt {desk.counting(80)}"
+        job = desk.submit(desk.script(line))
+        desk.wait_steps(30)
+        desk.cluster.scancel(job, "--signal=USR1", "--batch")
+        desk.assert_finished(job, restarts=1)
+        assert subprocess.run(["ls", jobs], capture_output=True, text=True, check=True, timeout=9).stdout
+    desk.assert_counted(80)
+    desk.assert_done_once(80)

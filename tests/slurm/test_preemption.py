@@ -1,0 +1,47 @@
+"""A job of more weight takes the nodes: Slurm requeues the one that was there, with a warning or without."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurm.desk import Desk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness import EngineHere
+    from slurm.cluster import Cluster
+
+
+def preempt(desk: Desk) -> None:
+    """Submit a short job that takes all nodes from others."""
+    desk.submit("#!/bin/sh\nsleep 1\n", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null")
+
+
+def test_a_job_that_is_preempted_without_notice_goes_on_from_its_last_generation(
+    cluster: Cluster, one_engine: EngineHere
+) -> None:
+    desk = Desk(cluster, one_engine)
+    job = desk.submit(desk.script(f"{desk.run} --interval 2 --stdout out.txt {desk.counting(80)}"))
+    desk.wait_generation(1)
+    preempt(desk)
+    desk.assert_finished(job, restarts=1)
+    desk.assert_counted(80)
+    assert "requeueing" not in desk.said()
+    desk.said_with("resumed generation ")
+
+
+def test_a_job_that_is_warned_of_its_preemption_loses_nothing(
+    make_cluster: Callable[..., Cluster], one_engine: EngineHere
+) -> None:
+    cluster = make_cluster(options={"SlurmctldParameters": "preempt_send_user_signal"})
+    desk = Desk(cluster, one_engine)
+    desk.need_control_groups()
+    line = f"exec {desk.run} --stdout out.txt {desk.counting(80)}"
+    job = desk.submit(desk.script(line, options=["--signal=B:USR1@60"]))
+    desk.wait_steps(30)
+    preempt(desk)
+    desk.assert_finished(job, restarts=1)
+    desk.assert_counted(80)
+    desk.assert_done_once(80)
+    desk.said_with("SIGUSR1: taking the last checkpoint")
