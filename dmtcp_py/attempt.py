@@ -91,7 +91,10 @@ class Watch:
     @property
     def was_asked_to_stop(self) -> bool:
         """Whether the attempt is to end, so that nothing is to be started again."""
-        return self._situation.phase is policy.Phase.STOPPING or self._stopped_by is not None
+        situation = self._situation
+        # a time limit is seen again by what comes up next; a signal or a request is not sent again
+        waits = situation.stop_wanted not in (None, policy.LIMIT)
+        return situation.phase is policy.Phase.STOPPING or waits or self._stopped_by is not None
 
     def run(self) -> Outcome:
         """Return how the computation ended. Raises FencedError where another attempt took over."""

@@ -37,7 +37,7 @@ class Attempted:
 
 def outcome_of(tried: Attempted, end: End) -> Outcome:
     """Return how the attempt ended whose computation came to END."""
-    job, newest, reason = tried.job, tried.newest, tried.situation.stop_reason
+    job, newest, reason = tried.job, tried.newest, tried.situation.stop_reason or tried.situation.stop_wanted
     if tried.handed_over:
         return Outcome(Kind.CHECKPOINTED, tried.checkpointed_status, job, newest, stopped_for=reason)
     if tried.gave_up:
@@ -49,14 +49,14 @@ def outcome_of(tried: Attempted, end: End) -> Outcome:
         return Outcome(Kind.STOPPED, 128 + tried.stopped_by, job, newest)
     was_ours = end.how is How.KILLED_BY_COMMAND and tried.situation.phase is Phase.STOPPING
     if end.how is How.ENGINE_FAILED or was_ours:
-        return Outcome(Kind.ENGINE_FAILED, FAILED_STATUS, job, newest, tried.last_error or end.detail)
+        return Outcome(Kind.ENGINE_FAILED, FAILED_STATUS, job, newest, tried.last_error or end.detail, reason)
     if end.how is How.KILLED_BY_COMMAND:
         return Outcome(Kind.KILLED_BY_COMMAND, 128 + signal.SIGKILL, job, newest, end.detail)
     if end.how is How.SIGNALLED:
-        return Outcome(Kind.SIGNALLED, 128 + end.signum, job, newest)
+        return Outcome(Kind.SIGNALLED, 128 + end.signum, job, newest, stopped_for=reason)
     told_to_stop = tried.situation.stopping_signal
     if told_to_stop is not None:
         # a scheduler signals the program too, and a closed terminal fails its writes: this may not be its own end
         detail = f"it ended with status {end.status} while it was to be stopped"
-        return Outcome(Kind.SIGNALLED, 128 + told_to_stop, job, newest, detail)
+        return Outcome(Kind.SIGNALLED, 128 + told_to_stop, job, newest, detail, reason)
     return Outcome(Kind.FINISHED, end.status, job, newest)
