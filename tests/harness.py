@@ -28,8 +28,8 @@ CTL = str(Path(sys.executable).with_name("dmtcp-ctl"))
 REPOSITORY = Path(__file__).parent.parent
 LONG_S = 120.0
 """A bound for waits, not a duration that anything is expected to take."""
-PROGRAM_PID = 301
-"""What the CRIU engine has the program's first process be in its namespace."""
+_LEAST_PID = 300
+"""What the pids of a program under CRIU are from on, in its namespace; those of the engine are below."""
 _ENGINE_TOOLS = ("dmtcp_coor", "dmtcp_command")
 
 
@@ -256,7 +256,7 @@ def program_of(process: subprocess.Popen[bytes]) -> psutil.Process | None:
     with suppress(psutil.NoSuchProcess):
         supervisor = psutil.Process(process.pid)
         if _is_in_namespace(supervisor):
-            return next((one for one in supervisor.children(recursive=True) if _inner_pid(one) == PROGRAM_PID), None)
+            return next((one for one in supervisor.children(recursive=True) if _is_below_init(one)), None)
         for child in supervisor.children():
             # restarted programs have no words any more, forks of ours that are no tool yet have ours
             words = child.cmdline()
@@ -278,6 +278,12 @@ def needed_for_checkpoints(process: subprocess.Popen[bytes]) -> psutil.Process |
 def _is_in_namespace(supervisor: psutil.Process) -> bool:
     """Whether a program runs, or ran until now, as the CRIU engine runs it."""
     return any(_inner_pid(one) for one in supervisor.children(recursive=True)) or "criu" in supervisor.cmdline()
+
+
+def _is_below_init(one: psutil.Process) -> bool:
+    """Whether it is the first process of a program under CRIU: a child of the init, which the keeper started."""
+    pids = [_inner_pid(process) or 0 for process in (one, *one.parents()[:2])]
+    return pids[0] > _LEAST_PID and pids[1] >= _LEAST_PID and pids[2] == 1
 
 
 def _inner_pid(one: psutil.Process) -> int | None:

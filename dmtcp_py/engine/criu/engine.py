@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,10 @@ _ADDRESS_S = 70.0
 _OTHERS_S = 3.0
 """So long somebody else's program may be one of our own that is still dying."""
 _ADDRESS_LOOKS = 8
+_LEAST_PID_MAX = 32768
+"""What a machine on which it is resumed may have for pid_max."""
+_ROOM = 1000
+"""Pids after the init's, so that most programs see them rise."""
 _ADDRESS_IN_USE = "Address already in use"
 
 
@@ -74,11 +79,12 @@ class CriuEngine:
         connections = Connections(launch.stdio)
         # a shell's exec takes no name that starts with a dash
         first = str(launch.program) if launch.command[0].startswith("-") else launch.command[0]
-        order = {"command": [first, *launch.command[1:]], "environ": dict(launch.environ)}
+        root = _any_pid()
+        order = {"root": root, "command": [first, *launch.command[1:]], "environ": dict(launch.environ)}
         channel = _begin(tool, connections, "launch", order)
         try:
             _await_start(channel)
-            return _computation(tool, channel, connections, launch.staging)
+            return _computation(tool, channel, connections, root, launch.staging)
         except BaseException:
             _undo(channel, connections)
             remove_tree(launch.temporary)
@@ -119,6 +125,7 @@ class CriuEngine:
         tool = self._tool(restart, covers_shm=record["covers_shm"])
         connections = Connections(restart.stdio, record["kinds"])
         order = {
+            "root": record.get("root", keeper.LEAST_PID),
             "folder": str(restart.folder),
             "argv": restore_argv(tool, restart.folder),
             "environ": dict(restart.environ),
@@ -129,10 +136,19 @@ class CriuEngine:
             if not _is_up(channel, tool, restart):
                 _undo(channel, connections)
                 return None
-            return _computation(tool, channel, connections, restart.staging)
+            return _computation(tool, channel, connections, order["root"], restart.staging)
         except BaseException:
             _undo(channel, connections)
             raise
+
+
+def _any_pid() -> int:
+    """Return a pid for the init, that those of no other computation are likely to be near.
+
+    Programs name temporary files by their pid, and take it as the seed of random numbers.
+    """
+    most = min(int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii")), _LEAST_PID_MAX)
+    return random.randrange(keeper.LEAST_PID, most - _ROOM)  # noqa: S311 - no secret
 
 
 def _begin(tool: Tool, connections: Connections, action: str, order: Mapping[str, object]) -> Channel:
@@ -173,9 +189,9 @@ def _is_up(channel: Channel, tool: Tool, restart: Restart) -> bool:
     return True
 
 
-def _computation(tool: Tool, channel: Channel, connections: Connections, staging: Path) -> CriuComputation:
+def _computation(tool: Tool, channel: Channel, connections: Connections, root: int, staging: Path) -> CriuComputation:
     connections.started()
-    pid = channel.outer_pid(keeper.ROOT_PID)
+    pid = channel.outer_pid(root)
     # a program that has ended already is not asked for its processes any more
     return CriuComputation(tool, channel, connections, pid or channel.child.pid, staging)
 

@@ -25,9 +25,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-ROOT_PID = 300
-"""The init's pid; after a first round the kernel gives out none below 300, which leaves room for criu."""
-PROGRAM_PID = ROOT_PID + 1
+LEAST_PID = 300
+"""The least pid of an init; after a first round the kernel gives out none below 300, which leaves room for criu."""
 TOOL_PID = 20
 RECORD = "computation.json"
 """What a restore has to know, beside the images."""
@@ -60,6 +59,7 @@ class Keeper:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _IGNORED}
+        self._root = LEAST_PID
         self._root_status: int | None = None
         self._program: int | None = None
         self._tool: subprocess.Popen[bytes] | None = None
@@ -109,7 +109,7 @@ class Keeper:
     def _launch(self, order: dict[str, Any]) -> None:
         self._take(order)
         self._cover()
-        _say_last_pid(ROOT_PID - 1)
+        _say_last_pid(self._root - 1)
         init = [sys.executable, "-I", "-S", str(Path(__file__).with_name("init.py"))]
         ignored = [int(number) for number, handler in self._handlers.items() if handler is signal.SIG_IGN]
         values = {name: order[name] for name in ("command", "environ", "streams")}
@@ -123,7 +123,7 @@ class Keeper:
                 child.stdin.write(json.dumps({**values, "ignored": ignored}).encode())
                 child.stdin.close()
                 text = child.stdout.read().decode(errors="replace")
-        if not text and child.pid != ROOT_PID:
+        if not text and child.pid != self._root:
             text = "the kernel does not let a process have the pid that it needs (ns_last_pid)"
         if text:
             self._tell("failed", why=[text])
@@ -157,14 +157,15 @@ class Keeper:
         (folder / RECORD).write_text(json.dumps(self._record), encoding="utf-8")
         identities = dict.fromkeys(filter(None, self._record["ids"]))
         external = [word for identity in identities for word in ("--external", identity)]
-        self._run_tool(order, [*order["argv"], "--tree", str(ROOT_PID), *external], [])
+        self._run_tool(order, [*order["argv"], "--tree", str(self._root), *external], [])
 
     def _take(self, order: dict[str, Any]) -> None:
         """Remember what an order to launch or to restore says of the computation."""
         self._temporary = order["temporary"]
         streams = order["streams"]
         fds = [stream.get("fd") for stream in streams]
-        self._record = {"kinds": order["kinds"], "covers_shm": order["covers_shm"], "fds": fds}
+        self._root = order["root"]
+        self._record = {"kinds": order["kinds"], "covers_shm": order["covers_shm"], "root": self._root, "fds": fds}
         for fd in fds:
             if fd is not None:
                 os.set_inheritable(fd, False)
@@ -199,7 +200,7 @@ class Keeper:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     return
-                if pid == ROOT_PID:
+                if pid == self._root:
                     self._root_status = status
                 elif self._tool is not None and pid == self._tool.pid:
                     self._tool.returncode = os.waitstatus_to_exitcode(status)
@@ -226,9 +227,9 @@ class Keeper:
         until = time.monotonic() + patience_s
         while self._program is None:
             with suppress(OSError, ValueError):
-                stat = Path(f"/proc/{PROGRAM_PID}/stat").read_text(encoding="utf-8", errors="replace")
-                if int(stat[stat.rindex(")") + 2 :].split()[1]) == ROOT_PID:
-                    self._program = os.pidfd_open(PROGRAM_PID)
+                stat = Path(f"/proc/{self._root + 1}/stat").read_text(encoding="utf-8", errors="replace")
+                if int(stat[stat.rindex(")") + 2 :].split()[1]) == self._root:
+                    self._program = os.pidfd_open(self._root + 1)
             if time.monotonic() >= until:
                 return
             time.sleep(_LOOK_S)
