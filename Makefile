@@ -7,6 +7,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+# what runs inside Slurm mostly waits for it
+SLURM_JOBS ?= 6
+MINUTES ?= 10
+SEED ?= 0
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -16,7 +20,10 @@ demo: engine compiler  ## set everything up, then start, SIGKILL and resume a pr
 
 test: $(BIN)/pytest programs  ## set everything up, then run all tests
 	@$(BIN)/dmtcp-ctl setup || true  # without an engine the tests that need none run, and one fails with the reason
-	$(BIN)/pytest -n $(JOBS) --dist worksteal tests
+	@status=0; \
+	$(BIN)/pytest -n $(JOBS) --dist worksteal --ignore tests/slurm tests || status=$$?; \
+	$(BIN)/pytest -n $(SLURM_JOBS) --dist worksteal tests/slurm || status=$$?; \
+	exit $$status
 
 lint: $(BIN)/ruff  ## check style and types
 	$(BIN)/ruff check .
@@ -28,6 +35,9 @@ bench: $(BIN)/dmtcp-run  ## print the benchmarks, side by side in one run
 
 bench-engines: $(BIN)/dmtcp-run  ## print what each engine costs, by the size of the program
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/engines.py
+
+campaign: $(BIN)/pytest programs  ## run ten jobs through preemptions, cancellations and dead nodes, and print what was lost
+	DMTCP_RUN_CAMPAIGN_MINUTES=$(MINUTES) DMTCP_RUN_CAMPAIGN_SEED=$(SEED) $(BIN)/pytest -s tests/slurm/test_campaign.py
 
 engine: $(BIN)/dmtcp-run  ## bring DMTCP or CRIU here, unless one of them works already
 	@$(BIN)/dmtcp-ctl setup
@@ -42,8 +52,9 @@ clean:  ## remove the virtual environment and what was built
 	rm -rf $(VENV) build dist *.egg-info
 	$(MAKE) -C examples clean
 
-$(BIN)/dmtcp-run: pyproject.toml
+$(BIN)/dmtcp-run: pyproject.toml dmtcp_py/native/forks.c
 	@tests/install-programs python3-venv
+	@tests/install-programs gcc || true  # only the parts in C want it
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
@@ -56,4 +67,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test lint bench bench-engines engine compiler programs clean
+.PHONY: help demo test lint bench bench-engines campaign engine compiler programs clean

@@ -91,12 +91,6 @@ def shared_memory(pid: int) -> tuple[set[str], set[str]]:
     return named, unnamed
 
 
-def open_shared_memory(pid: int) -> str | None:
-    """Return a file in /dev/shm that process PID has mapped and keeps a descriptor of; None where there is none."""
-    both = {*_mapped_shared(pid)} & {*_open_for_update(pid)}
-    return next((path for path in sorted(both) if path.startswith(SHARED_MEMORY)), None)
-
-
 def users_of(path: str) -> list[int]:
     """Return the processes that have PATH mapped, as far as they can be seen."""
     found = []

@@ -1,17 +1,25 @@
-/* Lets programs that use OpenBLAS with threads start other processes under DMTCP; loaded into the program as a plugin.
+/* What programs need of the C library under DMTCP (3.2, 4.2, 5.0) and do not get; loaded into them as a plugin.
 
-   OpenBLAS ends and joins its threads in a handler that fork() calls before it forks. DMTCP's fork() (3.2, 4.2, 5.0)
-   calls that handler with its wrapper lock held, and each ending thread waits for that lock: the program hangs at its
-   first fork, system() or subprocess. Here the same handler is called once more, before DMTCP takes its lock; the
-   second time it finds no thread to join, and OpenBLAS starts new ones at its next call, as after every fork. */
+   fork() and all that forks: OpenBLAS ends and joins its threads in a handler that fork() calls before it forks. DMTCP's
+   fork() calls that handler with its wrapper lock held, and each ending thread waits for that lock: the program hangs at
+   its first fork, system() or subprocess. Here the same handler is called once more, before DMTCP takes its lock; the
+   second time it finds no thread to join, and OpenBLAS starts new ones at its next call, as after every fork.
+
+   close_range(), by which Python's subprocess closes what its child is not to have: 3.2 does not know it, loses its own
+   descriptors, and the child dies.
+
+   shm_open(): a checkpoint closes the descriptors that DMTCP did not see opened. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <link.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define MOST 16
@@ -119,6 +127,19 @@ int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spa
     FIND(posix_spawnp);
     before_fork();
     return next(pid, file, actions, attributes, argv, envp);
+}
+
+int shm_open(const char *name, int flags, mode_t mode)
+{
+    char path[NAME_MAX + sizeof "/dev/shm/"];
+    while (*name == '/')
+        name++;
+    if (!*name || strchr(name, '/') || strlen(name) >= NAME_MAX) {
+        errno = EINVAL;
+        return -1;
+    }
+    snprintf(path, sizeof path, "/dev/shm/%s", name);
+    return open(path, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode); /* DMTCP's */
 }
 
 int close_range(unsigned first, unsigned last, int flags)

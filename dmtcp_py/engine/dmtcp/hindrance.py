@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.census import command_of, open_shared_memory, tree
+from dmtcp_py.census import command_of, tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,16 +92,6 @@ def _on_a_device(pid: int) -> Hindrance | None:
                     f"process {pid} ({_name(pid)}) uses {target}, and DMTCP cannot take a GPU", _UNPROTECTED
                 )
     return None
-
-
-def _keeps_segment(pid: int) -> Hindrance | None:
-    """Look for shared memory that is mapped and open: a checkpoint closes the descriptor (3.2, 4.2 and 5.0)."""
-    path = open_shared_memory(pid)
-    if path is None:
-        return None
-    return Hindrance(
-        f"process {pid} ({_name(pid)}) keeps its shared memory {path} open, and DMTCP would close it", _CRIU_TAKES_IT
-    )
 
 
 def _connected(connections: Sequence[Any], coordinator_port: int) -> Hindrance | None:
