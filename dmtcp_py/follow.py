@@ -32,7 +32,7 @@ INSIST_S = 300.0
 """So long a scheduler that does not answer is tried again; meanwhile it ends no job either."""
 _COMMAND_S = 60.0
 _AGAIN_S = 5.0
-_OF_THE_JOB = ("SLURM_", "PBS_", "LSB_", "SGE_")
+_OF_THE_JOB = ("SLURM_", "SBATCH_", "PBS_", "LSB_", "SGE_")
 _OF_THE_SITE = ("SLURM_CONF", "PBS_SERVER", "PBS_CONF_FILE")
 
 

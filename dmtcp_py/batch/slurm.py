@@ -122,9 +122,12 @@ def _address(job_id: str) -> str:
 
 def _ask(argv: Sequence[str]) -> str:
     """Return what a command of Slurm's prints. Raises BatchError where it fails, or does not answer in time."""
+    # what a user or site has squeue leave out, or print otherwise, is not meant for us
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SCONTROL_"))}
+    # seconds since the epoch, which no time zone changes
+    environ["SLURM_TIME_FORMAT"] = "%s"
     try:
-        # seconds since the epoch, which no time zone changes
-        result = run_tool(argv, timeout_s=_ANSWER_S, env={**os.environ, "SLURM_TIME_FORMAT": "%s"})
+        result = run_tool(argv, timeout_s=_ANSWER_S, env=environ)
     except EngineError as error:
         raise BatchError(f"Slurm does not answer: {error.what}", "look at 'sinfo' and 'scontrol ping'") from error
     if result.status != 0:
