@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 from contextlib import suppress
@@ -59,17 +60,14 @@ for step in range(1, 41):
     print(step, step * step, flush=True)
     time.sleep(0.1)
 """
-SPAWNS = """
-import multiprocessing, sys, time
+CONNECTED = """
+import socket, sys, time
 
-def work(x):
-    time.sleep(0.1)
-    return x + 1
-
-if __name__ == "__main__":
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        for step in range(400):
-            print(step, pool.map(work, range(2)), flush=True)
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect(sys.argv[1])
+    for step in range(400):
+        print(step, flush=True)
+        time.sleep(0.1)
 """
 IMPATIENT = """
 import sys
@@ -388,19 +386,24 @@ def _kill_coordinator(process: Process) -> None:
 def test_a_checkpoint_that_hangs_ends_in_an_error_and_never_in_success(
     bench: Workbench, dmtcp: EngineHere, asked: str
 ) -> None:
-    """Python's multiprocessing by spawn hangs every DMTCP; its time without progress is shortened for the test."""
+    """A socket whose other end is not DMTCP's hangs it; its time without progress is shortened for the test."""
     del dmtcp
-    words = ["-i", "1" if "interval" in asked else "0", "--stdout", "out.txt", *bench.python("spawns.py", SPAWNS)]
-    with (bench.folder / "stderr.txt").open("ab") as said:
+    place = bench.folder.parent / "socket"
+    program = [*bench.python("connected.py", CONNECTED), str(place)]
+    words = ["-i", "1" if "interval" in asked else "0", "--stdout", "out.txt", *program]
+    with socket.socket(socket.AF_UNIX) as server, (bench.folder / "stderr.txt").open("ab") as said:
+        server.bind(str(place))
+        server.listen()
         argv = [*bench.python("impatient.py", IMPATIENT), *words]
         process = subprocess.Popen(
             argv, cwd=bench.folder, env=bench.environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
         )
-    bench.started.append(process)
-    bench.wait_lines(1, process)
-    if "SIGTERM" in asked:
-        process.terminate()
-    assert process.wait(60) == 125
+        bench.started.append(process)
+        with server.accept()[0]:
+            bench.wait_lines(1, process)
+            if "SIGTERM" in asked:
+                process.terminate()
+            assert process.wait(60) == 125
     assert bench.generations == []
     assert _last(bench) == ("engine-failed", 125)
     assert "a checkpoint hung" in _said(bench)
