@@ -115,9 +115,9 @@ _SILENT = "Unable to contact slurm controller"
 
 def _address(job_id: str) -> str:
     """Return the name by which Slurm means job JOB_ID alone: one task of an array has the id of the whole array."""
-    task = os.environ.get("SLURM_ARRAY_TASK_ID")
+    array, task = (os.environ.get(name) for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"))
     is_mine = job_id == os.environ.get("SLURM_JOB_ID")
-    return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{task}" if is_mine and task else job_id
+    return f"{array}_{task}" if is_mine and array and task else job_id
 
 
 def _ask(argv: Sequence[str]) -> str:

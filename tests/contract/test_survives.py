@@ -40,6 +40,8 @@ def _kill_supervisor(process: Process) -> None:
 
 
 def _kill_program(process: Process) -> None:
+    # in a restart it may be about to come up
+    wait_until(lambda: program_of(process) is not None or process.poll() is not None)
     program = program_of(process)
     assert program is not None
     program.kill()
