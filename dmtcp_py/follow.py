@@ -6,21 +6,25 @@ import os
 import shlex
 import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dmtcp_py.batch import CHAIN
 from dmtcp_py.errors import BatchError, EngineError, StoreError
+from dmtcp_py.files import write_atomic
 from dmtcp_py.limit import TimeLimit, ask, end_of
 from dmtcp_py.outcome import FAILED_STATUS, Kind, Outcome, RunOptions
 from dmtcp_py.process import run_tool
 from dmtcp_py.requeue import Facts, Next, Plan, fruitless, plan
+from dmtcp_py.store.layout import chain_path
 from dmtcp_py.store.store import read_history
 from dmtcp_py.store.verify import verify
 from dmtcp_py.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from dmtcp_py.attempt import Surroundings
     from dmtcp_py.batch import Allocation, BatchJob, Scheduler
@@ -37,21 +41,56 @@ _OF_THE_SITE = ("SLURM_CONF", "PBS_SERVER", "PBS_CONF_FILE")
 
 
 def time_limit(options: RunOptions, allocation: Allocation, scheduler: Scheduler | None, report: Report) -> TimeLimit:
-    """Return the time limit of the attempt that begins now: the user's, or else the scheduler's."""
-    if options.time_limit_s is not None:
-        return TimeLimit(time.monotonic() + options.time_limit_s)
+    """Return the time limit of the attempt that begins now: the user's or the scheduler's, whichever comes first."""
+    at_most = None if options.time_limit_s is None else time.monotonic() + options.time_limit_s
     told_at = None if allocation.ends is None else time.monotonic() + allocation.ends - time.time()
     if scheduler is None or allocation.job_id is None:
-        if allocation.scheduler is not None and told_at is None:
+        if allocation.scheduler is not None and told_at is None and at_most is None:
             name = allocation.scheduler
             report.warn(f"{name} cannot be asked from here when the job ends: name its limit with --time-limit")
-        return TimeLimit(told_at)
+        return TimeLimit(told_at, at_most=at_most)
     try:
         end_at = end_of(ask(scheduler, allocation.job_id))
     except BatchError as error:
         report.warn(f"{error.what}; the time limit is asked for again")
         end_at = told_at
-    return TimeLimit(end_at, scheduler, allocation.job_id)
+    return TimeLimit(end_at, scheduler, allocation.job_id, at_most)
+
+
+def confirmed(allocation: Allocation, scheduler: Scheduler | None, directory: Path) -> Allocation:
+    """Return ALLOCATION as its scheduler knows it: a job that another one submitted inherits the names of that one.
+
+    Where the scheduler is silent the environment is believed. DIRECTORY is where jobs are kept.
+    """
+    job_id = allocation.job_id
+    if scheduler is None or job_id is None:
+        return allocation
+    with suppress(BatchError):
+        job = ask(scheduler, job_id)
+        if job is not None:
+            allocation = replace(allocation, array_task=job.array_task, restarts=job.restarts)
+    return replace(allocation, chain=_claimed(directory, allocation.continues, job_id))
+
+
+def _claimed(directory: Path, continues: str | None, job_id: str) -> str | None:
+    """Return the job in which the chain began that JOB_ID continues: only the first that comes continues it."""
+    if continues is None:
+        return None
+    path = chain_path(directory, continues)
+    try:
+        origin, _, claimant = path.read_text(encoding="utf-8").strip().partition(" ")
+        if not claimant:
+            write_atomic(path, f"{origin} {job_id}\n".encode())
+    except (OSError, UnicodeDecodeError):
+        return None
+    return origin if claimant in ("", job_id) else None
+
+
+def _offer(around: Surroundings) -> None:
+    """Let the next job that is submitted to continue this one be of the same chain."""
+    allocation = around.allocation
+    path = chain_path(around.store.layout.root.parent, allocation.job_id or "")
+    write_atomic(path, f"{allocation.origin}\n".encode())
 
 
 def go_on(around: Surroundings, scheduler: Scheduler, outcome: Outcome) -> Outcome:
@@ -71,6 +110,7 @@ def go_on(around: Surroundings, scheduler: Scheduler, outcome: Outcome) -> Outco
             _requeue(around, scheduler, job_id, decided.why)
         else:
             _resubmit(around, scheduler, job_id, decided.why)
+            return _staying(around, scheduler, outcome)
     except BatchError as error:
         return _exit(around, scheduler, outcome, Plan(Next.EXIT, error.what, line_helps=True))
     return outcome
@@ -110,10 +150,12 @@ def _silence(around: Surroundings, scheduler: Scheduler, job_id: str, argv: Sequ
 def _resubmit(around: Surroundings, scheduler: Scheduler, job_id: str, why: str) -> None:
     report, store = around.report, around.store
     argv = scheduler.resubmission(job_id, store.layout.batch_script)
+    _offer(around)
     text = f"submitting the script of {scheduler.name} job {job_id} again, to run after it"
     report.say(f"{text}: {why}", event="resubmit", scheduler_job=job_id)
     store.follows(Next.RESUBMIT.value, why=why)
-    next_job = _run(argv, around.allocation).partition(";")[0]
+    # a site's messages may come before it
+    next_job = _run(argv, around.allocation).splitlines()[-1].partition(";")[0]
     report.say(f"submitted as job {next_job}", event="resubmitted", scheduler_job=next_job)
     store.follows(Next.RESUBMIT.value, why=why, next_job=next_job)
 
@@ -154,13 +196,20 @@ def _exit(around: Surroundings, scheduler: Scheduler, outcome: Outcome, decided:
     """Say why the job is not requeued, with the line that the user can type; return how the attempt ended then."""
     text = f"not requeued: {decided.why}"
     if decided.line_helps:
-        text += f"; to go on, type: {_line(around, scheduler)}"
+        text += f"; to go on, {_line(around, scheduler)}"
     around.report.warn(text)
     around.store.follows(f"nothing: {decided.why}", why=decided.why)
-    if not decided.is_stuck:
-        return outcome
-    # some sites requeue whatever exits with the status of a checkpointed job
-    return replace(outcome, status=FAILED_STATUS)
+    return replace(outcome, status=FAILED_STATUS) if decided.is_stuck else _staying(around, scheduler, outcome)
+
+
+def _staying(around: Surroundings, scheduler: Scheduler, outcome: Outcome) -> Outcome:
+    """Return OUTCOME with a status for which the site does not requeue the job, where that is not wanted."""
+    with suppress(BatchError):
+        if outcome.status == around.checkpointed_status and scheduler.comes_back(outcome.status):
+            text = f"exiting with {FAILED_STATUS}, as this site requeues what exits with {outcome.status}"
+            around.report.say(text, event="status", status=FAILED_STATUS)
+            return replace(outcome, status=FAILED_STATUS)
+    return outcome
 
 
 def _line(around: Surroundings, scheduler: Scheduler) -> str:
@@ -168,17 +217,15 @@ def _line(around: Surroundings, scheduler: Scheduler) -> str:
 
     From a scheduler that is silent just now, these cannot be had: later it may take the job back that it knows.
     """
-    allocation = around.allocation
-    job_id = allocation.job_id or ""
+    job_id = around.allocation.job_id or ""
     try:
-        argv = [
-            "env",
-            f"{CHAIN}={allocation.origin}",
-            *scheduler.resubmission(job_id, around.store.layout.batch_script),
-        ]
-    except BatchError:
-        argv = list(scheduler.requeue(job_id))
-    return shlex.join(argv)
+        argv = scheduler.resubmission(job_id, around.store.layout.batch_script)
+    except BatchError as error:
+        if not error.hint.startswith("look at"):
+            return error.hint
+        return f"type: {shlex.join(scheduler.requeue(job_id))}"
+    _offer(around)
+    return f"type: {shlex.join(['env', f'{CHAIN}={job_id}', *argv])}"
 
 
 def _run(argv: Sequence[str], allocation: Allocation) -> str:
@@ -186,9 +233,9 @@ def _run(argv: Sequence[str], allocation: Allocation) -> str:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_JOB)}
     environ |= {name: os.environ[name] for name in _OF_THE_SITE if name in os.environ}
     try:
-        result = run_tool(argv, timeout_s=_COMMAND_S, env={**environ, CHAIN: allocation.origin or ""})
+        result = run_tool(argv, timeout_s=_COMMAND_S, env={**environ, CHAIN: allocation.job_id or ""})
     except EngineError as error:
         raise BatchError(error.what, error.hint) from error
-    if result.status not in (0, -signal.SIGTERM):
+    if result.status not in (0, 128 + signal.SIGTERM):
         raise BatchError(f"'{shlex.join(argv[:2])}' was refused: {' '.join(result.output.split())}")
     return result.output.strip()

@@ -107,9 +107,8 @@ def plan_start(store: Store, identity: Identity, options: RunOptions, allocation
     if options.fresh:
         return Start(_new_job(store, identity, job.lineage + 1), (), begins_lineage=True, why="--fresh")
     if is_finished and state is not None:
-        if allocation.origin is not None and state.origin == allocation.origin and state.run != allocation.run:
-            return Start(job, (), begins_lineage=False, why="it has finished", finished=state.status)
-        return _after_the_end(store, identity, job, state, options)
+        earlier = _finished_earlier(job, state, allocation)
+        return earlier or _after_the_end(store, identity, job, state, options)
     if mine:
         return Start(job, mine, begins_lineage=False, why="resume")
     if lost := store.lost(job.first_generation):
@@ -229,6 +228,18 @@ def _chosen(layout: JobLayout, job: Job, numbers: list[int], number: int) -> Sta
     if number not in numbers:
         raise NoSuchJobError(f"job {layout.name} has no generation {number}", f"it has {numbers or 'none'}")
     return Start(job, (number,), begins_lineage=False, why="--generation")
+
+
+def _finished_earlier(job: Job, state: State, allocation: Allocation) -> Start | None:
+    """Return that there is nothing to do, where the program finished in an earlier run of the same batch job."""
+    if allocation.origin is None or state.origin != allocation.origin:
+        return None
+    if state.run == allocation.run:
+        raise UsageError(
+            f"this line has finished once already in this run of batch job {allocation.job_id}",
+            "after a requeue the two could not be told apart: give each a --job NAME of its own",
+        )
+    return Start(job, (), begins_lineage=False, why="it has finished", finished=state.status)
 
 
 def _after_the_end(store: Store, identity: Identity, job: Job, state: State, options: RunOptions) -> Start:

@@ -66,9 +66,12 @@ class CostOfCheckpoints:
 class TimeLimit:
     """When the allocation ends, as far as it is known; monotonic seconds, None for never."""
 
-    def __init__(self, end_at: float | None, scheduler: Scheduler | None = None, job_id: str = "") -> None:
+    def __init__(
+        self, end_at: float | None, scheduler: Scheduler | None = None, job_id: str = "", at_most: float | None = None
+    ) -> None:
         self.began_at = time.monotonic()
-        self.end_at = end_at
+        self._at_most = at_most
+        self.end_at = self._earlier(end_at)
         self.is_sure = True
         self.lead_s = 0.0
         self._scheduler = scheduler
@@ -90,7 +93,7 @@ class TimeLimit:
     @property
     def give_up_at(self) -> float | None:
         """When the program has to be ended, where no last checkpoint comes; None as for `stop_at`."""
-        return None if self.end_at is None or not self.is_sure else self.end_at - END_MARGIN_S
+        return None if self.end_at is None or not self.is_sure else self.end_at - min(END_MARGIN_S, self.lead_s / 2)
 
     def look(self, post: Callable[[Seen], None]) -> None:
         """Begin to ask the scheduler where it is time; what came of it is posted. To be called every second or so."""
@@ -110,12 +113,15 @@ class TimeLimit:
         """
         self._thread, before = None, self.end_at
         if seen.error is None:
-            self.end_at = seen.end_at
+            self.end_at = self._earlier(seen.end_at)
         self.is_sure = True
         self._ask_at = time.monotonic() + (self._between_s() if seen.error is None else _AGAIN_S)
         if before is None or self.end_at is None:
             return before is not self.end_at
         return abs(before - self.end_at) > _SAME_S
+
+    def _earlier(self, end_at: float | None) -> float | None:
+        return min((at for at in (end_at, self._at_most) if at is not None), default=None)
 
     def _between_s(self) -> float:
         stop_at = self.stop_at
@@ -138,7 +144,9 @@ def ask(scheduler: Scheduler, job_id: str) -> BatchJob | None:
 
 
 def end_of(job: BatchJob | None) -> float | None:
-    """Return the end of JOB on the monotonic clock."""
-    if job is None or job.ends is None or job.state is BatchState.WAITING:
+    """Return the end of JOB on the monotonic clock; None for never. Raises BatchError where there is no such job."""
+    if job is None:
+        raise BatchError("the scheduler does not know this job")
+    if job.ends is None or job.state is BatchState.WAITING:
         return None
     return time.monotonic() + (job.ends - time.time())

@@ -157,7 +157,11 @@ def decide(situation: Situation, event: Event, now: float) -> tuple[Situation, A
     if isinstance(event, CheckpointEnded):
         return _checkpoint_ended(situation, event, now)
     if isinstance(event, LimitSeen):
-        return replace(situation, stop_at=event.stop_at, end_at=event.end_at), Wait()
+        situation = replace(situation, stop_at=event.stop_at, end_at=event.end_at)
+        if _has_tried(situation) and (event.stop_at is None or now < event.stop_at):
+            # the end has moved away: there will be another last checkpoint
+            situation = replace(situation, stop_reason=None, tries=0)
+        return situation, Wait()
     return _time_passed(situation, now)
 
 

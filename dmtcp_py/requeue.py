@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MOST_FRUITLESS = 3
 """After so many attempts in a row without progress nothing is requeued any more."""
+_MEASURED = ("generation", "ran_s", "checkpoint_s")
 WARNING = "SIGUSR1"
 """The signal by which schedulers warn of a time limit or a preemption."""
 
@@ -126,8 +127,8 @@ def fruitless(history: Sequence[dict[str, Any]], lineage: int) -> int:
             continue
         if event in ("started", "resumed"):
             progress.setdefault(epoch, False)
-        elif event == "checkpointed" and "generation" in line and "ran_s" in line:
-            progress[epoch] = progress.get(epoch, False) or line["ran_s"] > line.get("checkpoint_s", 0.0)
+        elif event == "checkpointed" and all(isinstance(line.get(name), int | float) for name in _MEASURED):
+            progress[epoch] = progress.get(epoch, False) or line["ran_s"] > line["checkpoint_s"]
     count = 0
     for epoch in sorted(progress, reverse=True):
         if progress[epoch]:

@@ -61,6 +61,7 @@ def run(options: RunOptions, report: Report) -> Outcome:
         raise DmtcpRunError("the working directory is gone", "cd to one that exists") from None
     program = find_program(options.command[0], cwd, os.environ.get("PATH"))
     allocation = batch.detect(os.environ)
+    allocation = follow.confirmed(allocation, scheduler_of(allocation), cwd / options.directory)
     identity = identify(options, cwd, allocation.array_task)
     layout = job_layout(cwd / options.directory, _job_name(options, identity))
     # where there may be something to resume, whatever made it serves
@@ -153,6 +154,9 @@ class _Attempt:
             self._record_end(around, outcome)
             if scheduler is not None:
                 outcome = follow.go_on(around, scheduler, outcome)
+            elif self.allocation.job_id is not None and outcome.kind is not Kind.FINISHED:
+                name = self.allocation.scheduler
+                self.report.warn(f"not requeued: {name} cannot be told from here; submit the same script again")
         return outcome
 
     def _run_until_it_ends(self, around: Surroundings) -> Outcome:
@@ -193,9 +197,10 @@ class _Attempt:
         try:
             place = make_temporary(self.store.layout.root, parent)
         except OSError as error:
-            raise DmtcpRunError(
-                f"--stage-local {parent} cannot be used: {error.strerror}", "name a folder on a disk of this node"
-            ) from error
+            # on the next node it may be missing: no reason to end a job
+            self.report.warn(f"--stage-local {parent}: {error.strerror}; images are written to the job's folder")
+            self.store.clean()
+            return
         self.store.clean(place.absolute())
 
     def _generations(self) -> tuple[int, ...]:

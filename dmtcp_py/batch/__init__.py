@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHAIN = "DMTCP_RUN_CHAIN"
-"""The environment of a resubmitted job names the first job of its chain by this."""
+"""By this the environment of a resubmitted job names the job that it continues; jobs that it submits inherit it."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Allocation:
     restarts: int = 0
     ends: float | None = None
     """When it ends, in seconds since the epoch, as it was at its start."""
+    continues: str | None = None
+    """The job that this one was submitted to continue, if it was not merely submitted by such a one."""
     chain: str | None = None
     """The job of which this one is a resubmission."""
 
@@ -86,6 +88,8 @@ class BatchJob:
 
     job_id: str
     state: BatchState
+    array: str | None = None
+    array_task: str | None = None
     ends: float | None = None
     starts: float | None = None
     restarts: int = 0
@@ -100,6 +104,9 @@ class Scheduler(Protocol):
 
     def look(self, job_id: str | None) -> list[BatchJob]:
         """Return job JOB_ID, or all of this user's; those that are long gone are left out."""
+
+    def comes_back(self, status: int) -> bool:
+        """Return whether this site requeues every job that exits with STATUS."""
 
     def requeue(self, job_id: str) -> Sequence[str]:
         """Return the command that puts job JOB_ID, which runs, back into the queue."""
@@ -125,6 +132,6 @@ def detect(environ: Mapping[str, str]) -> Allocation:
             checkpointed_status=names.checkpointed_status,
             restarts=int(restarts) if restarts.isdecimal() else 0,
             ends=float(ends) if ends.isdecimal() else None,
-            chain=environ.get(CHAIN) or None,
+            continues=environ.get(CHAIN) or None,
         )
     return Allocation()

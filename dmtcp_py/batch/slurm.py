@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _ANSWER_S = 20.0
-_FIELDS = ("JobID", "State", "EndTime", "StartTime", "Requeue", "RestartCnt", "TimeLimit", "Reason")
+_FIELDS = (
+    "JobID",
+    "ArrayJobID",
+    "ArrayTaskID",
+    "State",
+    "EndTime",
+    "StartTime",
+    "Requeue",
+    "RestartCnt",
+    "TimeLimit",
+    "Reason",
+)
 _STATES = {
     BatchState.WAITING: ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"),
     BatchState.RUNNING: ("RUNNING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT"),
@@ -86,7 +97,7 @@ class Slurm:
 
     def look(self, job_id: str | None) -> list[BatchJob]:
         """Return job JOB_ID, or all of this user's."""
-        which = ["--me"] if job_id is None else ["--jobs", _address(job_id)]
+        which = ["--me"] if job_id is None else ["--jobs", job_id]
         columns = ",".join(f"{name}:|" for name in _FIELDS)
         try:
             output = _ask(["squeue", "--noheader", "--states=all", *which, "--Format", columns])
@@ -96,6 +107,12 @@ class Slurm:
             raise
         return [_job(line) for line in output.splitlines() if line.count("|") >= len(_FIELDS)]
 
+    def comes_back(self, status: int) -> bool:
+        """Return whether this site requeues every job that exits with STATUS (RequeueExit in slurm.conf)."""
+        settings = dict(line.partition("=")[::2] for line in _ask(["scontrol", "show", "config"]).splitlines())
+        found = [value for name, value in settings.items() if name.strip() in ("RequeueExit", "RequeueExitHold")]
+        return any(_covers(part.strip(), status) for value in found for part in value.split(","))
+
     def requeue(self, job_id: str) -> Sequence[str]:
         """Return the command that puts job JOB_ID, which runs, back into the queue."""
         return ["scontrol", "requeue", _address(job_id)]
@@ -103,8 +120,11 @@ class Slurm:
     def resubmission(self, job_id: str, script: Path) -> Sequence[str]:
         """Keep the batch script of job JOB_ID in SCRIPT; return the command that submits it again, to run after it."""
         facts = _facts(_ask(["scontrol", "show", "job", _address(job_id)]))
+        script.unlink(missing_ok=True)
         # not the file that was submitted: that may have been changed since, or never have been a file
         _ask(["scontrol", "write", "batch_script", _address(job_id), str(script)])
+        if not script.is_file():
+            raise BatchError(f"job {job_id} has no batch script", "type the same dmtcp-run line in a new allocation")
         after = ["--open-mode=append", f"--dependency=afterany:{_address(job_id)}"]
         return ["sbatch", "--parsable", *_options(facts), *after, str(script), *_words(facts.get("Command", ""))]
 
@@ -113,11 +133,19 @@ _UNKNOWN = "Invalid job id"
 _SILENT = "Unable to contact slurm controller"
 
 
+def _covers(part: str, status: int) -> bool:
+    """Return whether STATUS is in PART of a list such as ``1,10-20``."""
+    low, _, high = part.partition("-")
+    return low.isdecimal() and int(low) <= status <= int(high or low)
+
+
 def _address(job_id: str) -> str:
-    """Return the name by which Slurm means job JOB_ID alone: one task of an array has the id of the whole array."""
-    array, task = (os.environ.get(name) for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"))
-    is_mine = job_id == os.environ.get("SLURM_JOB_ID")
-    return f"{array}_{task}" if is_mine and array and task else job_id
+    """Return the name by which Slurm means job JOB_ID alone: one task of an array has the id of the whole array.
+
+    Slurm is asked, as a job that was submitted from within an array's task inherits that one's names.
+    """
+    job = next((job for job in Slurm().look(job_id) if job.job_id == job_id), None)
+    return f"{job.array}_{job.array_task}" if job is not None and job.array_task is not None else job_id
 
 
 def _ask(argv: Sequence[str]) -> str:
@@ -141,9 +169,11 @@ def _ask(argv: Sequence[str]) -> str:
 
 
 def _job(line: str) -> BatchJob:
-    job_id, state, ends, starts, requeue, restarts, limit, reason = line.split("|")[: len(_FIELDS)]
+    job_id, array, task, state, ends, starts, requeue, restarts, limit, reason = line.split("|")[: len(_FIELDS)]
     return BatchJob(
         job_id=job_id,
+        array=array if task.isdecimal() else None,
+        array_task=task if task.isdecimal() else None,
         state=_state(state, reason),
         ends=float(ends) if ends.isdecimal() and limit not in _NO_LIMIT else None,
         starts=float(starts) if starts.isdecimal() else None,
@@ -208,4 +238,8 @@ def _words(command: str) -> list[str]:
         for place, word in enumerate(words):
             if Path(word).name == "slurm_script":
                 return words[place + 1 :]
-    return command.split()[1:]
+    if " " in command:
+        raise BatchError(
+            "below 'exec' the arguments of the batch script cannot be known", "submit it by hand, as you did before"
+        )
+    return []

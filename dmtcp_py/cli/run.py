@@ -68,7 +68,7 @@ Exit status:
 )
 @click.option(
     "--stage-local",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     help="Have images written to DIR, on a disk of the node, and copied to the job's folder while the program runs.",
 )

@@ -106,6 +106,11 @@ def job_layout(directory: Path, name: str) -> JobLayout:
     return JobLayout(directory / name)
 
 
+def chain_path(directory: Path, job_id: str) -> Path:
+    """Return where it stands who continues the scheduler's job JOB_ID."""
+    return directory / f".chain-{re.sub(r'[^0-9A-Za-z_.-]', '-', job_id)}"
+
+
 def jobs_in(directory: Path) -> Iterator[JobLayout]:
     """Yield the jobs kept in DIRECTORY, by name."""
     for path in sorted(directory.iterdir()) if directory.is_dir() else []:

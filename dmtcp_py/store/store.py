@@ -272,7 +272,7 @@ def read_history(layout: JobLayout) -> list[dict[str, Any]]:
     for line in lines:
         try:
             value = msgspec.json.decode(line)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         if isinstance(value, dict):
             found.append(value)
