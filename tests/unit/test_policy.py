@@ -309,6 +309,14 @@ def test_what_is_left_of_the_time_after_failed_last_checkpoints_is_used_and_then
     assert gave_up == [last(LIMIT), last("again"), RunOn(), on, wait, on, GiveUp()]
 
 
+def test_a_limit_that_moves_away_after_failed_last_checkpoints_gets_another_one() -> None:
+    moved = LimitSeen(3700, 3750)
+    done = before_limit((100, tick), (102, failed), (104, failed), (105, moved), (130, tick), (3700, tick))
+    assert done == [last(LIMIT), last("again"), RunOn(), wait, on, wait]
+    done = before_limit((100, tick), (102, failed), (104, failed), (105, moved), (3700, tick))
+    assert done[-1] == last(LIMIT)
+
+
 def test_a_last_checkpoint_that_takes_too_long_is_given_up() -> None:
     assert before_limit((100, tick), (129, tick), (130, tick)) == [last(LIMIT), wait, GiveUp()]
 

@@ -92,6 +92,7 @@ def taken(epoch: int, ran_s: float, checkpoint_s: float = 1.0) -> dict[str, Any]
         ([started(1), {"event": "checkpointed", "epoch": 1, "lineage": 1, "status": 85, "generation": 1}], 1),
         ([started(1, lineage=2), started(2)], 1),
         ([{"event": "pruned"}, {"event": "started", "epoch": "x"}, started(1)], 1),
+        ([started(1), {**taken(1, 9), "ran_s": None}], 1),
     ],
 )
 def test_attempts_without_progress_are_counted_back_from_the_last(history: list[dict[str, Any]], count: int) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from dmtcp_py.batch import BatchJob, BatchState
-from dmtcp_py.batch.slurm import _facts, _job, _options
+from dmtcp_py.batch.slurm import _covers, _facts, _job, _options
+from dmtcp_py.follow import _claimed
+from dmtcp_py.store.layout import chain_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHOWN = """JobId=2 JobName=a Nice=5 name
    UserId=me(1000) GroupId=me(1000) MCS_label=N/A
@@ -88,3 +95,27 @@ def test_what_scontrol_prints_becomes_the_option_that_asks_for_it(printed: str, 
 )
 def test_a_line_of_squeue_becomes_a_job(line: str, job: BatchJob) -> None:
     assert _job(line) == job
+
+
+@pytest.mark.parametrize(
+    ("part", "status", "covers"),
+    [
+        ("85", 85, True),
+        ("84", 85, False),
+        ("1-99", 85, True),
+        ("90-99", 85, False),
+        ("(null)", 85, False),
+        ("", 0, False),
+    ],
+)
+def test_a_list_of_statuses_covers_what_it_names(part: str, status: int, covers: bool) -> None:  # noqa: FBT001
+    assert _covers(part, status) is covers
+
+
+def test_only_the_first_job_that_comes_continues_a_chain(tmp_path: Path) -> None:
+    chain_path(tmp_path, "7").write_text("3\n")
+    assert _claimed(tmp_path, "7", "8") == "3"
+    assert _claimed(tmp_path, "7", "9") is None, "a job that the continuing one submitted"
+    assert _claimed(tmp_path, "7", "8") == "3", "the continuing one, requeued"
+    assert _claimed(tmp_path, "6", "8") is None
+    assert _claimed(tmp_path, None, "8") is None
