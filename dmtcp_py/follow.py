@@ -199,7 +199,9 @@ def _exit(around: Surroundings, scheduler: Scheduler, outcome: Outcome, decided:
         text += f"; to go on, {_line(around, scheduler)}"
     around.report.warn(text)
     around.store.follows(f"nothing: {decided.why}", why=decided.why)
-    return replace(outcome, status=FAILED_STATUS) if decided.is_stuck else _staying(around, scheduler, outcome)
+    if decided.is_stuck:
+        return replace(outcome, status=FAILED_STATUS)
+    return outcome if decided.is_up_to_site else _staying(around, scheduler, outcome)
 
 
 def _staying(around: Surroundings, scheduler: Scheduler, outcome: Outcome) -> Outcome:

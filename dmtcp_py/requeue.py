@@ -56,6 +56,8 @@ class Plan:
     why: str
     line_helps: bool = False
     is_stuck: bool = False
+    is_up_to_site: bool = False
+    """Whether the site may requeue it by its exit status."""
 
 
 def plan(facts: Facts) -> Plan:
@@ -87,7 +89,7 @@ def _decided_by_scheduler(facts: Facts) -> Plan | None:
 def _not_wanted(facts: Facts) -> Plan | None:
     is_timed_out = facts.batch_job is not None and facts.batch_job.state is BatchState.TIMED_OUT
     if facts.at_limit is Next.EXIT:
-        return Plan(Next.EXIT, "--at-limit exit")
+        return Plan(Next.EXIT, "--at-limit exit", is_up_to_site=True)
     if facts.stopped_for == REQUEST:
         return Plan(Next.EXIT, "dmtcp-ctl asked for the stop")
     if facts.stopped_for in (LIMIT, WARNING) or is_timed_out:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,7 +106,10 @@ class Slurm:
             if _UNKNOWN in error.what:
                 return []
             raise
-        return [_job(line) for line in output.splitlines() if line.count("|") >= len(_FIELDS)]
+        jobs = [_job(line) for line in output.splitlines() if line.count("|") >= len(_FIELDS)]
+        for job in jobs:
+            _addresses[job.job_id] = job.job_id if job.array_task is None else f"{job.array}_{job.array_task}"
+        return jobs
 
     def comes_back(self, status: int) -> bool:
         """Return whether this site requeues every job that exits with STATUS (RequeueExit in slurm.conf)."""
@@ -139,13 +143,19 @@ def _covers(part: str, status: int) -> bool:
     return low.isdecimal() and int(low) <= status <= int(high or low)
 
 
+_addresses: dict[str, str] = {}
+"""What `_address` gave before: a controller that is silent later is not asked again."""
+
+
 def _address(job_id: str) -> str:
     """Return the name by which Slurm means job JOB_ID alone: one task of an array has the id of the whole array.
 
     Slurm is asked, as a job that was submitted from within an array's task inherits that one's names.
     """
-    job = next((job for job in Slurm().look(job_id) if job.job_id == job_id), None)
-    return f"{job.array}_{job.array_task}" if job is not None and job.array_task is not None else job_id
+    if job_id not in _addresses:
+        with suppress(BatchError):
+            Slurm().look(job_id)
+    return _addresses.get(job_id, job_id)
 
 
 def _ask(argv: Sequence[str]) -> str:
