@@ -9,7 +9,7 @@ from dmtcp_py.batch.choice import schedulers
 from dmtcp_py.errors import BatchError, DmtcpRunError, LockedError, StoreError
 from dmtcp_py.outcome import Kind
 from dmtcp_py.store import requests
-from dmtcp_py.store.lock import holding, kept
+from dmtcp_py.store.lock import holding, is_running, kept
 from dmtcp_py.store.records import Job, read_record
 from dmtcp_py.store.store import Store, read_state, retention_plan
 from dmtcp_py.store.verify import read_manifest, verify
@@ -178,8 +178,8 @@ def order(layout: JobLayout, action: str, *, timeout_s: float) -> Request:
     held = holding(layout)
     if held is None or not held.is_alive:
         raise DmtcpRunError(f"job {layout.name} is not running", f"'dmtcp-ctl status {layout.name}' says how it ended")
-    answer = requests.ask(layout, action, timeout_s=timeout_s, is_served=lambda: _is_alive(layout))
-    if answer is None and not _is_alive(layout):
+    answer = requests.ask(layout, action, timeout_s=timeout_s, is_served=lambda: is_running(layout))
+    if answer is None and not is_running(layout):
         raise DmtcpRunError(f"job {layout.name} ended before it answered", f"look at 'dmtcp-ctl status {layout.name}'")
     if answer is None:
         raise LockedError(
@@ -187,11 +187,6 @@ def order(layout: JobLayout, action: str, *, timeout_s: float) -> Request:
             "look at the program there, or give --timeout",
         )
     return answer
-
-
-def _is_alive(layout: JobLayout) -> bool:
-    held = holding(layout)
-    return held is not None and held.is_alive
 
 
 def _phase(job: Job, state: State | None, held: Holding | None, queued: BatchJob | None) -> str:

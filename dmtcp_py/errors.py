@@ -91,3 +91,7 @@ class RestartFailedError(EngineError):
 
 class BatchError(DmtcpRunError):
     """The scheduler does not answer, or refuses what was asked."""
+
+
+class NoResubmissionError(BatchError):
+    """No line submits the batch job again as it was; the hint says what the user can do."""

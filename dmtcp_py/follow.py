@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dmtcp_py.batch import CHAIN
-from dmtcp_py.errors import BatchError, EngineError, StoreError
+from dmtcp_py.errors import BatchError, EngineError, NoResubmissionError, StoreError
 from dmtcp_py.files import write_atomic
 from dmtcp_py.limit import TimeLimit, ask, end_of
 from dmtcp_py.outcome import FAILED_STATUS, Kind, Outcome, RunOptions
@@ -222,9 +222,9 @@ def _line(around: Surroundings, scheduler: Scheduler) -> str:
     job_id = around.allocation.job_id or ""
     try:
         argv = scheduler.resubmission(job_id, around.store.layout.batch_script)
-    except BatchError as error:
-        if not error.hint.startswith("look at"):
-            return error.hint
+    except NoResubmissionError as error:
+        return error.hint
+    except BatchError:
         return f"type: {shlex.join(scheduler.requeue(job_id))}"
     _offer(around)
     return f"type: {shlex.join(['env', f'{CHAIN}={job_id}', *argv])}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import DmtcpRunError, LockedError
 from dmtcp_py.store import requests
-from dmtcp_py.store.lock import HEARTBEAT_S, Holding, holding
+from dmtcp_py.store.lock import HEARTBEAT_S, Holding, holding, is_running
 from dmtcp_py.store.store import open_store
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def open_for(layout: JobLayout, allocation: Allocation, report: Report) -> Store
                 event="handover",
             )
             with suppress(DmtcpRunError):
-                requests.ask(layout, "stop", timeout_s=STEP_ASIDE_S, is_served=lambda: _is_alive(layout))
+                requests.ask(layout, "stop", timeout_s=STEP_ASIDE_S, is_served=lambda: is_running(layout))
         else:
             # it has answered, or is gone: its lock is let go a moment later, or its heartbeat ends
             time.sleep(HEARTBEAT_S / 10)
@@ -63,8 +63,3 @@ def _is_superseded(held: Holding, allocation: Allocation) -> bool:
         and record.scheduler_job == allocation.job_id
         and record.scheduler_restarts < allocation.restarts
     )
-
-
-def _is_alive(layout: JobLayout) -> bool:
-    held = holding(layout)
-    return held is not None and held.is_alive

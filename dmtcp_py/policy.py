@@ -52,11 +52,12 @@ class Situation:
     """Why the last checkpoint is taken: LIMIT, REQUEST or the name of a signal."""
     stop_at: float | None = None
     """When the last checkpoint has to begin because the allocation ends; None without a limit."""
+    end_at: float | None = None
+    """When the program has to be ended, whether or not it has a last checkpoint."""
     may_refuse: bool = False
     """Whether a program that cannot be checkpointed is to be stopped."""
     hindrances: int = 0
-    end_at: float | None = None
-    """When the program has to be ended, whether or not it has a last checkpoint."""
+    """How often in a row a checkpoint was hindered."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.batch import BatchJob, BatchState
 from dmtcp_py.census import command_of
-from dmtcp_py.errors import BatchError, EngineError
+from dmtcp_py.errors import BatchError, EngineError, NoResubmissionError
 from dmtcp_py.process import run_tool
 
 if TYPE_CHECKING:
@@ -128,7 +128,9 @@ class Slurm:
         # not the file that was submitted: that may have been changed since, or never have been a file
         _ask(["scontrol", "write", "batch_script", _address(job_id), str(script)])
         if not script.is_file():
-            raise BatchError(f"job {job_id} has no batch script", "type the same dmtcp-run line in a new allocation")
+            raise NoResubmissionError(
+                f"job {job_id} has no batch script", "type the same dmtcp-run line in a new allocation"
+            )
         after = ["--open-mode=append", f"--dependency=afterany:{_address(job_id)}"]
         return ["sbatch", "--parsable", *_options(facts), *after, str(script), *_words(facts.get("Command", ""))]
 
@@ -249,7 +251,7 @@ def _words(command: str) -> list[str]:
             if Path(word).name == "slurm_script":
                 return words[place + 1 :]
     if " " in command:
-        raise BatchError(
+        raise NoResubmissionError(
             "below 'exec' the arguments of the batch script cannot be known", "submit it by hand, as you did before"
         )
     return []

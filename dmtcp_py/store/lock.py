@@ -102,6 +102,12 @@ def holding(layout: JobLayout) -> Holding | None:
     return None if record is None else Holding(record, time.time() - beat.st_mtime, beat.st_mtime_ns)
 
 
+def is_running(layout: JobLayout) -> bool:
+    """Return whether an attempt holds the job, as far as can be seen from this machine."""
+    held = holding(layout)
+    return held is not None and held.is_alive
+
+
 def acquire(
     layout: JobLayout, *, least_epoch: int, scheduler_job: str | None, restarts: int = 0, say: Callable[[str], None]
 ) -> tuple[JobLock, Holding | None]:
