@@ -53,6 +53,7 @@ class RunOptions:
     ``interval_s`` is None for no interval checkpoints and negative for ``auto``; ``checkpointed_status`` None is the
     scheduler's convention; ``time_limit_s`` None is the scheduler's, and ``lead_s`` None is learned; ``at_limit`` is
     one of AT_LIMIT, None for a requeue where that is allowed; ``stage_local`` is a folder on a disk of the node.
+    ``nodes`` is ``1`` or ``auto``, those of the allocation; None is ``auto`` for what starts MPI programs.
     ``allow_unprotected`` runs even a program that no engine can take.
     """
 
@@ -73,4 +74,5 @@ class RunOptions:
     lead_s: float | None = None
     at_limit: str | None = None
     stage_local: Path | None = None
+    nodes: str | None = None
     allow_unprotected: bool = False

@@ -15,12 +15,12 @@ from dmtcp_py import batch, follow, streams
 from dmtcp_py.attempt import SIGNALS, Surroundings, Watch
 from dmtcp_py.batch.choice import scheduler_of
 from dmtcp_py.checkpointing import Engaged
-from dmtcp_py.engine import Launch, Restart
+from dmtcp_py.engine import Launch, Restart, Spread
 from dmtcp_py.engine.choice import Choice, choose, engine_named
-from dmtcp_py.engine.executable import find_program
+from dmtcp_py.engine.executable import find_program, is_mpi_launcher
 from dmtcp_py.engine.quirks import apply
 from dmtcp_py.engine.unprotected import Unprotected
-from dmtcp_py.errors import DmtcpRunError, EngineError, RestartFailedError, StoreError
+from dmtcp_py.errors import DmtcpRunError, EngineError, RestartFailedError, StoreError, UsageError
 from dmtcp_py.events import EventStream
 from dmtcp_py.files import make_temporary, remove_temporaries
 from dmtcp_py.handover import open_for
@@ -42,9 +42,11 @@ if TYPE_CHECKING:
     from dmtcp_py.job import Identity, Start
     from dmtcp_py.outcome import RunOptions
     from dmtcp_py.report import Report
+    from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.records import Manifest
     from dmtcp_py.store.store import Store
 
+_SEVERAL = 2
 MOST_RECOVERIES = 3
 """So often in a row, without a new generation, an attempt goes on after an engine failed."""
 
@@ -65,7 +67,8 @@ def run(options: RunOptions, report: Report) -> Outcome:
     identity = identify(options, cwd, allocation.array_task)
     layout = job_layout(cwd / options.directory, _job_name(options, identity))
     # where there may be something to resume, whatever made it serves
-    choice = None if layout.generation_numbers() else _choice(program, options)
+    spread = _spread(options, program, allocation, layout)
+    choice = None if layout.generation_numbers() else _choice(program, options, spread)
     store = open_for(layout, allocation, report)
     try:
         start = plan_start(store, identity, options, allocation)
@@ -74,15 +77,27 @@ def run(options: RunOptions, report: Report) -> Outcome:
             report.say(text, event="finished", status=start.finished, job=layout.name)
             return Outcome(Kind.FINISHED, start.finished, layout.name, detail="earlier")
         if choice is None and not start.candidates:
-            choice = _choice(program, options)
-        return _Attempt(store, choice, identity, options, program, report, start, allocation).run()
+            choice = _choice(program, options, spread)
+        return _Attempt(store, choice, identity, options, program, report, start, allocation, spread).run()
     finally:
         store.lock.release()
 
 
-def _choice(program: Path, options: RunOptions) -> Choice:
+def _spread(options: RunOptions, program: Path, allocation: Allocation, layout: JobLayout) -> Spread | None:
+    """Return the nodes that the program is to have; None where it has this one alone."""
+    scheduler = scheduler_of(allocation)
+    is_wanted = options.nodes == "auto" or (options.nodes is None and is_mpi_launcher(program))
+    names = scheduler.nodes() if scheduler is not None and is_wanted else ()
+    if scheduler is None or len(names) < _SEVERAL:
+        return None
+    if options.stage_local is not None:
+        raise UsageError("--stage-local is for one node", f"leave it out, or --nodes 1: there are {len(names)} nodes")
+    return Spread(tuple(names), scheduler.on_node, layout.spool.absolute())
+
+
+def _choice(program: Path, options: RunOptions, spread: Spread | None) -> Choice:
     try:
-        return choose(program, options.engine)
+        return choose(program, options.engine, several_nodes=spread is not None)
     except EngineError as error:
         if not options.allow_unprotected:
             raise
@@ -119,6 +134,7 @@ class _Attempt:
     report: Report
     start: Start
     allocation: Allocation
+    spread: Spread | None
     quirks: tuple[str, ...] = ()
     """What the program was launched with, so that it works."""
 
@@ -209,7 +225,7 @@ class _Attempt:
 
     def _launch(self, around: Surroundings) -> Computation:
         choice = self._chosen
-        quirks = apply(choice.engine.name, os.environ)
+        quirks = apply(choice.engine.name, os.environ, several_nodes=self.spread is not None)
         launch = Launch(
             command=self.options.command,
             program=self.program,
@@ -218,6 +234,7 @@ class _Attempt:
             plugins=quirks.plugins,
             staging=self.store.make_staging(),
             temporary=make_temporary(self.store.layout.root),
+            spread=self.spread,
         )
         self._tell_choice()
         for note in quirks.notes:
@@ -258,6 +275,7 @@ class _Attempt:
         )
 
     def _restart(self, around: Surroundings, manifest: Manifest) -> Restart:
+        plugins = apply(manifest.engine, os.environ, several_nodes=True).plugins if self.spread else ()
         return Restart(
             folder=self.store.layout.generation(manifest.generation),
             manifest=manifest,
@@ -266,6 +284,8 @@ class _Attempt:
             staging=self.store.make_staging(),
             temporary=make_temporary(self.store.layout.root),
             is_cancelled=lambda: around.stream.has_any(STOP_SIGNALS),
+            plugins=plugins,
+            spread=self.spread,
         )
 
     def _resumed(self, manifest: Manifest) -> None:
@@ -289,7 +309,7 @@ class _Attempt:
     @property
     def _chosen(self) -> Choice:
         if self.choice is None:
-            self.choice = _choice(self.program, self.options)
+            self.choice = _choice(self.program, self.options, self.spread)
         return self.choice
 
     def _tell_choice(self) -> None:

@@ -108,6 +108,12 @@ class Scheduler(Protocol):
     def comes_back(self, status: int) -> bool:
         """Return whether this site requeues every job that exits with STATUS."""
 
+    def nodes(self) -> Sequence[str]:
+        """Return the names of the nodes of the allocation around us, this one first; nothing where it has one."""
+
+    def on_node(self, name: str, command: Sequence[str]) -> Sequence[str]:
+        """Return the command that runs COMMAND once on node NAME of the allocation around us."""
+
     def requeue(self, job_id: str) -> Sequence[str]:
         """Return the command that puts job JOB_ID, which runs, back into the queue."""
 

@@ -117,6 +117,24 @@ class Slurm:
         found = [value for name, value in settings.items() if name.strip() in ("RequeueExit", "RequeueExitHold")]
         return any(_covers(part.strip(), status) for value in found for part in value.split(","))
 
+    def nodes(self) -> Sequence[str]:
+        """Return the names of the nodes of the allocation around us, this one first; nothing where it has one."""
+        if os.environ.get("SLURM_JOB_NUM_NODES", "1") == "1":
+            return ()
+        names = _ask(["scontrol", "show", "hostnames", os.environ.get("SLURM_JOB_NODELIST", "")]).split()
+        here = os.environ.get("SLURMD_NODENAME", "")
+        if here not in names:
+            raise BatchError(
+                "this is no node of the allocation", "run the line in the batch script, or --nodes 1 for one node"
+            )
+        return (here, *(name for name in names if name != here))
+
+    def on_node(self, name: str, command: Sequence[str]) -> Sequence[str]:
+        """Return the command that runs COMMAND once on node NAME of the allocation around us."""
+        # beside whatever else runs there, with all that the job has of the node
+        shares = ["--overlap", "--mem=0", "--cpu-bind=none", "--mpi=none", "--export=ALL", "--kill-on-bad-exit=0"]
+        return ["srun", "--quiet", f"--nodelist={name}", "--nodes=1", "--ntasks=1", *shares, *command]
+
     def requeue(self, job_id: str) -> Sequence[str]:
         """Return the command that puts job JOB_ID, which runs, back into the queue."""
         return ["scontrol", "requeue", _address(job_id)]

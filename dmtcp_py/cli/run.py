@@ -100,6 +100,11 @@ Exit status:
     show_default=True,
     help="What takes the images; a generation is resumed by what made it.",
 )
+@click.option(
+    "--nodes",
+    type=click.Choice(["auto", "1"]),
+    help="auto: the program uses the nodes of the allocation.  [default: auto for mpirun, else 1]",
+)
 @click.option("--allow-unprotected", is_flag=True, help="Run even a program that no engine can take.")
 @click.option("--json", "as_json", is_flag=True, help="Our lines as JSON objects.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and errors.")

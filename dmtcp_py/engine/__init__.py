@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from dmtcp_py.store.records import Manifest
@@ -30,6 +30,19 @@ class Stdio:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """The nodes over which a computation is spread, by NAME; the first is this one.
+
+    COMMAND_ON returns the command line that runs another on a node. SPOOL is a folder that all nodes see, with the
+    same path in every attempt.
+    """
+
+    names: tuple[str, ...]
+    command_on: Callable[[str, Sequence[str]], Sequence[str]]
+    spool: Path
+
+
+@dataclass(frozen=True)
 class Launch:
     """What to start, and where its images are to be written.
 
@@ -44,6 +57,7 @@ class Launch:
     staging: Path
     temporary: Path
     plugins: tuple[Path, ...] = ()
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,8 @@ class Restart:
     temporary: Path
     is_cancelled: Callable[[], bool]
     """Whether we were told to stop while the images come up."""
+    plugins: tuple[Path, ...] = ()
+    spread: Spread | None = None
 
 
 class How(Enum):
@@ -120,6 +136,9 @@ class Engine(Protocol):
 
     def refusal(self, program: Path) -> str | None:
         """Return why the engine cannot take the executable PROGRAM; None where nothing speaks against it."""
+
+    def refusal_of_nodes(self) -> str | None:
+        """Return why the engine cannot take a computation over several nodes; None where it can."""
 
     def doubt(self, program: Path) -> str | None:
         """Return why the engine should not take PROGRAM unless it is asked to; None where nothing speaks against."""

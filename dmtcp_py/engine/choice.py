@@ -37,21 +37,25 @@ class Choice:
         return f"{self.engine.name} {self.engine.version()}"
 
 
-def choose(program: Path, asked: str) -> Choice:
-    """Return the engine ASKED for, or with ``auto`` the first that is here and takes PROGRAM.
+def choose(program: Path, asked: str, *, several_nodes: bool = False) -> Choice:
+    """Return the engine ASKED for, or with ``auto`` the first that is here and takes PROGRAM, on SEVERAL_NODES or one.
 
     Raises EngineError with what is in the way of each.
     """
     if asked != AUTO:
         engine = engine_named(asked)
-        refusal = engine.refusal(program)
+        refusal = _refusal(engine, program, several_nodes=several_nodes)
         if refusal:
             raise EngineError(f"{asked} cannot take {program}: {refusal}", _ADVICE.get(asked, ""))
         return Choice(engine, f"--engine {asked}")
-    return _first_that_takes(program)
+    return _first_that_takes(program, several_nodes=several_nodes)
 
 
-def _first_that_takes(program: Path) -> Choice:
+def _refusal(engine: Engine, program: Path, *, several_nodes: bool) -> str | None:
+    return engine.refusal(program) or (engine.refusal_of_nodes() if several_nodes else None)
+
+
+def _first_that_takes(program: Path, *, several_nodes: bool) -> Choice:
     problems: list[str] = []
     hints: list[str] = []
     for name, find in _FIND.items():
@@ -61,9 +65,9 @@ def _first_that_takes(program: Path) -> Choice:
             problems.append(f"{name}: {error.what}")
             hints += [error.hint] if error.hint else []
             continue
-        if refusal := engine.refusal(program):
+        if refusal := _refusal(engine, program, several_nodes=several_nodes):
             problems.append(f"{name} cannot take {program}: {refusal}")
-        elif doubt := engine.doubt(program):
+        elif not several_nodes and (doubt := engine.doubt(program)):
             problems.append(f"{name} had better not take {program}: {doubt}")
             hints.append(f"--engine {name} tries it all the same")
         else:

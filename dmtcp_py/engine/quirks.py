@@ -27,6 +27,8 @@ class Quirk:
     variable: str = ""
     value: str = ""
     plugin: str = ""
+    several_nodes: bool = False
+    """Whether only computations over several nodes get it."""
 
     @property
     def setting(self) -> str:
@@ -55,6 +57,28 @@ QUIRKS = (
         variable="OMPI_MCA_ess_singleton_isolated",
         value="1",
     ),
+    Quirk(
+        "dmtcp",
+        "connections between nodes are drained and found again",
+        "DMTCP 3.2, 4.2, 5.0",
+        plugin="hosts",
+        several_nodes=True,
+    ),
+    *(
+        Quirk("dmtcp", reason, "Open MPI 4, MPICH 4", variable=variable, value=value, several_nodes=True)
+        for variable, value, reason in (
+            ("OMPI_MCA_plm", "rsh", "what srun starts is not in DMTCP's hands"),
+            ("OMPI_MCA_plm_rsh_agent", "dmtcp-run-rsh", "as above"),
+            ("OMPI_MCA_plm_rsh_no_tree_spawn", "1", "as above, from the first node"),
+            ("HYDRA_LAUNCHER", "rsh", "as above"),
+            ("HYDRA_LAUNCHER_EXEC", "dmtcp-run-rsh", "as above"),
+            ("OMPI_MCA_pml", "ob1", "DMTCP takes TCP and no other network"),
+            ("OMPI_MCA_btl", "tcp,self", "as above"),
+            ("OMPI_MCA_btl_tcp_sndbuf", "32768", "much data on its way may hang a restart"),
+            ("OMPI_MCA_btl_tcp_rcvbuf", "32768", "as above"),
+            ("OMPI_MCA_hwloc_base_binding_policy", "none", "the processors of the next nodes may be others"),
+        )
+    ),
 )
 
 
@@ -67,11 +91,11 @@ class Applied:
     notes: tuple[str, ...]
 
 
-def apply(engine: str, environ: Mapping[str, str]) -> Applied:
+def apply(engine: str, environ: Mapping[str, str], *, several_nodes: bool = False) -> Applied:
     """Return what to launch a program of ENGINE with, in place of ENVIRON; what the caller has set stays."""
     with_quirks, plugins, notes = dict(environ), [], []
     for quirk in QUIRKS:
-        if quirk.engine != engine or quirk.variable in with_quirks:
+        if quirk.engine != engine or quirk.variable in with_quirks or (quirk.several_nodes and not several_nodes):
             continue
         if quirk.plugin:
             path = built(quirk.plugin)

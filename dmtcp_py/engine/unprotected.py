@@ -31,6 +31,10 @@ class Unprotected:
         """Return None."""
         return None
 
+    def refusal_of_nodes(self) -> str | None:
+        """Return nothing: whatever the program does, it does."""
+        return None
+
     def doubt(self, program: Path) -> str | None:  # noqa: ARG002 - as above
         """Return None."""
         return None

@@ -63,6 +63,11 @@ class JobLayout:
         return self.root / "requests"
 
     @property
+    def spool(self) -> Path:
+        """Where a computation over several nodes leaves what it asks of them; beside it, the commands that do so."""
+        return self.root / "nodes" / "spool"
+
+    @property
     def staging(self) -> Path:
         """Where engines write; never trusted."""
         return self.root / "staging"

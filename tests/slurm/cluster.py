@@ -30,6 +30,8 @@ from harness import LONG_S, RUN, descendants, wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from hosts import Hosts
+
 CALL_S = 30.0
 """How long a client command may take; with a slurm.conf that Slurm does not like, it never ends by itself."""
 DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -122,6 +124,8 @@ class Cluster:
     options: dict[str, str] = field(default_factory=dict)
     """Lines of slurm.conf that replace or add to the usual ones; an empty value removes one."""
     partitions: dict[str, str] = field(default_factory=lambda: dict(PARTITIONS))
+    hosts: Hosts | None = None
+    """Hosts of their own for the nodes; the controller and the clients are on the first."""
     _daemons: dict[str, Daemon] = field(default_factory=dict)
     _held: list[socket.socket] = field(default_factory=list)
     _port: int = 0
@@ -129,6 +133,8 @@ class Cluster:
     @property
     def nodes(self) -> list[str]:
         """The names of the nodes: by port, as two clusters on one host may not share the name of a control group."""
+        if self.hosts is not None:
+            return [host.name for host in self.hosts.hosts]
         return [f"n{self._port + 10 + number}" for number in range(self.size)]
 
     @property
@@ -211,9 +217,9 @@ class Cluster:
         stdin: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a client command as the user, whatever its status."""
-        argv = [*self._as_user(), *map(str, words)]
-        environ = {**self.environ, **(env or {})}
         where = cwd or self.home
+        argv = self._on(None, [*self._as_user(), *map(str, words)], where)
+        environ = {**self.environ, **(env or {})}
         return subprocess.run(
             argv, cwd=where, env=environ, input=stdin or "", text=True, capture_output=True, timeout=CALL_S, check=False
         )
@@ -341,9 +347,16 @@ class Cluster:
                 yield from self._daemons[name].others
 
     def _start(self, name: str, *argv: str | Path) -> None:
-        words = [*self._as_user(), "--pdeathsig", "KILL", *map(str, argv)]
+        words = self._on(name, [*self._as_user(), "--pdeathsig", "KILL", *map(str, argv)])
         self._daemons[name] = Daemon(words, self.environ, self.folder / "log" / f"{name}.out")
         self._daemons[name].start()
+
+    def _on(self, name: str | None, words: list[str], cwd: Path | None = None) -> list[str]:
+        """Return the line that runs WORDS on the host of node NAME, or of the controller, in CWD."""
+        if self.hosts is None:
+            return words
+        found = [host for host in self.hosts.hosts if host.name == name]
+        return (found or self.hosts.hosts)[0].argv(words, cwd)
 
     def _as_user(self) -> list[str]:
         return be(self.user) if self.user else ["setpriv"]
@@ -378,18 +391,20 @@ class Cluster:
     def _configuration(self) -> str:
         settings = {key: value for key, value in {**self._settings(), **self.options}.items() if value}
         lines = [f"{key}={value}" for key, value in settings.items()]
-        here = f"NodeHostname={_host()} NodeAddr=127.0.0.1 CPUs=16 RealMemory=4000"
         for number, name in enumerate(self.nodes):
+            host, address = (name, self.hosts[number].address) if self.hosts else (_host(), "127.0.0.1")
+            here = f"NodeHostname={host} NodeAddr={address} CPUs=16 RealMemory=4000"
             lines.append(f"NodeName={name} {here} Port={self._port + 10 + number}")
         lines += [f"PartitionName={name} Nodes=ALL {text}" for name, text in self.partitions.items()]
         return "\n".join(lines) + "\n"
 
     def _settings(self) -> dict[str, str]:
         user, folder = self.account.pw_name, self.folder
+        controller = f"{self.hosts[0].name}({self.hosts[0].address})" if self.hosts else f"{_host()}(127.0.0.1)"
         is_tracked = self.account.pw_uid == 0 and Path("/sys/fs/cgroup/freezer").is_dir()
         return {
             "ClusterName": "test",
-            "SlurmctldHost": f"{_host()}(127.0.0.1)",
+            "SlurmctldHost": controller,
             "SlurmctldPort": f"{self._port}",
             "SlurmdPort": f"{self._port + 1}",
             "SlurmUser": user,

@@ -67,6 +67,10 @@ class CriuEngine:
         del program
         return None
 
+    def refusal_of_nodes(self) -> str | None:
+        """Return why CRIU cannot take a computation over several nodes."""
+        return "it takes the processes of one node; --nodes 1 uses the first one alone"
+
     def doubt(self, program: Path) -> str | None:
         """Return None, for the same reason."""
         del program

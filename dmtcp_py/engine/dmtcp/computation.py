@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import time
@@ -13,12 +14,12 @@ from dmtcp_py.census import files_open_for_update
 from dmtcp_py.engine import End, How
 from dmtcp_py.engine.dmtcp import updates
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR
-from dmtcp_py.engine.dmtcp.hindrance import hindrance
+from dmtcp_py.engine.dmtcp.hindrance import Hindrance, Look, hindrance, look
 from dmtcp_py.engine.dmtcp.installation import logs_failures
-from dmtcp_py.engine.dmtcp.segments import recorded
+from dmtcp_py.engine.dmtcp.segments import for_node, recorded
 from dmtcp_py.errors import CheckpointFailedError, EngineError, HinderedError
-from dmtcp_py.files import make_private_dir, remove_tree
-from dmtcp_py.process import LEFTOVER_GRACE_S, Patience, end_descendants, end_group
+from dmtcp_py.files import remove_tree
+from dmtcp_py.process import LEFTOVER_GRACE_S, Ending, Patience, end_descendants, end_group
 from dmtcp_py.store.store import StagedImages, stage
 
 if TYPE_CHECKING:
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
 
     from dmtcp_py.engine.dmtcp.coordinator import Told
     from dmtcp_py.engine.dmtcp.place import Place
-    from dmtcp_py.process import Child, Ending
+    from dmtcp_py.process import Child
 
 _PROCESSES = re.compile(r"^# Number of processes in the computation = (\d+)$", re.MULTILINE)
 _READY_S = 20.0
 FAIL_KEY = "fail_status"
+NODES_KEY = "nodes"
+STARTED_KEY = "started_on_nodes"
+_SEEN_S = 120.0
+"""So long a shared file system may take to show one node what another has written."""
 _LOOK_S = 0.25
 _STOP_S = 30.0
 _QUIET_S = 0.3
@@ -47,6 +52,7 @@ class DmtcpComputation:
         self._root = root
         self.place = place
         self.coordinator = place.coordinator
+        self._nodes = place.nodes
         self.temporary = place.folder
         self._staging = place.staging
         self.pid = root.pid
@@ -59,7 +65,7 @@ class DmtcpComputation:
 
     def known_pids(self) -> list[int]:
         """Return our children that belong to it."""
-        return [self.pid, self.coordinator.pid, self.place.guard.pid]
+        return [self.pid, self.coordinator.pid, self.place.guard.pid, *(self._nodes.pids if self._nodes else [])]
 
     def has_ended(self) -> bool:
         """Whether the program's first process has ended."""
@@ -77,22 +83,35 @@ class DmtcpComputation:
                     self._failure = "its coordinator died"
                 self._root.wait(_LOOK_S)
                 self.kill()
+            elif self._nodes is not None and self._failure is None and (lost := self._nodes.lost()) is not None:
+                self._failure = lost
+                self.kill()
             else:
                 self._look_after_foreign_checkpoint()
         return self._end
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
         """Return complete images; see `dmtcp_py.engine.Computation`. TIMEOUT_S bounds a time without progress."""
+        if self._nodes is None:
+            return self._checkpoint(then_stop=then_stop, timeout_s=timeout_s)
+        with self._nodes.paused():
+            try:
+                staged = self._checkpoint(then_stop=then_stop, timeout_s=timeout_s)
+            except CheckpointFailedError:
+                raise
+            except EngineError as error:
+                raise CheckpointFailedError(error.what, error.hint, program_lives=self._nodes.lost() is None) from error
+            data = {NODES_KEY: str(self._nodes.count), STARTED_KEY: json.dumps(self._nodes.started)}
+            return replace(staged, engine_data={**staged.engine_data, **data})
+
+    def _checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
         peers = self._await_running()
         self._await_quiet(then_stop=then_stop)
-        found = hindrance(self.pid, coordinator_port=self.coordinator.port)
-        if found is not None:
-            raise HinderedError(found.what, found.hint)
-        _empty(self._staging)
+        segments = self._look()
+        self.place.empty_staging()
         told = self.coordinator.told
         complete, begun, written = told.checkpoints_complete, told.checkpoints_begun, told.written
         updated = [] if then_stop else files_open_for_update(self.pid, but_in=self.temporary)
-        segments = recorded(self.pid)
         self._stopped_by_us, self._begun_before_stop = then_stop, begun
         if not then_stop:
             # the next one is ours and lets the program run
@@ -116,9 +135,27 @@ class DmtcpComputation:
         staged = self._collect(peers, updated, program_lives=not then_stop)
         return replace(staged, engine_data={**staged.engine_data, **segments})
 
+    def _look(self) -> dict[str, str]:
+        """Return what a restart has to know of the program's shared memory on each node.
+
+        Raises HinderedError where something of the program cannot be taken.
+        """
+        looks, segments = [look(self.pid)], recorded(self.pid)
+        for index, answer in self._nodes.ask_all("look") if self._nodes else ():
+            found = Hindrance(*answer["hindrance"]) if answer["hindrance"] else None
+            ends = [((here, port), (there, other)) for (here, port), (there, other) in answer["connections"]]
+            looks.append(Look(found, tuple(ends)))
+            segments |= for_node(answer["segments"], index)
+        hindered_by = hindrance(looks, coordinator_port=self.coordinator.port)
+        if hindered_by is not None:
+            raise HinderedError(hindered_by.what, hindered_by.hint)
+        return segments
+
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""
         self._root.signal_group(signum)
+        if self._nodes is not None:
+            self._nodes.tell_all("signal", signum=signum)
 
     def kill(self) -> None:
         """Kill all processes of the program."""
@@ -132,6 +169,8 @@ class DmtcpComputation:
             self._root.stop()
             end_group(self.pid, grace_s=0)
             self.coordinator.stop()
+        if self._nodes is not None:
+            self._nodes.close()
         self.place.guard.dismiss()
         end_descendants()
         remove_tree(self.temporary)
@@ -144,6 +183,9 @@ class DmtcpComputation:
         told = self.coordinator.stop()
         if told.kill_command is not None:
             return End(How.KILLED_BY_COMMAND, detail=told.kill_command)
+        if self._failure is None and self._nodes is not None and ending != Ending(status=0):
+            # what is told as the program's own failure may be nothing but the loss of a node
+            self._failure = self._nodes.lost() or self._nodes.silent()
         if self._failure is not None:
             return End(How.ENGINE_FAILED, detail=self._failure)
         failure = self._message_of_failure() or (None if coordinator_lived else "its coordinator died")
@@ -240,7 +282,7 @@ class DmtcpComputation:
             if self.has_ended() or not self.coordinator.is_alive():
                 # what it told last may still be on its way
                 return self.coordinator.wait_for(condition, _LOOK_S)
-            size = _size_of(self._staging)
+            size = self._written()
             if size != written:
                 written = size
                 patience.renew()
@@ -249,6 +291,33 @@ class DmtcpComputation:
                 self.kill()
                 raise CheckpointFailedError(self._failure, program_lives=False)
         return True
+
+    def _written(self) -> int:
+        """Return how many bytes of images there are; what another node has written is known there first."""
+        if self._nodes is None:
+            return _size_of(self._staging)
+        found = _size_of(self.place.image_folder(0))
+        with suppress(EngineError):
+            found += sum(
+                self._nodes.ask(index, "size", folder=str(self.place.image_folder(index)))["size"]
+                for index in range(1, self._nodes.count)
+            )
+        return found
+
+    def _gather(self) -> None:
+        """Wait until the images of the other nodes are on the shared disk and seen here."""
+        for index in range(1, self._nodes.count if self._nodes else 1):
+            folder = self.place.image_folder(index)
+            files = self._nodes.ask(index, "sync", folder=str(folder))["files"] if self._nodes else {}
+            patience = Patience(_SEEN_S)
+            while missing := [name for name, size in files.items() if _size_or_none(folder / name) != size]:
+                if patience.is_over():
+                    raise CheckpointFailedError(
+                        f"images of node {index} are not seen here: {', '.join(missing)}",
+                        "all nodes have to see the job's directory",
+                        program_lives=self.coordinator.is_alive(),
+                    )
+                time.sleep(_LOOK_S)
 
     def _await_stopped(self) -> bool:
         """Wait until no process of the program is left after its last checkpoint; kill what does not go."""
@@ -263,7 +332,9 @@ class DmtcpComputation:
         return False
 
     def _collect(self, peers: int, updated: list[str], *, program_lives: bool) -> StagedImages:
-        images = sorted(path.name for path in self._staging.glob("*.dmtcp"))
+        self._gather()
+        folders = [self.place.image_folder(index) for index in range(self.place.count)]
+        images = sorted(str(path.relative_to(self._staging)) for folder in folders for path in folder.glob("*.dmtcp"))
         unfinished = [path.name for path in self._staging.rglob("*.temp")]
         expected = self._expected_images(peers)
         if unfinished or not images or len(images) != expected:
@@ -286,9 +357,11 @@ class DmtcpComputation:
         return int(found[1]) if found else peers
 
 
-def _empty(staging: Path) -> None:
-    remove_tree(staging)
-    make_private_dir(staging)
+def _size_or_none(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def _size_of(folder: Path) -> int:

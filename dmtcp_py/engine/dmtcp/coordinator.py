@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from dmtcp_py.engine.dmtcp.installation import Installation
 
-HOST = "127.0.0.1"
+LOCALHOST = "127.0.0.1"
 START_S = 20.0
 COMMAND_S = 20.0
 # without a first client the coordinator ends after this long by itself
@@ -63,8 +63,11 @@ class Told:
 class Coordinator:
     """A running dmtcp_coordinator; `stop` ends it."""
 
-    def __init__(self, dmtcp: Installation, env: Mapping[str, str], folder: Path, staging: Path) -> None:
+    def __init__(
+        self, dmtcp: Installation, env: Mapping[str, str], folder: Path, staging: Path, host: str = LOCALHOST
+    ) -> None:
         self._dmtcp = dmtcp
+        self._host = host
         # dmtcp_command has no option for its temporary folder
         self._env = {**env, "DMTCP_TMPDIR": str(folder)}
         self._told = Told()
@@ -91,7 +94,7 @@ class Coordinator:
     @property
     def address(self) -> list[str]:
         """The options by which DMTCP's tools find it."""
-        return ["--coord-host", HOST, "--coord-port", str(self.port)]
+        return ["--coord-host", self._host, "--coord-port", str(self.port)]
 
     @property
     def told(self) -> Told:

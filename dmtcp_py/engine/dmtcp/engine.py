@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import random
 import signal
@@ -11,18 +12,19 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.engine import How
 from dmtcp_py.engine.criu.frozen import FILES
-from dmtcp_py.engine.dmtcp.computation import FAIL_KEY, DmtcpComputation
+from dmtcp_py.engine.dmtcp.computation import FAIL_KEY, NODES_KEY, STARTED_KEY, DmtcpComputation
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.place import Place
-from dmtcp_py.engine.dmtcp.segments import clear, unname
+from dmtcp_py.engine.dmtcp.segments import clear, of_node, unname
 from dmtcp_py.engine.executable import is_go, is_mpi_launcher, is_static
 from dmtcp_py.engine.rollback import roll_back
 from dmtcp_py.errors import EngineError, RestartFailedError
+from dmtcp_py.native import built
 from dmtcp_py.process import Child, Patience, Streams
 from dmtcp_py.store.records import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from dmtcp_py.engine import Launch, Restart, Stdio
@@ -61,6 +63,15 @@ class DmtcpEngine:
             return "it is a Go program, which DMTCP does not bring up again"
         return None
 
+    def refusal_of_nodes(self) -> str | None:
+        """Return why DMTCP cannot take a computation over several nodes: as released, none since 3.0 can."""
+        if built("hosts") is None:
+            return (
+                "its checkpoint would hang without our plugin for several nodes, which was not built at the "
+                "installation: there was no C compiler"
+            )
+        return None
+
     def doubt(self, program: Path) -> str | None:
         """Return why it should not take PROGRAM unless it is asked to.
 
@@ -72,12 +83,13 @@ class DmtcpEngine:
         """Start a program under a coordinator of its own."""
         place = Place(self._dmtcp, launch, random.choice(FAIL_STATUSES))  # noqa: S311 - no secret
         try:
-            options = ["--ckptdir", str(launch.staging), "--no-gzip"]
-            if launch.plugins:
-                options += ["--with-plugin", ":".join(map(str, launch.plugins))]
+            options = _launch_options(launch.plugins)
             argv = place.argv("dmtcp_launch", options, _with_streams(launch.command, launch.program, launch.stdio))
+            place.make_image_folders()
+            if place.nodes is not None:
+                place.nodes.serve(_starting(place, options))
             with _terminal_by_its_other_name(launch.stdio) as streams:
-                root = Child(argv, env=place.env, own_session=True, streams=streams)
+                root = Child(argv, env=place.environ(), own_session=True, streams=streams)
             place.guard.watch(root.pid)
         except BaseException:
             place.close()
@@ -93,24 +105,30 @@ class DmtcpEngine:
                 "their images differ",
                 f"load DMTCP {made_by} (or set DMTCP_PREFIX), or start over with --fresh",
             )
+        _refuse_other_count(restart)
         if any(image.name == FILES for image in restart.manifest.images):
             roll_back(restart.folder)
         clear(restart.manifest.engine_data)
         with _where_it_was_made(restart):
             computation = self._restart(restart)
         unname(restart.manifest.engine_data)
+        nodes = computation.place.nodes if computation else None
+        for index in range(1, nodes.count if nodes else 1):
+            if nodes is not None:
+                nodes.ask(index, "unname", engine_data=of_node(restart.manifest.engine_data, index))
         return computation
 
     def _restart(self, restart: Restart) -> DmtcpComputation | None:
         # the images keep the status that they were launched with
         place = Place(self._dmtcp, restart, int(restart.manifest.engine_data[FAIL_KEY]))
-        images = [str(restart.folder / name) for name in restart.manifest.restart_images]
         try:
-            argv = place.argv("dmtcp_restart", ["--ckptdir", str(restart.staging)], images)
+            place.make_image_folders()
+            argv = place.argv("dmtcp_restart", [], _images_of(restart, 0))
+            _restart_others(place, restart)
             # dmtcp_restart makes the session itself, as the images have one, and complains if it is there already
             # with a randomized break the heap of the program grows into nothing after a restart (3.2, 4.2, 5.0)
             # until it has its session, what is meant for us reaches it too; the images bring the program's own handlers
-            root = Child(argv, env=place.env, own_session=False, fixed_addresses=True, ignores=_FOR_US)
+            root = Child(argv, env=place.environ(), own_session=False, fixed_addresses=True, ignores=_FOR_US)
             place.guard.watch(root.pid)
         except BaseException:
             place.close()
@@ -128,6 +146,48 @@ class DmtcpEngine:
             computation.close()
             return None
         return computation
+
+
+def _launch_options(plugins: Sequence[Path]) -> list[str]:
+    loaded = ["--with-plugin", ":".join(map(str, plugins))] if plugins else []
+    return ["--no-gzip", *loaded]
+
+
+def _starting(place: Place, options: Sequence[str]) -> Callable[[int, Sequence[str]], tuple[list[str], dict[str, str]]]:
+    """Return what gives the line and the environment by which something is started on a node."""
+    return lambda index, what: (place.argv("dmtcp_launch", options, what, index), place.environ(index))
+
+
+def _refuse_other_count(restart: Restart) -> None:
+    """Refuse an allocation that has not as many nodes as the images are of."""
+    made_on = int(restart.manifest.engine_data.get(NODES_KEY, "1"))
+    here = len(restart.spread.names) if restart.spread else 1
+    if made_on != here:
+        raise EngineError(
+            f"generation {restart.manifest.generation} is of {made_on} nodes, and this run has {here}",
+            f"ask for {made_on} nodes, or start over with --fresh",
+        )
+
+
+def _images_of(restart: Restart, index: int) -> list[str]:
+    """Return the images of node INDEX."""
+    names = restart.manifest.restart_images
+    if restart.spread is not None:
+        names = [name for name in names if name.startswith(f"{index}/")]
+    return [str(restart.folder / name) for name in names]
+
+
+def _restart_others(place: Place, restart: Restart) -> None:
+    """Have the images of the other nodes brought up there."""
+    data, nodes = restart.manifest.engine_data, place.nodes
+    if nodes is None:
+        return
+    nodes.serve(_starting(place, _launch_options(restart.plugins)), json.loads(data[STARTED_KEY]))
+    for index in range(1, nodes.count):
+        nodes.ask(index, "clear", engine_data=of_node(data, index))
+        if images := _images_of(restart, index):
+            argv = place.argv("dmtcp_restart", [], images, index)
+            nodes.ask(index, "start", argv=argv, environ=place.environ(index), cwd="/", is_restart=True)
 
 
 def _with_streams(command: Sequence[str], program: Path, stdio: Stdio) -> list[str]:

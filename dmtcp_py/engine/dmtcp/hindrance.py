@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 from dmtcp_py.census import command_of, tree
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from typing import Any
 
+End = tuple[str, int]
+"""An address and a port."""
 _DEVICES = re.compile(r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)")
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
 _LIBRARY = "libdmtcp"
@@ -33,22 +35,37 @@ class Hindrance:
     hint: str
 
 
-def hindrance(pid: int, *, coordinator_port: int) -> Hindrance | None:
-    """Return what DMTCP cannot take of process PID or one of its descendants; None where nothing was found."""
+@dataclass(frozen=True)
+class Look:
+    """What was seen of the processes on one node: a HINDRANCE, and the two ends of each TCP CONNECTION."""
+
+    hindrance: Hindrance | None
+    connections: tuple[tuple[End, End], ...] = ()
+
+
+def look(pid: int | None) -> Look:
+    """Return what is to be seen of process PID and its descendants, or of all that is below us where PID is None."""
     import psutil  # noqa: PLC0415 - 19 ms that a start of a program need not wait for
 
     connections = []
-    below = {member for member, _ in tree(pid)}
+    below = {member for member, _ in (tree(os.getpid())[1:] if pid is None else tree(pid))}
     # what the program has made a daemon of is not below its first process any more, but below us
     for member in below | {member for member, _ in tree(os.getpid())}:
         with suppress(FileNotFoundError, ProcessLookupError, psutil.Error):
             found = _outside(member) if member in below else None
             found = found or _spawned(member) or _on_a_device(member)
             if found:
-                return found
+                return Look(found)
             if member in below or _is_inside(member):
                 connections += psutil.Process(member).net_connections(kind="tcp")
-    return _connected(connections, coordinator_port)
+    ends = {(_end(one.laddr), _end(one.raddr)) for one in connections if one.status == "ESTABLISHED"}
+    return Look(None, tuple(sorted(ends)))
+
+
+def hindrance(looks: Sequence[Look], *, coordinator_port: int) -> Hindrance | None:
+    """Return what DMTCP cannot take of a computation, of each node of which there is a look; None for nothing."""
+    found = next((one.hindrance for one in looks if one.hindrance), None)
+    return found or _connected({ends for one in looks for ends in one.connections}, coordinator_port)
 
 
 def _outside(pid: int) -> Hindrance | None:
@@ -94,13 +111,17 @@ def _on_a_device(pid: int) -> Hindrance | None:
     return None
 
 
-def _connected(connections: Sequence[Any], coordinator_port: int) -> Hindrance | None:
+def _end(address: Any) -> End:
+    """Return one end of a connection; an IPv4 address that is given as an IPv6 one is the same."""
+    return address.ip.removeprefix("::ffff:"), address.port
+
+
+def _connected(pairs: Collection[tuple[End, End]], coordinator_port: int) -> Hindrance | None:
     """Look for a TCP connection whose other end is not the program's own."""
-    pairs = {(one.laddr, one.raddr) for one in connections if one.status == "ESTABLISHED"}
     for local, remote in sorted(pairs):
-        if (remote, local) not in pairs and remote.port != coordinator_port:
+        if (remote, local) not in pairs and remote[1] != coordinator_port:
             return Hindrance(
-                f"it is connected to {remote.ip} port {remote.port}, and DMTCP would wait for the other end for ever",
+                f"it is connected to {remote[0]} port {remote[1]}, and DMTCP would wait for the other end for ever",
                 f"it is tried again later; {_UNPROTECTED}",
             )
     return None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.dmtcp.coordinator import Coordinator
+from dmtcp_py.engine.dmtcp.coordinator import LOCALHOST, Coordinator
 from dmtcp_py.engine.dmtcp.installation import Installation, clean
-from dmtcp_py.files import remove_tree
+from dmtcp_py.engine.dmtcp.spread.nodes import Nodes
+from dmtcp_py.files import make_private_dir, remove_tree
 from dmtcp_py.process import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from dmtcp_py.engine import Launch, Restart
 
@@ -19,32 +21,69 @@ _QUIET = ["--quiet", "--quiet"]
 
 
 class Place:
-    """What a computation needs around it: a private folder, a guard, a coordinator."""
+    """What a computation needs around it: a private folder, a guard, a coordinator, agents on its other nodes."""
 
     def __init__(self, dmtcp: Installation, order: Launch | Restart, fail_status: int) -> None:
         self.dmtcp = dmtcp
         self.folder, self.staging, self.fail_status = order.temporary, order.staging, fail_status
         plain = clean(order.environ)
-        self.env = {
-            **plain,
-            "DMTCP_FAIL_RC": str(fail_status),
-            "JALIB_STDERR_PATH": str(self.folder / "messages"),
-        }
+        self.nodes: Nodes | None = None
         self.guard = Guard(self.folder, plain)
         try:
-            self.coordinator = Coordinator(dmtcp, plain, self.folder, self.staging)
+            if order.spread is not None:
+                self.nodes = Nodes(order.spread, plain, self.folder)
+                plain |= self.nodes.settings()
+            host = self.nodes.address if self.nodes else LOCALHOST
+            self.coordinator = Coordinator(dmtcp, plain, self.folder, self.staging, host)
         except BaseException:
             self.guard.dismiss()
+            if self.nodes:
+                self.nodes.close()
             remove_tree(self.folder)
             raise
+        self._plain = plain
 
-    def argv(self, tool: str, options: Sequence[str], what: Sequence[str]) -> list[str]:
-        """Return the command line of TOOL for this coordinator."""
-        join = ["--join-coordinator", *self.coordinator.address, "--tmpdir", str(self.folder)]
-        return [self.dmtcp.tool(tool), *_QUIET, *join, *options, *what]
+    @property
+    def count(self) -> int:
+        """How many nodes the computation has."""
+        return self.nodes.count if self.nodes else 1
+
+    def image_folder(self, index: int) -> Path:
+        """Return where node INDEX writes its images."""
+        return self.staging / str(index) if self.nodes else self.staging
+
+    def empty_staging(self) -> None:
+        """Make room for the images of the next checkpoint."""
+        remove_tree(self.staging)
+        make_private_dir(self.staging)
+        self.make_image_folders()
+
+    def make_image_folders(self) -> None:
+        """Make a folder for the images of each node, where there are several."""
+        for index in range(self.count if self.nodes else 0):
+            make_private_dir(self.image_folder(index))
+
+    def argv(self, tool: str, options: Sequence[str], what: Sequence[str], index: int = 0) -> list[str]:
+        """Return the command line of TOOL for this coordinator on node INDEX."""
+        folder = self.nodes.folder(index) if self.nodes and index else str(self.folder)
+        join = ["--join-coordinator", *self.coordinator.address, "--tmpdir", folder]
+        images = ["--ckptdir", str(self.image_folder(index))]
+        return [self.dmtcp.tool(tool), *_QUIET, *join, *images, *options, *what]
+
+    def environ(self, index: int = 0) -> dict[str, str]:
+        """Return the environment of DMTCP's tools on node INDEX."""
+        folder = self.nodes.folder(index) if self.nodes and index else str(self.folder)
+        plain = self.nodes.environ(index, self._plain) if self.nodes else self._plain
+        return {
+            **plain,
+            "DMTCP_FAIL_RC": str(self.fail_status),
+            "JALIB_STDERR_PATH": f"{folder}/messages",
+        }
 
     def close(self) -> None:
         """Undo it all."""
+        if self.nodes:
+            self.nodes.close()
         self.coordinator.stop()
         self.guard.dismiss()
         remove_tree(self.folder)

@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 _KEY = "shared_memory"
 
 
+def of_node(engine_data: Mapping[str, str], index: int) -> dict[str, str]:
+    """Return what of ENGINE_DATA is node INDEX's."""
+    value = engine_data.get(f"{_KEY}.{index}" if index else _KEY)
+    return {} if value is None else {_KEY: value}
+
+
+def for_node(recorded: Mapping[str, str], index: int) -> dict[str, str]:
+    """Return what `recorded` gave on node INDEX under a name of its own."""
+    return {f"{key}.{index}" if index else key: value for key, value in recorded.items()}
+
+
 def recorded(pid: int) -> dict[str, str]:
     """Return what `clear` and `unname` want to know of a running program at its restart."""
     named, unnamed = shared_memory(pid)

@@ -1,0 +1,146 @@
+"""What runs on each other node of a computation: starts processes there for the supervisor, and ends them with it.
+
+``python -m dmtcp_py.engine.dmtcp.spread.agent INDEX PORT ADDRESS...`` connects to the first ADDRESS that answers and
+serves it. When the connection ends, all that it started dies.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dmtcp_py.census import resident_bytes, tree
+from dmtcp_py.engine.dmtcp import hindrance, segments
+from dmtcp_py.engine.dmtcp.spread.link import connect
+from dmtcp_py.errors import DmtcpRunError
+from dmtcp_py.files import files_below, fsync_path, make_temporary, remove_tree
+from dmtcp_py.process import Child, Streams, become_subreaper, end_descendants, reap_orphans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+TOKEN = "DMTCP_RUN_TOKEN"  # noqa: S105 - the name of a variable
+"""The environment variable with what both sides know and nobody else does."""
+OF_THE_NODE = ("HOSTNAME", "SLURMD_NODENAME", "TMPDIR")
+"""Environment variables that each node has values of its own for."""
+AGENT, SUPERVISOR = "agent", "supervisor"
+
+
+def main() -> None:
+    """Serve the supervisor until it goes."""
+    index, port, addresses = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    token = os.environ.pop(TOKEN)
+    become_subreaper()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        link = connect(addresses, port)
+        link.prove(token, AGENT, SUPERVISOR)
+    except (DmtcpRunError, OSError) as error:
+        sys.exit(f"node {index} of the computation: {error}")
+    folder = make_temporary(Path(f"{index}.{os.getpid()}"))
+    agent = Agent()
+    mine = {name: os.environ[name] for name in OF_THE_NODE if name in os.environ}
+    try:
+        link.send({"index": index, "folder": str(folder), "environ": mine})
+        while True:
+            link.send(agent.serve(link.receive()))
+    except OSError:
+        # the supervisor is gone, or done
+        pass
+    finally:
+        end_descendants()
+        remove_tree(folder)
+
+
+class Agent:
+    """What the supervisor can ask for on this node."""
+
+    def __init__(self) -> None:
+        self._children: list[Child] = []
+
+    def serve(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to REQUEST: what it asks for, or the error."""
+        todo: dict[str, Callable[..., dict[str, Any]]] = {
+            "start": self._start,
+            "look": self._look,
+            "size": _size,
+            "sync": _sync,
+            "signal": self._signal,
+            "clear": self._clear,
+            "unname": self._unname,
+        }
+        reap_orphans([child.pid for child in self._children if child.poll() is None])
+        try:
+            return todo[request.pop("do")](**request)
+        except DmtcpRunError as error:
+            return {"error": error.what, "hint": error.hint}
+        except OSError as error:
+            return {"error": f"{error.filename or 'a call'}: {error.strerror}"}
+
+    def _start(
+        self, argv: Sequence[str], environ: dict[str, str], cwd: str, *, is_restart: bool = False
+    ) -> dict[str, Any]:
+        """Start ARGV in folder CWD, or at home where that is not."""
+        with suppress(OSError):
+            os.chdir(Path.home())
+            os.chdir(cwd)
+        null = os.open(os.devnull, os.O_RDWR)
+        try:
+            child = Child(
+                argv, env=environ, own_session=not is_restart, fixed_addresses=is_restart, streams=Streams(null)
+            )
+        finally:
+            os.close(null)
+        self._children.append(child)
+        return {"pid": child.pid}
+
+    def _look(self) -> dict[str, Any]:
+        """Return what stands in the way of a checkpoint here, and what the engine has to know of the processes."""
+        found = hindrance.look(None)
+        return {
+            "hindrance": None if found.hindrance is None else [found.hindrance.what, found.hindrance.hint],
+            "connections": found.connections,
+            "resident": resident_bytes(os.getpid()),
+            "segments": segments.recorded(os.getpid()),
+        }
+
+    def _signal(self, signum: int) -> dict[str, Any]:
+        for pid, _ in tree(os.getpid())[1:]:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signum)
+        return {}
+
+    def _clear(self, engine_data: dict[str, str]) -> dict[str, Any]:
+        segments.clear(engine_data)
+        return {}
+
+    def _unname(self, engine_data: dict[str, str]) -> dict[str, Any]:
+        segments.unname(engine_data)
+        return {}
+
+
+def _size(folder: str) -> dict[str, Any]:
+    """Return the bytes below FOLDER."""
+    total = 0
+    for path in files_below(Path(folder)):
+        with suppress(OSError):
+            total += path.stat().st_size
+    return {"size": total}
+
+
+def _sync(folder: str) -> dict[str, Any]:
+    """Bring what was written below FOLDER onto its disk, where the first node sees it; return the names and sizes."""
+    found = {}
+    for path in files_below(Path(folder)):
+        fsync_path(path)
+        found[str(path.relative_to(folder))] = path.stat().st_size
+    fsync_path(Path(folder))
+    return {"files": found}
+
+
+if __name__ == "__main__":
+    main()

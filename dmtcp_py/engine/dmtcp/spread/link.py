@@ -1,0 +1,86 @@
+"""The connection between the supervisor and an agent: JSON messages, one a line, after both have proved themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from dmtcp_py.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CONNECT_S = 10.0
+_PROOF_S = 10.0
+_IDLE_S, _PROBE_S, _PROBES = 10, 5, 3
+"""So the loss of a whole node is noticed."""
+
+
+class Link:
+    """One end of the connection; closed by `close`."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._lines = connection.makefile("rb")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
+
+    @property
+    def here(self) -> str:
+        """The address of this end."""
+        return str(self._socket.getsockname()[0])
+
+    @property
+    def there(self) -> str:
+        """The address of the other end."""
+        return str(self._socket.getpeername()[0])
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send MESSAGE. Raises OSError."""
+        self._socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def receive(self, timeout_s: float | None = None) -> dict[str, Any]:
+        """Return the next message; raise OSError where none comes within TIMEOUT_S, or the other end is gone."""
+        self._socket.settimeout(timeout_s)
+        try:
+            line = self._lines.readline()
+        finally:
+            with suppress(OSError):
+                self._socket.settimeout(None)
+        if not line.endswith(b"\n"):
+            raise ConnectionResetError("the connection has ended")
+        return dict(json.loads(line))
+
+    def prove(self, token: str, me: str, other: str) -> None:
+        """Show that both ends know TOKEN, as ME and OTHER. Raises OSError or EngineError where the other does not."""
+        nonce = secrets.token_hex(16)
+        self.send({"nonce": nonce})
+        self.send({"proof": _proof(token, me, str(self.receive(_PROOF_S).get("nonce")))})
+        if not hmac.compare_digest(str(self.receive(_PROOF_S).get("proof")), _proof(token, other, nonce)):
+            raise EngineError(f"{self.there} does not know the token of this computation")
+
+    def close(self) -> None:
+        """End the connection."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._lines.close()
+        self._socket.close()
+
+
+def connect(addresses: Sequence[str], port: int) -> Link:
+    """Return a link to the first of ADDRESSES that answers. Raises EngineError where none does."""
+    for address in addresses:
+        with suppress(OSError):
+            return Link(socket.create_connection((address, port), timeout=_CONNECT_S))
+    raise EngineError(f"none of {', '.join(addresses)} answers on port {port}", "may a firewall be between the nodes?")
+
+
+def _proof(token: str, who: str, nonce: str) -> str:
+    return hmac.new(token.encode(), f"{who} {nonce}".encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,333 @@
+"""The nodes of a computation as its supervisor sees them: an agent on each other one, and what the program asks for.
+
+Knows nothing of schedulers: how a command is run on a node is given. The first node is this one and has no agent.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import secrets
+import shlex
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dmtcp_py.engine.dmtcp.spread import rsh
+from dmtcp_py.engine.dmtcp.spread.agent import AGENT, SUPERVISOR, TOKEN
+from dmtcp_py.engine.dmtcp.spread.link import Link
+from dmtcp_py.errors import EngineError
+from dmtcp_py.files import make_private_dir, remove_tree, write_atomic
+from dmtcp_py.process import Child, Patience, Streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from dmtcp_py.engine import Spread
+
+_UP_S = 120.0
+"""So long agents have to come up: a scheduler may take its time."""
+_ANSWER_S = 60.0
+_LOOK_S = 0.1
+_LAST_LINES = 5
+RSH = "dmtcp-run-rsh"
+_MODULE = "dmtcp_py.engine.dmtcp.spread.agent"
+# within the computation, with its streams and its status in files of the checkpoint
+_WRAPPER = """\
+exec </dev/null >>"$1" 2>>"$2" 3>>"$3"
+/bin/sh -c "$4" 3>&-
+echo $? >&3
+"""
+
+
+@dataclass
+class _Node:
+    """Another node: its agent, and what that told of itself."""
+
+    index: int
+    name: str
+    child: Child
+    log: Path
+    link: Link | None = None
+    folder: str = ""
+    environ: dict[str, str] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def ask(self, do: str, **values: Any) -> dict[str, Any]:
+        """Return the agent's answer. Raises EngineError with what went wrong there, or where it does not answer."""
+        if self.link is None:
+            raise EngineError(f"node {self.name} has no agent")
+        with self.lock:
+            try:
+                self.link.send({"do": do, **values})
+                answer = self.link.receive(_ANSWER_S)
+            except OSError as error:
+                # what comes later would be taken for the answer to something else
+                self.link.close()
+                raise EngineError(f"node {self.name} of the computation does not answer: {error}") from error
+        if "error" in answer:
+            raise EngineError(f"on node {self.name}: {answer['error']}", answer.get("hint", ""))
+        return answer
+
+    @property
+    def said(self) -> str:
+        """The last lines that came from there."""
+        with suppress(OSError):
+            return " ".join(self.log.read_text(errors="replace").split("\n")[-_LAST_LINES:]).strip()
+        return ""
+
+
+class Nodes:
+    """The nodes of one computation, from the start of their agents to their end."""
+
+    def __init__(self, spread: Spread, environ: Mapping[str, str], folder: Path) -> None:
+        self._spread = spread
+        self._environ = environ
+        self._token = secrets.token_hex(32)
+        self._nodes: list[_Node] = []
+        self._started: set[str] = set()
+        self._local: list[Child] = []
+        self._start: Callable[[int, Sequence[str]], tuple[Sequence[str], Mapping[str, str]]] | None = None
+        self._closing = threading.Event()
+        self._serving = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._make_command()
+        with socket.create_server(("0.0.0.0", 0)) as listener:  # noqa: S104 - the other nodes have to reach it
+            try:
+                self._start_agents(listener.getsockname()[1], folder)
+                self._await_agents(listener)
+            except BaseException:
+                self.close()
+                raise
+        self.address = self._address()
+
+    @property
+    def count(self) -> int:
+        """How many nodes there are, this one counted."""
+        return len(self._spread.names)
+
+    @property
+    def pids(self) -> list[int]:
+        """Our children that are there for it."""
+        return [node.child.pid for node in self._nodes] + [child.pid for child in self._local]
+
+    @property
+    def started(self) -> list[str]:
+        """The commands that the program had started on other nodes until now, by the names of their files."""
+        return sorted(self._started)
+
+    def lost(self) -> str | None:
+        """Return which node's agent has ended, and its last words; None where all are there."""
+        for node in self._nodes:
+            if node.child.poll() is not None:
+                return f"node {node.name} of the computation is lost ({node.said or 'nothing was said'})"
+        return None
+
+    def silent(self) -> str | None:
+        """Return which node's agent does not answer; None where all do."""
+        try:
+            for _ in self.ask_all("size", folder=str(self._spread.spool)):
+                pass
+        except EngineError as error:
+            return error.what
+        return None
+
+    def folder(self, index: int) -> str:
+        """Return where temporary files go on node INDEX."""
+        return self._nodes[index - 1].folder
+
+    def environ(self, index: int, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return ENVIRON as it is to be on node INDEX."""
+        own = self._nodes[index - 1].environ if index else {}
+        return {**environ, **own, rsh.NODE: str(index)}
+
+    def settings(self) -> dict[str, str]:
+        """Return what a program of several nodes gets into its environment: our rsh, and the network between them."""
+        path = f"{self._spread.spool.parent}:{self._environ.get('PATH', os.defpath)}"
+        network = _network(self.address, [node.link.there for node in self._nodes if node.link])
+        names = ("OMPI_MCA_btl_tcp_if_include", "OMPI_MCA_oob_tcp_if_include")
+        found = {name: network for name in names if network and name not in self._environ}
+        return {"PATH": path, rsh.NODE: "0", **found}
+
+    def serve(
+        self,
+        start: Callable[[int, Sequence[str]], tuple[Sequence[str], Mapping[str, str]]],
+        started: Sequence[str] | None = None,
+    ) -> None:
+        """Start what the program asks for, from now on; START gives the engine's command line and environment.
+
+        At a restart STARTED are the commands that run already, as they are in the images.
+        """
+        self._start = start
+        spool = self._spread.spool
+        if started is None:
+            remove_tree(spool)
+            make_private_dir(spool)
+            names = {alias: index for index, name in enumerate(self._spread.names) for alias in _aliases(name)}
+            write_atomic(spool / rsh.NAMES, json.dumps(names).encode())
+        else:
+            self._started = set(started)
+            for asked in spool.glob("*.request"):
+                # who waits for another one asks again
+                if asked.stem not in self._started:
+                    asked.unlink()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def paused(self) -> threading.Lock:
+        """Return a lock: nothing is started on another node while it is held."""
+        return self._serving
+
+    def ask(self, index: int, do: str, **values: Any) -> dict[str, Any]:
+        """Return the answer of the agent on node INDEX; see `dmtcp_py.engine.dmtcp.spread.agent`."""
+        return self._nodes[index - 1].ask(do, **values)
+
+    def ask_all(self, do: str, **values: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the number and the answer of each other node."""
+        for node in self._nodes:
+            yield node.index, node.ask(do, **values)
+
+    def tell_all(self, do: str, **values: Any) -> None:
+        """Have each other node do something, those left out that do not answer."""
+        for node in self._nodes:
+            with suppress(EngineError):
+                node.ask(do, **values)
+
+    def close(self) -> None:
+        """End all that runs on the other nodes for this computation."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join(_ANSWER_S)
+        for node in self._nodes:
+            if node.link is not None:
+                node.link.close()
+        for node in self._nodes:
+            # what it started is ended by it; a scheduler's command says when it is done
+            if node.child.wait(_ANSWER_S if node.link else 0) is None:
+                node.child.stop()
+        for child in self._local:
+            child.stop(0)
+
+    def _make_command(self) -> None:
+        """Write the command that the program calls to reach another node; the same for every attempt."""
+        path = self._spread.spool.parent / RSH
+        make_private_dir(path.parent)
+        words = [sys.executable, "-IS", rsh.__file__, str(self._spread.spool)]
+        write_atomic(path, f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'.encode())
+        path.chmod(0o700)
+
+    def _start_agents(self, port: int, folder: Path) -> None:
+        for index, name in enumerate(self._spread.names[1:], start=1):
+            words = [sys.executable, "-m", _MODULE, str(index), str(port), *_addresses(self._spread.names[0])]
+            log = folder / f"node-{index}"
+            with log.open("wb") as file:
+                child = Child(
+                    self._spread.command_on(name, words),
+                    env={**self._environ, TOKEN: self._token},
+                    dies_with_us=True,
+                    streams=Streams(subprocess.DEVNULL, file.fileno(), subprocess.STDOUT),
+                )
+            self._nodes.append(_Node(index, name, child, log))
+
+    def _await_agents(self, listener: socket.socket) -> None:
+        listener.settimeout(1)
+        patience = Patience(_UP_S)
+        while missing := [node for node in self._nodes if node.link is None]:
+            if (lost := self.lost()) is not None:
+                raise EngineError(lost, "look at the nodes of the allocation; --nodes 1 uses the first one alone")
+            if patience.is_over():
+                names = ", ".join(node.name for node in missing)
+                raise EngineError(
+                    f"nothing came up on {names} in {_UP_S:.0f} s", "may a firewall be between the nodes?"
+                )
+            with suppress(TimeoutError):
+                self._welcome(Link(listener.accept()[0]))
+
+    def _welcome(self, link: Link) -> None:
+        """Take in an agent; whoever else connects is turned away."""
+        try:
+            link.prove(self._token, SUPERVISOR, AGENT)
+            told = link.receive(_ANSWER_S)
+        except (OSError, EngineError, ValueError):
+            link.close()
+            return
+        node = self._nodes[told["index"] - 1]
+        node.link, node.folder, node.environ = link, told["folder"], told["environ"]
+
+    def _address(self) -> str:
+        """Return the address of this node by which the others reach it."""
+        found = [node.link.here for node in self._nodes if node.link]
+        if len(set(found)) != 1:
+            raise EngineError(f"the other nodes reach this one by different addresses: {', '.join(found)}")
+        return found[0]
+
+    def _serve(self) -> None:
+        while not self._closing.wait(_LOOK_S):
+            with self._serving:
+                for asked in sorted(self._spread.spool.glob("*.request")):
+                    if asked.stem not in self._started and not self._closing.is_set():
+                        self._started.add(asked.stem)
+                        self._begin(asked)
+
+    def _begin(self, asked: Path) -> None:
+        """Start what the file ASKED asks for; where that fails its status is that of ssh(1)."""
+        files = [asked.with_suffix(f".{name}") for name in ("out", "err", "status")]
+        try:
+            request = json.loads(asked.read_text(encoding="utf-8"))
+            index, command, cwd = int(request["node"]), str(request["command"]), str(request["cwd"])
+            what = ["/bin/sh", "-c", _WRAPPER, "dmtcp-run", *map(str, files), command]
+            if self._start is None:
+                return
+            argv, environ = self._start(index, what)
+            if index:
+                self.ask(index, "start", argv=list(argv), environ=dict(environ), cwd=cwd)
+            else:
+                self._local.append(Child(argv, env=environ, streams=Streams(subprocess.DEVNULL)))
+        except (EngineError, OSError, ValueError, KeyError, IndexError) as error:
+            files[1].write_text(f"dmtcp-run: {error}\n", encoding="utf-8")
+            files[2].write_text("255\n", encoding="utf-8")
+
+
+def _addresses(name: str) -> list[str]:
+    """Return the addresses of this node that another may reach it by, what its NAME leads to first."""
+    import psutil  # noqa: PLC0415 - 19 ms that a program on one node need not wait for
+
+    mine = [
+        one.address
+        for addresses in psutil.net_if_addrs().values()
+        for one in addresses
+        if one.family == socket.AF_INET and not ipaddress.ip_address(one.address).is_loopback
+    ]
+    if not mine:
+        raise EngineError("this node has no IPv4 address but localhost", "several nodes need a network; or --nodes 1")
+    named: list[str] = []
+    with suppress(OSError):
+        named = [str(found[4][0]) for found in socket.getaddrinfo(name, None, socket.AF_INET)]
+    return list(dict.fromkeys([*(address for address in named if address in mine), *mine]))
+
+
+def _network(address: str, others: Sequence[str]) -> str | None:
+    """Return the network of ADDRESS where all OTHERS are in it too, such as ``10.0.0.0/24``."""
+    import psutil  # noqa: PLC0415 - as above
+
+    for addresses in psutil.net_if_addrs().values():
+        for one in addresses:
+            if one.family == socket.AF_INET and one.address == address and one.netmask:
+                network = ipaddress.ip_network(f"{address}/{one.netmask}", strict=False)
+                return str(network) if all(ipaddress.ip_address(other) in network for other in others) else None
+    return None
+
+
+def _aliases(name: str) -> set[str]:
+    """Return what else a node may be called: its short name, its addresses."""
+    found = {name.lower(), name.lower().partition(".")[0]}
+    with suppress(OSError):
+        host, others, addresses = socket.gethostbyname_ex(name)
+        found |= {host.lower(), *map(str.lower, others), *addresses}
+    return {alias for alias in found if alias != "localhost" and not alias.startswith("127.")}
