@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ from harness import LONG_S, wait_until
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
+
+    from typing_extensions import Self
 
 _TOOLS = ("ip", "unshare", "nsenter", "mount", "hostname")
 _NAMESPACES = ("--net", "--uts", "--mount")
@@ -68,9 +70,8 @@ def why_not() -> str:
         return f"there is no {', '.join(lacking)} here (iproute2, util-linux)"
     if os.geteuid() != 0:
         return "network namespaces as hosts need root"
-    tried = subprocess.run(
-        ["unshare", *_NAMESPACES, "ip", "link", "add", "eth0", "type", "veth"], capture_output=True, text=True, check=False
-    )
+    probe = ["unshare", *_NAMESPACES, "ip", "link", "add", "eth0", "type", "veth"]
+    tried = subprocess.run(probe, capture_output=True, text=True, check=False)
     return "" if tried.returncode == 0 else f"no network namespaces here: {tried.stderr.strip()}"
 
 
@@ -82,6 +83,7 @@ class Host:
     name: str
     address: str
     keeper: subprocess.Popen[str]
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def argv(self, words: Sequence[str | Path], cwd: Path | None = None) -> list[str]:
         """Return the line that runs WORDS on this host."""
@@ -93,7 +95,9 @@ class Host:
         """Start WORDS on this host, in CWD as it is seen there."""
         popen.setdefault("stdin", subprocess.DEVNULL)
         popen.setdefault("start_new_session", True)
-        return subprocess.Popen(self.argv(words, cwd), **popen)
+        process = subprocess.Popen(self.argv(words, cwd), **popen)
+        self.started.append(process)
+        return process
 
     def run(
         self, words: Sequence[str | Path], *, cwd: Path | None = None, timeout_s: float = LONG_S, **popen: Any
@@ -106,13 +110,12 @@ class Host:
 
     def pids(self) -> list[int]:
         """Return the processes on this host."""
-        here = os.stat(f"/proc/{self.keeper.pid}/ns/net").st_ino
+        here = Path(f"/proc/{self.keeper.pid}/ns/net").stat().st_ino
         found = []
-        for entry in os.listdir("/proc"):
-            if entry.isdigit() and int(entry) != self.keeper.pid:
-                with suppress(OSError):
-                    if os.stat(f"/proc/{entry}/ns/net").st_ino == here:
-                        found.append(int(entry))
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if int(folder.name) != self.keeper.pid and (folder / "ns/net").stat().st_ino == here:
+                    found.append(int(folder.name))
         return found
 
     def kill_all(self) -> None:
@@ -121,6 +124,8 @@ class Host:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not self.pids())
+        for process in self.started:
+            process.wait(LONG_S)
 
 
 class Hosts:
@@ -136,7 +141,7 @@ class Hosts:
         self._keepers: list[subprocess.Popen[str]] = []
         self.hosts: list[Host] = []
 
-    def __enter__(self) -> Hosts:
+    def __enter__(self) -> Self:
         """Make them."""
         try:
             self._make()

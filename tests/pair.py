@@ -53,5 +53,6 @@ for step in range(steps):
         x = (16807 * receive() + step) % 2147483647
         send(x)
         time.sleep(pause_s)
-    print(step, x, flush=True)
-print("done", x)
+    sys.stdout.write(f"{step} {x}\n")
+    sys.stdout.flush()
+sys.stdout.write(f"done {x}\n")

@@ -253,4 +253,6 @@ void scale_send_buffers(int fd, double factor)
     }
     resize(fd, SO_SNDBUF, factor > 1 ? HUGE : sends[fd]);
     resize(fd, SO_RCVBUF, factor > 1 ? HUGE : receives[fd]);
+    if (factor > 1)
+        report("buffers", send <= limit(fd) ? "capped" : "free", size_of(fd, SO_SNDBUF) > limit(fd) ? "opened" : "same");
 }

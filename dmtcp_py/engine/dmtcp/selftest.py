@@ -1,0 +1,221 @@
+"""Whether our plugin for computations over several hosts does what it is for, in the DMTCP that is installed here.
+
+It leans on DMTCP's insides, so no version is trusted by its number: each build is tested, once for each user. To DMTCP
+two processes with two temporary folders are on two hosts, which needs no privileges: its barriers of one host do not
+hold them together, and without the plugin their checkpoint hangs as that over two real hosts does. That the address
+published at a restart would be right elsewhere is seen from what the plugin reports: here any would do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtcp_py.engine.dmtcp.coordinator import Coordinator
+from dmtcp_py.engine.dmtcp.installation import clean
+from dmtcp_py.errors import EngineError
+from dmtcp_py.files import make_private_dir, write_atomic
+from dmtcp_py.native import built
+from dmtcp_py.process import Child, Patience, Streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dmtcp_py.engine.dmtcp.installation import Installation
+
+REPORT = "DMTCP_RUN_HOSTS_REPORT"
+"""To the file that it names the plugin appends what it did."""
+PLUGIN = "hosts"
+NOT_BUILT = "the plugin for several hosts was not built: there was no C compiler at the installation"
+_WAIT_S = 20.0
+_LOOK_S = 0.05
+_CURES = {
+    "barrier Socket::Drain global": "it does not reach the barrier Socket::Drain, and a checkpoint would hang",
+    "listener 0.0.0.0 ": "it does not reach the listeners' addresses, and no restart would find them",
+    "buffers capped opened": "it does not reach the buffers of connections, and full ones would hang a restart",
+}
+"""What the plugin has to report, and what it means where it does not."""
+_PAIR = """
+import os, socket, sys, time
+role, port = sys.argv[1:]
+if role == "server":
+    listener = socket.create_server(("127.0.0.1", 0))
+    with open(port + ".new", "w") as file:
+        file.write(str(listener.getsockname()[1]))
+    os.rename(port + ".new", port)
+    peer = listener.accept()[0].makefile("rwb")
+    for line in peer:
+        said = os.path.exists("end")
+        peer.write(b"end\\n" if said else b"%d\\n" % (int(line) + 1))
+        peer.flush()
+        if said:
+            sys.exit(0)
+        time.sleep(0.01)
+    sys.exit("the client is gone")
+while not os.path.exists(port):
+    time.sleep(0.01)
+with open(port) as file:
+    peer = socket.create_connection(("127.0.0.1", int(file.read()))).makefile("rwb")
+number = 0
+while True:
+    peer.write(b"%d\\n" % number)
+    peer.flush()
+    line = peer.readline()
+    if line == b"end\\n":
+        sys.exit(0)
+    assert int(line) == number + 1
+    number += 1
+    if number == 3:
+        os.close(os.open("begun", os.O_CREAT | os.O_WRONLY, 0o600))
+"""
+
+
+def refusal(dmtcp: Installation) -> str | None:
+    """Return why a computation over several hosts cannot be trusted to DMTCP; None where it can.
+
+    Takes some seconds the first time. That it works is remembered until DMTCP or the plugin changes; that it does not
+    is tried again, as the reason may have gone.
+    """
+    plugin = built(PLUGIN)
+    if plugin is None:
+        return NOT_BUILT
+    note = _note(dmtcp, plugin)
+    if note.is_file():
+        return None
+    try:
+        with tempfile.TemporaryDirectory(prefix="dmtcp-run-hosts-") as folder:
+            found = _Trial(dmtcp, plugin, Path(folder)).run()
+    except EngineError as error:
+        found = error.what
+    if found is None:
+        with suppress(OSError):
+            make_private_dir(note.parent)
+            write_atomic(note, f"{dmtcp.bin} {dmtcp.version}\n".encode(), durable=False)
+        return None
+    return f"the plugin for several hosts does not work with this DMTCP {dmtcp.version}: {found}"
+
+
+def _note(dmtcp: Installation, plugin: Path) -> Path:
+    """Return the file that is there if this DMTCP was found to work with PLUGIN."""
+    prefix = dmtcp.bin.resolve().parent
+    parts = [plugin, *sorted(prefix.glob("lib*/dmtcp/*.so")), *sorted(prefix.glob("lib/*/dmtcp/*.so"))]
+    facts = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in parts]
+    digest = hashlib.sha256("\n".join([dmtcp.version, str(prefix), *facts]).encode()).hexdigest()
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    cache = Path(named) if named.startswith("/") else Path.home() / ".cache"
+    return cache / "dmtcp-py" / f"hosts-{digest[:32]}"
+
+
+class _Trial:
+    """A client and a server, to DMTCP on two hosts: checkpointed, killed and restarted in FOLDER."""
+
+    def __init__(self, dmtcp: Installation, plugin: Path, folder: Path) -> None:
+        self._dmtcp, self._plugin, self._folder = dmtcp, plugin, folder
+        plain = clean(os.environ)
+        self._env = {**plain, REPORT: str(folder / "report"), "JALIB_STDERR_PATH": str(folder / "messages")}
+        for name in ("server", "client"):
+            (folder / name / "tmp").mkdir(parents=True)
+            (folder / name / "images").mkdir()
+
+    def run(self) -> str | None:
+        """Return what did not work; None where all did."""
+        with ExitStack() as ends:
+            coordinator, programs = self._launch(ends)
+            if not _wait((self._folder / "begun").exists, programs) or not _all_run(coordinator, programs):
+                return "its two programs did not start"
+            coordinator.command("--checkpoint")
+            if not coordinator.wait_for(lambda told: told.checkpoints_complete > 0, _WAIT_S):
+                return "a checkpoint over two hosts hung"
+        missing = self._missing("barrier")
+        if missing:
+            return missing
+        with ExitStack() as ends:
+            coordinator, programs = self._restart(ends)
+            if not _all_run(coordinator, programs):
+                return "a restart over two hosts did not come up"
+            (self._folder / "end").touch()
+            endings = [program.wait(_WAIT_S) for program in programs]
+            if any(ending is None or ending.status != 0 for ending in endings):
+                return "what was restarted over two hosts did not come to its end"
+        return self._missing("")
+
+    def _missing(self, kind: str) -> str | None:
+        report = self._folder / "report"
+        text = report.read_text(encoding="utf-8") if report.exists() else ""
+        wanted = {line: meaning for line, meaning in _CURES.items() if line.startswith(kind)}
+        return next((meaning for line, meaning in wanted.items() if line not in text), None)
+
+    def _launch(self, ends: ExitStack) -> tuple[Coordinator, list[Child]]:
+        def line(name: str) -> list[str]:
+            images = str(self._folder / name / "images")
+            options = ["--ckptdir", images, "--no-gzip", "--with-plugin", str(self._plugin)]
+            return [*options, sys.executable, "-I", "-S", "-c", _PAIR, name, "port"]
+
+        return self._start(ends, "dmtcp_launch", line)
+
+    def _restart(self, ends: ExitStack) -> tuple[Coordinator, list[Child]]:
+        def line(name: str) -> list[str]:
+            images = self._folder / name / "images"
+            return ["--ckptdir", str(images), *map(str, images.glob("*.dmtcp"))]
+
+        return self._start(ends, "dmtcp_restart", line)
+
+    def _start(self, ends: ExitStack, tool: str, line: Callable[[str], list[str]]) -> tuple[Coordinator, list[Child]]:
+        """Start a coordinator and both programs; at the end of ENDS they are killed."""
+        coordinator = Coordinator(self._dmtcp, clean(os.environ), _emptied(self._folder / "coordinator"), self._folder)
+        ends.callback(coordinator.stop)
+        programs = []
+        for name in ("server", "client"):
+            argv = [self._dmtcp.tool(tool), "--quiet", "--quiet", "--join-coordinator", *coordinator.address]
+            argv += ["--tmpdir", str(self._folder / name / "tmp"), *line(name)]
+            programs.append(_child(argv, self._env, self._folder, is_restart=tool == "dmtcp_restart"))
+            ends.callback(_end, programs[-1])
+        return coordinator, programs
+
+
+def _child(argv: list[str], env: Mapping[str, str], folder: Path, *, is_restart: bool) -> Child:
+    # dmtcp_restart makes the session itself, as the images have one
+    nothing = Streams(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    there = ["env", "--chdir", str(folder), *argv]
+    return Child(
+        there, env=env, own_session=not is_restart, dies_with_us=True, fixed_addresses=is_restart, streams=nothing
+    )
+
+
+def _end(program: Child) -> None:
+    if program.poll() is None:
+        program.signal(signal.SIGKILL)
+    program.stop()
+
+
+def _emptied(folder: Path) -> Path:
+    if folder.exists():
+        (folder / "port").unlink()
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _all_run(coordinator: Coordinator, programs: list[Child]) -> bool:
+    def do_run() -> bool:
+        status = coordinator.status()
+        return status.is_running and status.peers == len(programs)
+
+    return _wait(do_run, programs)
+
+
+def _wait(condition: Callable[[], bool], programs: list[Child]) -> bool:
+    """Wait for CONDITION; return whether it came true before one of PROGRAMS ended."""
+    patience = Patience(_WAIT_S)
+    while not patience.is_over():
+        if condition():
+            return True
+        if any(program.wait(_LOOK_S) for program in programs):
+            return False
+    return False
