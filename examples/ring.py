@@ -19,3 +19,4 @@ for step in range(1, steps + 1):
     time.sleep(0.1)
 if rank == 0:
     print("done", steps, sum(seen), flush=True)
+sys.exit(int(sys.argv[2]) if len(sys.argv) > 2 else 0)

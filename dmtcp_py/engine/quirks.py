@@ -45,6 +45,12 @@ QUIRKS = (
     ),
     Quirk(
         "dmtcp",
+        "mpirun gives its processes pseudo-terminals that DMTCP does not see, and what they print would go elsewhere",
+        "DMTCP 3.2, 4.2, 5.0 with Open MPI 4.1",
+        plugin="openmpi",
+    ),
+    Quirk(
+        "dmtcp",
         "hwloc, which MPI, GROMACS and LAMMPS load, keeps a directory of devices open that DMTCP cannot take",
         "DMTCP 3.2, 4.2, 5.0 with hwloc 2.9",
         variable="HWLOC_COMPONENTS",

@@ -5,6 +5,11 @@
    its first fork, system() or subprocess. Here the same handler is called once more, before DMTCP takes its lock; the
    second time it finds no thread to join, and OpenBLAS starts new ones at its next call, as after every fork.
 
+   fork() again: when a checkpoint begins, a process tells its coordinator of each child with the state that it is in
+   itself. In the short time between the order and its suspension the coordinator takes that for a mistake and never
+   answers, and the child, the process and the checkpoint wait for ever. Here it says that it runs, which it does, and
+   the coordinator sends the child the order too.
+
    close_range(), by which Python's subprocess closes what its child is not to have: 3.2 does not know it, loses its own
    descriptors, and the child dies.
 
@@ -84,11 +89,34 @@ static void before_fork(void)
     }
 }
 
+/* dmtcp::WorkerState, which has nothing else than these two */
+enum { RUNNING = 1, PRESUSPEND = 2 };
+
+static int worker_state;
+static __thread int forking;
+
+void _ZN5dmtcp11WorkerState15setCurrentStateERKNS0_12eWorkerStateE(const int *state);
+
+void _ZN5dmtcp11WorkerState15setCurrentStateERKNS0_12eWorkerStateE(const int *state)
+{
+    worker_state = *state;
+}
+
+int _ZN5dmtcp11WorkerState12currentStateEv(void);
+
+int _ZN5dmtcp11WorkerState12currentStateEv(void)
+{
+    return worker_state == PRESUSPEND && forking ? RUNNING : worker_state;
+}
+
 pid_t fork(void)
 {
     FIND(fork);
     before_fork();
-    return next();
+    forking++;
+    pid_t child = next();
+    forking--;
+    return child;
 }
 
 pid_t vfork(void)
@@ -103,14 +131,20 @@ int system(const char *command)
 {
     FIND(system);
     before_fork();
-    return next(command);
+    forking++;
+    int result = next(command);
+    forking--;
+    return result;
 }
 
 FILE *popen(const char *command, const char *mode)
 {
     FIND(popen);
     before_fork();
-    return next(command, mode);
+    forking++;
+    FILE *result = next(command, mode);
+    forking--;
+    return result;
 }
 
 int posix_spawn(pid_t *restrict pid, const char *restrict path, const posix_spawn_file_actions_t *restrict actions,
@@ -118,7 +152,10 @@ int posix_spawn(pid_t *restrict pid, const char *restrict path, const posix_spaw
 {
     FIND(posix_spawn);
     before_fork();
-    return next(pid, path, actions, attributes, argv, envp);
+    forking++;
+    int result = next(pid, path, actions, attributes, argv, envp);
+    forking--;
+    return result;
 }
 
 int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spawn_file_actions_t *restrict actions,
@@ -126,7 +163,10 @@ int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spa
 {
     FIND(posix_spawnp);
     before_fork();
-    return next(pid, file, actions, attributes, argv, envp);
+    forking++;
+    int result = next(pid, file, actions, attributes, argv, envp);
+    forking--;
+    return result;
 }
 
 int shm_open(const char *name, int flags, mode_t mode)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.engine import How
 from dmtcp_py.engine.criu.frozen import FILES
+from dmtcp_py.engine.dmtcp import selftest
 from dmtcp_py.engine.dmtcp.computation import FAIL_KEY, NODES_KEY, STARTED_KEY, DmtcpComputation
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.place import Place
@@ -19,7 +20,6 @@ from dmtcp_py.engine.dmtcp.segments import clear, of_node, unname
 from dmtcp_py.engine.executable import is_go, is_mpi_launcher, is_static
 from dmtcp_py.engine.rollback import roll_back
 from dmtcp_py.errors import EngineError, RestartFailedError
-from dmtcp_py.native import built
 from dmtcp_py.process import Child, Patience, Streams
 from dmtcp_py.store.records import path_of
 
@@ -65,12 +65,8 @@ class DmtcpEngine:
 
     def refusal_of_nodes(self) -> str | None:
         """Return why DMTCP cannot take a computation over several nodes: as released, none since 3.0 can."""
-        if built("hosts") is None:
-            return (
-                "its checkpoint would hang without our plugin for several nodes, which was not built at the "
-                "installation: there was no C compiler"
-            )
-        return None
+        reason = selftest.refusal(self._dmtcp)
+        return f"{reason}; DMTCP {self.version()} alone takes one node" if reason else None
 
     def doubt(self, program: Path) -> str | None:
         """Return why it should not take PROGRAM unless it is asked to.

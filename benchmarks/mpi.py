@@ -1,0 +1,148 @@
+"""How often an MPI job comes through: cycles of checkpoint, SIGKILL and resume of one job, then its end, compared.
+
+Run it with ``make bench-mpi``. For each program and number of processes one line: how many of the cycles resumed by the
+images of the one before, whether what was printed is byte for byte an uninterrupted run's, and the exit status, which
+is to be 3. DMTCP_PREFIX chooses a DMTCP that is not on PATH, --launcher another mpirun.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+RUN = shutil.which("dmtcp-run") or sys.exit("dmtcp-run is not on PATH: run this with 'make bench-mpi'")
+EXAMPLES = Path(__file__).parent.parent / "examples"
+STATUS = 3
+BOUND_S = 240.0
+AFTER_S = 1.0
+"""The kill comes at a random moment up to so long after a generation was committed."""
+ENVIRON = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
+@dataclass
+class Job:
+    """An MPI program under dmtcp-run in a folder of its own, and how it fared."""
+
+    folder: Path
+    command: list[str]
+    resumed: int = 0
+    failed: int = 0
+    """Checkpoints and restarts that failed, whatever came of it."""
+
+    @property
+    def line(self) -> list[str]:
+        """The line that is typed again and again."""
+        return [RUN, "--engine", "dmtcp", "--job", "mpi", "-i", "1", "--stdout", "out.txt", *self.command]
+
+    @property
+    def history(self) -> list[dict[str, object]]:
+        """What dmtcp-run wrote down."""
+        path = self.folder / ".dmtcp-run" / "mpi" / "history.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def count(self, event: str) -> int:
+        """Return how often EVENT happened."""
+        return sum(line["event"] == event for line in self.history)
+
+
+def main() -> None:
+    """Print a line for each program and number of processes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cycles", type=int, default=20)
+    parser.add_argument("--ranks", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--programs", nargs="+", default=["ring", "ring.py"])
+    parser.add_argument("--launcher", default="mpirun.openmpi --oversubscribe")
+    parser.add_argument("--compiler", default="mpicc.openmpi")
+    parser.add_argument("--jobs", type=int, default=1, help="so many of each at once")
+    parser.add_argument("--steps", type=int, default=0, help="of the program; 0 is 25 a cycle")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        build = Path(folder) / "ring"
+        subprocess.run([asked.compiler, "-O2", "-o", build, EXAMPLES / "ring.c"], check=True)
+        programs = {"ring": [str(build)], "ring.py": [sys.executable, str(EXAMPLES / "ring.py")]}
+        for name in asked.programs:
+            for ranks in asked.ranks:
+                steps = asked.steps or 25 * asked.cycles
+                command = [*asked.launcher.split(), "-n", str(ranks), *programs[name], str(steps), str(STATUS)]
+                jobs = [Job(Path(tempfile.mkdtemp(dir=folder)), command) for _ in range(asked.jobs)]
+                measure(jobs, asked.cycles, f"{name} -n {ranks}")
+
+
+def measure(jobs: list[Job], cycles: int, name: str) -> None:
+    """Put JOBS through their cycles and print how they fared."""
+    began = time.monotonic()
+    plain = subprocess.Popen(
+        jobs[0].command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRON
+    )
+    wanted, _ = plain.communicate(timeout=BOUND_S * 4)
+    assert plain.returncode == STATUS, f"uninterrupted: status {plain.returncode}"
+    for _ in range(cycles):
+        processes = [start(job) for job in jobs]
+        for job, process in zip(jobs, processes, strict=True):
+            await_generation(job, process)
+        time.sleep(random.uniform(0, AFTER_S))  # noqa: S311 - no secret
+        for job, process in zip(jobs, processes, strict=True):
+            if process.poll() is not None:
+                print(f"ended early with {process.returncode}", file=sys.stderr)
+            kill_all(process)
+    for job, process in [(job, start(job)) for job in jobs]:
+        status = process.wait(BOUND_S * 4)
+        is_same = (job.folder / "out.txt").read_bytes() == wanted
+        print(
+            f"{name:14} {job.count('resumed')} of {cycles} resumed, {job.count('failed')} failures within, "
+            f"output {'the same' if is_same else 'NOT THE SAME'}, status {status}, {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
+        if not is_same or status != STATUS or job.count("failed"):
+            kept = Path(tempfile.mkdtemp(prefix="mpi-failed-"))
+            (kept / "wanted").write_bytes(wanted)
+            shutil.copytree(job.folder, kept / "job", ignore=shutil.ignore_patterns("*.dmtcp"))
+            print(f"  kept in {kept}", flush=True)
+
+
+def start(job: Job) -> subprocess.Popen[bytes]:
+    """Type the line."""
+    with (job.folder / "said.txt").open("ab") as said, (job.folder / "own.txt").open("ab") as own:
+        return subprocess.Popen(
+            job.line, cwd=job.folder, stdin=subprocess.DEVNULL, stdout=own, stderr=said, env=ENVIRON
+        )
+
+
+def await_generation(job: Job, process: subprocess.Popen[bytes]) -> None:
+    """Wait until one more generation is committed, or PROCESS has ended."""
+    before, until = job.count("checkpointed"), time.monotonic() + BOUND_S
+    while process.poll() is None and job.count("checkpointed") == before:
+        if time.monotonic() > until:
+            print("no generation in time", file=sys.stderr)
+            return
+        time.sleep(0.05)
+
+
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL dmtcp-run and all below it, as the end of a batch job does."""
+    try:
+        victims = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        victims = []
+    for victim in victims:
+        try:
+            victim.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.wait(BOUND_S)
+    psutil.wait_procs(victims, BOUND_S)
+
+
+if __name__ == "__main__":
+    main()
