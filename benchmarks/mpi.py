@@ -91,8 +91,8 @@ def measure(jobs: list[Job], cycles: int, name: str) -> None:
         processes = [start(job) for job in jobs]
         for job, process in zip(jobs, processes, strict=True):
             await_generation(job, process)
-        time.sleep(random.uniform(0, AFTER_S))  # noqa: S311 - no secret
-        for job, process in zip(jobs, processes, strict=True):
+        time.sleep(random.uniform(0, AFTER_S))
+        for process in processes:
             if process.poll() is not None:
                 print(f"ended early with {process.returncode}", file=sys.stderr)
             kill_all(process)
