@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.criu import CriuEngine
 from dmtcp_py.engine.dmtcp import DmtcpEngine
+from dmtcp_py.engine.executable import is_schedulers_launcher
 from dmtcp_py.errors import EngineError
 
 if TYPE_CHECKING:
@@ -37,11 +38,20 @@ class Choice:
         return f"{self.engine.name} {self.engine.version()}"
 
 
+_LAUNCHES_ELSEWHERE = (
+    "{program} has the program's processes started by the scheduler's daemons, which no engine can take along",
+    "type dmtcp-run mpirun … for MPI, over several nodes too; srun dmtcp-run … for one process",
+)
+
+
 def choose(program: Path, asked: str, *, several_nodes: bool = False) -> Choice:
     """Return the engine ASKED for, or with ``auto`` the first that is here and takes PROGRAM, on SEVERAL_NODES or one.
 
     Raises EngineError with what is in the way of each.
     """
+    if is_schedulers_launcher(program):
+        what, hint = _LAUNCHES_ELSEWHERE
+        raise EngineError(what.format(program=program.name), hint)
     if asked != AUTO:
         engine = engine_named(asked)
         refusal = _refusal(engine, program, several_nodes=several_nodes)

@@ -23,6 +23,7 @@ _GO_SECTIONS = {b".go.buildinfo", b".note.go.buildid"}
 """Go's linker makes at least the first (since 1.13), and strip(1) leaves both."""
 _MPI_LAUNCHER = re.compile(r"(?:mpirun|mpiexec|orterun|prterun)(?:[._-].*)?")
 """As Open MPI, MPICH and Debian, which has both, call them."""
+_SCHEDULERS_LAUNCHERS = ("srun", "aprun", "jsrun")
 _MOST_NAMES_BYTES = 1 << 20
 
 
@@ -74,6 +75,11 @@ def is_go(program: Path) -> bool:
 def is_mpi_launcher(program: Path) -> bool:
     """Return whether PROGRAM has the name of what starts the processes of an MPI job, as it is or where it leads."""
     return any(_MPI_LAUNCHER.fullmatch(path.name) for path in (program, program.resolve()))
+
+
+def is_schedulers_launcher(program: Path) -> bool:
+    """Return whether PROGRAM has the processes of a job started by the scheduler's daemons, which no engine takes."""
+    return program.name in _SCHEDULERS_LAUNCHERS
 
 
 def _elf_of(program: Path) -> tuple[Path, bytes] | None:

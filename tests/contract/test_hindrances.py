@@ -143,3 +143,14 @@ def test_a_program_that_no_engine_takes_runs_unprotected_where_that_is_allowed(
     done = bench.run("--engine", "dmtcp", "-i", "0", "--allow-unprotected", "--stdout", "out.txt", program)
     assert done.returncode == 3
     assert "started with none (unprotected)" in done.stderr
+
+
+def test_what_the_scheduler_launches_is_refused_at_once(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    srun = bench.folder / "srun"
+    srun.write_text("#!/bin/sh\necho started\n")
+    srun.chmod(0o755)
+    done = bench.run(srun, "-n", "2", "./a")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "srun has the program's processes started by the scheduler's daemons" in done.stderr
+    assert "dmtcp-run mpirun" in done.stderr

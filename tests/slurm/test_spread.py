@@ -70,3 +70,57 @@ def test_mpirun_over_two_nodes_goes_on_on_others(desk: Desk, examples: Path) -> 
     desk.cluster.scontrol("update", f"JobId={job}", f"NodeList={','.join(desk.cluster.nodes[1:])}")
     desk.assert_finished(job, restarts=1)
     assert (desk.folder / "out.txt").read_bytes() == plain
+
+
+SERVER = """
+import socket, sys
+with socket.create_server(("0.0.0.0", 0)) as listener:
+    with open("port", "w") as file:
+        print(socket.gethostname(), listener.getsockname()[1], file=file)
+    with listener.accept()[0] as peer, peer.makefile("rw") as lines:
+        for line in lines:
+            print("asked", line.strip(), flush=True)
+            print(int(line) * 16807 % 2147483647, file=lines, flush=True)
+sys.exit(3)
+"""
+PAIR = """
+import os, socket, subprocess, sys, time
+line = f"cd {os.getcwd()}; python3 server.py"
+server = subprocess.Popen(["dmtcp-run-rsh", sys.argv[1], line], stdin=subprocess.DEVNULL)
+while not os.path.exists("port") or not open("port").read().endswith("\\n"):
+    time.sleep(0.05)
+name, port = open("port").read().split()
+x = 1
+with socket.create_connection((name, int(port))) as peer, peer.makefile("rw") as lines:
+    for step in range(int(sys.argv[2])):
+        print(x, file=lines, flush=True)
+        x = int(lines.readline())
+        print(step, x, flush=True)
+        time.sleep(0.1)
+print("the server ended with", server.wait(), flush=True)
+sys.exit(5)
+"""
+
+
+def test_a_client_and_its_server_on_another_node_go_on_with_output_and_status_of_both(desk: Desk) -> None:
+    desk.write("server.py", SERVER)
+    desk.write("pair.py", PAIR)
+    first, second, third = desk.cluster.nodes
+    line = f"exec {desk.run} --nodes auto -i 3 --stdout out.txt python3 pair.py {second} 100"
+    job = desk.submit(desk.script(line), "--nodes=2", f"--nodelist={first},{second}")
+    desk.wait_generation(1)
+    desk.cluster.requeue(job)
+    desk.cluster.wait(job, "PENDING", "RUNNING")
+    desk.cluster.scontrol("update", f"JobId={job}", f"NodeList={second},{third}")
+    desk.assert_finished(job, status=5, restarts=1)
+    said = (desk.folder / "out.txt").read_text().splitlines()
+    x, expected = 1, []
+    for step in range(100):
+        x = x * 16807 % 2147483647
+        expected.append(f"{step} {x}")
+    assert [line for line in said if not line.startswith("asked")] == [*expected, "the server ended with 3"]
+    x, asked = 1, []
+    for _ in range(100):
+        asked.append(f"asked {x}")
+        x = x * 16807 % 2147483647
+    assert [line for line in said if line.startswith("asked")] == asked
