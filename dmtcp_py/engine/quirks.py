@@ -51,6 +51,12 @@ QUIRKS = (
     ),
     Quirk(
         "dmtcp",
+        "DMTCP's warnings after an exec go to the program's standard error, and kill it where that is a pipe of its own",
+        "DMTCP 5.0",
+        plugin="messages",
+    ),
+    Quirk(
+        "dmtcp",
         "hwloc, which MPI, GROMACS and LAMMPS load, keeps a directory of devices open that DMTCP cannot take",
         "DMTCP 3.2, 4.2, 5.0 with hwloc 2.9",
         variable="HWLOC_COMPONENTS",
