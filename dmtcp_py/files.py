@@ -137,6 +137,25 @@ def make_temporary(owner: Path, parent: Path | None = None) -> Path:
     return Path(tempfile.mkdtemp(prefix=_temporary_prefix(owner), dir=parent))
 
 
+def own_folder(owner: Path, parent: Path) -> Path:
+    """Return the folder of OWNER in PARENT that has the same path in every attempt; `remove_temporaries` removes it."""
+    return parent / f"{_temporary_prefix(owner)}{os.geteuid()}"
+
+
+def claim_folder(path: Path) -> None:
+    """Make PATH for this user alone where it is not there.
+
+    Raises FileExistsError where it is somebody else's or no folder, and OSError.
+    """
+    with suppress(FileExistsError):
+        path.mkdir(mode=PRIVATE_DIR)
+        return
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise FileExistsError(errno.EEXIST, "somebody else's", str(path))
+    path.chmod(PRIVATE_DIR)
+
+
 def remove_temporaries(owner: Path, parent: Path | None = None) -> None:
     """Remove what attempts of OWNER, of which none lives, could not remove themselves."""
     for folder in Path(parent or tempfile.gettempdir()).glob(f"{_temporary_prefix(owner)}*"):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dmtcp_py import batch, follow, streams
 from dmtcp_py.attempt import SIGNALS, Surroundings, Watch
 from dmtcp_py.batch.choice import scheduler_of
+from dmtcp_py.census import SHARED_MEMORY
 from dmtcp_py.checkpointing import Engaged
 from dmtcp_py.engine import Launch, Restart, Spread
 from dmtcp_py.engine.choice import Choice, choose, engine_named
@@ -22,7 +23,7 @@ from dmtcp_py.engine.quirks import apply
 from dmtcp_py.engine.unprotected import Unprotected
 from dmtcp_py.errors import DmtcpRunError, EngineError, RestartFailedError, StoreError, UsageError
 from dmtcp_py.events import EventStream
-from dmtcp_py.files import make_temporary, remove_temporaries
+from dmtcp_py.files import make_temporary, own_folder, remove_temporaries
 from dmtcp_py.handover import open_for
 from dmtcp_py.job import identify, keep_stdin, plan_start, stdio_of
 from dmtcp_py.outcome import Kind, Outcome
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from dmtcp_py.store.store import Store
 
 _SEVERAL = 2
+_SHARED = Path(SHARED_MEMORY)
 MOST_RECOVERIES = 3
 """So often in a row, without a new generation, an attempt goes on after an engine failed."""
 
@@ -111,6 +113,7 @@ def _no_temporaries_left(owner: Path, stage_local: Path | None) -> Iterator[None
         yield
     finally:
         remove_temporaries(owner)
+        remove_temporaries(owner, _SHARED)
         if stage_local is not None:
             remove_temporaries(owner, stage_local)
 
@@ -142,6 +145,7 @@ class _Attempt:
         store, job = self.store, self.start.job
         _end_former(store, self.report)
         remove_temporaries(store.layout.root)
+        remove_temporaries(store.layout.root, _SHARED)
         become_subreaper()
         self._make_room()
         requests.clear(store.layout)
@@ -225,13 +229,15 @@ class _Attempt:
 
     def _launch(self, around: Surroundings) -> Computation:
         choice = self._chosen
-        quirks = apply(choice.engine.name, os.environ, several_nodes=self.spread is not None)
+        folder = own_folder(self.store.layout.root, _SHARED) if os.access(_SHARED, os.W_OK) else None
+        quirks = apply(choice.engine.name, os.environ, several_nodes=self.spread is not None, folder=folder)
         launch = Launch(
             command=self.options.command,
             program=self.program,
             stdio=around.stdio,
             environ=quirks.environ,
             plugins=quirks.plugins,
+            folders=quirks.folders,
             staging=self.store.make_staging(),
             temporary=make_temporary(self.store.layout.root),
             spread=self.spread,

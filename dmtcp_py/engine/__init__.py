@@ -57,6 +57,8 @@ class Launch:
     staging: Path
     temporary: Path
     plugins: tuple[Path, ...] = ()
+    folders: tuple[Path, ...] = ()
+    """What the program is to find, for this user alone."""
     spread: Spread | None = None
 
 

@@ -1,7 +1,8 @@
 """What makes programs work that otherwise would not: a table of settings, each harmless to all others.
 
 What a program loads cannot be known before it runs, so a setting is given to every program of the engine, and only
-where the caller has not set it. Each names the versions that it was seen to be needed for.
+where the caller has not set it. Each names the versions that it was seen to be needed for. A value may name the job's
+own folder, which has the same path in every attempt and is empty when one begins.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from dmtcp_py.native import built
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+
+_FOLDER = "{folder}"
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,11 @@ class Quirk:
     several_nodes: bool = False
     """Whether only computations over several nodes get it."""
 
-    @property
-    def setting(self) -> str:
-        """The setting as people read it."""
-        return f"{self.variable}={self.value}" if self.variable else f"plugin {self.plugin}"
+    def value_in(self, folder: Path | None) -> str | None:
+        """Return the value for a job with this own folder; None where it wants one and there is none."""
+        if _FOLDER not in self.value:
+            return self.value
+        return None if folder is None else self.value.replace(_FOLDER, str(folder))
 
 
 QUIRKS = (
@@ -51,7 +56,7 @@ QUIRKS = (
     ),
     Quirk(
         "dmtcp",
-        "DMTCP's warnings after an exec go to the program's standard error, and kill it where that is a pipe of its own",
+        "after an exec DMTCP warns on the program's standard error, and dies of it where that is a pipe of its own",
         "DMTCP 5.0",
         plugin="messages",
     ),
@@ -68,6 +73,34 @@ QUIRKS = (
         "DMTCP 5.0 with OpenMPI 4.1",
         variable="OMPI_MCA_ess_singleton_isolated",
         value="1",
+    ),
+    *(
+        Quirk("dmtcp", reason, "DMTCP 3.2, 4.2, 5.0 with Open MPI 4.1", variable=variable, value=_FOLDER)
+        for variable, reason in (
+            ("OMPI_MCA_orte_tmpdir_base", "each mpirun has the same pid under DMTCP, and from it its folder's name"),
+            ("OMPI_MCA_btl_vader_backing_directory", "as above, the name of its shared memory"),
+        )
+    ),
+    Quirk(
+        "dmtcp",
+        "mpirun's file of the machine's topology is not in the images",
+        "DMTCP 3.2, 4.2, 5.0 with Open MPI 4.1",
+        variable="OMPI_MCA_rtc_hwloc_vmhole",
+        value="none",
+    ),
+    Quirk(
+        "dmtcp",
+        "UCX, which MPICH uses, looks for mmap() with the loader locked, as DMTCP does",
+        "DMTCP 3.2, 4.2, 5.0 with UCX 1.13",
+        variable="UCX_MEM_MMAP_HOOK_MODE",
+        value="none",
+    ),
+    Quirk(
+        "dmtcp",
+        "UCX asks for what System V shared memory there is, by an identifier that DMTCP does not know",
+        "DMTCP 3.2, 4.2, 5.0 with UCX 1.13",
+        variable="UCX_TLS",
+        value="tcp,self",
     ),
     Quirk(
         "dmtcp",
@@ -100,12 +133,20 @@ class Applied:
 
     environ: dict[str, str]
     plugins: tuple[Path, ...]
+    folders: tuple[Path, ...]
+    """The own folder of the job, where a setting names it."""
     notes: tuple[str, ...]
 
 
-def apply(engine: str, environ: Mapping[str, str], *, several_nodes: bool = False) -> Applied:
-    """Return what to launch a program of ENGINE with, in place of ENVIRON; what the caller has set stays."""
+def apply(
+    engine: str, environ: Mapping[str, str], *, several_nodes: bool = False, folder: Path | None = None
+) -> Applied:
+    """Return what to launch a program of ENGINE with, in place of ENVIRON; what the caller has set stays.
+
+    FOLDER is the job's own, where it can have one.
+    """
     with_quirks, plugins, notes = dict(environ), [], []
+    folders: set[Path] = set()
     for quirk in QUIRKS:
         if quirk.engine != engine or quirk.variable in with_quirks or (quirk.several_nodes and not several_nodes):
             continue
@@ -114,7 +155,10 @@ def apply(engine: str, environ: Mapping[str, str], *, several_nodes: bool = Fals
             if path is None:
                 continue
             plugins.append(path)
-        else:
-            with_quirks[quirk.variable] = quirk.value
-        notes.append(f"{quirk.setting}: {quirk.reason}")
-    return Applied(with_quirks, tuple(plugins), tuple(notes))
+            notes.append(f"plugin {quirk.plugin}: {quirk.reason}")
+        elif (value := quirk.value_in(folder)) is not None:
+            with_quirks[quirk.variable] = value
+            notes.append(f"{quirk.variable}={value}: {quirk.reason}")
+            if folder is not None and value != quirk.value:
+                folders.add(folder)
+    return Applied(with_quirks, tuple(plugins), tuple(folders), tuple(notes))

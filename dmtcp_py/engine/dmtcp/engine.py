@@ -16,7 +16,7 @@ from dmtcp_py.engine.dmtcp import selftest
 from dmtcp_py.engine.dmtcp.computation import FAIL_KEY, NODES_KEY, STARTED_KEY, DmtcpComputation
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.place import Place
-from dmtcp_py.engine.dmtcp.segments import clear, of_node, unname
+from dmtcp_py.engine.dmtcp.segments import claim, clear, of_node, unname
 from dmtcp_py.engine.executable import is_go, is_mpi_launcher, is_static
 from dmtcp_py.engine.rollback import roll_back
 from dmtcp_py.errors import EngineError, RestartFailedError
@@ -79,6 +79,8 @@ class DmtcpEngine:
         """Start a program under a coordinator of its own."""
         place = Place(self._dmtcp, launch, random.choice(FAIL_STATUSES))  # noqa: S311 - no secret
         try:
+            for folder in launch.folders:
+                claim(folder)
             options = _launch_options(launch.plugins)
             argv = place.argv("dmtcp_launch", options, _with_streams(launch.command, launch.program, launch.stdio))
             place.make_image_folders()

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.census import SHARED_MEMORY, shared_memory, users_of
-from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.errors import EngineError, RestartFailedError
+from dmtcp_py.files import claim_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +60,16 @@ def clear(engine_data: Mapping[str, str]) -> None:
             raise RestartFailedError(
                 f"{path}, left over from the run before, cannot be removed: {error.strerror}", "remove it"
             ) from error
+    for folder in {_own_folder(path) for path in named} - {None}:
+        claim(Path(folder or ""))
+
+
+def claim(folder: Path) -> None:
+    """Make FOLDER, in which a program is to have its segments; raise EngineError where it cannot be ours."""
+    try:
+        claim_folder(folder)
+    except OSError as error:
+        raise EngineError(f"{folder} cannot be made: {error.strerror}", "remove it") from error
 
 
 def unname(engine_data: Mapping[str, str]) -> None:
@@ -73,6 +84,12 @@ def _read(engine_data: Mapping[str, str]) -> tuple[list[str], list[str]]:
     values = json.loads(engine_data.get(_KEY, "{}"))
     named, unnamed = (values.get(key, []) for key in ("named", "unnamed"))
     return [path for path in named if _is_segment(path)], [path for path in unnamed if _is_segment(path)]
+
+
+def _own_folder(path: str) -> str | None:
+    """Return the folder in /dev/shm in which the segment PATH is; DMTCP makes those below it, but not this one."""
+    inner = path.removeprefix(SHARED_MEMORY)
+    return SHARED_MEMORY + inner.partition("/")[0] if "/" in inner else None
 
 
 def _is_segment(path: object) -> bool:
