@@ -24,6 +24,10 @@ _GO_SECTIONS = {b".go.buildinfo", b".note.go.buildid"}
 _MPI_LAUNCHER = re.compile(r"(?:mpirun|mpiexec|orterun|prterun)(?:[._-].*)?")
 """As Open MPI, MPICH and Debian, which has both, call them."""
 _SCHEDULERS_LAUNCHERS = ("srun", "aprun", "jsrun")
+OPEN_MPI, MPICH = "Open MPI", "MPICH"
+_MPIS = ((OPEN_MPI, b"orte_", b""), (MPICH, b"HYDRA build details", b"I_MPI_"))
+"""What is in the launchers of Open MPI before 5 and of MPICH; the last is in Intel's, which is much the same."""
+_MOST_LAUNCHER_BYTES = 8 << 20
 _MOST_NAMES_BYTES = 1 << 20
 
 
@@ -75,6 +79,22 @@ def is_go(program: Path) -> bool:
 def is_mpi_launcher(program: Path) -> bool:
     """Return whether PROGRAM has the name of what starts the processes of an MPI job, as it is or where it leads."""
     return any(_MPI_LAUNCHER.fullmatch(path.name) for path in (program, program.resolve()))
+
+
+def mpi_of(launcher: Path) -> str | None:
+    """Return which MPI the LAUNCHER is of, by what its file says of itself; None for one that is not known."""
+    found = _elf_of(launcher)
+    if found is None:
+        return None
+    try:
+        with found[0].open("rb") as file:
+            content = file.read(_MOST_LAUNCHER_BYTES)
+    except OSError:
+        return None
+    for name, words, not_these in _MPIS:
+        if words in content and not (not_these and not_these in content):
+            return name
+    return None
 
 
 def is_schedulers_launcher(program: Path) -> bool:

@@ -17,9 +17,10 @@ from dmtcp_py.engine.dmtcp.computation import FAIL_KEY, NODES_KEY, STARTED_KEY, 
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.place import Place
 from dmtcp_py.engine.dmtcp.segments import claim, clear, of_node, unname
-from dmtcp_py.engine.executable import is_go, is_mpi_launcher, is_static
+from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_static, mpi_of
 from dmtcp_py.engine.rollback import roll_back
 from dmtcp_py.errors import EngineError, RestartFailedError
+from dmtcp_py.native import built
 from dmtcp_py.process import Child, Patience, Streams
 from dmtcp_py.store.records import path_of
 
@@ -69,11 +70,18 @@ class DmtcpEngine:
         return f"{reason}; DMTCP {self.version()} alone takes one node" if reason else None
 
     def doubt(self, program: Path) -> str | None:
-        """Return why it should not take PROGRAM unless it is asked to.
-
-        MPI jobs hung in a checkpoint (4.2, 5.0), crashed, or wrote elsewhere after a restart (4.2: 7 of 7).
-        """
-        return "MPI jobs mostly hang, crash or lose output under it" if is_mpi_launcher(program) else None
+        """Return why it should not take PROGRAM unless it is asked to: an MPI that was not seen to come through."""
+        if not is_mpi_launcher(program):
+            return None
+        mpi = mpi_of(program)
+        if mpi is None:
+            return "of all MPI only Open MPI 4 and MPICH 4 were seen to come through it"
+        if mpi == OPEN_MPI and not (built("openmpi") and built("forks")):
+            return (
+                "what Open MPI's processes print would be lost after a restart, "
+                "as there was no C compiler when dmtcp-py was installed"
+            )
+        return None
 
     def launch(self, launch: Launch) -> DmtcpComputation:
         """Start a program under a coordinator of its own."""
