@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import LONG_S, EngineHere, Workbench, kill_all
+from harness import LONG_S, REPOSITORY, EngineHere, Workbench, kill_all, wait_until
 
+from dmtcp_py.census import SHARED_MEMORY
+from dmtcp_py.engine.quirks import QUIRKS
+from dmtcp_py.files import remove_temporaries
 from dmtcp_py.native import built
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BLAS_AND_PROCESSES = """
 import os, subprocess, sys, time
@@ -26,6 +35,32 @@ for step in range(int(sys.argv[1])):
     time.sleep(0.6)
 print("done", repr(x.trace()))
 """
+WITHOUT = """
+import sys
+from dmtcp_py.cli.run import main
+from dmtcp_py.engine import quirks
+
+dropped = sys.argv.pop(1)
+quirks.QUIRKS = tuple(quirk for quirk in quirks.QUIRKS if dropped not in (quirk.variable, quirk.plugin))
+main()
+"""
+"""dmtcp-run without one of the settings that it gives."""
+DATAGRAM = "import socket; socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM); print('done')"
+STEPS = "300"
+RING = "ring"
+MPIRUN = ("mpirun.openmpi", "--oversubscribe", "-n", "2", RING, STEPS)
+MPICH = ("mpirun.mpich", "-n", "2", RING, STEPS)
+NEEDED = {
+    "openmpi": MPIRUN,
+    "HWLOC_COMPONENTS": MPIRUN,
+    "OMPI_MCA_rtc_hwloc_vmhole": MPIRUN,
+    "OMPI_MCA_ess_singleton_isolated": (RING, STEPS),
+    "UCX_MEM_MMAP_HOOK_MODE": MPICH,
+    "UCX_TLS": MPICH,
+}
+"""A program that does not come through without the setting."""
+_ENOUGH_S = 25.0
+"""Within this long, also where much else runs, such a program has its first generation if it ever has."""
 _needs_compiler = pytest.mark.skipif(built("forks") is None, reason="there was no compiler at the installation")
 
 
@@ -78,6 +113,131 @@ def test_without_the_plugin_such_a_program_hangs_or_fails(bench: Workbench, dmtc
                 kill_all(process)
         finally:
             coordinator.terminate()
+
+
+@pytest.fixture
+def mpi(monkeypatch: pytest.MonkeyPatch, bench: Workbench) -> Iterator[None]:
+    """Let mpirun run as root, and clean up after a last dmtcp-run that was killed with all that cleans up after it."""
+    monkeypatch.setenv("OMPI_ALLOW_RUN_AS_ROOT", "1")
+    monkeypatch.setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+    yield
+    for process in bench.started:
+        # the pid of one that has ended may be another's by now
+        if process.poll() is None:
+            kill_all(process)
+    for manifest in bench.jobs.glob("*/generations/*/manifest.json"):
+        for segment in _segments(json.loads(manifest.read_text())):
+            Path(segment).unlink(missing_ok=True)
+    for path in bench.temporary.iterdir():
+        shutil.rmtree(path, ignore_errors=True)
+    for job in bench.jobs.iterdir():
+        if job.is_dir():
+            remove_temporaries(job, Path(SHARED_MEMORY))
+
+
+def _segments(manifest: dict[str, Any]) -> list[str]:
+    """Return the shared memory with names that the program had."""
+    found: list[str] = json.loads(manifest["engine_data"].get("shared_memory", "{}")).get("named", [])
+    return found
+
+
+def _built(bench: Workbench, words: tuple[str, ...]) -> list[str]:
+    """Return WORDS with the path of the ring, compiled for their MPI; skip where that is not here."""
+    compiler = "mpicc.mpich" if words[0].endswith("mpich") else "mpicc.openmpi"
+    path = bench.folder.parent / RING
+    if shutil.which(compiler) is None:
+        pytest.skip(f"there is no {compiler} on this machine")
+    subprocess.run([compiler, "-O1", "-o", path, REPOSITORY / "examples" / "ring.c"], check=True, timeout=LONG_S)
+    return [str(path) if word == RING else word for word in words]
+
+
+@_needs_compiler
+@pytest.mark.usefixtures("mpi")
+@pytest.mark.parametrize("setting", NEEDED)
+def test_without_a_setting_for_mpi_a_job_does_not_come_through(
+    bench: Workbench, one_engine: EngineHere, setting: str
+) -> None:
+    """Where this one fails the setting can go, for the versions of DMTCP and MPI that are here."""
+    assert one_engine
+    assert any(setting in (quirk.variable, quirk.plugin) for quirk in QUIRKS)
+    program = _built(bench, NEEDED[setting])
+    line = [*bench.python("without.py", WITHOUT), setting, "--engine", "dmtcp", "-i", "2", "--stdout", "out.txt"]
+    process = _typed(bench, [*line, *program])
+    try:
+        wait_until(lambda: bench.generations or process.poll() is not None, _ENOUGH_S)
+    except AssertionError:
+        kill_all(process)
+        return
+    if process.poll() is not None:
+        assert process.returncode != 0
+        return
+    kill_all(process)
+    before = (bench.folder / "out.txt").stat().st_size
+    resumed = _typed(bench, [*line, *program])
+    try:
+        wait_until(lambda: "resumed" in bench.events or resumed.poll() is not None, _ENOUGH_S)
+        wait_until(lambda: (bench.folder / "out.txt").stat().st_size > before + 200 or resumed.poll() is not None, 10)
+    except AssertionError:
+        kill_all(resumed)
+        return
+    assert resumed.poll() not in (None, 0), "it came through"
+
+
+def _typed(bench: Workbench, argv: list[str]) -> subprocess.Popen[bytes]:
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    process = subprocess.Popen(argv, cwd=bench.folder, env=bench.environ, **streams)
+    bench.started.append(process)
+    return process
+
+
+@pytest.mark.usefixtures("mpi")
+@pytest.mark.parametrize("setting", ["OMPI_MCA_orte_tmpdir_base", "OMPI_MCA_btl_vader_backing_directory"])
+def test_without_its_own_folder_two_jobs_share_what_is_each_ones_own(
+    bench: Workbench, one_engine: EngineHere, setting: str
+) -> None:
+    """Where this one fails, the launchers of two jobs have different pids under DMTCP: the setting can go."""
+    assert one_engine
+    program = _built(bench, MPIRUN)
+    shared = []
+    for job in ("one", "two"):
+        line = [*bench.python("without.py", WITHOUT), setting, "--engine", "dmtcp", "--job", job, "-i", "2"]
+        process = _typed(bench, [*line, *program])
+        generations = bench.jobs / job / "generations"
+        wait_until(lambda: list(generations.glob("*/manifest.json")) or process.poll() is not None)  # noqa: B023
+        kill_all(process)
+        manifest = json.loads(next(generations.glob("*/manifest.json")).read_text())
+        shared.append(set(_kept(manifest, bench.jobs / job)))
+    assert shared[0] & shared[1]
+
+
+def _kept(manifest: dict[str, Any], job: Path) -> Iterator[str]:
+    """Return what the processes of a job share by name, in shared memory or in temporary files."""
+    yield from _segments(manifest)
+    for listed in (job / "generations").glob(f"{manifest['generation']:06}/*_files/fd-info.txt"):
+        yield from re.findall(r"\S+/ompi\.\S+", listed.read_text())
+
+
+@_needs_compiler
+def test_5_0_warns_on_standard_error_without_the_plugin_and_not_with_it(bench: Workbench, dmtcp: EngineHere) -> None:
+    if not dmtcp.version.startswith("5"):
+        pytest.skip("only 5.0 forgets where to write")
+    said = {}
+    for dropped in ("messages", "nothing"):
+        line = [*bench.python("without.py", WITHOUT), dropped, "--engine", "dmtcp", "-q"]
+        program = ["sh", "-c", 'exec "$@"', "sh", sys.executable, "-c", DATAGRAM]
+        done = subprocess.run(
+            [*line, "--job", dropped, *program],
+            cwd=bench.folder,
+            env=bench.environ,
+            capture_output=True,
+            text=True,
+            timeout=LONG_S,
+            check=False,
+        )
+        assert done.stdout == "done\n"
+        said[dropped] = done.stderr
+    assert "Datagram sockets not supported" in said["messages"]
+    assert said["nothing"] == ""
 
 
 def test_what_was_set_is_told_and_stands_in_the_manifest_and_what_the_caller_set_stays(
