@@ -1,7 +1,8 @@
 """Hosts for tests: network namespaces of one machine, each with an address, a host name, /tmp and /dev/shm of its own.
 
 They see each other and nothing else, share the file system but for those two, and need root. Nothing of them has a
-name outside: two runs cannot collide, and whatever happens to the tests, they go when the last process in them goes.
+name outside: two runs cannot collide, and they go when the last process in them goes. The end of the tests kills what
+runs there; a SIGKILL of the tests leaves it, without a network.
 
     with Hosts(2, tmp_path) as hosts:
         hosts[0].run(["hostname"])                              # node0
