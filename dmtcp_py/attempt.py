@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -13,8 +14,8 @@ from dmtcp_py import checkpointing, policy
 from dmtcp_py.census import tree
 from dmtcp_py.checkpointing import CheckpointDone, Source
 from dmtcp_py.ending import Attempted, outcome_of
-from dmtcp_py.engine import How
-from dmtcp_py.errors import HinderedError
+from dmtcp_py.engine import How, undo
+from dmtcp_py.errors import HinderedError, StoreError
 from dmtcp_py.interval import auto_s, first_s, is_worth_it
 from dmtcp_py.interval import lead_s as lead_for
 from dmtcp_py.limit import CostOfCheckpoints, Seen
@@ -23,6 +24,7 @@ from dmtcp_py.report import VERBOSE
 from dmtcp_py.store import requests
 from dmtcp_py.store.lock import HEARTBEAT_S
 from dmtcp_py.store.records import State, utc_now
+from dmtcp_py.store.verify import read_manifest
 from dmtcp_py.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -270,9 +272,20 @@ class Watch:
             size=manifest.size,
             checkpoint_s=cost.checkpoint_s,
         )
-        for verdict in around.store.prune(keep=around.options.keep, lineage=around.job.lineage):
+        verdicts = around.store.prune(keep=around.options.keep, lineage=around.job.lineage)
+        for verdict in verdicts:
             if not verdict.keep:
                 around.report.say(f"generation {verdict.number} pruned: {verdict.rule}", level=VERBOSE, event="pruned")
+        self._forget([verdict.number for verdict in verdicts if verdict.keep])
+
+    def _forget(self, kept: Sequence[int]) -> None:
+        """Remove what was noted of files before the oldest generation that is KEPT."""
+        layout = self._around.store.layout
+        with suppress(StoreError):
+            parts = [read_manifest(layout, number).engine_data.get(undo.KEY) for number in kept]
+            needed = [part for part in parts if part is not None]
+            if needed:
+                undo.forget(layout.undo, min(needed))
 
     def _note(self, notes: Sequence[str]) -> None:
         for text in notes:

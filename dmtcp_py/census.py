@@ -79,6 +79,15 @@ def files_open_for_update(pid: int, *, but_in: Path) -> list[str]:
     return sorted(path for path in found if _is_on_disk(path) and not Path(path).is_relative_to(but_in))
 
 
+def files_mapped(pid: int) -> set[str]:
+    """Return the files that PID and its descendants can write through shared memory; their times tell nothing."""
+    found: set[str] = set()
+    for member, _ in tree(pid):
+        with suppress(OSError):
+            found.update(_mapped_shared(member))
+    return found
+
+
 def shared_memory(pid: int) -> tuple[set[str], set[str]]:
     """Return the files in /dev/shm that PID and its descendants share: those with a name, and those without one now."""
     named: set[str] = set()

@@ -104,6 +104,7 @@ def _take(source: Source, reason: str, *, then_stop: bool) -> CheckpointDone:
             engine_data=staged.engine_data,
             quirks=list(source.engaged.quirks),
             updated_files=[path_text(path) for path in staged.updated_files],
+            mapped_files=[path_text(path) for path in staged.mapped_files],
         )
 
     manifest = store.commit(staged, describe)

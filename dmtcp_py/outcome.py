@@ -76,3 +76,4 @@ class RunOptions:
     stage_local: Path | None = None
     nodes: str | None = None
     allow_unprotected: bool = False
+    accept_changed_files: bool = False

@@ -7,6 +7,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from dmtcp_py.engine import undo
+from dmtcp_py.errors import RestartFailedError
 from dmtcp_py.store.records import path_of
 
 if TYPE_CHECKING:
@@ -57,6 +59,11 @@ def notes_on_resume(manifest: Manifest, options: RunOptions) -> list[str]:
             f"what the program wrote to {' and '.join(repeats)} since then comes once more; --stdout FILE and "
             "--stderr FILE keep it exact"
         )
+    if undo.KEY not in manifest.engine_data:
+        notes.append(
+            "what the program did to files by their names since then is done once more: nobody noted it, as "
+            "it ran on several nodes, or no C compiler was there when dmtcp-run was installed"
+        )
     changed = [str(path) for path in map(path_of, manifest.updated_files) if _is_newer(path, manifest)]
     if changed:
         notes.append(
@@ -64,6 +71,24 @@ def notes_on_resume(manifest: Manifest, options: RunOptions) -> list[str]:
             "if the program reads there what it wrote, its result may differ"
         )
     return notes
+
+
+def refuse_changed(manifest: Manifest) -> None:
+    """Raise RestartFailedError where a file changed that the program may read back, and of which there is no copy."""
+    if manifest.program_stopped:
+        return
+    goes_on = "--accept-changed-files goes on all the same"
+    for path in map(path_of, manifest.updated_files):
+        if _is_newer(path, manifest):
+            raise RestartFailedError(
+                f"{path}, which the program had open for reading and writing, changed since then, and was too large "
+                f"to copy; {goes_on}"
+            )
+    for path in map(path_of, manifest.mapped_files):
+        raise RestartFailedError(
+            f"{path}, which the program writes as memory, may have changed since then, and was too large to copy; "
+            f"{goes_on}"
+        )
 
 
 def _is_pipe(fd: int) -> bool:

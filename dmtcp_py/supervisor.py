@@ -238,6 +238,7 @@ class _Attempt:
             environ=quirks.environ,
             plugins=quirks.plugins,
             folders=quirks.folders,
+            undo=self._undo,
             staging=self.store.make_staging(),
             temporary=make_temporary(self.store.layout.root),
             spread=self.spread,
@@ -263,6 +264,8 @@ class _Attempt:
                 manifest = verify(self.store.layout, number)
                 self.choice = Choice(engine_named(manifest.engine), f"it made generation {number}")
                 self._tell_choice()
+                if not self.options.accept_changed_files:
+                    streams.refuse_changed(manifest)
                 computation = self.choice.engine.restart(self._restart(around, manifest))
             except (StoreError, RestartFailedError) as error:
                 if around.stream.has_any(STOP_SIGNALS):
@@ -292,7 +295,15 @@ class _Attempt:
             is_cancelled=lambda: around.stream.has_any(STOP_SIGNALS),
             plugins=plugins,
             spread=self.spread,
+            undo=self._undo,
+            accepts_changed=self.options.accept_changed_files,
+            tell=self.report.warn,
         )
+
+    @property
+    def _undo(self) -> Path | None:
+        """Where it is noted what the program does to files; other nodes would see too late that a new part began."""
+        return None if self.spread else self.store.layout.undo
 
     def _resumed(self, manifest: Manifest) -> None:
         self.quirks = tuple(manifest.quirks)

@@ -105,6 +105,11 @@ Exit status:
     type=click.Choice(["auto", "1"]),
     help="auto: the program uses the nodes of the allocation.  [default: auto for mpirun, else 1]",
 )
+@click.option(
+    "--accept-changed-files",
+    is_flag=True,
+    help="Resume even where a file cannot be made what it was at the checkpoint.",
+)
 @click.option("--allow-unprotected", is_flag=True, help="Run even a program that no engine can take.")
 @click.option("--json", "as_json", is_flag=True, help="Our lines as JSON objects.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and errors.")

@@ -60,6 +60,8 @@ class Launch:
     folders: tuple[Path, ...] = ()
     """What the program is to find, for this user alone."""
     spread: Spread | None = None
+    undo: Path | None = None
+    """Where it is noted what the program does to files."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,12 @@ class Restart:
     temporary: Path
     is_cancelled: Callable[[], bool]
     """Whether we were told to stop while the images come up."""
+    undo: Path | None
+    """As for `Launch`."""
+    accepts_changed: bool
+    """Whether files that cannot be made what they were are to stay as they are."""
+    tell: Callable[[str], None]
+    """Gets what the user is to know of it."""
     plugins: tuple[Path, ...] = ()
     spread: Spread | None = None
 

@@ -31,8 +31,8 @@ class Quirk:
     variable: str = ""
     value: str = ""
     plugin: str = ""
-    several_nodes: bool = False
-    """Whether only computations over several nodes get it."""
+    several_nodes: bool | None = None
+    """Whether only computations over several nodes get it, or those on one alone; None for all."""
 
     def value_in(self, folder: Path | None) -> str | None:
         """Return the value for a job with this own folder; None where it wants one and there is none."""
@@ -60,6 +60,14 @@ QUIRKS = (
         "DMTCP 5.0",
         plugin="messages",
     ),
+    Quirk(
+        "dmtcp",
+        "what is done to files by their names after a checkpoint stays after a crash, and would be done twice",
+        "DMTCP 3.2, 4.2, 5.0",
+        plugin="files",
+        several_nodes=False,
+    ),
+    Quirk("criu", "the same", "CRIU 4.1, 4.2", plugin="files"),
     Quirk(
         "dmtcp",
         "hwloc, which MPI, GROMACS and LAMMPS load, keeps a directory of devices open that DMTCP cannot take",
@@ -148,7 +156,7 @@ def apply(
     with_quirks, plugins, notes = dict(environ), [], []
     folders: set[Path] = set()
     for quirk in QUIRKS:
-        if quirk.engine != engine or quirk.variable in with_quirks or (quirk.several_nodes and not several_nodes):
+        if quirk.engine != engine or quirk.variable in with_quirks or quirk.several_nodes is (not several_nodes):
             continue
         if quirk.plugin:
             path = built(quirk.plugin)

@@ -73,6 +73,11 @@ class JobLayout:
         return self.root / "staging"
 
     @property
+    def undo(self) -> Path:
+        """What the program did to files since the checkpoints, and what they held."""
+        return self.root / "undo"
+
+    @property
     def generations(self) -> Path:
         """The committed generations, and partial ones that are never read."""
         return self.root / "generations"

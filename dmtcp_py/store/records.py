@@ -132,6 +132,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What the program was launched with so that it works, each with its reason."""
     updated_files: list[str] = []
     """Files that the program held open for reading and writing: what is overwritten in them cannot be brought back."""
+    mapped_files: list[str] = []
+    """Those of them that it writes as memory: their times do not tell whether it did."""
 
     @property
     def size(self) -> int:

@@ -56,6 +56,8 @@ class StagedImages:
     processes: int
     updated_files: tuple[str, ...] = ()
     """Files of the program that it may read back, and whose old content is not among the images."""
+    mapped_files: tuple[str, ...] = ()
+    """Those of them that it writes as memory."""
     notes: tuple[str, ...] = ()
     """What else of the program a restart cannot make as it was."""
     engine_data: dict[str, str] = field(default_factory=dict)

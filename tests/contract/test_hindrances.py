@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import stat
 import subprocess
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, EngineHere, Workbench
+from harness import LONG_S, EngineHere, Workbench, kill_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 STATIC = """
 #include <unistd.h>
@@ -42,6 +44,41 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as connection:
     print(connection.recv(1), flush=True)
 time.sleep(float(sys.argv[3]))
 print("done", flush=True)
+"""
+
+
+CONNECTED_BY_NAME = """
+import socket, sys, time
+kind, place, first, then = sys.argv[1:]
+if kind == "udp":
+    connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    connection.connect(("127.0.0.1", int(place)))
+else:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if kind == "datagrams" else socket.SOCK_STREAM)
+    connection.connect("\\0" + place if kind == "abstract" else place)
+time.sleep(float(first))
+connection.send(b"x")
+connection.close()
+time.sleep(float(then))
+print("done", flush=True)
+"""
+OWN_PAIR = """
+import os, socket, time
+mine, other = socket.socketpair()
+if os.fork() == 0:
+    for _ in range(30):
+        other.send(other.recv(1))
+    os._exit(0)
+for step in range(30):
+    mine.send(b"x")
+    print(step, mine.recv(1), flush=True)
+    time.sleep(0.1)
+os.wait()
+"""
+ON_A_DEVICE = """
+import sys, time
+with open(sys.argv[1]) as device:
+    time.sleep(8)
 """
 
 
@@ -132,6 +169,82 @@ def test_a_program_that_stays_connected_is_refused(bench: Workbench, dmtcp: Engi
     done = bench.run("-i", "0.5", *program)
     assert done.returncode == 125
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("kind", ["a name in the file system", "abstract", "datagrams", "udp"])
+def test_other_connections_to_others_are_found_before_a_checkpoint_hangs(
+    bench: Workbench, dmtcp: EngineHere, kind: str
+) -> None:
+    """As to a daemon: X11, dbus, munge, nscd, postgres. What ends in time only delays."""
+    assert dmtcp
+    place = str(bench.folder.parent / "socket")
+    with _server(kind, place) as server:
+        if kind == "udp":
+            place = str(server.getsockname()[1])
+        program = [*bench.python("by_name.py", CONNECTED_BY_NAME), kind, place]
+        refused = bench.run("--job", "stays", "-i", "0.5", *program, "20", "0")
+        delayed = bench.run("--job", "ends", "-i", "1", *program, "3", "4")
+    assert refused.returncode == 125
+    named = (
+        f"127.0.0.1 port {place}" if kind == "udp" else f"{'@' if kind == 'abstract' else ''}{place} (a Unix socket)"
+    )
+    assert f"it is connected to {named}" in refused.stderr
+    assert (delayed.returncode, delayed.stdout) == (0, "done\n")
+    assert "committed (interval" in delayed.stderr, "a checkpoint was taken once the connection had ended"
+
+
+def _server(kind: str, place: str) -> socket.socket:
+    datagrams = kind in ("udp", "datagrams")
+    server = socket.socket(
+        socket.AF_INET if kind == "udp" else socket.AF_UNIX, socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM
+    )
+    server.bind(("127.0.0.1", 0) if kind == "udp" else f"\0{place}" if kind == "abstract" else place)
+    if not datagrams:
+        server.listen()
+    return server
+
+
+def test_sockets_among_its_own_processes_are_no_hindrance(bench: Workbench, engine: EngineHere) -> None:
+    del engine
+    line = ["-i", "1", "--stdout", "out.txt", *bench.python("pair.py", OWN_PAIR)]
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    kill_all(process)
+    assert bench.run(*line).returncode == 0
+    assert (bench.folder / "out.txt").read_text() == "".join(f"{step} b'x'\n" for step in range(30))
+
+
+def test_a_program_on_a_gpu_is_refused(bench: Workbench, dmtcp: EngineHere) -> None:
+    """A device of that name stands for the GPU: it is looked at by its name."""
+    assert dmtcp
+    device = Path("/dev/nvidia9")
+    try:
+        os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    except OSError as error:
+        pytest.skip(f"no device can be made here: {error.strerror}")
+    try:
+        done = bench.run("-i", "0.5", *bench.python("device.py", ON_A_DEVICE), device)
+    finally:
+        device.unlink()
+    assert done.returncode == 125
+    assert "uses /dev/nvidia9, and DMTCP cannot take a GPU; --allow-unprotected" in done.stderr
+
+
+def test_a_child_with_other_privileges_is_refused(bench: Workbench, dmtcp: EngineHere) -> None:
+    """A setuid program drops what DMTCP would load into it."""
+    assert dmtcp
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can make a setuid program of another user's")
+    sleep = shutil.which("sleep")
+    assert sleep
+    copy = bench.folder.parent / "sleep"
+    shutil.copy(sleep, copy)
+    os.chown(copy, 65534, 65534)
+    copy.chmod(0o4755)
+    done = bench.run("-i", "0.5", "bash", "-c", f"{copy} 8; echo after")
+    assert done.returncode == 125
+    assert "(sleep)" in done.stderr
+    assert "--engine criu takes it" in done.stderr
 
 
 def test_a_program_that_no_engine_takes_runs_unprotected_where_that_is_allowed(

@@ -73,11 +73,13 @@ IMPATIENT = """
 import sys
 from dmtcp_py import checkpointing
 from dmtcp_py.cli.run import main
+from dmtcp_py.engine.dmtcp import computation
 checkpointing.STALL_S = 4.0
+computation.hindrance = lambda *_, **__: None
 sys.argv[0] = "dmtcp-run"
 main()
 """
-"""dmtcp-run, for which a checkpoint hangs after 4 s without progress already."""
+"""dmtcp-run, for which a checkpoint hangs after 4 s without progress already, and which looks for no hindrance."""
 
 
 def _last(bench: Workbench) -> tuple[str, int]:

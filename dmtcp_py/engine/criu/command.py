@@ -38,6 +38,7 @@ class Tool:
     environ: Mapping[str, str]
     temporary: Path
     covers_shm: bool
+    undo: Path | None = None
 
     def output(self, action: str) -> Path:
         """Return the file for what it prints."""
@@ -51,7 +52,7 @@ class Tool:
 def dump_argv(tool: Tool, images: Path, *, then_stop: bool) -> list[str]:
     """Return the command that takes an image of a tree; which tree, and which files are not its own, is added."""
     script = tool.temporary / "frozen.sh"
-    words = [sys.executable, "-I", "-S", frozen.__file__, str(int(tool.covers_shm))]
+    words = [sys.executable, "-I", "-S", frozen.__file__, str(int(tool.covers_shm)), str(tool.undo or "")]
     script.write_text(f"#!/bin/sh\nexec {shlex.join(words)}\n", encoding="utf-8")
     script.chmod(PRIVATE_DIR)
     goes_on = [] if then_stop else ["--leave-running"]

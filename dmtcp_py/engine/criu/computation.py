@@ -6,9 +6,10 @@ import json
 import os
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dmtcp_py.engine import End, How
+from dmtcp_py.engine import End, How, undo
 from dmtcp_py.engine.criu import frozen, keeper
 from dmtcp_py.engine.criu.command import dump_argv, failure_in
 from dmtcp_py.errors import CheckpointFailedError
@@ -61,16 +62,19 @@ class CriuComputation:
         """Return complete images; see `dmtcp_py.engine.Computation`. TIMEOUT_S bounds a time without progress."""
         remove_tree(self._staging)
         make_private_dir(self._staging)
+        root = self._tool.undo
+        part = None if root is None else undo.make_ready(root)
         done = len(self._channel.told.dumps)
-        self._channel.order(
-            "dump",
-            folder=str(self._staging),
-            then_stop=then_stop,
-            argv=dump_argv(self._tool, self._staging, then_stop=then_stop),
-            environ=dict(self._tool.environ),
-            output=str(self._tool.output("dump")),
-        )
-        self._await_dump(done, timeout_s)
+        with undo.closed_gate(root):
+            self._channel.order(
+                "dump",
+                folder=str(self._staging),
+                then_stop=then_stop,
+                argv=dump_argv(self._tool, self._staging, then_stop=then_stop),
+                environ=dict(self._tool.environ),
+                output=str(self._tool.output("dump")),
+            )
+            self._await_dump(done, timeout_s)
         status = self._channel.told.dumps[done]
         if status < 0:
             # what it had put into the processes may still be there
@@ -93,7 +97,10 @@ class CriuComputation:
                 "is its terminal paused (Ctrl-Q)?",
                 program_lives=True,
             )
-        return self._collect(then_stop=then_stop)
+        staged = self._collect(then_stop=then_stop)
+        if root is None or part is None or not undo.has_begun(root, part):
+            return staged
+        return replace(staged, engine_data={**staged.engine_data, undo.KEY: part})
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's group, which the init leads and outlives."""
@@ -154,12 +161,19 @@ class CriuComputation:
         if missing:
             raise CheckpointFailedError(f"criu dump wrote no {missing[0]}", program_lives=not then_stop)
         look: dict[str, Any] = json.loads((self._staging / frozen.FILES).read_text(encoding="utf-8"))
-        uncovered = sorted(file["path"] for file in look["files"] if file["is_read"] and file["copy"] is None)
+        uncovered = [file for file in look["files"] if file["is_read"] and file["copy"] is None]
         notes = [
             f"the program is connected to {far}, which goes back to no earlier state: a resume breaks that"
             for far in look["outside"]
         ]
-        return stage(self._staging, RESTART_IMAGES, look["processes"] - 1, updated_files=uncovered, notes=notes)
+        notes += [
+            f"what {name} does to files by their names is not undone after a crash: it is statically linked, or "
+            "dropped its environment"
+            for name in look["unwatched"]
+        ]
+        updated = sorted(file["path"] for file in uncovered)
+        staged = stage(self._staging, RESTART_IMAGES, look["processes"] - 1, updated_files=updated, notes=notes)
+        return replace(staged, mapped_files=tuple(file["path"] for file in uncovered if file["is_mapped"]))
 
 
 def _size_of(folder: Path) -> int:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmtcp_py.engine import Launch, undo
 from dmtcp_py.engine.criu import frozen, keeper, ports
 from dmtcp_py.engine.criu import installation as installed
 from dmtcp_py.engine.criu.channel import Channel
@@ -22,7 +23,7 @@ from dmtcp_py.process import Patience
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dmtcp_py.engine import Launch, Restart, Stdio
+    from dmtcp_py.engine import Restart, Stdio
     from dmtcp_py.engine.criu.installation import Installation
 
 _START_S = 30.0
@@ -84,7 +85,8 @@ class CriuEngine:
         # a shell's exec takes no name that starts with a dash
         first = str(launch.program) if launch.command[0].startswith("-") else launch.command[0]
         root = _any_pid()
-        order = {"root": root, "command": [first, *launch.command[1:]], "environ": dict(launch.environ)}
+        order = {"root": root, "command": [first, *launch.command[1:]], "environ": _watched(launch)}
+        undo.begin(launch.undo)
         channel = _begin(tool, connections, "launch", order)
         try:
             _await_start(channel)
@@ -121,10 +123,13 @@ class CriuEngine:
                 time.sleep(_LOOK_S)
 
     def _tool(self, order: Launch | Restart, *, covers_shm: bool) -> Tool:
-        return Tool(self._criu.path, self._criu.options, order.environ, order.temporary, covers_shm)
+        is_watched = bool(order.plugins) if isinstance(order, Launch) else undo.KEY in order.manifest.engine_data
+        notes = order.undo if is_watched else None
+        return Tool(self._criu.path, self._criu.options, order.environ, order.temporary, covers_shm, notes)
 
     def _restart(self, restart: Restart) -> CriuComputation | None:
         record = json.loads((restart.folder / keeper.RECORD).read_text(encoding="utf-8"))
+        undo.go_back(restart)
         roll_back(restart.folder)
         tool = self._tool(restart, covers_shm=record["covers_shm"])
         connections = Connections(restart.stdio, record["kinds"])
@@ -144,6 +149,15 @@ class CriuEngine:
         except BaseException:
             _undo(channel, connections)
             raise
+
+
+def _watched(launch: Launch) -> dict[str, str]:
+    """Return the program's environment, with what notes what it does to files."""
+    environ = dict(launch.environ)
+    if launch.undo is not None and launch.plugins:
+        loaded = [*map(str, launch.plugins), *filter(None, [environ.get("LD_PRELOAD")])]
+        environ |= {"LD_PRELOAD": ":".join(loaded), undo.VARIABLE: str(launch.undo)}
+    return environ
 
 
 def _any_pid() -> int:

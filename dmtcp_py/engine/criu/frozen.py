@@ -20,6 +20,7 @@ from typing import Any
 MOST_COPIED_BYTES = 64 << 20
 FILES = "files.json"
 SHM = "/dev/shm"  # noqa: S108 - the computation's own
+WATCHER = "/native/files."
 LEAST_PID = 300
 """Below it are the keeper, criu and this."""
 _TAIL_BYTES = 1 << 16
@@ -34,8 +35,11 @@ _DELETED = " (deleted)"
 Key = tuple[int, int]
 
 
-def main(images: Path, *, covers_shm: bool) -> None:
-    """Write the list of files, and the copies, into IMAGES; with COVERS_SHM also all of /dev/shm."""
+def main(images: Path, *, covers_shm: bool, is_watched: bool) -> None:
+    """Write the list of files, and the copies, into IMAGES; with COVERS_SHM also all of /dev/shm.
+
+    IS_WATCHED: what the processes do to files by their names is noted by what is loaded into them.
+    """
     files: dict[Key, dict[str, Any]] = {}
     but_in = (*_NOT_FILES, f"{SHM}/") if covers_shm else _NOT_FILES
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) >= LEAST_PID]  # noqa: PTH208
@@ -45,7 +49,7 @@ def main(images: Path, *, covers_shm: bool) -> None:
         for place, flags in _open_for_writing(pid, but_in):
             _note(files, images, place, is_read=flags & os.O_ACCMODE == os.O_RDWR and not flags & os.O_APPEND)
         for place in _mapped_for_writing(pid, but_in):
-            _note(files, images, place, is_read=True)
+            _note(files, images, place, is_read=True, is_mapped=True)
     if covers_shm:
         # names too: of the links that criu makes for files without one, among others
         pack = ["tar", "--create", "--sparse", "--file", str(images / "shm.tar"), "-C", SHM, "."]
@@ -56,6 +60,7 @@ def main(images: Path, *, covers_shm: bool) -> None:
         "fifos": fifos,
         "folders": _modes({folder for path in paths for folder in path.parents}),
         "processes": len(pids),
+        "unwatched": sorted({_name(pid) for pid in pids if is_watched and not _is_watched(pid)}),
         **_connections(pids),
     }
     (images / FILES).write_text(json.dumps(look), encoding="utf-8")
@@ -96,6 +101,15 @@ def _fifos_of(pid: int, but_in: tuple[str, ...]) -> dict[str, int]:
                 if stat.S_ISFIFO(mode):
                     found[path] = stat.S_IMODE(mode)
     return found
+
+
+def _is_watched(pid: int) -> bool:
+    maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+    return not maps or WATCHER in maps
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
 
 
 def _modes(folders: set[Path]) -> dict[str, int]:
@@ -143,7 +157,9 @@ def _readable(end: str) -> str:
     return f"{socket.inet_ntop(family, b''.join(words))} port {int(port, 16)}"
 
 
-def _note(files: dict[Key, dict[str, Any]], images: Path, place: Path, *, is_read: bool) -> None:
+def _note(
+    files: dict[Key, dict[str, Any]], images: Path, place: Path, *, is_read: bool, is_mapped: bool = False
+) -> None:
     found = place.stat()
     key = (found.st_dev, found.st_ino)
     path = os.readlink(place)
@@ -161,9 +177,11 @@ def _note(files: dict[Key, dict[str, Any]], images: Path, place: Path, *, is_rea
             "tail": _tail(place, found.st_size),
             "copy": None,
             "is_read": False,
+            "is_mapped": False,
         },
     )
     file["is_read"] |= is_read
+    file["is_mapped"] |= is_mapped
     if is_read and file["copy"] is None:
         name = f"file-{len(files)}"
         if _copied(place, images / name, found.st_size):
@@ -198,4 +216,8 @@ def _tail(place: Path, size: int) -> str:
 
 
 if __name__ == "__main__" and os.environ.get("CRTOOLS_SCRIPT_ACTION") == "post-dump":
-    main(Path(os.environ["CRTOOLS_IMAGE_DIR"]), covers_shm=sys.argv[1] == "1")
+    main(Path(os.environ["CRTOOLS_IMAGE_DIR"]), covers_shm=sys.argv[1] == "1", is_watched=bool(sys.argv[2]))
+    if sys.argv[2]:
+        # what is done to files from now on was done after this image
+        with suppress(FileNotFoundError):
+            Path(sys.argv[2], "next").replace(Path(sys.argv[2], "now"))

@@ -10,13 +10,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dmtcp_py.census import files_open_for_update
-from dmtcp_py.engine import End, How
-from dmtcp_py.engine.dmtcp import updates
+from dmtcp_py.engine import End, How, undo
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR
 from dmtcp_py.engine.dmtcp.hindrance import Hindrance, Look, hindrance, look
 from dmtcp_py.engine.dmtcp.installation import logs_failures
 from dmtcp_py.engine.dmtcp.segments import for_node, recorded
+from dmtcp_py.engine.dmtcp.updates import Updates
 from dmtcp_py.errors import CheckpointFailedError, EngineError, HinderedError
 from dmtcp_py.files import remove_tree
 from dmtcp_py.process import LEFTOVER_GRACE_S, Ending, Patience, end_descendants, end_group
@@ -111,14 +110,22 @@ class DmtcpComputation:
         self.place.empty_staging()
         told = self.coordinator.told
         complete, begun, written = told.checkpoints_complete, told.checkpoints_begun, told.written
-        updated = [] if then_stop else files_open_for_update(self.pid, but_in=self.temporary)
+        updates = Updates(self.pid, self.temporary, self._staging)
+        if not then_stop:
+            updates.look()
         self._stopped_by_us, self._begun_before_stop = then_stop, begun
+        part = self._make_part_ready(holds=not then_stop)
         if not then_stop:
             # the next one is ours and lets the program run
             self._ran_after = begun + 1
         self.coordinator.command("--kcheckpoint" if then_stop else "--checkpoint")
-        if updated and self._await(lambda told: told.written > written, timeout_s):
-            updated = updates.save(updated, self._staging, self.coordinator.told.written_ns)
+        if not then_stop and self._await(lambda told: told.written > written, timeout_s):
+            if self._begun(part):
+                updates.look()
+                updates.save(None)
+            else:
+                updates.save(self.coordinator.told.written_ns)
+        self._release()
         is_complete = self._await(lambda told: told.checkpoints_complete > complete, timeout_s)
         if then_stop and self._await_stopped() and not is_complete:
             # 3.2 does not always say so when it kills the program at once (4 of 8 runs with three processes)
@@ -132,8 +139,9 @@ class DmtcpComputation:
             )
         if self.coordinator.told.checkpoints_begun > begun + 1:
             raise CheckpointFailedError("somebody else took a checkpoint at the same time", program_lives=not then_stop)
-        staged = self._collect(peers, updated, program_lives=not then_stop)
-        return replace(staged, engine_data={**staged.engine_data, **segments})
+        staged = self._collect(peers, updates.missed, program_lives=not then_stop)
+        data = {**staged.engine_data, **segments, **self._begun(part)}
+        return replace(staged, engine_data=data, mapped_files=updates.missed_mapped)
 
     def _look(self) -> dict[str, str]:
         """Return what a restart has to know of the program's shared memory on each node.
@@ -214,6 +222,23 @@ class DmtcpComputation:
         return ending.status == 0 and (
             begun > self._begun_before_stop if self._stopped_by_us else begun > self._ran_after
         )
+
+    def _make_part_ready(self, *, holds: bool) -> str | None:
+        """Have the checkpoint begin a new part of the notes on files, and with HOLDS not run on before `_release`."""
+        root = self.place.undo
+        if root is None:
+            return None
+        if holds:
+            (root / undo.HOLD).touch()
+        return undo.make_ready(root)
+
+    def _release(self) -> None:
+        if self.place.undo is not None:
+            (self.place.undo / undo.HOLD).unlink(missing_ok=True)
+
+    def _begun(self, part: str | None) -> dict[str, str]:
+        root = self.place.undo
+        return {undo.KEY: part} if root is not None and part is not None and undo.has_begun(root, part) else {}
 
     def _look_after_foreign_checkpoint(self) -> None:
         """Remember up to which checkpoint the program was seen to run on, where one was somebody else's."""

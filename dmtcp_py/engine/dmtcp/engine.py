@@ -10,7 +10,7 @@ import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine import How
+from dmtcp_py.engine import How, undo
 from dmtcp_py.engine.criu.frozen import FILES
 from dmtcp_py.engine.dmtcp import selftest
 from dmtcp_py.engine.dmtcp.computation import FAIL_KEY, NODES_KEY, STARTED_KEY, DmtcpComputation
@@ -85,6 +85,7 @@ class DmtcpEngine:
 
     def launch(self, launch: Launch) -> DmtcpComputation:
         """Start a program under a coordinator of its own."""
+        undo.begin(launch.undo)
         place = Place(self._dmtcp, launch, random.choice(FAIL_STATUSES))  # noqa: S311 - no secret
         try:
             for folder in launch.folders:
@@ -112,6 +113,7 @@ class DmtcpEngine:
                 f"load DMTCP {made_by} (or set DMTCP_PREFIX), or start over with --fresh",
             )
         _refuse_other_count(restart)
+        undo.go_back(restart)
         if any(image.name == FILES for image in restart.manifest.images):
             roll_back(restart.folder)
         clear(restart.manifest.engine_data)

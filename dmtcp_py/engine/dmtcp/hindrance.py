@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.census import command_of, tree
+from dmtcp_py.engine.dmtcp.sockets import sockets_of, unix_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -22,6 +23,8 @@ End = tuple[str, int]
 """An address and a port."""
 _DEVICES = re.compile(r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)")
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
+_SYSLOG = ("/dev/log", "/run/systemd/journal/dev-log")
+"""DMTCP closes the C library's connection to it by itself."""
 _LIBRARY = "libdmtcp"
 _CRIU_TAKES_IT = "--engine criu takes it"
 _UNPROTECTED = "--allow-unprotected runs it without checkpoints"
@@ -47,7 +50,8 @@ def look(pid: int | None) -> Look:
     """Return what is to be seen of process PID and its descendants, or of all that is below us where PID is None."""
     import psutil  # noqa: PLC0415 - 19 ms that a start of a program need not wait for
 
-    connections = []
+    connections: list[Any] = []
+    sockets: set[int] = set()
     below = {member for member, _ in (tree(os.getpid())[1:] if pid is None else tree(pid))}
     # what the program has made a daemon of is not below its first process any more, but below us
     for member in below | {member for member, _ in tree(os.getpid())}:
@@ -57,9 +61,14 @@ def look(pid: int | None) -> Look:
             if found:
                 return Look(found)
             if member in below or _is_inside(member):
-                connections += psutil.Process(member).net_connections(kind="tcp")
-    ends = {(_end(one.laddr), _end(one.raddr)) for one in connections if one.status == "ESTABLISHED"}
-    return Look(None, tuple(sorted(ends)))
+                held = sockets_of(member)
+                sockets |= held
+                if held:
+                    connections += psutil.Process(member).net_connections(kind="inet")
+    # what is connected has, over UDP, no state
+    connected = [one for one in connections if one.raddr and one.status in ("ESTABLISHED", "NONE")]
+    ends = {(_end(one.laddr), _end(one.raddr)) for one in connected}
+    return Look(_connected_by_name(sockets), tuple(sorted(ends)))
 
 
 def hindrance(looks: Sequence[Look], *, coordinator_port: int) -> Hindrance | None:
@@ -124,6 +133,24 @@ def _connected(pairs: Collection[tuple[End, End]], coordinator_port: int) -> Hin
                 f"it is connected to {remote[0]} port {remote[1]}, and DMTCP would wait for the other end for ever",
                 f"it is tried again later; {_UNPROTECTED}",
             )
+    return None
+
+
+def _connected_by_name(sockets: set[int]) -> Hindrance | None:
+    """Look for a connection over a Unix socket whose other end is not the program's own."""
+    # what we hold too was inherited from us, and is nothing that DMTCP saw connected
+    mine = sockets - sockets_of(os.getpid())
+    known = unix_sockets() if mine else {}
+    for inode in sorted(mine & known.keys()):
+        one = known[inode]
+        if one.peer and one.peer not in sockets:
+            other = known.get(one.peer)
+            name = (other.name if other else "") or one.name or "another program"
+            if name not in _SYSLOG:
+                return Hindrance(
+                    f"it is connected to {name} (a Unix socket), and DMTCP would wait for the other end for ever",
+                    f"it is tried again later; {_UNPROTECTED}",
+                )
     return None
 
 

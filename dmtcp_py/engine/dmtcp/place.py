@@ -26,6 +26,7 @@ class Place:
     def __init__(self, dmtcp: Installation, order: Launch | Restart, fail_status: int) -> None:
         self.dmtcp = dmtcp
         self.folder, self.staging, self.fail_status = order.temporary, order.staging, fail_status
+        self.undo = order.undo
         plain = clean(order.environ)
         self.nodes: Nodes | None = None
         self.guard = Guard(self.folder, plain)

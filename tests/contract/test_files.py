@@ -1,0 +1,319 @@
+"""Files after a crash: what the program did since its last checkpoint is undone before it is done again, or refused.
+
+Every program here is killed between two checkpoints, with everything that belongs to it, and resumed by the same line.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from harness import LONG_S, EngineHere, Workbench, kill_all, run_on
+
+from dmtcp_py.native import built
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(built("files") is None, reason="built without a C compiler")
+
+BY_NAME = """
+import dbm.dumb, os, sqlite3, time
+
+def more(name, text):
+    with open(name, "a") as file:
+        file.write(text)
+
+def count(name, write):
+    with open(name) as file:
+        number = int(file.read()) + 1
+    write(name, str(number))
+
+def rewrite(name, text):
+    with open(name, "w") as file:
+        file.write(text)
+
+def replace(name, text):
+    with open(name + ".new", "w") as file:
+        file.write(text)
+    os.replace(name + ".new", name)
+
+def insert(name, step):
+    with sqlite3.connect(name) as base:
+        base.execute("insert into t values (?)", (step,))
+    base.close()
+
+os.mkdir("made")
+for name in ("rewritten", "replaced"):
+    rewrite(name, "0")
+for step in range(40):
+    rewrite(f"input{step}", str(step))
+for name, mode in (("journal.db", "delete"), ("wal.db", "wal")):
+    base = sqlite3.connect(name)
+    base.execute(f"pragma journal_mode={mode}")
+    base.execute("create table t (i integer)")
+    base.close()
+taken = linked = 0
+for step in range(40):
+    more("lines", f"{step}\\n")
+    count("rewritten", rewrite)
+    count("replaced", replace)
+    insert("journal.db", step)
+    insert("wal.db", step)
+    with dbm.dumb.open("dumb") as numbers:
+        numbers["n"] = str(int(numbers.get("n", b"0")) + 1)
+    os.mkdir(f"made/{step}")
+    open(f"made/{step}/new", "x").close()
+    if os.path.exists(f"input{step}"):
+        with open(f"input{step}") as file:
+            taken += int(file.read())
+        os.unlink(f"input{step}")
+    if step % 4 == 3:
+        os.rename("lines", f"lines.{step}")
+    if not os.path.lexists("link"):
+        os.symlink(f"lines.{step}", "link")
+        linked += 1
+    elif step % 5 == 4:
+        os.unlink("link")
+    if step % 10 == 9:
+        os.rename(f"made/{step}", f"made/moved{step}")
+    time.sleep(0.1)
+rows = [sqlite3.connect(name).execute("select count(*), sum(i) from t").fetchone() for name in ("journal.db", "wal.db")]
+print(rows, taken, linked, numbers_of := dbm.dumb.open("dumb")["n"])
+for name in ("rewritten", "replaced", *sorted(n for n in os.listdir() if n.startswith("lines"))):
+    print(name, open(name).read().split())
+print(sorted(os.listdir("made")), sorted(n for n in os.listdir() if n.startswith(("input", "link"))))
+"""
+IN_SHELL = """
+echo 0 > number
+for step in 1 2 3 4 5 6; do
+    echo $step >> lines
+    expr $(cat number) + $step > number.new
+    mv number.new number
+    if [ ! -e seen.$step ]; then touch seen.$step; fi
+    sleep 0.9
+done
+cat lines number
+ls
+"""
+SQLITE = """
+import sqlite3, sys, time
+base = sqlite3.connect("kept.db", isolation_level=None)
+base.execute(f"pragma journal_mode={sys.argv[1]}")
+base.execute("create table t (i integer)")
+for step in range(60):
+    if step % 6 == 0:
+        base.execute("begin")
+    base.execute("insert into t values (?)", (step,))
+    if step % 6 == 4:
+        base.execute("commit")
+    time.sleep(0.1)
+print(base.execute("select count(*), sum(i) from t").fetchone(), base.execute("pragma integrity_check").fetchone())
+"""
+LARGE = """
+import os, time
+with open("large", "wb") as file:
+    file.truncate(65 << 20)
+for step in range(60):
+    with open("large", "r+b") as file:
+        number = int.from_bytes(file.read(8), "little") + 1
+        file.seek(0)
+        file.write(number.to_bytes(8, "little"))
+    time.sleep(0.1)
+print(number)
+"""
+MAPPED = """
+import mmap, time
+with open("large", "w+b") as file:
+    file.truncate(65 << 20)
+    with mmap.mmap(file.fileno(), 0) as memory:
+        for step in range(60):
+            memory[0] += 1
+            time.sleep(0.1)
+        print(memory[0])
+"""
+LOCKED = """
+import fcntl, os, time
+
+def is_locked(name, call):
+    child = os.fork()
+    if child == 0:
+        with open(name, "r+") as other:
+            try:
+                call(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os._exit(1)
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+with open("whole", "w") as whole, open("part", "w") as part:
+    fcntl.flock(whole, fcntl.LOCK_EX)
+    fcntl.lockf(part, fcntl.LOCK_EX, 10, 5)
+    for step in range(50):
+        time.sleep(0.1)
+    print(is_locked("whole", fcntl.flock), is_locked("part", fcntl.lockf))
+"""
+
+
+def crash(bench: Workbench, line: list[str | Path], *, times: int = 1, after_s: float = 0.8) -> None:
+    """Run LINE, and kill all of it some time after a new generation; TIMES times."""
+    for _ in range(times):
+        process = bench.start(*line)
+        bench.wait_generations(1, process)
+        run_on(process, after_s)
+        kill_all(process)
+
+
+def test_what_a_program_did_by_name_since_its_checkpoint_is_undone_before_it_is_done_again(
+    bench: Workbench, engine: EngineHere
+) -> None:
+    """Files opened for each write, replaced, made, taken away, moved; folders, links, databases."""
+    del engine
+    program = bench.python("by_name.py", BY_NAME)
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    plain = bench.start_plain(*program)
+    crash(bench, line, times=2)
+    assert bench.start(*line).wait(LONG_S) == 0
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt")
+    said = (bench.folder / "stderr.txt").read_text()
+    assert "went back to what they were; what they held is in" in said
+
+
+def test_a_shell_script_appends_moves_and_touches_once(bench: Workbench, engine: EngineHere) -> None:
+    """Each by a program of its own, that has ended when the checkpoint is taken."""
+    if engine.name == "dmtcp":
+        pytest.skip("DMTCP dies or hangs now and then of a fork in a checkpoint")
+    for folder in (bench.folder, bench.plain):
+        (folder / "script.sh").write_text(IN_SHELL)
+    line = ["-i", "1", "--stdout", "out.txt", "--stderr", "stderr.txt", "bash", "script.sh"]
+    plain = bench.start_plain("bash", "script.sh")
+    (bench.plain / "stderr.txt").touch()
+    (bench.plain / "err.txt").unlink()
+    crash(bench, line)
+    assert bench.start(*line).wait(LONG_S) == 0
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt")
+
+
+@pytest.mark.parametrize("mode", ["delete", "truncate", "wal"])
+def test_a_database_that_is_kept_open_has_each_row_once(bench: Workbench, engine: EngineHere, mode: str) -> None:
+    """With transactions open at the checkpoint and at the end."""
+    del engine
+    program = [*bench.python("kept.py", SQLITE), mode]
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    plain = bench.start_plain(*program)
+    crash(bench, line)
+    assert bench.start(*line).wait(LONG_S) == 0
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt")
+
+
+@pytest.mark.parametrize("text", [LARGE, MAPPED], ids=["opened each time", "mapped"])
+def test_a_changed_file_too_large_for_a_copy_is_named_and_nothing_resumed(
+    bench: Workbench, engine: EngineHere, text: str
+) -> None:
+    del engine
+    line = ["-i", "1", "--stdout", "out.txt", *bench.python("large.py", text)]
+    crash(bench, line)
+    refused = bench.run(*line)
+    assert refused.returncode == 125
+    assert str(bench.folder / "large") in refused.stderr
+    assert "too large to copy" in refused.stderr
+    assert "--accept-changed-files goes on all the same" in refused.stderr
+    assert (bench.folder / "out.txt").read_text() == ""
+    accepted = bench.run("--accept-changed-files", *line)
+    assert accepted.returncode == 0
+    assert (bench.folder / "out.txt").read_text() != "60\n", "it was changed, and the user accepted that"
+
+
+def test_after_a_checkpoint_and_stop_nothing_is_undone_and_nothing_refused(
+    bench: Workbench, engine: EngineHere
+) -> None:
+    """Nothing ran after the image, so what is there is what it was, whatever its size."""
+    del engine
+    line = ["-i", "1", "--stdout", "out.txt", *bench.python("large.py", LARGE)]
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(LONG_S) == 85
+    done = bench.run(*line)
+    assert done.returncode == 0
+    assert (bench.folder / "out.txt").read_text() == "60\n"
+    assert "went back" not in done.stderr
+
+
+def test_what_is_taken_away_is_kept_and_what_others_wrote_stays(bench: Workbench, engine: EngineHere) -> None:
+    del engine
+    text = """
+import time
+with open("first", "w") as file:
+    file.write("old")
+time.sleep(2)
+for step in range(50):
+    with open("first", "a") as file:
+        file.write(f" {step}")
+    with open("second", "a") as file:
+        file.write(f" {step}")
+    time.sleep(0.1)
+"""
+    line = ["-i", "1", "--stdout", "out.txt", *bench.python("two.py", text)]
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    run_on(process, 1.5)
+    kill_all(process)
+    others = bench.folder / "others"
+    others.write_text("not the program's")
+    held = {name: (bench.folder / name).read_text() for name in ("first", "second") if (bench.folder / name).exists()}
+    assert bench.run(*line).returncode == 0
+    steps = "".join(f" {step}" for step in range(50))
+    assert (bench.folder / "first").read_text() == "old" + steps
+    assert (bench.folder / "second").read_text() == steps
+    assert others.read_text() == "not the program's"
+    aside = {path.name.partition("-")[2]: path.read_text() for path in (bench.job / "set-aside").iterdir()}
+    for name, content in held.items():
+        assert content.endswith(aside[name]), f"{name} lost what it held"
+
+
+def test_locks_on_files_are_held_again(bench: Workbench, engine: EngineHere) -> None:
+    """Of both kinds: on a whole file, and on a range of one."""
+    del engine
+    line = ["-i", "1", "--stdout", "out.txt", *bench.python("locked.py", LOCKED)]
+    crash(bench, line, after_s=0.2)
+    assert bench.run(*line).returncode == 0
+    assert (bench.folder / "out.txt").read_text() == "1 1\n"
+
+
+def test_without_the_part_in_c_a_resume_says_what_it_cannot_undo(
+    bench: Workbench, engine: EngineHere, tmp_path: Path
+) -> None:
+    """As where no compiler was there at the installation: the package is copied without it."""
+    del engine
+    text = """
+import time
+for step in range(60):
+    with open("lines", "a") as file:
+        file.write(f"{step}\\n")
+    time.sleep(0.1)
+"""
+    bare = copy_bare(tmp_path / "bare")
+    environ = {**bench.environ, "PYTHONPATH": str(bare)}
+    line = ["-i", "1", "--stdout", "out.txt", *bench.python("lines.py", text)]
+    process = bench.start(*line, env=environ)
+    bench.wait_generations(1, process)
+    run_on(process, 0.5)
+    kill_all(process)
+    done = bench.run(*line, env=environ)
+    assert done.returncode == 0
+    assert "is done once more: nobody noted it" in done.stderr
+
+
+def copy_bare(folder: Path) -> Path:
+    """Copy dmtcp_py to FOLDER without what was built in C."""
+    import dmtcp_py  # noqa: PLC0415 - where it is, is all that is wanted
+
+    source = next(iter(dmtcp_py.__path__))
+    shutil.copytree(source, folder / "dmtcp_py", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    return folder
