@@ -11,6 +11,8 @@ JOBS ?= 2
 SLURM_JOBS ?= 6
 MINUTES ?= 10
 SEED ?= 0
+# make zoo ZOO='--engine criu sqlite' runs these only
+ZOO ?=
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -38,6 +40,14 @@ bench-engines: $(BIN)/dmtcp-run  ## print what each engine costs, by the size of
 
 campaign: $(BIN)/pytest programs  ## run ten jobs through preemptions, cancellations and dead nodes, and print what was lost
 	DMTCP_RUN_CAMPAIGN_MINUTES=$(MINUTES) DMTCP_RUN_CAMPAIGN_SEED=$(SEED) $(BIN)/pytest -s tests/slurm/test_campaign.py
+
+zoo: $(BIN)/pytest programs  ## run all programs of the zoo on all engines, and write what came of it to docs/
+	@for package in nodejs gromacs lammps; do tests/install-programs $$package || true; done  # what is missing is not run
+	$(BIN)/pip install --quiet --editable '.[zoo]' || true
+	PYTHONPATH=tests $(BIN)/python -m zoo run --jobs $(JOBS) $(ZOO)
+
+zoo-page: $(BIN)/pytest  ## write docs/programs.md from docs/zoo.json
+	PYTHONPATH=tests $(BIN)/python -m zoo page
 
 engine: $(BIN)/dmtcp-run  ## bring DMTCP or CRIU here, unless one of them works already
 	@$(BIN)/dmtcp-ctl setup
@@ -67,4 +77,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test lint bench bench-engines campaign engine compiler programs clean
+.PHONY: help demo test lint bench bench-engines campaign zoo zoo-page engine compiler programs clean

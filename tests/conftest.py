@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from harness import LONG_S, REPOSITORY, EngineHere, Workbench, descendants, find_dmtcp, wait_until
-
-from dmtcp_py.engine.criu import installation
-from dmtcp_py.errors import EngineError
+from harness import LONG_S, REPOSITORY, EngineHere, Workbench, descendants, find_criu, find_dmtcp, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,18 +20,7 @@ if TYPE_CHECKING:
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def _find_criu() -> tuple[list[EngineHere], str]:
-    """Return the CRIU that dmtcp-run would use, where it works for this user; else why not."""
-    try:
-        found = installation.find()
-        problem = installation.problem(found)
-        here = EngineHere("criu", found.version, {"DMTCP_RUN_CRIU": str(found.path)}, ("--engine", "criu"))
-    except EngineError as error:
-        return [], error.what
-    return ([], problem) if problem else ([here], "")
-
-
-CRIU, WHY_NO_CRIU = _find_criu()
+CRIU, WHY_NO_CRIU = find_criu()
 ENGINES = [*find_dmtcp(), *CRIU]
 
 
@@ -49,11 +35,16 @@ def pytest_report_header() -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes ``engine`` against each engine, ``one_engine`` against the first, ``criu`` against CRIU."""
+    """Run a test that takes ``engine`` against each engine, ``one_engine`` against the first, ``criu`` against CRIU.
+
+    ``one_of_each`` is the first DMTCP and CRIU.
+    """
     if "engine" in metafunc.fixturenames:
         _against(metafunc, "engine", ENGINES)
     if "one_engine" in metafunc.fixturenames:
         _against(metafunc, "one_engine", ENGINES[:1])
+    if "one_of_each" in metafunc.fixturenames:
+        _against(metafunc, "one_of_each", [*[engine for engine in ENGINES if engine.name == "dmtcp"][:1], *CRIU])
     if "criu" in metafunc.fixturenames:
         _against(metafunc, "criu", CRIU, f"CRIU does not work here: {WHY_NO_CRIU}")
 
@@ -74,7 +65,7 @@ def engines_here() -> list[EngineHere]:
 @pytest.fixture
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workbench]:
     """Give a workbench with the test's engine; nothing may be left behind by the lines typed there."""
-    names = [name for name in ("engine", "one_engine", "criu") if name in request.fixturenames]
+    names = [name for name in ("engine", "one_engine", "one_of_each", "criu") if name in request.fixturenames]
     folder = tmp_path / "work"
     folder.mkdir()
     bench = Workbench(folder, request.getfixturevalue(names[0]) if names else None)

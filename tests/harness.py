@@ -20,6 +20,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import psutil
 
+from dmtcp_py.engine.criu import installation
+from dmtcp_py.errors import EngineError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -80,6 +83,17 @@ def find_dmtcp() -> list[EngineHere]:
                 environ = {"DMTCP_PREFIX": str(prefix)}
                 found[prefix.resolve()] = EngineHere("dmtcp", version[0], environ)
     return list(found.values())
+
+
+def find_criu() -> tuple[list[EngineHere], str]:
+    """Return the CRIU that dmtcp-run would use, where it works for this user; else why not."""
+    try:
+        found = installation.find()
+        problem = installation.problem(found)
+        here = EngineHere("criu", found.version, {"DMTCP_RUN_CRIU": str(found.path)}, ("--engine", "criu"))
+    except EngineError as error:
+        return [], error.what
+    return ([], problem) if problem else ([here], "")
 
 
 @dataclass

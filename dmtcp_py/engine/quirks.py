@@ -34,6 +34,11 @@ class Quirk:
     several_nodes: bool | None = None
     """Whether only computations over several nodes get it, or those on one alone; None for all."""
 
+    @property
+    def setting(self) -> str:
+        """The setting as people read it."""
+        return f"{self.variable}={self.value}" if self.variable else f"plugin {self.plugin}"
+
     def value_in(self, folder: Path | None) -> str | None:
         """Return the value for a job with this own folder; None where it wants one and there is none."""
         if _FOLDER not in self.value:

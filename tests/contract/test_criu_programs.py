@@ -1,4 +1,4 @@
-"""Programs that only CRIU can take: killed twice, resumed twice, and ended as if nothing had happened."""
+"""What CRIU makes of MPI jobs, terminals and ports; the programs that it takes otherwise are in the zoo."""
 
 from __future__ import annotations
 
@@ -8,111 +8,19 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from harness import LONG_S, REPOSITORY, EngineHere, Workbench, kill_all, run_on, wait_until
+from zoo.measure import build
+from zoo.table import BY_NAME, Places
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EXAMPLES = REPOSITORY / "examples"
 STEPS = "35"
-STATIC = """
-#include <stdio.h>
-#include <unistd.h>
-int main(void) {
-    unsigned x = 1;
-    for (int i = 1; i <= 35; i++) {
-        x = 16807u * x + i;
-        printf("%d %u\\n", i, x);
-        fflush(stdout);
-        usleep(100000);
-    }
-    return 7;
-}
-"""
-WITH_C = 'package main\n\nimport "C"\n'
-SPAWN = """
-import multiprocessing, time
-from multiprocessing import shared_memory
-
-def work(name, jobs, results):
-    block = shared_memory.SharedMemory(name)
-    for number in iter(jobs.get, None):
-        time.sleep(0.1)
-        block.buf[number] = number * 7 % 251
-        results.put(number)
-    block.close()
-
-if __name__ == "__main__":
-    context = multiprocessing.get_context("spawn")
-    jobs, results = context.Queue(), context.Queue()
-    block = shared_memory.SharedMemory(create=True, size=64)
-    workers = [context.Process(target=work, args=(block.name, jobs, results)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for number in range(60):
-        jobs.put(number)
-    for worker in workers:
-        jobs.put(None)
-    for done in range(60):
-        results.get()
-        print("done", done, flush=True)
-    for worker in workers:
-        worker.join()
-    print(sum(block.buf), [worker.exitcode for worker in workers], flush=True)
-    block.close()
-    block.unlink()
-"""
-OWN_PROC = """
-import os, time
-for step in range(35):
-    name = open(f"/proc/{os.getpid()}/comm").read().strip()
-    mine = os.readlink("/proc/self") == str(os.getpid())
-    print(step, name.startswith("python"), mine, len(os.listdir(f"/proc/{os.getpid()}/fd")) > 2, flush=True)
-    time.sleep(0.1)
-"""
-LOADER = """
-import time
-import torch
-from torch.utils.data import DataLoader, Dataset
-
-class Numbers(Dataset):
-    def __len__(self):
-        return 200
-    def __getitem__(self, index):
-        time.sleep(0.02)
-        return torch.full((1000,), float(index))
-
-if __name__ == "__main__":
-    total = 0.0
-    for epoch in range(2):
-        for step, batch in enumerate(DataLoader(Numbers(), batch_size=10, num_workers=2)):
-            total = total * 0.5 + batch.sum().item()
-            print(epoch, step, total, flush=True)
-"""
-GLOO = """
-import tempfile, time
-import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
-
-def work(rank, path):
-    dist.init_process_group("gloo", init_method="file://" + path, rank=rank, world_size=2)
-    x = torch.arange(1000, dtype=torch.float64) + rank
-    for step in range(40):
-        dist.all_reduce(x)
-        x = x / 2
-        x[step] += rank + 1
-        if rank == 0:
-            print(step, x.sum().item(), flush=True)
-        time.sleep(0.1)
-    dist.destroy_process_group()
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(work, (folder + "/store",), nprocs=2)
-"""
 TERMINALS = """
 import os, time
 master, slave = os.openpty()
@@ -150,68 +58,21 @@ def _survives(bench: Workbench, program: list[str], status: int = 0) -> None:
     bench.assert_same("out.txt")
 
 
-def _compiled(bench: Workbench, compiler: list[str], *sources: Path, **environ: str) -> str:
+def _compiled(bench: Workbench, compiler: list[str], *sources: Path) -> str:
     """Return the program that COMPILER makes of SOURCES; skip where there is no such compiler."""
     path = bench.folder.parent / "program"
     if shutil.which(compiler[0]) is None:
         pytest.skip(f"there is no {compiler[0]} on this machine")
     line = [*compiler, "-o", path, *sources]
-    done = subprocess.run(line, env={**os.environ, **environ}, check=False, timeout=LONG_S)
+    done = subprocess.run(line, check=False, timeout=LONG_S)
     if done.returncode:
         pytest.skip(f"{' '.join(compiler)} does not work on this machine")
     return str(path)
 
 
-def _static(bench: Workbench) -> str:
-    source = bench.folder.parent / "static.c"
-    source.write_text(STATIC)
-    return _compiled(bench, ["cc", "-static"], source)
-
-
-def _go(bench: Workbench, *, with_c: bool) -> str:
-    if not with_c:
-        return _compiled(bench, ["go", "build"], EXAMPLES / "tally.go", CGO_ENABLED="0")
-    folder = bench.folder.parent
-    (folder / "c.go").write_text(WITH_C)
-    sources = [folder / "c.go", Path(shutil.copy(EXAMPLES / "tally.go", folder))]
-    return _compiled(bench, ["go", "build"], *sources, CGO_ENABLED="1")
-
-
 def _need_module(name: str) -> None:
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"{name} is not installed for this Python")
-
-
-def test_a_static_binary_resumes(bench: Workbench, criu: EngineHere) -> None:
-    del criu
-    _survives(bench, [_static(bench)], 7)
-
-
-@pytest.mark.parametrize("kind", ["static", "with C"])
-def test_a_go_program_resumes(bench: Workbench, criu: EngineHere, kind: str) -> None:
-    del criu
-    _survives(bench, [_go(bench, with_c=kind != "static"), STEPS])
-
-
-def test_processes_that_multiprocessing_spawned_resume_with_their_shared_memory(
-    bench: Workbench, criu: EngineHere
-) -> None:
-    del criu
-    _survives(bench, bench.python("spawn.py", SPAWN))
-
-
-def test_a_program_finds_itself_under_proc_before_and_after_a_resume(bench: Workbench, criu: EngineHere) -> None:
-    del criu
-    _survives(bench, bench.python("own_proc.py", OWN_PROC))
-
-
-@pytest.mark.parametrize("text", [LOADER, GLOO], ids=["DataLoader with workers", "gloo with two processes"])
-def test_what_torch_does_with_several_processes_resumes(bench: Workbench, criu: EngineHere, text: str) -> None:
-    del criu
-    _need_module("torch")
-    # PyTorch makes sockets there, whose names may have 107 characters
-    with tempfile.TemporaryDirectory() as short:
-        _survives(bench, ["env", f"TMPDIR={short}", *bench.python("learn.py", text)])
 
 
 @pytest.fixture
@@ -330,14 +191,17 @@ with_dmtcp = pytest.mark.skipif(shutil.which("dmtcp_launch") is None, reason="DM
 @pytest.mark.parametrize("kind", ["static", "go"])
 def test_auto_takes_criu_for_what_dmtcp_cannot_take(bench: Workbench, criu: EngineHere, kind: str) -> None:
     del criu
-    program = _static(bench) if kind == "static" else _go(bench, with_c=True)
+    program = BY_NAME["C, statically linked" if kind == "static" else "Go with C (cgo)"]
+    if why_not := build([program], bench.folder.parent):
+        pytest.skip(why_not[program.name])
+    name, _ = Places(bench.folder.parent, bench.folder).words(program.command)
     why = "it is statically linked" if kind == "static" else "it is a Go program"
-    done = bench.run("--engine", "auto", "-v", "-i", "0", "--stdout", "out.txt", program, "3")
+    done = bench.run("--engine", "auto", "-v", "-i", "0", "--stdout", "out.txt", name, "3")
     assert done.returncode == (7 if kind == "static" else 0)
-    assert f"engine criu: dmtcp cannot take {program}: {why}" in done.stderr
-    refused = bench.run("-i", "0", "--engine", "dmtcp", "--job", "other", program)
+    assert f"engine criu: dmtcp cannot take {name}: {why}" in done.stderr
+    refused = bench.run("-i", "0", "--engine", "dmtcp", "--job", "other", name)
     assert refused.returncode == 125
-    assert f"dmtcp cannot take {program}: {why}" in refused.stderr
+    assert f"dmtcp cannot take {name}: {why}" in refused.stderr
 
 
 @with_dmtcp

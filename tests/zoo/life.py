@@ -1,0 +1,352 @@
+"""One program on one engine: killed and resumed, and what of it was as in an uninterrupted run."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import REPOSITORY, kill_all
+
+from zoo.table import HERE
+
+if TYPE_CHECKING:
+    from harness import Workbench
+
+    from zoo.table import Places, Program
+
+WORKS, NEEDS_SETTING, REFUSED, NO_GENERATION, FAILS, WRONG, NOT_RUN = (
+    "works",
+    "works with a setting",
+    "refused",
+    "no generation",
+    "fails",
+    "WRONG",
+    "not run",
+)
+FAILED_STATUS = 125
+END_S, GENERATION_S, BEYOND_S = 150.0, 100.0, 0.6
+_MOST_REPEATS = 2
+_POLL_S = 0.05
+_ROUTINE = (
+    re.compile(r"job \S+: (started|resumed)"),
+    re.compile(r"generation \d+ committed"),
+    re.compile(r"(finished with status|ended what was left|processes that the program had left behind)"),
+)
+_MOST_WORDS = 260
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of one program on one engine."""
+
+    state: str
+    detail: str = ""
+    checkpoint_s: float | None = None
+    resume_s: float | None = None
+    image_bytes: int | None = None
+    processes: int | None = None
+    settings: tuple[str, ...] = ()
+    """What it was launched with by dmtcp-run, and does not work without."""
+
+
+@dataclass
+class Lives:
+    """The lives of one program in one workbench."""
+
+    bench: Workbench
+    program: Program
+    places: Places
+    kills: int = 2
+    without: str = ""
+    repeats: int = 0
+    interval_s: float = 1.0
+    resume_s: list[float] = field(default_factory=list)
+
+    def find(self) -> Finding:
+        """Run it beside itself: left alone, and killed `kills` times."""
+        plain = self._start_plain()
+        try:
+            finding = self._killed_and_resumed(plain)
+        except TimeoutError as error:
+            finding = Finding(FAILS, f"hangs: {error}; {self._said()}".strip("; "))
+        finally:
+            if plain.poll() is None:
+                kill_all(plain)
+        return replace(finding, detail=self._shorten(finding.detail), **self._costs())
+
+    def _killed_and_resumed(self, plain: subprocess.Popen[bytes]) -> Finding:
+        for kill in range(self.kills):
+            status = self._live_until_killed()
+            if status is not None:
+                return self._ended_early(kill, status, plain)
+        status = self._wait_end(self._start(), "to its end")
+        while self._may_repeat(status):
+            status = self._wait_end(self._start(), "to its end")
+        problem = self._problem(status, plain)
+        if problem is not None:
+            return problem
+        if self.bench.events.count("resumed") < self.kills:
+            return Finding(FAILS, "it was not resumed after each kill: " + self._said())
+        return Finding(WORKS, self._notes())
+
+    def _start_plain(self) -> subprocess.Popen[bytes]:
+        words = ["env", *self._environ(), *self.places.words(self.program.command)]
+        if not self.program.reads_lines:
+            return self.bench.start_plain(*words)
+        with self._lines().open("rb") as stdin:
+            return self.bench.start_plain(*words, stdin=stdin)
+
+    def _environ(self) -> list[str]:
+        return self.places.words(tuple(f"{name}={value}" for name, value in self.program.environ))
+
+    def _lines(self) -> Path:
+        path = self.bench.folder.parent / "lines.txt"
+        if not path.exists():
+            path.write_text("".join(f"{number * 7919 % 100003}\n" for number in range(200_000)))
+        return path
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        words = ["-i", str(self.interval_s), "--stdout", "out.txt", "--stderr", "err.txt"]
+        if self.program.reads_lines:
+            words += ["--stdin", str(self._lines())]
+        line = self.bench.line(*words, *self.places.words(self.program.command))
+        if self.without:
+            line = [sys.executable, str(HERE / "without.py"), self.without, *line[1:]]
+        environ = {**self.bench.environ, **dict(one.split("=", 1) for one in self._environ())}
+        with (self.bench.folder / "stderr.txt").open("ab") as said:
+            process = subprocess.Popen(
+                line, stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=self.bench.folder, env=environ
+            )
+        self.bench.started.append(process)
+        return process
+
+    def _live_until_killed(self) -> int | None:
+        """Kill it once it ran on beyond a generation that is newer than what it came from; None, or its status."""
+        while True:
+            newest, resumes, began = self._newest(), self._resumes(), time.monotonic()
+            process = self._start()
+            self._wait_generation(process, newest, began, resumes)
+            if self._came_too_early(process):
+                continue
+            try:
+                self._wait_beyond(process)
+                status = process.wait(BEYOND_S)
+            except subprocess.TimeoutExpired:
+                kill_all(process)
+                return None
+            if not self._may_repeat(status):
+                return status
+
+    def _newest(self) -> int:
+        return (self.bench.generations or [0])[-1]
+
+    def _came_too_early(self, process: subprocess.Popen[bytes]) -> bool:
+        """Start over with a longer interval where the program had not come to its first step when it was taken."""
+        if process.poll() is not None or self._resumes() or self._output_in_newest() or self.program.is_silent:
+            return False
+        kill_all(process)
+        for path in self.bench.folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.interval_s *= 2
+        return True
+
+    def _output_in_newest(self) -> int:
+        path = self.bench.job / "generations" / f"{self._newest():06}" / "manifest.json"
+        size: int = json.loads(path.read_text())["stdout_size"] if path.exists() else 0
+        return size
+
+    def _wait_beyond(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until it has written more than its newest generation knows of."""
+        until, out = time.monotonic() + GENERATION_S, self.bench.folder / "out.txt"
+        while process.poll() is None and not self.program.is_silent and out.stat().st_size <= self._output_in_newest():
+            self._check(process, until, "nothing is written after a generation")
+            time.sleep(_POLL_S)
+
+    def _may_repeat(self, status: int) -> bool:
+        """Whether it ended in an error after which the same line goes on; a user would give it again."""
+        if status != FAILED_STATUS or not self.bench.generations or self.repeats == _MOST_REPEATS:
+            return False
+        self.repeats += 1
+        return True
+
+    def _wait_generation(self, process: subprocess.Popen[bytes], newest: int, began: float, resumes: int) -> None:
+        until = began + GENERATION_S
+        is_timed = False
+        while process.poll() is None and self._newest() <= newest:
+            if not is_timed and self._resumes() > resumes:
+                is_timed = True
+                self.resume_s.append(time.monotonic() - began)
+            self._check(process, until, "no generation")
+            time.sleep(_POLL_S)
+
+    def _resumes(self) -> int:
+        history = [] if not self.bench.generations else self.bench.events
+        return history.count("resumed")
+
+    def _wait_end(self, process: subprocess.Popen[bytes], what: str) -> int:
+        until = time.monotonic() + END_S
+        while process.poll() is None:
+            self._check(process, until, what)
+            time.sleep(_POLL_S)
+        assert process.returncode is not None
+        return process.returncode
+
+    @staticmethod
+    def _check(process: subprocess.Popen[bytes], until: float, what: str) -> None:
+        if time.monotonic() > until:
+            kill_all(process)
+            raise TimeoutError(f"{what} in the time allowed")
+
+    def _ended_early(self, kill: int, status: int, plain: subprocess.Popen[bytes]) -> Finding:
+        """Say what it is that it came to an end before it could be killed."""
+        problem = self._problem(status, plain)
+        if problem is not None:
+            if status == FAILED_STATUS and not self.bench.generations and not self._engine_failed():
+                return Finding(REFUSED, self._reason())
+            return problem
+        if not self.bench.generations and "checkpointed" not in self._events():
+            return Finding(NO_GENERATION, self._said() or "it was over before")
+        moment = "no new generation after a resume" if kill else "it was over too soon after its generation"
+        return Finding(FAILS, f"{moment}: {self._said()}")
+
+    def _events(self) -> list[str]:
+        folders = [path for path in self.bench.jobs.iterdir() if path.is_dir()] if self.bench.jobs.is_dir() else []
+        return self.bench.events if folders and (self.bench.job / "history.jsonl").exists() else []
+
+    def _engine_failed(self) -> bool:
+        return any(event in {"engine-failed", "failed"} for event in self._events()) and "refused" not in self._events()
+
+    def _problem(self, status: int, plain: subprocess.Popen[bytes]) -> Finding | None:
+        """Compare status, streams and files with those of the run that was left alone."""
+        wanted = self._wait_end(plain, "the uninterrupted run ends")
+        wanted = 128 - wanted if wanted < 0 else wanted
+        if status != wanted:
+            return Finding(FAILS, f"status {_status(status)}, not {wanted}: {self._said()}")
+        different = self._different()
+        if not different:
+            return None
+        if different == ["err.txt"]:
+            more = self._said_besides()
+            return None if more else Finding(FAILS, f"stderr differs: {_first_difference(self.bench, 'err.txt')}")
+        return Finding(
+            WRONG, f"status {status}, but {_first_difference(self.bench, different[0])} ({', '.join(different)})"
+        )
+
+    def _said_besides(self) -> list[str]:
+        """Return the lines that stderr has besides the program's own; none where it does not have all of those."""
+        if "err.txt" in self.program.ignored:
+            return []
+        mine, own = ((root / "err.txt").read_text(errors="replace").splitlines() for root in self._roots())
+        more = []
+        for line in mine:
+            if own and line == own[0]:
+                own.pop(0)
+            else:
+                more.append(line)
+        return [] if own else more
+
+    def _roots(self) -> tuple[Path, Path]:
+        return self.bench.folder, self.bench.plain
+
+    def _different(self) -> list[str]:
+        names = {str(path.relative_to(root)) for root in self._roots() for path in _files(root)}
+        ours = {"stderr.txt"}
+        return sorted(
+            name
+            for name in names - ours
+            if not any(fnmatch.fnmatch(name, pattern) for pattern in self.program.ignored)
+            and _content(self.bench.folder / name) != _content(self.bench.plain / name)
+        )
+
+    def _said(self, most: int = 2) -> str:
+        """Return the last words of dmtcp-run that are not routine."""
+        lines = [line for line in self._lines_said() if not any(routine.match(line) for routine in _ROUTINE)]
+        unique = list(dict.fromkeys(lines))
+        return "; ".join(unique[-most:])
+
+    def _reason(self) -> str:
+        """Return why it was refused, without the advice that follows."""
+        last = self._said(1).removeprefix("stopped, as it cannot be checkpointed: ")
+        return last.partition("; ")[0]
+
+    def _lines_said(self) -> list[str]:
+        text = (self.bench.folder / "stderr.txt").read_text(errors="replace")
+        return [line.removeprefix("dmtcp-run: ") for line in text.splitlines() if line.startswith("dmtcp-run: ")]
+
+    def _notes(self) -> str:
+        """Return what else happened on the way to the right end."""
+        lines = self._lines_said()
+        counts = {
+            "it ended with 125, and the same line went on": self.repeats,
+            "the engine lost the program, and it went on from the last generation": sum(
+                "lost the program" in line for line in lines
+            ),
+            "a generation did not come up, and the one before it did": sum("cannot be used" in line for line in lines),
+        }
+        failed = [line for line in lines if line.startswith("checkpoint failed")]
+        notes = [f"{text} ({count} times)" for text, count in counts.items() if count]
+        besides = [f"stderr has besides: {line}" for line in self._said_besides()[:1]]
+        return "; ".join([*notes, *list(dict.fromkeys(failed))[:1], *besides])
+
+    def _shorten(self, text: str) -> str:
+        text = re.sub(r"\[[-T0-9:.]+, [0-9, ]+, \w+\] at \S+ ", "", text)
+        for folder in (self.bench.folder.parent, self.places.built, self.places.folder, HERE, REPOSITORY):
+            text = text.replace(f"{folder}/", "")
+        text = re.sub(r"/\S*/", "", text)
+        text = re.sub(r"\bpid \d+|\b\d{4,}\b", "N", text)
+        return text if len(text) <= _MOST_WORDS else text[: _MOST_WORDS - 2] + " …"
+
+    def _costs(self) -> dict[str, float | int | None]:
+        taken = []
+        if self.bench.generations:
+            for number in self.bench.generations:
+                path = self.bench.job / "generations" / f"{number:06}" / "manifest.json"
+                taken.append(json.loads(path.read_text()))
+        if not taken:
+            return {}
+        newest = taken[-1]
+        return {
+            "checkpoint_s": round(newest["cost"]["checkpoint_s"], 2),
+            "resume_s": round(min(self.resume_s), 2) if self.resume_s else None,
+            "image_bytes": sum(image["size"] for image in newest["images"]),
+            "processes": newest["processes"],
+        }
+
+
+def _status(status: int) -> str:
+    return f"-{signal.Signals(-status).name}" if status < 0 else str(status)
+
+
+def _files(root: Path) -> list[Path]:
+    found = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name != ".dmtcp-run"]
+        found += [Path(folder) / name for name in names]
+    return found
+
+
+def _content(path: Path) -> bytes | None:
+    if path.is_file():
+        return path.read_bytes()
+    return b"special" if path.exists() else None
+
+
+def _first_difference(bench: Workbench, name: str) -> str:
+    mine, plain = _content(bench.folder / name), _content(bench.plain / name)
+    if mine is None or plain is None:
+        return f"{name} is {'missing' if mine is None else 'left behind'}"
+    pair = (mine.splitlines(), plain.splitlines())
+    for number, (ours, theirs) in enumerate(zip(*pair, strict=False), 1):
+        if ours != theirs:
+            return f"{name} line {number} is {ours[:60]!r}, not {theirs[:60]!r}"
+    return f"{name} has {len(pair[0])} lines, not {len(pair[1])}"

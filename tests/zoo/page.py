@@ -1,0 +1,116 @@
+"""docs/programs.md, made of docs/zoo.json and of what the programs are called, and of nothing else."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+from harness import REPOSITORY
+
+from zoo import life, measure
+from zoo.table import PROGRAMS, Program
+
+PAGE = REPOSITORY / "docs" / "programs.md"
+_HEAD = """\
+# What can and cannot be checkpointed
+
+`make zoo` wrote this page: it runs each program once undisturbed, and once with `dmtcp-run` and an engine, where
+everything is killed with SIGKILL twice, each time after a checkpoint beyond which the program had run on, and the same
+line is given again. Then the exit status, the output and all files are compared, byte for byte. The programs are in
+`examples/` and `tests/zoo/programs/`, their lines in `tests/zoo/table.py`.
+
+| cell | what was seen |
+|---|---|
+| works | all was as in the undisturbed run |
+| works with X | the same, and not without the setting X, which dmtcp-run makes by itself |
+| refused | dmtcp-run ended with 125 before there was anything to lose, and said why |
+| no generation | it ran to its right end, with a warning, but no checkpoint was taken |
+| fails | an error, a hang or another exit status; never a wrong result with the right status, which is called WRONG |
+| not run | it was not installed, or not measured yet |
+
+Each engine was asked for by its name (`--engine dmtcp`, `--engine criu`). Without that, dmtcp-run takes CRIU, where it
+works, for executables that DMTCP cannot take.
+"""
+
+
+def write() -> None:
+    """Write the page."""
+    PAGE.write_text(text(measure.load()))
+
+
+def text(results: dict[str, Any]) -> str:
+    """Return the page that RESULTS make."""
+    notes: dict[str, int] = {}
+    parts = [_HEAD]
+    engines = results["engines"]
+    for group, programs in groupby(PROGRAMS, lambda program: program.group):
+        rows = [_row(program, results, notes) for program in programs if program.name in results["cells"]]
+        if rows:
+            parts.append(f"## {group}\n\n{_table(['program', *map(_title, engines)], rows)}")
+    if notes:
+        parts.append("\n".join(f"[^{number}]: {_escaped(note)}" for note, number in notes.items()) + "\n")
+    parts += [_costs(results), _dates(results)]
+    return "\n".join(parts)
+
+
+def _row(program: Program, results: dict[str, Any], notes: dict[str, int]) -> list[str]:
+    name = program.name + (_reference(program.note, notes) if program.note else "")
+    row = results["cells"][program.name]
+    return [name, *(_cell(row.get(engine), notes) for engine in results["engines"])]
+
+
+def _cell(values: dict[str, Any] | None, notes: dict[str, int]) -> str:
+    if values is None:
+        return life.NOT_RUN
+    settings = " and ".join(f"`{setting}`" for setting in values.get("settings", ()))
+    state = f"works with {settings}" if settings else values["state"]
+    if state in (life.FAILS, life.WRONG):
+        state = f"**{state}**"
+    return state + (_reference(values["detail"], notes) if values.get("detail") else "")
+
+
+def _reference(note: str, notes: dict[str, int]) -> str:
+    return f" [^{notes.setdefault(note, len(notes) + 1)}]"
+
+
+def _costs(results: dict[str, Any]) -> str:
+    rows = []
+    for program in PROGRAMS:
+        row = results["cells"].get(program.name, {})
+        costs = [_cost(row.get(engine, {})) for engine in results["engines"]]
+        if any(costs):
+            rows.append([program.name, *costs])
+    about = (
+        "Seconds for a checkpoint, seconds until it runs again, megabytes of its images, on a busy machine of two cores"
+    )
+    return f"## Cost\n\n{about}.\n\n{_table(['program', *map(_title, results['engines'])], rows)}"
+
+
+def _cost(values: dict[str, Any]) -> str:
+    if not values.get("image_bytes") or not values["state"].startswith(life.WORKS):
+        return ""
+    resume = f"{values['resume_s']:.1f}" if "resume_s" in values else "?"
+    megabytes = values["image_bytes"] / 1e6
+    return f"{values['checkpoint_s']:.1f} / {resume} / {megabytes:.{0 if megabytes >= 10 else 1}f}"
+
+
+def _dates(results: dict[str, Any]) -> str:
+    cells = [values for row in results["cells"].values() for values in row.values()]
+    days = sorted({values["date"] for values in cells})
+    kernels = sorted({values["kernel"] for values in cells})
+    when = days[0] if days[:1] == days[-1:] else f"{days[0]} to {days[-1]}"
+    return f"Measured {when} on Linux {', '.join(kernels)}. `make zoo` measures again, `zoo.json` has the values.\n"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _title(engine: str) -> str:
+    name, _, version = engine.partition("-")
+    return f"{name.upper()} {version}"
+
+
+def _escaped(note: str) -> str:
+    return note.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,69 @@
+"""That the page of programs is what was measured, and that what it says of the cheap ones is still so."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dmtcp_py.engine.quirks import QUIRKS
+from zoo import life, measure, page
+from zoo.life import Lives
+from zoo.table import PROGRAMS, Places, Program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness import EngineHere, Workbench
+
+QUICK = [program for program in PROGRAMS if program.quick]
+STEPS_FOR_ONE_KILL = 0.65
+SURE = {life.WORKS: life.WORKS, life.NEEDS_SETTING: life.WORKS, life.REFUSED: life.REFUSED}
+"""The states that one run shows again, and how."""
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder for what is compiled."""
+    return tmp_path_factory.mktemp("zoo")
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """Give a folder with a name so short that sockets can be in it."""
+    with tempfile.TemporaryDirectory(prefix="z") as name:
+        yield Path(name)
+
+
+def test_the_page_is_what_was_measured() -> None:
+    assert page.PAGE.read_text() == page.text(measure.load()), "write it anew: make zoo-page"
+
+
+def test_nothing_that_was_measured_is_silently_wrong() -> None:
+    cells = measure.load()["cells"]
+    states = {(name, engine): cell["state"] for name, row in cells.items() for engine, cell in row.items()}
+    assert states
+    assert [cell for cell, state in states.items() if state == life.WRONG] == []
+
+
+def test_every_setting_that_a_program_may_need_is_one_that_dmtcp_run_makes() -> None:
+    named = {name for program in PROGRAMS for name in program.quirks}
+    assert [name for name in named if not any(quirk.setting.startswith(name) for quirk in QUIRKS)] == []
+
+
+@pytest.mark.parametrize("program", QUICK, ids=[program.name for program in QUICK])
+def test_what_the_page_says_of_a_cheap_program_is_so(
+    bench: Workbench, one_of_each: EngineHere, built: Path, short: Path, program: Program
+) -> None:
+    cell = measure.load()["cells"].get(program.name, {}).get(str(one_of_each), {"state": life.NOT_RUN})
+    if cell["state"] not in SURE:
+        pytest.skip(f"the page says '{cell['state']}', which one run does not show again")
+    if why_not := measure.build([program], built).get(program.name):
+        pytest.skip(why_not)
+    bench.engine = replace(one_of_each, options=("--engine", one_of_each.name))
+    places = Places(built, short, int(program.steps * STEPS_FOR_ONE_KILL))
+    found = Lives(bench, program, places, kills=1).find()
+    assert (found.state, found.detail if found.state == life.FAILS else "") == (SURE[cell["state"]], "")
