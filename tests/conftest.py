@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
+_HANDLERS = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGQUIT: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
 
 
 CRIU, WHY_NO_CRIU = find_criu()
@@ -27,6 +32,10 @@ ENGINES = [*find_dmtcp(), *CRIU]
 def pytest_configure() -> None:
     """Adopt orphans, so that what a test leaves behind is found."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    # in the background or under nohup they are ignored, and all that is started here would inherit that
+    for number, handler in _HANDLERS.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_report_header() -> str:
