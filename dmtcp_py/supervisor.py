@@ -16,7 +16,7 @@ from dmtcp_py.attempt import SIGNALS, Surroundings, Watch
 from dmtcp_py.batch.choice import scheduler_of
 from dmtcp_py.census import SHARED_MEMORY
 from dmtcp_py.checkpointing import Engaged
-from dmtcp_py.engine import Launch, Restart, Spread
+from dmtcp_py.engine import Launch, Restart, Spread, undo
 from dmtcp_py.engine.choice import Choice, choose, engine_named
 from dmtcp_py.engine.executable import find_program, is_mpi_launcher
 from dmtcp_py.engine.quirks import apply
@@ -243,6 +243,8 @@ class _Attempt:
             temporary=make_temporary(self.store.layout.root),
             spread=self.spread,
         )
+        if self._undo is not None:
+            undo.start(self._undo, is_once_more=not self.start.begins_lineage, tell=self.report.warn)
         self._tell_choice()
         for note in quirks.notes:
             self.report.say(f"set {note}", level=VERBOSE, event="quirk")

@@ -36,6 +36,8 @@ KEY = "undo"
 VARIABLE = "DMTCP_RUN_UNDO"
 """Leads what is loaded into the program to the notes, where its engine does not."""
 NOW, NEXT, HOLD, GATE = "now", "next", "hold", "gate"
+_START = "start"
+"""A link to the part with which the program began, as long as there is no generation to go back to."""
 _GATE_S = 2.0
 _LOOK_S = 0.01
 _LIST = "list"
@@ -69,6 +71,20 @@ def go_back(restart: Restart) -> None:
     begin(restart.undo)
 
 
+def start(root: Path, *, is_once_more: bool, tell: Callable[[str], None]) -> None:
+    """Prepare for a program's start from its beginning.
+
+    Where it IS_ONCE_MORE, as nothing was committed of the start before, undo what can be undone of what it did then,
+    and TELL the rest.
+    """
+    make_private_dir(root)
+    link = root / _START
+    if is_once_more and link.is_symlink():
+        undo(root, os.readlink(link), accept=True, tell=tell)
+    link.unlink(missing_ok=True)
+    link.symlink_to(_next_name(root))
+
+
 def begin(root: Path | None) -> None:
     """Begin a new part, before a computation starts."""
     if root is None:
@@ -82,7 +98,7 @@ def begin(root: Path | None) -> None:
 def make_ready(root: Path) -> str:
     """Make the part that the next checkpoint begins, and return its name."""
     make_private_dir(root)
-    name = f"{max([0, *_parts(root)]) + 1:06}"
+    name = _next_name(root)
     make_private_dir(root / name)
     (root / NEXT).unlink(missing_ok=True)
     (root / NEXT).symlink_to(name)
@@ -145,6 +161,10 @@ def undo(root: Path, since: str, *, accept: bool, tell: Callable[[str], None]) -
         tell(
             f"{aside.count} {files} changed since then went back to what they were; what they held is in {aside.folder}"
         )
+
+
+def _next_name(root: Path) -> str:
+    return f"{max([0, *_parts(root)]) + 1:06}"
 
 
 def _parts(root: Path) -> list[int]:

@@ -277,6 +277,41 @@ for step in range(50):
         assert content.endswith(aside[name]), f"{name} lost what it held"
 
 
+def test_a_start_once_more_without_a_generation_finds_the_files_as_the_first_start_did(
+    bench: Workbench, engine: EngineHere
+) -> None:
+    """As where it was killed before its first checkpoint, twice."""
+    del engine
+    text = """
+import os, sys, time
+with open("runs", "a") as file:
+    file.write("begun\\n")
+os.mkdir("made")
+with open("input") as file:
+    number = int(file.read())
+with open("input", "w") as file:
+    file.write(str(number + 1))
+print(number, flush=True)
+time.sleep(60 if os.path.exists("stays") else 0)
+"""
+    (bench.folder / "input").write_text("41")
+    (bench.folder / "stays").touch()
+    line = ["-i", "0", "--stdout", "out.txt", *bench.python("runs.py", text)]
+    for _ in range(2):
+        process = bench.start(*line)
+        bench.wait_lines(1, process)
+        kill_all(process)
+        (bench.folder / "out.txt").unlink()
+    (bench.folder / "stays").unlink()
+    done = bench.run(*line)
+    assert done.returncode == 0, done.stderr
+    assert "went back to what they were" in done.stderr
+    assert (bench.folder / "out.txt").read_text() == "41\n"
+    assert (bench.folder / "runs").read_text() == "begun\n"
+    assert (bench.folder / "input").read_text() == "42"
+    assert bench.run(*line).returncode == 1, "it has finished: what it did then counts, and its directory is there"
+
+
 def test_locks_on_files_are_held_again(bench: Workbench, engine: EngineHere) -> None:
     """Of both kinds: on a whole file, and on a range of one."""
     del engine
