@@ -14,41 +14,32 @@ from typing import TYPE_CHECKING
 from dmtcp_py import batch, follow, streams
 from dmtcp_py.attempt import SIGNALS, Surroundings, Watch
 from dmtcp_py.batch.choice import scheduler_of
-from dmtcp_py.census import SHARED_MEMORY
 from dmtcp_py.checkpointing import Engaged
-from dmtcp_py.engine import Launch, Restart, Spread, undo
-from dmtcp_py.engine.choice import Choice, choose, engine_named
+from dmtcp_py.engine import Spread
 from dmtcp_py.engine.executable import find_program, is_mpi_launcher
-from dmtcp_py.engine.quirks import apply
-from dmtcp_py.engine.unprotected import Unprotected
-from dmtcp_py.errors import DmtcpRunError, EngineError, RestartFailedError, StoreError, UsageError
+from dmtcp_py.errors import DmtcpRunError, UsageError
 from dmtcp_py.events import EventStream
-from dmtcp_py.files import make_temporary, own_folder, remove_temporaries
+from dmtcp_py.files import remove_temporaries
 from dmtcp_py.handover import open_for
 from dmtcp_py.job import identify, keep_stdin, plan_start, stdio_of
 from dmtcp_py.outcome import Kind, Outcome
-from dmtcp_py.policy import STOP_SIGNALS
 from dmtcp_py.process import become_subreaper, end_leftovers
-from dmtcp_py.report import VERBOSE
+from dmtcp_py.starting import SHARED, Starter, choice_for
 from dmtcp_py.store import requests
 from dmtcp_py.store.layout import job_layout
 from dmtcp_py.store.records import State, utc_now
-from dmtcp_py.store.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dmtcp_py.batch import Allocation
-    from dmtcp_py.engine import Computation
     from dmtcp_py.job import Identity, Start
     from dmtcp_py.outcome import RunOptions
     from dmtcp_py.report import Report
     from dmtcp_py.store.layout import JobLayout
-    from dmtcp_py.store.records import Manifest
     from dmtcp_py.store.store import Store
 
 _SEVERAL = 2
-_SHARED = Path(SHARED_MEMORY)
 MOST_RECOVERIES = 3
 """So often in a row, without a new generation, an attempt goes on after an engine failed."""
 
@@ -70,7 +61,7 @@ def run(options: RunOptions, report: Report) -> Outcome:
     layout = job_layout(cwd / options.directory, _job_name(options, identity))
     # where there may be something to resume, whatever made it serves
     spread = _spread(options, program, allocation, layout)
-    choice = None if layout.generation_numbers() else _choice(program, options, spread)
+    choice = None if layout.generation_numbers() else choice_for(program, options, spread)
     store = open_for(layout, allocation, report)
     try:
         start = plan_start(store, identity, options, allocation)
@@ -79,8 +70,9 @@ def run(options: RunOptions, report: Report) -> Outcome:
             report.say(text, event="finished", status=start.finished, job=layout.name)
             return Outcome(Kind.FINISHED, start.finished, layout.name, detail="earlier")
         if choice is None and not start.candidates:
-            choice = _choice(program, options, spread)
-        return _Attempt(store, choice, identity, options, program, report, start, allocation, spread).run()
+            choice = choice_for(program, options, spread)
+        starter = Starter(store, choice, options, program, report, start, spread)
+        return _Attempt(store, identity, options, report, start, allocation, starter).run()
     finally:
         store.lock.release()
 
@@ -97,15 +89,6 @@ def _spread(options: RunOptions, program: Path, allocation: Allocation, layout: 
     return Spread(tuple(names), scheduler.on_node, layout.spool.absolute())
 
 
-def _choice(program: Path, options: RunOptions, spread: Spread | None) -> Choice:
-    try:
-        return choose(program, options.engine, several_nodes=spread is not None)
-    except EngineError as error:
-        if not options.allow_unprotected:
-            raise
-        return Choice(Unprotected(), f"--allow-unprotected: {error.what}")
-
-
 @contextmanager
 def _no_temporaries_left(owner: Path, stage_local: Path | None) -> Iterator[None]:
     """Remove at the end what an engine refused before it took it over, and what it wrote to a disk of this node."""
@@ -113,7 +96,7 @@ def _no_temporaries_left(owner: Path, stage_local: Path | None) -> Iterator[None
         yield
     finally:
         remove_temporaries(owner)
-        remove_temporaries(owner, _SHARED)
+        remove_temporaries(owner, SHARED)
         if stage_local is not None:
             remove_temporaries(owner, stage_local)
 
@@ -129,25 +112,20 @@ class _Attempt:
     """What an attempt carries from one computation to the next."""
 
     store: Store
-    choice: Choice | None
-    """The engine of the computation that runs, or ran last."""
     identity: Identity
     options: RunOptions
-    program: Path
     report: Report
     start: Start
     allocation: Allocation
-    spread: Spread | None
-    quirks: tuple[str, ...] = ()
-    """What the program was launched with, so that it works."""
+    starter: Starter
 
     def run(self) -> Outcome:
         store, job = self.store, self.start.job
         _end_former(store, self.report)
         remove_temporaries(store.layout.root)
-        remove_temporaries(store.layout.root, _SHARED)
+        remove_temporaries(store.layout.root, SHARED)
         become_subreaper()
-        self._make_room()
+        self.starter.make_room()
         requests.clear(store.layout)
         if self.start.begins_lineage:
             keep_stdin(self.identity, store.layout)
@@ -180,16 +158,16 @@ class _Attempt:
         return outcome
 
     def _run_until_it_ends(self, around: Surroundings) -> Outcome:
-        candidates = self.start.candidates
+        starter, candidates = self.starter, self.start.candidates
         failures = 0
         while True:
-            computation, parent = self._resume(around, candidates) if candidates else (self._launch(around), None)
+            computation, parent = starter.resume(around, candidates) if candidates else (starter.launch(around), None)
             if computation is None:
                 name = self.store.layout.name
                 return Outcome(
                     Kind.CHECKPOINTED, around.checkpointed_status, name, candidates[0], "stopped in a restart"
                 )
-            watch = Watch(around, Engaged(self._chosen, computation, self.quirks), parent)
+            watch = Watch(around, Engaged(starter.chosen, computation, starter.quirks), parent)
             try:
                 outcome = watch.run()
             finally:
@@ -201,148 +179,14 @@ class _Attempt:
             stops = watch.was_asked_to_stop or not candidates or failures > MOST_RECOVERIES
             if outcome.kind is not Kind.ENGINE_FAILED or stops:
                 return outcome
-            self.report.warn(
-                f"{self._chosen.engine.name} lost the program ({outcome.detail}); going on from the last good one"
-            )
+            name = starter.chosen.engine.name
+            self.report.warn(f"{name} lost the program ({outcome.detail}); going on from the last good one")
             self.store.record("failed", what="engine", error=outcome.detail)
-            self._make_room()
-
-    def _make_room(self) -> None:
-        """Give the engine an empty place for its images: in the job's folder, or on a disk of this node."""
-        parent = self.options.stage_local
-        if parent is None:
-            self.store.clean()
-            return
-        remove_temporaries(self.store.layout.root, parent)
-        try:
-            place = make_temporary(self.store.layout.root, parent)
-        except OSError as error:
-            # on the next node it may be missing: no reason to end a job
-            self.report.warn(f"--stage-local {parent}: {error.strerror}; images are written to the job's folder")
-            self.store.clean()
-            return
-        self.store.clean(place.absolute())
+            starter.make_room()
 
     def _generations(self) -> tuple[int, ...]:
         numbers = reversed(self.store.layout.generation_numbers())
         return tuple(number for number in numbers if number >= self.start.job.first_generation)
-
-    def _launch(self, around: Surroundings) -> Computation:
-        choice = self._chosen
-        folder = own_folder(self.store.layout.root, _SHARED) if os.access(_SHARED, os.W_OK) else None
-        quirks = apply(choice.engine.name, os.environ, several_nodes=self.spread is not None, folder=folder)
-        launch = Launch(
-            command=self.options.command,
-            program=self.program,
-            stdio=around.stdio,
-            environ=quirks.environ,
-            plugins=quirks.plugins,
-            folders=quirks.folders,
-            undo=self._undo,
-            staging=self.store.make_staging(),
-            temporary=make_temporary(self.store.layout.root),
-            spread=self.spread,
-        )
-        if self._undo is not None:
-            undo.start(self._undo, is_once_more=not self.start.begins_lineage, tell=self.report.warn)
-        self._tell_choice()
-        for note in quirks.notes:
-            self.report.say(f"set {note}", level=VERBOSE, event="quirk")
-        self.quirks = quirks.notes
-        computation = choice.engine.launch(launch)
-        self.store.record("started", lineage=self.start.job.lineage, why=self.start.why, **self._facts())
-        self.report.say(
-            f"job {self.store.layout.name}: started with {choice.engine_text} ({self.start.why})",
-            event="started",
-            job=self.store.layout.name,
-        )
-        return computation
-
-    def _resume(self, around: Surroundings, candidates: tuple[int, ...]) -> tuple[Computation | None, Manifest | None]:
-        """Go on from the first of CANDIDATES that verifies and comes up; None where a signal ended the wait."""
-        reasons = []
-        for number in candidates:
-            try:
-                manifest = verify(self.store.layout, number)
-                self.choice = Choice(engine_named(manifest.engine), f"it made generation {number}")
-                self._tell_choice()
-                if not self.options.accept_changed_files:
-                    streams.refuse_changed(manifest)
-                computation = self.choice.engine.restart(self._restart(around, manifest))
-            except (StoreError, RestartFailedError) as error:
-                if around.stream.has_any(STOP_SIGNALS):
-                    return None, None
-                reasons.append(f"generation {number}: {error.what}")
-                self.store.record("failed", what="restart", generation=number, error=error.what)
-                if number != candidates[-1]:
-                    self.report.warn(f"generation {number} cannot be used: {error.what}; trying the one before")
-                continue
-            if computation is not None:
-                self._resumed(manifest)
-            return computation, manifest
-        raise DmtcpRunError(
-            f"none of the generations of job {self.store.layout.name} came up ({'; '.join(reasons)})",
-            "nothing was started and nothing deleted; --fresh starts over",
-        )
-
-    def _restart(self, around: Surroundings, manifest: Manifest) -> Restart:
-        plugins = apply(manifest.engine, os.environ, several_nodes=True).plugins if self.spread else ()
-        return Restart(
-            folder=self.store.layout.generation(manifest.generation),
-            manifest=manifest,
-            stdio=around.stdio,
-            environ=os.environ,
-            staging=self.store.make_staging(),
-            temporary=make_temporary(self.store.layout.root),
-            is_cancelled=lambda: around.stream.has_any(STOP_SIGNALS),
-            plugins=plugins,
-            spread=self.spread,
-            undo=self._undo,
-            accepts_changed=self.options.accept_changed_files,
-            tell=self.report.warn,
-        )
-
-    @property
-    def _undo(self) -> Path | None:
-        """Where it is noted what the program does to files; other nodes would see too late that a new part began."""
-        return None if self.spread else self.store.layout.undo
-
-    def _resumed(self, manifest: Manifest) -> None:
-        self.quirks = tuple(manifest.quirks)
-        self.store.record(
-            "resumed",
-            generation=manifest.generation,
-            lineage=manifest.lineage,
-            **self._facts(),
-        )
-        self.report.say(
-            f"job {self.store.layout.name}: resumed generation {manifest.generation} of "
-            f"{manifest.created:%Y-%m-%d %H:%M:%S} UTC with {self._chosen.engine_text}",
-            event="resumed",
-            job=self.store.layout.name,
-            generation=manifest.generation,
-        )
-        for text in streams.notes_on_resume(manifest, self.options):
-            self.report.warn(text)
-
-    @property
-    def _chosen(self) -> Choice:
-        if self.choice is None:
-            self.choice = _choice(self.program, self.options, self.spread)
-        return self.choice
-
-    def _tell_choice(self) -> None:
-        choice = self._chosen
-        self.report.say(f"engine {choice.engine.name}: {choice.reason}", level=VERBOSE, event="engine")
-
-    def _facts(self) -> dict[str, object]:
-        record = self.store.lock.record
-        return {
-            "host": record.host,
-            "pid": record.pid,
-            "scheduler_job": record.scheduler_job,
-            "engine": self._chosen.engine_text,
-        }
 
     def _record_end(self, around: Surroundings, outcome: Outcome) -> None:
         store, job = self.store, self.start.job
@@ -354,7 +198,7 @@ class _Attempt:
                 status=outcome.status,
                 started=around.started,
                 updated=utc_now(),
-                engine=self._chosen.engine_text,
+                engine=self.starter.chosen.engine_text,
                 resumed_from=outcome.generation,
                 origin=self.allocation.origin,
                 run=self.allocation.run,

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("dmtcp_py",),
     # one attempt, and what dmtcp-ctl does
     ("supervisor", "ctl", "doctor"),
-    ("follow", "handover"),
+    ("follow", "handover", "starting"),
     ("attempt",),
     ("checkpointing", "job", "streams"),
     ("limit", "requeue", "ending"),
