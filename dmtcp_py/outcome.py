@@ -8,7 +8,6 @@ from pathlib import Path
 
 CHECKPOINTED_STATUS = 85
 FAILED_STATUS = 125
-ENGINES = ("auto", "dmtcp", "criu")
 AT_LIMIT = ("requeue", "resubmit", "exit")
 
 
@@ -54,7 +53,8 @@ class RunOptions:
     scheduler's convention; ``time_limit_s`` None is the scheduler's, and ``lead_s`` None is learned; ``at_limit`` is
     one of AT_LIMIT, None for a requeue where that is allowed; ``stage_local`` is a folder on a disk of the node.
     ``nodes`` is ``1`` or ``auto``, those of the allocation; None is ``auto`` for what starts MPI programs.
-    ``allow_unprotected`` runs even a program that no engine can take.
+    ``engine`` is ``auto``, one of ours or one that an installed package registers; ``engine_plugin`` is the class of
+    another, as MODULE:CLASS. ``allow_unprotected`` runs even a program that no engine can take.
     """
 
     command: tuple[str, ...]
@@ -70,6 +70,7 @@ class RunOptions:
     stdout: Path | None = None
     stderr: Path | None = None
     engine: str = "auto"
+    engine_plugin: str | None = None
     time_limit_s: float | None = None
     lead_s: float | None = None
     at_limit: str | None = None

@@ -34,7 +34,7 @@ SHARED = Path(SHARED_MEMORY)
 def choice_for(program: Path, options: RunOptions, spread: Spread | None) -> Choice:
     """Return the engine for PROGRAM; with --allow-unprotected none may be one too."""
     try:
-        return choose(program, options.engine, several_nodes=spread is not None)
+        return choose(program, options.engine, plugin=options.engine_plugin, several_nodes=spread is not None)
     except EngineError as error:
         if not options.allow_unprotected:
             raise
@@ -110,7 +110,8 @@ class Starter:
         for number in candidates:
             try:
                 manifest = verify(self.store.layout, number)
-                self.choice = Choice(engine_named(manifest.engine), f"it made generation {number}")
+                engine = engine_named(manifest.engine, self.options.engine_plugin)
+                self.choice = Choice(engine, f"it made generation {number}")
                 self._tell_choice()
                 if not self.options.accept_changed_files:
                     streams.refuse_changed(manifest)

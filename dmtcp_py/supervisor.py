@@ -16,6 +16,7 @@ from dmtcp_py.attempt import SIGNALS, Surroundings, Watch
 from dmtcp_py.batch.choice import scheduler_of
 from dmtcp_py.checkpointing import Engaged
 from dmtcp_py.engine import Spread
+from dmtcp_py.engine.choice import check_asked
 from dmtcp_py.engine.executable import find_program, is_mpi_launcher
 from dmtcp_py.errors import DmtcpRunError, UsageError
 from dmtcp_py.events import EventStream
@@ -54,6 +55,7 @@ def run(options: RunOptions, report: Report) -> Outcome:
         cwd = Path.cwd()
     except FileNotFoundError:
         raise DmtcpRunError("the working directory is gone", "cd to one that exists") from None
+    check_asked(options.engine, options.engine_plugin)
     program = find_program(options.command[0], cwd, os.environ.get("PATH"))
     allocation = batch.detect(os.environ)
     allocation = follow.confirmed(allocation, scheduler_of(allocation), cwd / options.directory)

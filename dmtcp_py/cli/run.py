@@ -9,7 +9,7 @@ import click
 
 from dmtcp_py import __version__
 from dmtcp_py.cli.common import directory_option, duration_s, interval_s, leave
-from dmtcp_py.outcome import AT_LIMIT, ENGINES, RunOptions
+from dmtcp_py.outcome import AT_LIMIT, RunOptions
 from dmtcp_py.report import NORMAL, QUIET, VERBOSE, Report
 from dmtcp_py.supervisor import run
 
@@ -95,11 +95,12 @@ Exit status:
 @click.option("--stderr", type=click.Path(path_type=Path), metavar="F", help="The same for standard error.")
 @click.option(
     "--engine",
-    type=click.Choice(ENGINES),
-    default=ENGINES[0],
+    metavar="[auto|dmtcp|criu|NAME]",
+    default="auto",
     show_default=True,
-    help="What takes the images; a generation is resumed by what made it.",
+    help="What takes the images, NAME by an installed plugin; a generation is resumed by what made it.",
 )
+@click.option("--engine-plugin", metavar="MODULE:CLASS", help="Have them taken by an engine that is not installed.")
 @click.option(
     "--nodes",
     type=click.Choice(["auto", "1"]),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dmtcp_py.engine import plugins
 from dmtcp_py.engine.criu import CriuEngine
 from dmtcp_py.engine.dmtcp import DmtcpEngine
 from dmtcp_py.engine.executable import is_schedulers_launcher
-from dmtcp_py.errors import EngineError
+from dmtcp_py.engine.unprotected import Unprotected
+from dmtcp_py.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 _FIND: dict[str, Callable[[], Engine]] = {DmtcpEngine.name: DmtcpEngine.find, CriuEngine.name: CriuEngine.find}
-"""The engines, the one first that is taken where both can."""
+"""The engines of ours, the one first that is taken where both can; a plugin's is taken where it is asked for."""
+_OURS = (AUTO, *_FIND, Unprotected.name)
+_BRING = "install the package that has it, or name its class with --engine-plugin"
 _ADVICE = {
     DmtcpEngine.name: "--engine criu takes it, where CRIU works; 'dmtcp-ctl doctor' says whether it does here",
     CriuEngine.name: "look at 'dmtcp-ctl doctor'",
@@ -44,21 +48,32 @@ _LAUNCHES_ELSEWHERE = (
 )
 
 
-def choose(program: Path, asked: str, *, several_nodes: bool = False) -> Choice:
+def check_asked(asked: str, plugin: str | None) -> None:
+    """Raise UsageError where nothing is known by the name ASKED, or PLUGIN is not of the form MODULE:CLASS."""
+    if plugin is not None:
+        plugins.named(plugin)
+    elif asked not in (AUTO, *_FIND, *plugins.registered(_OURS)):
+        names = ", ".join((AUTO, *known_names()))
+        raise UsageError(f"no engine '{asked}' is known here", f"there are {names}; {_BRING}")
+
+
+def choose(program: Path, asked: str, *, plugin: str | None = None, several_nodes: bool = False) -> Choice:
     """Return the engine ASKED for, or with ``auto`` the first that is here and takes PROGRAM, on SEVERAL_NODES or one.
 
-    Raises EngineError with what is in the way of each.
+    PLUGIN is the class of an engine, as MODULE:CLASS, and asks for it. Raises EngineError with what is in the way of
+    each.
     """
-    if is_schedulers_launcher(program):
+    if plugin is None and asked in (AUTO, *_FIND) and is_schedulers_launcher(program):
         what, hint = _LAUNCHES_ELSEWHERE
         raise EngineError(what.format(program=program.name), hint)
-    if asked != AUTO:
-        engine = engine_named(asked)
-        refusal = _refusal(engine, program, several_nodes=several_nodes)
-        if refusal:
-            raise EngineError(f"{asked} cannot take {program}: {refusal}", _ADVICE.get(asked, ""))
-        return Choice(engine, f"--engine {asked}")
-    return _first_that_takes(program, several_nodes=several_nodes)
+    if asked == AUTO and plugin is None:
+        return _first_that_takes(program, several_nodes=several_nodes)
+    engine = engine_named(asked) if plugin is None else plugins.found_by(plugins.named(plugin), _OURS)
+    if asked not in {AUTO, engine.name}:
+        raise UsageError(f"--engine {asked} and --engine-plugin {plugin} ask for two engines", "leave out one")
+    if refusal := _refusal(engine, program, several_nodes=several_nodes):
+        raise EngineError(f"{engine.name} cannot take {program}: {refusal}", _ADVICE.get(engine.name, ""))
+    return Choice(engine, f"--engine-plugin {plugin}" if plugin else f"--engine {asked}")
 
 
 def _refusal(engine: Engine, program: Path, *, several_nodes: bool) -> str | None:
@@ -85,8 +100,26 @@ def _first_that_takes(program: Path, *, several_nodes: bool) -> Choice:
     raise EngineError(f"no engine can run this here: {'; '.join(problems)}", "; or ".join(hints))
 
 
-def engine_named(name: str) -> Engine:
-    """Return the engine NAME as it is on this machine; raise EngineError where it is not."""
-    if name not in _FIND:
-        raise EngineError(f"the images were made by '{name}', which this dmtcp-py does not know", "use a newer one")
-    return _FIND[name]()
+def engine_named(name: str, plugin: str | None = None) -> Engine:
+    """Return the engine NAME as it is on this machine: PLUGIN's, ours, or a registered one.
+
+    Raises EngineError where it is not here, or nothing of that name is known.
+    """
+    if name in _FIND:
+        return _FIND[name]()
+    if plugin is not None:
+        engine = plugins.found_by(plugins.named(plugin), _OURS)
+        if engine.name == name:
+            return engine
+    entry = plugins.registered(_OURS).get(name)
+    if entry is None:
+        raise EngineError(
+            f"no engine '{name}' is known here",
+            f"there are {', '.join(known_names())}; {_BRING}",
+        )
+    return plugins.found_by(entry, _OURS)
+
+
+def known_names() -> list[str]:
+    """Return the names of our engines and of those that installed packages register."""
+    return [*_FIND, *sorted(plugins.registered(_OURS))]
