@@ -61,8 +61,8 @@ def notes_on_resume(manifest: Manifest, options: RunOptions) -> list[str]:
         )
     if undo.KEY not in manifest.engine_data:
         notes.append(
-            "what the program did to files by their names since then is done once more: nobody noted it, as "
-            "it ran on several nodes, or no C compiler was there when dmtcp-run was installed"
+            "what the program did to files by their names since then is done once more: nobody noted it, as it ran "
+            "on several nodes or a plugin's engine, or no C compiler was there when dmtcp-run was installed"
         )
     changed = [str(path) for path in map(path_of, manifest.updated_files) if _is_newer(path, manifest)]
     if changed:
