@@ -49,7 +49,7 @@ class ManaEngine:
         if MISSING in (Path(root) / "lib/dmtcp/libmana.so").read_bytes():
             raise EngineError(
                 f"the MANA in {root} dies at checkpoints of programs that wait for a message (an undefined symbol)",
-                "docs/mana.md has the line to change",
+                "docs/mana.md names the declaration that its authors have to change",
             )
         return cls(Path(root).absolute())
 
