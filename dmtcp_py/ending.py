@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from dmtcp_py.policy import Situation
 
 
+_CRASHES = (
+    signal.SIGILL,
+    signal.SIGTRAP,
+    signal.SIGABRT,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGSEGV,
+    signal.SIGSYS,
+)
+
+
 @dataclass(frozen=True)
 class Attempted:
     """What had been done and told when a computation ended."""
@@ -60,3 +71,8 @@ def outcome_of(tried: Attempted, end: End) -> Outcome:
         detail = f"it ended with status {end.status} while it was to be stopped"
         return Outcome(Kind.SIGNALLED, 128 + told_to_stop, job, newest, detail, reason)
     return Outcome(Kind.FINISHED, end.status, job, newest)
+
+
+def is_crash(outcome: Outcome) -> bool:
+    """Whether a fault ended the program, or one of its processes: ``mpirun`` and shells tell it by their own status."""
+    return outcome.kind in (Kind.SIGNALLED, Kind.FINISHED) and outcome.status - 128 in _CRASHES

@@ -15,6 +15,7 @@ from dmtcp_py import batch, follow, streams
 from dmtcp_py.attempt import SIGNALS, Surroundings, Watch
 from dmtcp_py.batch.choice import scheduler_of
 from dmtcp_py.checkpointing import Engaged
+from dmtcp_py.ending import is_crash
 from dmtcp_py.engine import Spread
 from dmtcp_py.engine.choice import check_asked
 from dmtcp_py.engine.executable import find_program, is_mpi_launcher
@@ -162,6 +163,7 @@ class _Attempt:
     def _run_until_it_ends(self, around: Surroundings) -> Outcome:
         starter, candidates = self.starter, self.start.candidates
         failures = 0
+        doubted: int | None = None
         while True:
             computation, parent = starter.resume(around, candidates) if candidates else (starter.launch(around), None)
             if computation is None:
@@ -179,12 +181,22 @@ class _Attempt:
             failures = 1 if watch.committed else failures + 1
             candidates = self._generations()
             stops = watch.was_asked_to_stop or not candidates or failures > MOST_RECOVERIES
-            if outcome.kind is not Kind.ENGINE_FAILED or stops:
+            # what crashes after a restart may have been harmed by it: what comes again is the program's own
+            is_doubtful = parent is not None and is_crash(outcome) and outcome.status != doubted
+            if stops or not (outcome.kind is Kind.ENGINE_FAILED or is_doubtful):
                 return outcome
-            name = starter.chosen.engine.name
-            self.report.warn(f"{name} lost the program ({outcome.detail}); going on from the last good one")
-            self.store.record("failed", what="engine", error=outcome.detail)
+            doubted = outcome.status if is_doubtful else doubted
+            self._tell_lost(outcome)
             starter.make_room()
+
+    def _tell_lost(self, outcome: Outcome) -> None:
+        if outcome.kind is Kind.ENGINE_FAILED:
+            text, error = f"{self.starter.chosen.engine.name} lost the program ({outcome.detail})", outcome.detail
+        else:
+            error = f"crashed with status {outcome.status} after a restart"
+            text = f"the program {error}, which may have been the restart's doing"
+        self.report.warn(f"{text}; going on from the last good one")
+        self.store.record("failed", what="engine", error=error)
 
     def _generations(self) -> tuple[int, ...]:
         numbers = reversed(self.store.layout.generation_numbers())

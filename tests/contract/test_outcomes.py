@@ -157,6 +157,51 @@ def test_a_program_killed_by_a_signal_is_told_with_its_signal_and_resumed(bench:
     _finishes(bench, line, "out.txt")
 
 
+RELAYED = 'set +e; python=$1; shift; "$python" "$@"; exit $?'
+"""A shell that gives what its child ended with as its own status, as mpirun does."""
+
+
+@pytest.mark.parametrize("is_relayed", [False, True], ids=["itself", "its child"])
+def test_a_crash_after_a_restart_is_not_believed_until_it_comes_again(
+    bench: Workbench, engine: EngineHere, is_relayed: bool
+) -> None:
+    """It may have been the restart's doing: the generation is resumed once more."""
+    del engine
+    program = bench.steady(30, status=5)
+    plain = bench.start_plain(*program)
+    line = ["-i", "1", "--stdout", "out.txt", *(["sh", "-c", RELAYED, "sh"] if is_relayed else []), *program]
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    kill_all(process)
+    process = bench.start(*line)
+    wait_until(lambda: "resumed" in bench.events)
+    running = program_of(process)
+    assert running is not None
+    victim = running.children()[0] if is_relayed else running
+    victim.send_signal(signal.SIGSEGV)
+    assert process.wait(LONG_S) == 5
+    assert plain.wait(LONG_S) == 5
+    assert f"the program crashed with status {128 + signal.SIGSEGV} after a restart" in _said(bench)
+    assert bench.events.count("resumed") == 2
+    assert _last(bench) == ("finished", 5)
+    bench.assert_same("out.txt")
+
+
+def test_a_program_that_crashes_again_ends_with_that(bench: Workbench, engine: EngineHere) -> None:
+    del engine
+    program = bench.steady(25, signum=signal.SIGSEGV)
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    plain = bench.start_plain(*program)
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    kill_all(process)
+    assert bench.start(*line).wait(LONG_S) == 128 + signal.SIGSEGV
+    assert plain.wait(LONG_S) == -signal.SIGSEGV
+    assert bench.events.count("resumed") == 2
+    assert _last(bench) == ("signalled", 128 + signal.SIGSEGV)
+    bench.assert_same("out.txt")
+
+
 # checkpointed
 
 

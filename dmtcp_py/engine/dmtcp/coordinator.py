@@ -46,6 +46,8 @@ class Status:
 class Told:
     """What the log has told so far."""
 
+    connected: int = 0
+    """How many processes have come: at a restart, each once it has its memory again."""
     checkpoints_begun: int = 0
     checkpoints_complete: int = 0
     kill_command: str | None = None
@@ -185,5 +187,7 @@ def _hear(told: Told, line: str, now: float) -> Told:
     if "killing all connected peers" in lowered:
         return replace(told, kill_command="dmtcp_command -k")
     if any(words in lowered for words in ("client disconnected", "worker connected", "after exec", "after fork")):
-        return replace(told, moved_at=now, is_unclean=told.is_unclean or told.is_writing)
+        came = "worker connected" in lowered
+        is_unclean = told.is_unclean or told.is_writing
+        return replace(told, moved_at=now, is_unclean=is_unclean, connected=told.connected + came)
     return told

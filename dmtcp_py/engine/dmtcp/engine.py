@@ -290,7 +290,9 @@ def _await_all(computation: DmtcpComputation, restart: Restart) -> bool:
     while True:
         if computation.has_ended():
             end = computation.poll()
-            if end is not None and end.how is How.EXITED and end.status != computation.place.fail_status:
+            came = computation.coordinator.told.connected >= manifest.processes
+            is_own = end is not None and end.how is How.EXITED and end.status != computation.place.fail_status
+            if is_own and came:
                 # it was up, and at its end before we looked
                 return True
             detail = (
