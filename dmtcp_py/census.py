@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +56,12 @@ def started_at(pid: int) -> float | None:
         return None
     fields = stat[stat.rindex(")") + 2 :].split()
     return None if fields[0] in "ZX" else float(fields[19])
+
+
+def age_s(pid: int) -> float | None:
+    """Return for how long process PID has run, in seconds; None where there is no such process."""
+    ticks = started_at(pid)
+    return None if ticks is None else time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def command_of(pid: int) -> tuple[list[str], int]:

@@ -75,6 +75,28 @@ for step in range(30):
     time.sleep(0.1)
 os.wait()
 """
+OVER_IPV6 = """
+import os, socket, sys, time
+kind, steps = sys.argv[1], int(sys.argv[2])
+server = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+port = server.getsockname()[1]
+if kind == "listening":
+    for step in range(steps):
+        print(step, flush=True)
+        time.sleep(0.1)
+if os.fork() == 0:
+    connection = server.accept()[0]
+    while byte := connection.recv(1):
+        connection.sendall(byte)
+    os._exit(0)
+with socket.create_connection(("127.0.0.1" if kind == "to IPv4" else "::1", port)) as client:
+    for step in range(steps if kind != "listening" else 1):
+        client.sendall(b"x")
+        print(step, client.recv(1), flush=True)
+        time.sleep(0.1)
+os.wait()
+print("done", flush=True)
+"""
 ON_A_DEVICE = """
 import sys, time
 with open(sys.argv[1]) as device:
@@ -212,6 +234,41 @@ def test_sockets_among_its_own_processes_are_no_hindrance(bench: Workbench, engi
     kill_all(process)
     assert bench.run(*line).returncode == 0
     assert (bench.folder / "out.txt").read_text() == "".join(f"{step} b'x'\n" for step in range(30))
+
+
+@pytest.mark.parametrize("kind", ["to IPv4", "to IPv6"])
+def test_connections_over_ipv6_among_its_own_processes_are_found_before_images_that_never_come_up(
+    bench: Workbench, dmtcp: EngineHere, kind: str
+) -> None:
+    """DMTCP takes an image of them in peace."""
+    assert dmtcp
+    done = bench.run("-i", "0.5", *bench.python("ipv6.py", OVER_IPV6), kind, "80")
+    assert done.returncode == 125
+    assert "it is connected over IPv6 (" in done.stderr
+    assert "--engine criu takes it, or use 127.0.0.1 at both ends" in done.stderr
+    assert bench.generations == []
+
+
+def test_criu_takes_connections_over_ipv6(bench: Workbench, criu: EngineHere) -> None:
+    assert criu
+    _comes_through(bench, *bench.python("ipv6.py", OVER_IPV6), "to IPv6", "30")
+
+
+def test_a_program_that_listens_over_ipv6_comes_through(bench: Workbench, engine: EngineHere) -> None:
+    assert engine
+    _comes_through(bench, *bench.python("ipv6.py", OVER_IPV6), "listening", "30")
+
+
+def _comes_through(bench: Workbench, *program: str) -> None:
+    plain = bench.start_plain(*program)
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    kill_all(process)
+    assert bench.run(*line).returncode == 0
+    assert plain.wait(LONG_S) == 0
+    assert bench.events.count("resumed") == 1
+    bench.assert_same("out.txt")
 
 
 def test_a_program_on_a_gpu_is_refused(bench: Workbench, dmtcp: EngineHere) -> None:

@@ -8,14 +8,17 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmtcp_py.census import age_s, tree
 from dmtcp_py.engine import End, How, undo
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR
 from dmtcp_py.engine.dmtcp.hindrance import Hindrance, Look, hindrance, look
 from dmtcp_py.engine.dmtcp.installation import logs_failures
 from dmtcp_py.engine.dmtcp.segments import for_node, recorded
 from dmtcp_py.engine.dmtcp.updates import Updates
+from dmtcp_py.engine.executable import is_mpi_launcher
 from dmtcp_py.errors import CheckpointFailedError, EngineError, HinderedError
 from dmtcp_py.files import remove_tree
 from dmtcp_py.process import LEFTOVER_GRACE_S, Ending, Patience, end_descendants, end_group
@@ -23,7 +26,6 @@ from dmtcp_py.store.store import StagedImages, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from dmtcp_py.engine.dmtcp.coordinator import Told
     from dmtcp_py.engine.dmtcp.place import Place
@@ -38,6 +40,7 @@ _SEEN_S = 120.0
 """So long a shared file system may take to show one node what another has written."""
 _LOOK_S = 0.25
 _STOP_S = 30.0
+_MPI_BEGINS_S = 4.0
 _QUIET_S = 0.3
 _QUIET_WITHIN_S = 20.0
 _QUIET_WITHIN_STOP_S = 3.0
@@ -47,8 +50,9 @@ _MOST_CHARS = 300
 class DmtcpComputation:
     """A program that runs under a coordinator of its own."""
 
-    def __init__(self, root: Child, place: Place) -> None:
+    def __init__(self, root: Child, place: Place, *, is_launched: bool = False) -> None:
         self._root = root
+        self._is_launched = is_launched
         self.place = place
         self.coordinator = place.coordinator
         self._nodes = place.nodes
@@ -104,8 +108,10 @@ class DmtcpComputation:
             return replace(staged, engine_data={**staged.engine_data, **data})
 
     def _checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
-        peers = self._await_running()
+        self._await_running()
+        self._await_mpi()
         self._await_quiet(then_stop=then_stop)
+        peers = self._await_running()
         segments = self._look()
         self.place.empty_staging()
         told = self.coordinator.told
@@ -278,6 +284,18 @@ class DmtcpComputation:
             program_lives=True,
         )
 
+    def _await_mpi(self) -> None:
+        """Let the processes of an MPI job that was just started find each other: a checkpoint in that can end it.
+
+        Seen with Open MPI 4.1, four processes and a loaded machine: MPI_Init failed, and the job ended with status 1.
+        """
+        patience = Patience(_MPI_BEGINS_S)
+        while self._is_launched and not patience.is_over() and not self.has_ended():
+            ages = [age_s(pid) for pid, _ in tree(self.pid) if _is_mpi_launcher(pid)]
+            if all(age is None or age >= _MPI_BEGINS_S for age in ages):
+                return
+            self.coordinator.wait_for(lambda _told: False, _LOOK_S)
+
     def _await_quiet(self, *, then_stop: bool) -> None:
         """Wait for a moment without a fork, exec or exit: a checkpoint in one can kill the program, or go wrong unseen.
 
@@ -380,6 +398,13 @@ class DmtcpComputation:
             return peers
         found = _PROCESSES.search(scripts[0].read_text(encoding="utf-8", errors="replace"))
         return int(found[1]) if found else peers
+
+
+def _is_mpi_launcher(pid: int) -> bool:
+    try:
+        return is_mpi_launcher(Path(f"/proc/{pid}/exe"))
+    except OSError:
+        return False
 
 
 def _size_or_none(path: Path) -> int | None:

@@ -101,7 +101,7 @@ class DmtcpEngine:
         except BaseException:
             place.close()
             raise
-        return DmtcpComputation(root, place)
+        return DmtcpComputation(root, place, is_launched=True)
 
     def restart(self, restart: Restart) -> DmtcpComputation | None:
         """Go on from images under a new coordinator; None where it was cancelled before all processes ran."""

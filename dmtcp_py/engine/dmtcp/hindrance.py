@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def look(pid: int | None) -> Look:
     # what is connected has, over UDP, no state
     connected = [one for one in connections if one.raddr and one.status in ("ESTABLISHED", "NONE")]
     ends = {(_end(one.laddr), _end(one.raddr)) for one in connected}
-    return Look(_connected_by_name(sockets), tuple(sorted(ends)))
+    return Look(_over_ipv6(connected) or _connected_by_name(sockets), tuple(sorted(ends)))
 
 
 def hindrance(looks: Sequence[Look], *, coordinator_port: int) -> Hindrance | None:
@@ -132,6 +133,17 @@ def _connected(pairs: Collection[tuple[End, End]], coordinator_port: int) -> Hin
             return Hindrance(
                 f"it is connected to {remote[0]} port {remote[1]}, and DMTCP would wait for the other end for ever",
                 f"it is tried again later; {_UNPROTECTED}",
+            )
+    return None
+
+
+def _over_ipv6(connected: Sequence[Any]) -> Hindrance | None:
+    """Look for a TCP connection of an IPv6 socket, which may be one to an IPv4 address: listeners alone do come up."""
+    for one in connected:
+        if one.family == socket.AF_INET6 and one.type == socket.SOCK_STREAM:
+            return Hindrance(
+                f"it is connected over IPv6 ({one.raddr.ip} port {one.raddr.port}), and DMTCP would not bring it up again",
+                f"{_CRIU_TAKES_IT}, or use 127.0.0.1 at both ends",
             )
     return None
 
