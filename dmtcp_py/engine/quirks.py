@@ -7,6 +7,7 @@ own folder, which has the same path in every attempt and is empty when one begin
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 
 _FOLDER = "{folder}"
+_TASKS = "{tasks}"
+_TOLD_TASKS = ("SLURM_TASKS_PER_NODE", "NSLOTS", "PBS_NP")
+"""Where schedulers say how many processes an MPI job has on its first node."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,10 @@ class Quirk:
         """The setting as people read it."""
         return f"{self.variable}={self.value}" if self.variable else f"plugin {self.plugin}"
 
-    def value_in(self, folder: Path | None) -> str | None:
-        """Return the value for a job with this own folder; None where it wants one and there is none."""
+    def value_in(self, folder: Path | None, environ: Mapping[str, str]) -> str | None:
+        """Return the value for a job with this own folder; None where it wants what there is not."""
+        if _TASKS in self.value:
+            return _tasks(environ)
         if _FOLDER not in self.value:
             return self.value
         return None if folder is None else self.value.replace(_FOLDER, str(folder))
@@ -115,6 +121,19 @@ QUIRKS = (
         variable="UCX_TLS",
         value="tcp,self",
     ),
+    *(
+        Quirk("dmtcp", reason, holds_for, variable=variable, value=value, several_nodes=False)
+        for variable, value, reason, holds_for in (
+            (
+                "OMPI_MCA_ras",
+                "^slurm,tm,lsf,gridengine,alps",
+                "where its node goes by another name than its host, mpirun has the scheduler start what it runs",
+                "Open MPI 4.1 with Slurm 22.05",
+            ),
+            ("OMPI_MCA_orte_set_default_slots", _TASKS, "so many the scheduler would have told", "Open MPI 4.1"),
+            ("HYDRA_LAUNCHER", "fork", "as above, of mpiexec", "MPICH 4.0 with Slurm 22.05"),
+        )
+    ),
     Quirk(
         "dmtcp",
         "connections between nodes are drained and found again",
@@ -169,9 +188,16 @@ def apply(
                 continue
             plugins.append(path)
             notes.append(f"plugin {quirk.plugin}: {quirk.reason}")
-        elif (value := quirk.value_in(folder)) is not None:
+        elif (value := quirk.value_in(folder, environ)) is not None:
             with_quirks[quirk.variable] = value
             notes.append(f"{quirk.variable}={value}: {quirk.reason}")
-            if folder is not None and value != quirk.value:
+            if folder is not None and _FOLDER in quirk.value:
                 folders.add(folder)
     return Applied(with_quirks, tuple(plugins), tuple(folders), tuple(notes))
+
+
+def _tasks(environ: Mapping[str, str]) -> str | None:
+    """Return how many processes the scheduler wants here: Slurm writes ``2(x3),1``."""
+    told = next((environ[name] for name in _TOLD_TASKS if name in environ), "")
+    found = re.match(r"\d+", told)
+    return found[0] if found else None

@@ -161,15 +161,15 @@ RELAYED = 'set +e; python=$1; shift; "$python" "$@"; exit $?'
 """A shell that gives what its child ended with as its own status, as mpirun does."""
 
 
-@pytest.mark.parametrize("is_relayed", [False, True], ids=["itself", "its child"])
+@pytest.mark.parametrize("who", ["itself", "its child"])
 def test_a_crash_after_a_restart_is_not_believed_until_it_comes_again(
-    bench: Workbench, engine: EngineHere, is_relayed: bool
+    bench: Workbench, engine: EngineHere, who: str
 ) -> None:
     """It may have been the restart's doing: the generation is resumed once more."""
     del engine
     program = bench.steady(30, status=5)
     plain = bench.start_plain(*program)
-    line = ["-i", "1", "--stdout", "out.txt", *(["sh", "-c", RELAYED, "sh"] if is_relayed else []), *program]
+    line = ["-i", "1", "--stdout", "out.txt", *(["sh", "-c", RELAYED, "sh"] if who == "its child" else []), *program]
     process = bench.start(*line)
     bench.wait_generations(1, process)
     kill_all(process)
@@ -177,7 +177,7 @@ def test_a_crash_after_a_restart_is_not_believed_until_it_comes_again(
     wait_until(lambda: "resumed" in bench.events)
     running = program_of(process)
     assert running is not None
-    victim = running.children()[0] if is_relayed else running
+    victim = running.children()[0] if who == "its child" else running
     victim.send_signal(signal.SIGSEGV)
     assert process.wait(LONG_S) == 5
     assert plain.wait(LONG_S) == 5

@@ -141,8 +141,9 @@ def _over_ipv6(connected: Sequence[Any]) -> Hindrance | None:
     """Look for a TCP connection of an IPv6 socket, which may be one to an IPv4 address: listeners alone do come up."""
     for one in connected:
         if one.family == socket.AF_INET6 and one.type == socket.SOCK_STREAM:
+            where = f"{one.raddr.ip} port {one.raddr.port}"
             return Hindrance(
-                f"it is connected over IPv6 ({one.raddr.ip} port {one.raddr.port}), and DMTCP would not bring it up again",
+                f"it is connected over IPv6 ({where}), and DMTCP would not bring it up again",
                 f"{_CRIU_TAKES_IT}, or use 127.0.0.1 at both ends",
             )
     return None
