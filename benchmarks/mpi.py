@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--launcher", default="mpirun.openmpi --oversubscribe")
     parser.add_argument("--compiler", default="mpicc.openmpi")
     parser.add_argument("--jobs", type=int, default=1, help="so many of each at once")
-    parser.add_argument("--steps", type=int, default=0, help="of the program; 0 is 12 a cycle")
+    parser.add_argument("--steps", type=int, default=0, help="of the program; 0 is 20 a cycle")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         build = Path(folder) / "ring"
@@ -73,7 +73,7 @@ def main() -> None:
         programs = {"ring": [str(build)], "ring.py": [sys.executable, str(EXAMPLES / "ring.py")]}
         for name in asked.programs:
             for ranks in asked.ranks:
-                steps = asked.steps or 12 * asked.cycles
+                steps = asked.steps or 20 * asked.cycles
                 command = [*asked.launcher.split(), "-n", str(ranks), *programs[name], str(steps), str(STATUS)]
                 jobs = [Job(Path(tempfile.mkdtemp(dir=folder)), command) for _ in range(asked.jobs)]
                 measure(jobs, asked.cycles, f"{name} -n {ranks}")

@@ -136,10 +136,9 @@ QUIRKS = (
     ),
     Quirk(
         "dmtcp",
-        "connections between nodes are drained and found again",
+        "where both ends of a connection have megabytes on their way, or it is between nodes, its restart hangs",
         "DMTCP 3.2, 4.2, 5.0",
         plugin="hosts",
-        several_nodes=True,
     ),
     *(
         Quirk("dmtcp", reason, "Open MPI 4, MPICH 4", variable=variable, value=value, several_nodes=True)

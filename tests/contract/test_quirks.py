@@ -45,6 +45,32 @@ quirks.QUIRKS = tuple(quirk for quirk in quirks.QUIRKS if dropped not in (quirk.
 main()
 """
 """dmtcp-run without one of the settings that it gives."""
+IN_FLIGHT = """
+import os, socket, sys, threading, time
+
+def talk(peer, seed, name):
+    with open(name, "w") as out:
+        for step in range(int(sys.argv[1])):
+            mine, other = (bytes([(step + one) % 256]) * 30_000_000 for one in (seed, 1 - seed))
+            sender = threading.Thread(target=peer.sendall, args=(mine,))
+            sender.start()
+            time.sleep(0.4)
+            received = bytearray()
+            while len(received) < len(other):
+                received += peer.recv(min(1 << 20, len(other) - len(received)))
+            sender.join()
+            out.write(f"{step} {received == other}\\n")
+            out.flush()
+
+server = socket.create_server(("127.0.0.1", 0))
+if os.fork() == 0:
+    talk(server.accept()[0], 1, "server.txt")
+    os._exit(0)
+with socket.create_connection(server.getsockname()) as peer:
+    talk(peer, 0, "client.txt")
+    os.wait()
+"""
+"""Both ends send at once, and read later."""
 DATAGRAM = "import socket; socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM); print('done')"
 STEPS = "300"
 RING = "ring"
@@ -113,6 +139,22 @@ def test_without_the_plugin_such_a_program_hangs_or_fails(bench: Workbench, dmtc
                 kill_all(process)
         finally:
             coordinator.terminate()
+
+
+@_needs_compiler
+def test_megabytes_on_their_way_in_both_directions_come_through(bench: Workbench, dmtcp: EngineHere) -> None:
+    """Without the plugin `hosts` the restart hangs: as much is put back at both ends before either reads."""
+    assert dmtcp
+    program = [*bench.python("flight.py", IN_FLIGHT), "10"]
+    plain = bench.start_plain(*program)
+    line = ["-i", "1", *program]
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    kill_all(process)
+    assert bench.run(*line).returncode == 0
+    assert plain.wait(LONG_S) == 0
+    assert bench.events.count("resumed") == 1
+    bench.assert_same("server.txt", "client.txt")
 
 
 @pytest.fixture
