@@ -54,7 +54,7 @@ def talk(peer, seed, name):
             mine, other = (bytes([(step + one) % 256]) * 30_000_000 for one in (seed, 1 - seed))
             sender = threading.Thread(target=peer.sendall, args=(mine,))
             sender.start()
-            time.sleep(0.4)
+            time.sleep(1.5)
             received = bytearray()
             while len(received) < len(other):
                 received += peer.recv(min(1 << 20, len(other) - len(received)))
@@ -145,13 +145,13 @@ def test_without_the_plugin_such_a_program_hangs_or_fails(bench: Workbench, dmtc
 def test_megabytes_on_their_way_in_both_directions_come_through(bench: Workbench, dmtcp: EngineHere) -> None:
     """Without the plugin `hosts` the restart hangs: as much is put back at both ends before either reads."""
     assert dmtcp
-    program = [*bench.python("flight.py", IN_FLIGHT), "10"]
+    program = [*bench.python("flight.py", IN_FLIGHT), "6"]
     plain = bench.start_plain(*program)
-    line = ["-i", "1", *program]
-    process = bench.start(*line)
+    process = bench.start("-i", "1", "--job", "flight", *program)
+    bench.wait_lines(2, process, "client.txt")
     bench.wait_generations(1, process)
     kill_all(process)
-    assert bench.run(*line).returncode == 0
+    assert bench.run("-i", "0", "--job", "flight", *program).returncode == 0
     assert plain.wait(LONG_S) == 0
     assert bench.events.count("resumed") == 1
     bench.assert_same("server.txt", "client.txt")
