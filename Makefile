@@ -38,6 +38,9 @@ bench: $(BIN)/dmtcp-run  ## print the benchmarks, side by side in one run
 bench-engines: $(BIN)/dmtcp-run  ## print what each engine costs, by the size of the program
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/engines.py
 
+bench-files: $(BIN)/dmtcp-run  ## print what it costs a program that its changes of files are noted
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/files.py
+
 campaign: $(BIN)/pytest programs  ## run ten jobs through preemptions, cancellations and dead nodes, and print what was lost
 	DMTCP_RUN_CAMPAIGN_MINUTES=$(MINUTES) DMTCP_RUN_CAMPAIGN_SEED=$(SEED) $(BIN)/pytest -s tests/slurm/test_campaign.py
 
@@ -77,4 +80,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test lint bench bench-engines campaign zoo zoo-page engine compiler programs clean
+.PHONY: help demo test lint bench bench-engines bench-files campaign zoo zoo-page engine compiler programs clean

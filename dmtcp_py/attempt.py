@@ -285,7 +285,7 @@ class Watch:
             parts = [read_manifest(layout, number).engine_data.get(undo.KEY) for number in kept]
             needed = [part for part in parts if part is not None]
             if needed:
-                undo.forget(layout.undo, min(needed))
+                undo.forget(layout.undo, min(needed, key=int))
 
     def _note(self, notes: Sequence[str]) -> None:
         for text in notes:

@@ -75,8 +75,6 @@ def notes_on_resume(manifest: Manifest, options: RunOptions) -> list[str]:
 
 def refuse_changed(manifest: Manifest) -> None:
     """Raise RestartFailedError where a file changed that the program may read back, and of which there is no copy."""
-    if manifest.program_stopped:
-        return
     goes_on = "--accept-changed-files goes on all the same"
     for path in map(path_of, manifest.updated_files):
         if _is_newer(path, manifest):
@@ -85,6 +83,8 @@ def refuse_changed(manifest: Manifest) -> None:
                 f"to copy; {goes_on}"
             )
     for path in map(path_of, manifest.mapped_files):
+        if manifest.program_stopped and not _is_newer(path, manifest):
+            continue
         raise RestartFailedError(
             f"{path}, which the program writes as memory, may have changed since then, and was too large to copy; "
             f"{goes_on}"
@@ -113,8 +113,11 @@ def _mode(fd: int) -> int:
 
 
 def _is_newer(path: Path, manifest: Manifest) -> bool:
-    began = manifest.created.timestamp() - manifest.cost.checkpoint_s - manifest.cost.commit_s
+    """Whether the file changed after the image: by a program that went on, or a later life of one that was stopped."""
+    since = manifest.created.timestamp()
+    if not manifest.program_stopped:
+        since -= manifest.cost.checkpoint_s + manifest.cost.commit_s
     try:
-        return path.stat().st_mtime > began
+        return path.stat().st_mtime > since
     except OSError:
         return True

@@ -3,31 +3,35 @@
 `native/files.c` writes it down, in parts: a new one begins at each checkpoint, while all processes are suspended, and
 with each computation. A generation remembers which part began with it; to go back to it, that part and all later ones
 are undone, last line first. Nothing is changed unless everything can be undone, and nothing is deleted: what is taken
-away is set aside in the job's folder.
+away is set aside in the job's folder. What is undone leaves the list, so that a rollback that was interrupted is taken
+up again; a part after that of the generation is void then, and so is a generation that began with it.
 
-A line is ``hash kind size mtime-ns mode inode device copy path``, with tabs between and a NUL at its end. Kinds: C, it
-was not there; A, it was only appended to, and had this size; F, it had the content of the copy, a file in the part
-(``-``: there is none); D, it was a folder; M, a folder was moved (path, newline, new path); X, more than
-could be noted.
+A line is ``length name-key content-key kind size mtime-ns mode inode device copy path``, with tabs between, and a NUL
+before and after it; its length is what follows the first tab. Kinds: C, it was not there; A, it was only appended to,
+and had this size; F, it had the content of the copy, a file in the part (``-``: there is none); D, it was a folder; P,
+it was a pipe; M, a folder was moved (path, newline, new path; the size is the length of the first).
+
+A part also has ``lost``: who cannot write a line writes the path there, over what was written before, or removes it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-import stat
+import platform
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.engine.notes import lost_in, problems_of, read_notes, reset_lost
+from dmtcp_py.engine.putback import Aside, undo_part
+from dmtcp_py.errors import CheckpointFailedError, RestartFailedError
 from dmtcp_py.files import make_private_dir, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import BinaryIO
 
     from dmtcp_py.engine import Restart
 
@@ -35,38 +39,25 @@ KEY = "undo"
 """Under it a generation's data of its engine name the part that began with it."""
 VARIABLE = "DMTCP_RUN_UNDO"
 """Leads what is loaded into the program to the notes, where its engine does not."""
-NOW, NEXT, HOLD, GATE = "now", "next", "hold", "gate"
+NOW, NEXT, HOLD, GATE, SHUT, BOOT = "now", "next", "hold", "gate", "shut", "boot"
 _START = "start"
 """A link to the part with which the program began, as long as there is no generation to go back to."""
-_GATE_S = 2.0
+_GATE_S = 10.0
 _LOOK_S = 0.01
-_LIST = "list"
-_FIELDS = 9
-_NO_COPY = "-"
-_SHARED_MEMORY = "/dev/shm/"  # noqa: S108 - the engines' own business
+_VOID = ".void"
 _SET_ASIDE = "set-aside"
 ACCEPT = "--accept-changed-files goes on all the same"
-
-
-@dataclass(frozen=True)
-class Note:
-    """One line, and the FOLDER of its part."""
-
-    folder: Path
-    kind: str
-    size: int
-    mtime_ns: int
-    mode: int
-    inode: tuple[int, int]
-    copy: Path | None
-    path: Path
-    moved_to: Path | None = None
 
 
 def go_back(restart: Restart) -> None:
     """Undo what was done since the generation of RESTART, and begin a new part; see `undo` for the errors."""
     manifest = restart.manifest
-    if restart.undo is not None and KEY in manifest.engine_data and not manifest.program_stopped:
+    if restart.undo is not None and KEY in manifest.engine_data:
+        if not manifest.program_stopped and _has_gone_down(restart.undo):
+            restart.tell(
+                "the machine went down since then: what the program did to files by their names in the last half "
+                "minute before may not have been noted, and is done once more"
+            )
         undo(restart.undo, manifest.engine_data[KEY], accept=restart.accepts_changed, tell=restart.tell)
     begin(restart.undo)
 
@@ -89,10 +80,26 @@ def begin(root: Path | None) -> None:
     """Begin a new part, before a computation starts."""
     if root is None:
         return
-    (root / HOLD).unlink(missing_ok=True)
+    for name in (HOLD, SHUT):
+        (root / name).unlink(missing_ok=True)
     make_ready(root)
     (root / GATE).touch(mode=0o600)
+    (root / BOOT).write_text("\n".join(_boot()), encoding="utf-8")
     (root / NEXT).replace(root / NOW)
+    for void in root.glob(f"*{_VOID}"):
+        remove_tree(void)
+
+
+def _boot() -> tuple[str, str]:
+    return platform.node(), Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def _has_gone_down(root: Path) -> bool:
+    """Whether this machine is the one that wrote the last part, and was started since: it kept some in its memory."""
+    with suppress(OSError, ValueError):
+        host, boot_id = (root / BOOT).read_text(encoding="utf-8").split("\n")
+        return host == _boot()[0] and boot_id != _boot()[1]
+    return False
 
 
 def make_ready(root: Path) -> str:
@@ -100,25 +107,44 @@ def make_ready(root: Path) -> str:
     make_private_dir(root)
     name = _next_name(root)
     make_private_dir(root / name)
+    reset_lost(root / name)
     (root / NEXT).unlink(missing_ok=True)
     (root / NEXT).symlink_to(name)
     return name
 
 
 @contextmanager
-def closed_gate(root: Path | None) -> Iterator[None]:
-    """Let nobody be between a note and what it is of; whoever does not come out in time stays there."""
+def closed_gate(root: Path | None, *, for_last: bool) -> Iterator[None]:
+    """Let nobody be between a note and what it is of.
+
+    Raises CheckpointFailedError where somebody does not come out in time, unless it is FOR the LAST checkpoint.
+    """
     if root is None:
         yield
         return
-    with (root / GATE).open("rb") as gate:
-        until = time.monotonic() + _GATE_S
-        while time.monotonic() < until:
-            with suppress(BlockingIOError):
-                fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            time.sleep(_LOOK_S)
-        yield
+    try:
+        (root / SHUT).touch(mode=0o600)
+        with (root / GATE).open("rb") as gate:
+            _lock(gate, for_last=for_last)
+            yield
+    finally:
+        (root / SHUT).unlink(missing_ok=True)
+
+
+def _lock(gate: BinaryIO, *, for_last: bool) -> None:
+    until = time.monotonic() + _GATE_S
+    while time.monotonic() < until:
+        with suppress(BlockingIOError):
+            fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_LOOK_S)
+    if for_last:
+        return
+    raise CheckpointFailedError(
+        f"a process has been opening, moving or removing a file for {_GATE_S:.0f} s",
+        "does its file system answer?",
+        program_lives=True,
+    )
 
 
 def has_begun(root: Path, name: str) -> bool:
@@ -141,21 +167,20 @@ def undo(root: Path, since: str, *, accept: bool, tell: Callable[[str], None]) -
     With ACCEPT what cannot be undone stays as it is. Raises RestartFailedError with the first file that cannot be; then
     none has been touched.
     """
-    notes = [note for number in _parts(root) if number >= int(since) for note in _read(root / f"{number:06}")]
-    problems = _problems(notes)
-    if problems and not accept:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise RestartFailedError(f"{problems[0]}{more}; {ACCEPT}")
-    for problem in problems:
-        tell(f"{problem}: left as it is")
-    aside = _Aside(root.parent / _SET_ASIDE)
-    for note in reversed(notes):
-        try:
-            _undo(note, aside)
-        except OSError as error:
-            raise RestartFailedError(
-                f"{note.path} cannot be made what it was: {error.strerror}", "look at its permissions"
-            ) from error
+    if not (root / since).is_dir():
+        _tell_or_raise(["its files went back to an earlier generation since then"], accept=accept, tell=tell)
+        return
+    folders = [root / f"{number:06}" for number in _parts(root) if number >= int(since)]
+    lists = {folder: read_notes(folder) for folder in folders}
+    lost = [problem for folder in folders for problem in lost_in(folder)]
+    problems = [*lost, *problems_of([note for folder in folders for note in lists[folder]])]
+    _tell_or_raise(problems, accept=accept, tell=tell)
+    aside = Aside(root.parent / _SET_ASIDE)
+    for folder in reversed(folders):
+        undo_part(folder, lists[folder], aside)
+        if folder.name != since:
+            folder.rename(folder.with_name(folder.name + _VOID))
+    aside.close()
     if aside.count:
         files = "file" if aside.count == 1 else "files"
         tell(
@@ -164,175 +189,19 @@ def undo(root: Path, since: str, *, accept: bool, tell: Callable[[str], None]) -
 
 
 def _next_name(root: Path) -> str:
-    return f"{max([0, *_parts(root)]) + 1:06}"
+    used = [int(path.name.removesuffix(_VOID)) for path in root.iterdir() if path.name[:1].isdecimal()]
+    return f"{max([0, *used]) + 1:06}"
+
+
+def _tell_or_raise(problems: Sequence[str], *, accept: bool, tell: Callable[[str], None]) -> None:
+    if problems and not accept:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise RestartFailedError(f"{problems[0]}{more}; {ACCEPT}")
+    for problem in problems:
+        tell(f"{problem}: left as it is")
 
 
 def _parts(root: Path) -> list[int]:
     if not root.is_dir():
         return []
     return sorted(int(path.name) for path in root.iterdir() if path.name.isdecimal())
-
-
-def _read(folder: Path) -> list[Note]:
-    try:
-        lines = (folder / _LIST).read_bytes().split(b"\0")[:-1]
-    except FileNotFoundError:
-        return []
-    notes = []
-    for line in lines:
-        fields = os.fsdecode(line).split("\t", _FIELDS - 1)
-        if len(fields) == _FIELDS and fields[1] in set("CAFDMX"):
-            _, kind, size, mtime, mode, inode, device, copy, path = fields
-            path, _, moved_to = path.partition("\n") if kind == "M" else (path, "", "")
-            if path.startswith(_SHARED_MEMORY):
-                continue
-            notes.append(
-                Note(
-                    folder=folder,
-                    kind=kind,
-                    size=int(size),
-                    mtime_ns=int(mtime),
-                    mode=int(mode, 8),
-                    inode=(int(device), int(inode)),
-                    copy=None if copy == _NO_COPY else folder / Path(copy).name,
-                    path=Path(path),
-                    moved_to=Path(moved_to) if moved_to else None,
-                )
-            )
-    return notes
-
-
-def _problems(notes: Sequence[Note]) -> list[str]:
-    """Return what of NOTES cannot be undone, as sentences; the first line of a file decides, later ones build on it."""
-    found = []
-    first: dict[Path, list[Note]] = {}
-    for note in notes:
-        if note.kind == "X":
-            found.append("the program changed more files than could be noted since then")
-        elif note.kind != "M":
-            first.setdefault(note.path, []).append(note)
-    for path, of_file in first.items():
-        problem = _problem(path, of_file)
-        if problem:
-            found.append(f"{path}, which the program changed since then, {problem}")
-    return found
-
-
-def _problem(path: Path, of_file: Sequence[Note]) -> str | None:
-    for note in of_file:
-        if note.kind in "CD":
-            return None
-        if note.kind == "F":
-            if note.copy is not None and os.path.lexists(note.copy):
-                return _linked_problem(note)
-            return None if note is of_file[0] and _is_as_noted(note) else "could not be kept: it was too large to copy"
-    # only appended to
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        return f"is gone ({error.strerror})"
-    return f"had {of_file[0].size} bytes and now has {size}" if size < of_file[0].size else None
-
-
-def _linked_problem(note: Note) -> str | None:
-    """Return why a copy that is the moved file itself is not what it was: it was written to under another name."""
-    if note.copy is None or stat.S_ISLNK(note.mode):
-        return None
-    found = note.copy.stat()
-    is_the_file = (found.st_dev, found.st_ino) == note.inode
-    # what grew was open for append when the generation was taken, and is cut
-    is_changed = found.st_size < note.size or (found.st_size == note.size and found.st_mtime_ns != note.mtime_ns)
-    return "was written to after it was moved" if is_the_file and is_changed else None
-
-
-def _is_as_noted(note: Note) -> bool:
-    with suppress(OSError):
-        found = note.path.lstat()
-        is_same = (found.st_dev, found.st_ino) == note.inode
-        return is_same and (found.st_size, found.st_mtime_ns) == (note.size, note.mtime_ns)
-    return False
-
-
-class _Aside:
-    """Where things go that the generation did not have; those of the rollback before make room for these."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.count = 0
-
-    def place(self, path: Path) -> Path:
-        """Return a free name for what was at PATH."""
-        if self.count == 0:
-            remove_tree(self.folder)
-            make_private_dir(self.folder)
-        self.count += 1
-        return self.folder / f"{self.count:04}-{path.name}"
-
-
-def _undo(note: Note, aside: _Aside) -> None:
-    if note.kind == "C":
-        if os.path.lexists(note.path):
-            _move_away(note.path, aside)
-    elif note.kind == "A":
-        _cut(note, aside)
-    elif note.kind == "F" and note.copy is not None and os.path.lexists(note.copy):
-        if not _is_as_noted(note):
-            _put_back(note, note.copy, aside)
-    elif note.kind == "D":
-        if not note.path.is_dir():
-            _make_folders(note.path.parent)
-            note.path.mkdir(stat.S_IMODE(note.mode))
-    elif note.kind == "M" and note.moved_to is not None and note.moved_to.is_dir() and not os.path.lexists(note.path):
-        note.moved_to.rename(note.path)
-
-
-def _move_away(path: Path, aside: _Aside) -> None:
-    if path.is_dir() and not path.is_symlink():
-        with suppress(OSError):
-            path.rmdir()
-            return
-    shutil.move(path, aside.place(path))
-
-
-def _cut(note: Note, aside: _Aside) -> None:
-    """Cut a file that was appended to; what is cut off may be another program's too, so it is kept."""
-    try:
-        found = note.path.stat()
-    except FileNotFoundError:
-        return
-    if found.st_size > note.size:
-        with note.path.open("rb") as source, aside.place(note.path).open("wb") as target:
-            source.seek(note.size)
-            shutil.copyfileobj(source, target)
-        os.truncate(note.path, note.size)
-        os.utime(note.path, ns=(found.st_atime_ns, note.mtime_ns))
-
-
-def _put_back(note: Note, copy: Path, aside: _Aside) -> None:
-    """Give a file its old content back: in place where it is still the same one, else as a new one."""
-    there = note.path.lstat() if os.path.lexists(note.path) else None
-    is_same = there is not None and (there.st_dev, there.st_ino) == note.inode and stat.S_ISREG(there.st_mode)
-    if there is not None:
-        if is_same:
-            shutil.copyfile(note.path, aside.place(note.path))
-        else:
-            _move_away(note.path, aside)
-    _make_folders(note.path.parent)
-    if stat.S_ISLNK(note.mode):
-        note.path.unlink(missing_ok=True)
-        note.path.symlink_to(os.readlink(copy))
-        return
-    found = copy.stat()
-    if not is_same and (found.st_dev, found.st_ino) == note.inode:
-        # too large to be copied, and moved away: it is the file itself
-        os.link(copy, note.path)
-        os.truncate(note.path, note.size)
-        return
-    shutil.copyfile(copy, note.path)
-    if not is_same:
-        note.path.chmod(stat.S_IMODE(note.mode))
-    os.utime(note.path, ns=(note.mtime_ns, note.mtime_ns))
-
-
-def _make_folders(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)

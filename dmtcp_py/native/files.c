@@ -4,7 +4,8 @@
    The folder with the notes has a link "now" to the part that began at the last checkpoint: a list, and copies. Before
    the first change of a file in a part its state is written down: that it was not there; its size, where it is only
    appended to; a copy, for anything else. dmtcp_py/engine/undo.py reads it and says what each line means. A line is
-   written before what it tells of is done, and a name is noted once a part.
+   written before what it tells of is done, and once a part for a file (by its inode) and for a name (by its folder's).
+   Where it cannot be written, the name goes into "lost", and nothing goes back over this part.
 
    A checkpoint begins a new part while all processes are suspended: by the event of DMTCP here, with CRIU outside. It
    never comes between a note and what it is of: DMTCP's lock of its wrappers is held, or else a lock on the gate, which
@@ -18,7 +19,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,16 +31,21 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
-#define SLOTS 32768
-#define MOST_NOTED 20000
+#define SLOTS 65536
+#define MOST_SLOTS 49152
+#define MOST_LIST (64L << 20)
+#define MOST_READ (4L << 20)
 #define MOST_COPIED (64L << 20)
-#define LEAST_FREE (256L << 20)
+#define LEAST_FREE (64L << 20)
 #define LINE (2 * PATH_MAX + 256)
 #define PART 32
 #define BLOCK (1L << 18)
@@ -46,6 +56,7 @@ extern void dmtcp_initialize(void) __attribute__((weak));
 extern int dmtcp_plugin_disable_ckpt(void) __attribute__((weak));
 extern void dmtcp_plugin_enable_ckpt(void) __attribute__((weak));
 extern const char *dmtcp_get_ckpt_dir(void) __attribute__((weak));
+extern int dmtcp_get_ckpt_signal(void) __attribute__((weak));
 
 static void *below(const char *name)
 {
@@ -63,25 +74,29 @@ static void *below(const char *name)
 
 static char job[PATH_MAX];  /* what is in here is not the program's */
 static char root[PATH_MAX]; /* where the notes are; empty where there are none */
-static char part[PART];
-static uint64_t noted[SLOTS]; /* hashes of what was noted in this part */
+static volatile int has_begun;
+static uint64_t noted[SLOTS]; /* hashes of what was noted; that of the part is in them */
 static unsigned count;
-static volatile int is_suspended;
+static unsigned whole_part; /* what was noted in it by others is known too */
+static volatile int is_suspended, is_told; /* by DMTCP's events */
+static volatile unsigned part_now;         /* where DMTCP's events tell of the next one; 0: look */
 
-enum { APPENDED = 1, CHANGED = 2 };
-enum { ONLY = 2 }; /* is made, and fails where it is there */
+enum { APPENDED = 1, CHANGED = 2, NAMED = 3 };
+enum { MAYBE = 1, ONLY = 2, THROUGH = 3 }; /* may be made; is made, or fails; is made, at the end of links */
 
 /* names are long, and stacks of threads may be small: taken from the kernel while it is needed */
 struct room {
-    char name[PATH_MAX], real[PATH_MAX], line[LINE];
+    char name[PATH_MAX], real[PATH_MAX], other[PATH_MAX], line[LINE];
 };
 
-/* --- system calls alone; each returns -1 where it fails and leaves errno as it was ---------------------------- */
+/* --- system calls alone; each returns minus errno where it fails, and leaves errno as it was ------------------- */
 
 #define RAW(...)                                    \
     ({                                              \
         int kept_ = errno;                          \
         long result_ = syscall(__VA_ARGS__);        \
+        if (result_ == -1)                          \
+            result_ = -errno;                       \
         errno = kept_;                              \
         result_;                                    \
     })
@@ -96,15 +111,28 @@ static int raw_stat(int dir, const char *path, int flags, struct stat *found)
     return (int)RAW(SYS_newfstatat, dir, path, found, flags);
 }
 
+static void *raw_map(size_t size, int protection, int flags, int fd)
+{
+    long at = RAW(SYS_mmap, NULL, size, protection, MAP_PRIVATE | flags, fd, 0);
+    return at < 0 && at > -4096 ? NULL : (void *)at;
+}
+
+static struct room spare; /* for whoever comes first; a child may find it taken for ever */
+static int is_spare_taken;
+
 static struct room *enter(void)
 {
-    void *room = (void *)RAW(SYS_mmap, NULL, sizeof(struct room), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return room == MAP_FAILED ? NULL : room;
+    if (!__atomic_exchange_n(&is_spare_taken, 1, __ATOMIC_ACQUIRE))
+        return &spare;
+    return raw_map(sizeof(struct room), PROT_READ | PROT_WRITE, MAP_ANONYMOUS, -1);
 }
 
 static void leave(struct room *room)
 {
-    RAW(SYS_munmap, room, sizeof *room);
+    if (room == &spare)
+        __atomic_store_n(&is_spare_taken, 0, __ATOMIC_RELEASE);
+    else
+        RAW(SYS_munmap, room, sizeof *room);
 }
 
 static void raw_close(int fd)
@@ -122,7 +150,6 @@ static int raw_link_text(const char *path, char *text, size_t size)
 
 static void begin(void)
 {
-    static volatile int has_begun;
     if (has_begun)
         return;
     const char *given = getenv("DMTCP_RUN_UNDO"), *staging = dmtcp_get_ckpt_dir ? dmtcp_get_ckpt_dir() : NULL;
@@ -138,63 +165,164 @@ static void begin(void)
     has_begun = 1;
 }
 
-/* --- no checkpoint between a note and what it is of ----------------------------------------------------------- */
+/* --- no checkpoint between a note and what it is of, and no signal: its handler may open files, or never return -- */
 
 enum { NOT_HELD = -1, BY_DMTCP = -2 };
 #define MOST_TRIES 5000
+#define MOST_GATES 256
 
-static int hold(void)
+struct held {
+    int how, is_made, cancel;
+    sigset_t mask;
+};
+
+static const struct held nothing = { .how = NOT_HELD }; /* the mask is not looked at */
+static int gates[MOST_GATES]; /* descriptors of it, plus 1: a child may not keep its parent's */
+
+static void hold_signals(struct held *held)
 {
-    char path[PATH_MAX + 8];
+    sigset_t all;
+    sigfillset(&all);
+    for (int i = 0; i < 6; i++)
+        sigdelset(&all, ((const int[]){ SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS })[i]);
+    if (dmtcp_get_ckpt_signal)
+        sigdelset(&all, dmtcp_get_ckpt_signal());
+    RAW(SYS_rt_sigprocmask, SIG_BLOCK, &all, &held->mask, _NSIG / 8);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &held->cancel);
+}
+
+static void let_signals(const struct held *held)
+{
+    int now;
+    pthread_setcancelstate(held->cancel, &now);
+    RAW(SYS_rt_sigprocmask, SIG_SETMASK, &held->mask, NULL, _NSIG / 8);
+}
+
+static void remember_gate(int from, int to)
+{
+    for (int i = 0; i < MOST_GATES; i++) {
+        int there = from;
+        if (__atomic_compare_exchange_n(&gates[i], &there, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            return;
+    }
+}
+
+/* Who takes an image shuts the gate first, so that there comes a moment in which nobody is in it. */
+static int enter_gate(void)
+{
+    static volatile int has_given_up; /* who shut it is there no more */
+    char path[PATH_MAX + 8], shut[PATH_MAX + 8];
     struct timespec pause = { 0, 1000000 };
+    struct stat found;
+    snprintf(path, sizeof path, "%s/gate", root);
+    snprintf(shut, sizeof shut, "%s/shut", root);
+    int fd = raw_open(path, O_RDONLY, 0);
+    if (fd < 0)
+        return NOT_HELD;
+    remember_gate(0, fd + 1);
+    for (int times = 0; !has_given_up; times++) {
+        if (raw_stat(AT_FDCWD, shut, 0, &found) && !RAW(SYS_flock, fd, LOCK_SH | LOCK_NB)) {
+            if (raw_stat(AT_FDCWD, shut, 0, &found))
+                break;
+            RAW(SYS_flock, fd, LOCK_UN);
+        }
+        has_given_up = times > MOST_TRIES;
+        RAW(SYS_nanosleep, &pause, NULL);
+    }
+    return fd;
+}
+
+static struct held hold(void)
+{
+    struct held held = nothing;
     begin();
     if (!root[0] || is_suspended)
-        return NOT_HELD;
+        return held;
+    hold_signals(&held);
     if (dmtcp_plugin_disable_ckpt && dmtcp_plugin_enable_ckpt) {
         dmtcp_plugin_disable_ckpt();
-        return BY_DMTCP;
+        held.how = BY_DMTCP;
+    } else {
+        held.how = enter_gate();
+        if (held.how == NOT_HELD)
+            let_signals(&held);
     }
-    snprintf(path, sizeof path, "%s/gate", root);
-    int fd = raw_open(path, O_RDONLY, 0);
-    for (int times = 0; fd >= 0 && times < MOST_TRIES && RAW(SYS_flock, fd, LOCK_SH | LOCK_NB); times++)
-        RAW(SYS_nanosleep, &pause, NULL);
-    return fd < 0 ? NOT_HELD : fd;
+    return held;
 }
 
-static void release(int held)
+static void release(const struct held *held)
 {
-    if (held == BY_DMTCP)
+    if (held->how == NOT_HELD)
+        return;
+    if (held->how == BY_DMTCP) {
         dmtcp_plugin_enable_ckpt();
-    else
-        raw_close(held);
+    } else {
+        remember_gate(held->how + 1, 0);
+        raw_close(held->how);
+    }
+    let_signals(held);
 }
 
-/* --- which names were noted ----------------------------------------------------------------------------------- */
-
-static uint64_t hash_of(const char *path, int what)
+static void leave_gates(void)
 {
-    uint64_t hash = 14695981039346656037u ^ (uint64_t)what;
-    for (; *path; path++)
-        hash = (hash ^ (unsigned char)*path) * 1099511628211u;
+    for (int i = 0; i < MOST_GATES; i++) {
+        raw_close(gates[i] - 1);
+        gates[i] = 0;
+    }
+}
+
+__attribute__((constructor)) static void prepare(void)
+{
+    if (!dmtcp_plugin_disable_ckpt)
+        pthread_atfork(NULL, NULL, leave_gates);
+}
+
+/* --- what was noted: a file by its inode, a name by that of its folder. No lock, as a handler, or a child of another
+   thread, would wait for it for ever; what gets lost here is noted once more, which does no harm -------------------- */
+
+static uint64_t mixed(uint64_t hash, const void *data, size_t size)
+{
+    for (const unsigned char *at = data; size--; at++)
+        hash = (hash ^ *at) * 1099511628211u;
+    return hash;
+}
+
+static uint64_t key_of(const struct stat *found, int what, const char *name)
+{
+    uint64_t values[3] = { found->st_dev, found->st_ino, (uint64_t)what };
+    uint64_t hash = mixed(mixed(14695981039346656037u, values, sizeof values), name, strlen(name));
     return hash ? hash : 1;
 }
 
-static int is_noted(uint64_t hash)
+static uint64_t in_part(uint64_t key, unsigned part)
 {
-    for (unsigned at = hash % SLOTS;; at = (at + 1) % SLOTS) {
+    uint64_t hash = mixed(key, &part, sizeof part);
+    return hash ? hash : 1;
+}
+
+static int is_noted(uint64_t key, unsigned part)
+{
+    uint64_t hash = in_part(key, part);
+    for (unsigned at = hash % SLOTS, times = 0; times < SLOTS; at = (at + 1) % SLOTS, times++) {
         uint64_t there = __atomic_load_n(&noted[at], __ATOMIC_ACQUIRE);
         if (there == hash)
             return 1;
         if (!there)
             return 0;
     }
+    return 0;
 }
 
-static void remember(uint64_t hash)
+static void remember(uint64_t key, unsigned part)
 {
-    if (__atomic_load_n(&count, __ATOMIC_RELAXED) >= MOST_NOTED + 1000)
+    uint64_t hash = in_part(key, part);
+    if (!key)
         return;
-    for (unsigned at = hash % SLOTS;; at = (at + 1) % SLOTS) {
+    if (__atomic_load_n(&count, __ATOMIC_RELAXED) >= MOST_SLOTS) {
+        memset(noted, 0, sizeof noted);
+        __atomic_store_n(&count, 0, __ATOMIC_RELAXED);
+    }
+    for (unsigned at = hash % SLOTS, times = 0; times < SLOTS; at = (at + 1) % SLOTS, times++) {
         uint64_t none = 0;
         if (__atomic_compare_exchange_n(&noted[at], &none, hash, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
             __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED);
@@ -205,72 +333,107 @@ static void remember(uint64_t hash)
     }
 }
 
-/* Take over what other processes have noted in this part; each line begins with its hash. */
-static void read_list(void)
+/* Take over what other processes have noted in this part: each line begins with its length and its keys. */
+static void read_list(unsigned part)
 {
     char path[PATH_MAX + PART + 8];
-    snprintf(path, sizeof path, "%s/%s/list", root, part);
+    snprintf(path, sizeof path, "%s/%06u/list", root, part);
     int fd = raw_open(path, O_RDONLY, 0);
     struct stat found;
     if (fd < 0)
         return;
     if (!raw_stat(fd, "", AT_EMPTY_PATH, &found) && found.st_size > 0) {
-        char *text = (char *)RAW(SYS_mmap, NULL, found.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if ((long)text != -1) {
-            for (char *at = text, *end = text + found.st_size; at && at + 16 < end;) {
-                char digits[17] = { 0 };
-                memcpy(digits, at, 16);
-                remember(strtoull(digits, NULL, 16));
-                at = memchr(at, 0, (size_t)(end - at));
-                if (at)
-                    at++;
+        size_t size = (size_t)(found.st_size < MOST_READ ? found.st_size : MOST_READ);
+        char *text = raw_map(size, PROT_READ, 0, fd);
+        for (char *at = text, *end = text + size; at && end - at > 48;) {
+            char *last = memchr(at, 0, (size_t)(end - at));
+            /* 5 digits, 16 and 16, with tabs between */
+            if (last && last - at > 40 && at + 6 + strtoul(at, NULL, 16) == last) {
+                remember(strtoul(at + 6, NULL, 16), part);
+                remember(strtoul(at + 23, NULL, 16), part);
             }
-            RAW(SYS_munmap, text, found.st_size);
+            at = last ? last + 1 : NULL;
         }
+        if (text)
+            RAW(SYS_munmap, text, size);
     }
     raw_close(fd);
 }
 
-/* Look which part is written to now; return whether there is one. */
-static int look_at_part(char now[PART])
+/* Return the number of the part that is written to now; 0 where there is none. */
+static unsigned look_at_part(void)
 {
-    char path[PATH_MAX + 8];
+    char path[PATH_MAX + 8], now[PART];
+    unsigned part = part_now;
     begin();
     if (!root[0] || is_suspended)
         return 0;
-    snprintf(path, sizeof path, "%s/now", root);
-    if (raw_link_text(path, now, PART) <= 0)
-        return 0;
-    if (strcmp(now, part)) {
-        static int turn;
-        while (__atomic_exchange_n(&turn, 1, __ATOMIC_ACQUIRE))
-            RAW(SYS_sched_yield);
-        if (strcmp(now, part)) {
-            memset(noted, 0, sizeof noted);
-            count = 0;
-            memcpy(part, now, PART);
-            read_list();
-        }
-        __atomic_store_n(&turn, 0, __ATOMIC_RELEASE);
+    if (!part) {
+        snprintf(path, sizeof path, "%s/now", root);
+        if (raw_link_text(path, now, PART) <= 0)
+            return 0;
+        part = (unsigned)strtoul(now, NULL, 10);
+        if (is_told)
+            part_now = part;
     }
-    return 1;
+    if (part != __atomic_load_n(&whole_part, __ATOMIC_ACQUIRE)) {
+        read_list(part);
+        __atomic_store_n(&whole_part, part, __ATOMIC_RELEASE);
+    }
+    return part;
 }
 
 /* --- what is noted -------------------------------------------------------------------------------------------- */
 
-static int append_line(const char *in_part, const char *line, size_t size)
+/* PATH cannot be noted: its name goes where there is room for it already, or else what has that room goes. */
+static void lose(unsigned part, const char *path)
 {
-    char path[PATH_MAX + PART + 8];
-    snprintf(path, sizeof path, "%s/%s/list", root, in_part);
+    char lost[PATH_MAX + PART + 8];
+    snprintf(lost, sizeof lost, "%s/%06u/lost", root, part);
+    int fd = raw_open(lost, O_WRONLY, 0);
+    size_t size = strnlen(path, PATH_MAX - 1);
+    if (fd < 0 || RAW(SYS_pwrite64, fd, path, size, 0) != (long)size)
+        RAW(SYS_unlinkat, AT_FDCWD, lost, 0);
+    raw_close(fd);
+}
+
+/* Whether a file may become as large: where the program has set itself a limit, a signal would end it. */
+static int is_allowed(off_t size)
+{
+    struct rlimit limit;
+    return RAW(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit) || (rlim_t)size <= limit.rlim_cur;
+}
+
+/* Write one line: a NUL ends what could not be written whole before. */
+static int append_line(unsigned part, struct room *room, char kind, const struct stat *found, uint64_t name,
+                       uint64_t content, const char *kept, const char *path)
+{
+    char list[PATH_MAX + PART + 8], *line = room->line;
+    struct stat is;
+    int size = snprintf(line + 7, LINE - 7, "%016lx\t%016lx\t%c\t%ld\t%ld\t%o\t%lu\t%lu\t%s\t%s", (unsigned long)name,
+                        (unsigned long)content, kind, (long)found->st_size,
+                        found->st_mtim.tv_sec * 1000000000L + found->st_mtim.tv_nsec, (unsigned)found->st_mode,
+                        (unsigned long)found->st_ino, (unsigned long)found->st_dev, kept, path);
+    if (size <= 0 || size >= LINE - 8)
+        return 0;
+    char first[8];
+    snprintf(first, sizeof first, "%05x\t", (unsigned)size);
+    line[0] = 0;
+    memcpy(line + 1, first, 6);
+    snprintf(list, sizeof list, "%s/%06u/list", root, part);
     for (int times = 0; times < 3; times++) {
-        int fd = raw_open(path, O_WRONLY | O_APPEND | O_CREAT, 0600);
+        int fd = raw_open(list, O_WRONLY | O_APPEND | O_CREAT, 0600);
         if (fd < 0)
             return 0;
         /* a checkpoint may close what it did not see opened */
-        long written = RAW(SYS_write, fd, line, size);
+        int has_space = !raw_stat(fd, "", AT_EMPTY_PATH, &is) && is.st_size < MOST_LIST
+                        && is_allowed(is.st_size + size + 8);
+        long written = has_space ? RAW(SYS_write, fd, line, size + 8) : 0;
         raw_close(fd);
-        if (written == (long)size)
+        if (written == size + 8)
             return 1;
+        if (!has_space)
+            return 0;
     }
     return 0;
 }
@@ -287,8 +450,8 @@ static int copy_content(int from, int to, off_t size)
         return 1;
     if (size > MOST_COPIED)
         return 0;
-    char *block = (char *)RAW(SYS_mmap, NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if ((long)block == -1)
+    char *block = raw_map(BLOCK, PROT_READ | PROT_WRITE, MAP_ANONYMOUS, -1);
+    if (!block)
         return 0;
     off_t done = 0;
     for (long got = 1; got > 0 && done < size;) {
@@ -305,192 +468,312 @@ static int copy_content(int from, int to, off_t size)
 }
 
 /* Keep what is at PATH in the part, under a new name; "-" where that cannot be. */
-static void keep(const char *in_part, const char *path, const struct stat *found, int is_moved, char name[64])
+static void keep(unsigned part, struct room *room, const char *path, const struct stat *found, int is_moved,
+                 char name[64])
 {
     static unsigned number;
-    char target[PATH_MAX + PART + 72], text[PATH_MAX];
+    char target[PATH_MAX + PART + 72], *text = room->other;
     for (int times = 0; times < 1000; times++) {
         unsigned own = __atomic_add_fetch(&number, 1, __ATOMIC_RELAXED);
         snprintf(name, 64, "%ld-%u", (long)RAW(SYS_getpid), own);
-        snprintf(target, sizeof target, "%s/%s/%s", root, in_part, name);
+        snprintf(target, sizeof target, "%s/%06u/%s", root, part, name);
         struct stat there;
         if (raw_stat(AT_FDCWD, target, AT_SYMLINK_NOFOLLOW, &there))
             break;
     }
     if (S_ISLNK(found->st_mode)) {
-        if (raw_link_text(path, text, sizeof text) > 0 && !RAW(SYS_symlinkat, text, AT_FDCWD, target))
+        if (raw_link_text(path, text, PATH_MAX) > 0 && !RAW(SYS_symlinkat, text, AT_FDCWD, target))
             return;
-    } else if (found->st_size > MOST_COPIED && is_moved
+    } else if (is_moved && (found->st_size > MOST_COPIED || found->st_nlink > 1)
                && !RAW(SYS_linkat, AT_FDCWD, path, AT_FDCWD, target, 0)) {
         return;
-    } else {
-        snprintf(text, sizeof text, "%.*s", (int)sizeof text - 1, root);
-        if (has_room(text, found->st_size)) {
-            int from = raw_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-            int to = from < 0 ? -1 : raw_open(target, O_RDWR | O_CREAT | O_EXCL, 0600);
-            int is_whole = to >= 0 && copy_content(from, to, found->st_size);
-            raw_close(to);
-            raw_close(from);
-            if (is_whole)
-                return;
-            if (to >= 0)
-                RAW(SYS_unlinkat, AT_FDCWD, target, 0);
-        }
+    } else if (has_room(root, found->st_size) && is_allowed(found->st_size)) {
+        int from = raw_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+        int to = from < 0 ? -1 : raw_open(target, O_RDWR | O_CREAT | O_EXCL, 0600);
+        int is_whole = to >= 0 && copy_content(from, to, found->st_size);
+        raw_close(to);
+        raw_close(from);
+        if (is_whole)
+            return;
+        if (to >= 0)
+            RAW(SYS_unlinkat, AT_FDCWD, target, 0);
     }
     strcpy(name, "-");
 }
 
-/* Write PATH, from DIR on, as an absolute name; return whether that can be. */
-static int absolute(int dir, const char *path, char *name)
-{
-    long length = 0;
-    if (!path || !*path)
-        return 0;
-    if (*path != '/') {
-        if (dir == AT_FDCWD) {
-            length = RAW(SYS_getcwd, name, PATH_MAX) - 1;
-        } else {
-            char link[48];
-            snprintf(link, sizeof link, "/proc/self/fd/%d", dir);
-            length = raw_link_text(link, name, PATH_MAX);
-        }
-        if (length <= 0 || name[0] != '/')
-            return 0;
-        name[length++] = '/';
-    }
-    size_t rest = strlen(path);
-    if (length + (long)rest >= PATH_MAX)
-        return 0;
-    memcpy(name + length, path, rest + 1);
-    return 1;
-}
-
 static int is_ours(const char *path)
 {
-    static const char *const kernel[] = { "/dev/", "/proc/", "/sys/" };
+    static const char *const kernel[] = { "/dev/", "/proc/", "/sys/" }, own[] = "/dmtcp-run-";
     size_t length = strlen(job);
     for (int i = 0; i < 3; i++)
         if (!strncmp(path, kernel[i], strlen(kernel[i])))
             return 1;
-    return (!strncmp(path, job, length) && path[length] == '/') || strstr(path, "/dmtcp-run-") != NULL;
+    if (!strncmp(path, job, length) && path[length] == '/')
+        return 1;
+    for (const char *at = path; (at = strstr(at, own)); at++)
+        if (strspn(at + sizeof own - 1, "0123456789abcdef") == 12 && at[sizeof own - 1 + 12] == '-')
+            return 1;
+    return 0;
 }
 
-/* Note what is at PATH, which is about to be appended to or CHANGED: by its content, or, where IS_NAME, by what bears
-   the name. IS_MADE: it is made if it is not there. */
-static void note(int dir, const char *path, int what, int is_name, int is_made)
+/* Write where PATH, from DIR on, really is: its folder without links, and the last part of its name. Return 0, or minus
+   errno; 1 where that part is none. */
+static int real_name(int dir, const char *path, char *real)
 {
-    char now[PART];
-    struct room *room = look_at_part(now) ? enter() : NULL;
-    if (!room)
+    size_t length = strnlen(path, PATH_MAX);
+    if (length == PATH_MAX)
+        return -ENAMETOOLONG;
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    size_t base = length;
+    while (base > 0 && path[base - 1] != '/')
+        base--;
+    const char *last = path + base;
+    size_t rest = length - base;
+    if (!rest || (rest == 1 && *last == '.') || (rest == 2 && last[0] == '.' && last[1] == '.'))
+        return 1;
+    char link[48];
+    memcpy(real, path, base);
+    strcpy(real + base, base ? "" : ".");
+    int fd = (int)RAW(SYS_openat, dir, real, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return fd;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    int got = raw_link_text(link, real, PATH_MAX);
+    raw_close(fd);
+    if (got <= 0 || real[0] != '/' || (size_t)got + rest + 2 > PATH_MAX)
+        return -ENAMETOOLONG;
+    got -= got == 1;
+    real[got] = '/';
+    memcpy(real + got + 1, last, rest);
+    real[got + 1 + (int)rest] = 0;
+    return 0;
+}
+
+static uint64_t key_of_name(const char *real, char *folder)
+{
+    struct stat found;
+    const char *last = strrchr(real, '/');
+    memcpy(folder, real, (size_t)(last - real) + 1);
+    folder[last - real + 1] = 0;
+    return raw_stat(AT_FDCWD, folder, 0, &found) ? 0 : key_of(&found, NAMED, last + 1);
+}
+
+/* Where it has just been written to, its time may stay as it is when it is written to again. */
+static void age(struct stat *found)
+{
+    struct timespec now;
+    RAW(SYS_clock_gettime, CLOCK_REALTIME, &now);
+    if (now.tv_sec - found->st_mtim.tv_sec < 2)
+        found->st_mtim.tv_sec = found->st_mtim.tv_nsec = 0;
+}
+
+/* Note the file at PATH, FOUND there, whose content is about to be appended to or CHANGED. */
+static void note_content(int dir, const char *path, int what, struct stat *found)
+{
+    unsigned part = look_at_part();
+    uint64_t changed = key_of(found, CHANGED, ""), appended = key_of(found, APPENDED, "");
+    if (!part || is_noted(changed, part) || (what == APPENDED && is_noted(appended, part)))
         return;
-    char *name = room->name, *real = room->real, *line = room->line;
-    if (!absolute(dir, path, name) || is_ours(name))
-        goto done;
-    uint64_t changed = hash_of(name, CHANGED), appended = hash_of(name, APPENDED);
-    if (is_noted(changed) || (what == APPENDED && is_noted(appended)))
-        goto done;
-    if (count >= MOST_NOTED) {
-        if (count == MOST_NOTED) {
-            remember(1);
-            append_line(now, "0000000000000001\tX\t0\t0\t0\t0\t0\t-\t", 36);
-        }
+    struct room *room = enter();
+    if (!room) {
+        lose(part, path);
+        return;
+    }
+    char *real = room->real, link[48], kept[64] = "-", kind = 'F';
+    int fd = (int)RAW(SYS_openat, dir, path, O_PATH | O_CLOEXEC);
+    if (fd < 0) {
+        /* gone since, or there is no descriptor left for the program either */
+        if (fd != -ENOENT)
+            lose(part, path);
         goto done;
     }
-    for (int times = 0; times < 5; times++) {
-        struct stat found;
-        char kind = 'F', kept[64] = "-";
-        strcpy(real, name);
-        if (raw_stat(AT_FDCWD, name, is_name ? AT_SYMLINK_NOFOLLOW : 0, &found)) {
-            if (!is_made)
-                goto done;
-            memset(&found, 0, sizeof found);
-            kind = 'C';
-        } else if (S_ISDIR(found.st_mode)) {
-            if (is_made == ONLY)
-                goto done;
-            kind = 'D';
-        } else if (S_ISREG(found.st_mode) || S_ISLNK(found.st_mode)) {
-            char link[48];
-            int fd = raw_open(name, O_PATH | (is_name ? O_NOFOLLOW : 0), 0);
-            snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-            if (fd < 0 || raw_link_text(link, real, PATH_MAX) <= 0 || real[0] != '/')
-                strcpy(real, name);
-            raw_close(fd);
-            if (is_ours(real))
-                goto done;
-            if (what == APPENDED || (S_ISREG(found.st_mode) && found.st_size == 0 && !is_name))
-                kind = 'A';
-            else
-                keep(now, real, &found, is_name, kept);
-        } else {
-            goto done;
-        }
-        int size = snprintf(line, LINE, "%016lx\t%c\t%ld\t%ld\t%o\t%lu\t%lu\t%s\t%s",
-                            (unsigned long)(kind == 'A' && what == APPENDED ? appended : changed), kind,
-                            (long)found.st_size, found.st_mtim.tv_sec * 1000000000L + found.st_mtim.tv_nsec,
-                            (unsigned)found.st_mode, (unsigned long)found.st_ino, (unsigned long)found.st_dev, kept,
-                            real);
-        if (size <= 0 || size >= LINE || !append_line(now, line, (size_t)size + 1))
-            goto done;
-        char then[PART];
-        strcpy(then, now);
-        /* a checkpoint may have come in between, and then it belongs to the next part */
-        if (look_at_part(now) && !strcmp(then, now)) {
-            remember(kind == 'A' && what == APPENDED ? appended : changed);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    int length = raw_link_text(link, real, PATH_MAX);
+    int is_there = !raw_stat(fd, "", AT_EMPTY_PATH, found);
+    raw_close(fd);
+    if (length <= 0 || length >= PATH_MAX - 1 || real[0] != '/') {
+        lose(part, path);
+        goto done;
+    }
+    if (!is_there || !S_ISREG(found->st_mode) || is_ours(real))
+        goto done;
+    if (what == APPENDED || found->st_size == 0)
+        kind = 'A';
+    else
+        keep(part, room, real, found, 0, kept);
+    int is_whole = found->st_size == 0 || what != APPENDED;
+    uint64_t name = is_whole && found->st_nlink == 1 ? key_of_name(real, room->other) : 0;
+    uint64_t content = is_whole ? changed : appended;
+    if (!strcmp(kept, "-") && kind == 'F')
+        age(found);
+    if (append_line(part, room, kind, found, name, content, kept, real)) {
+        remember(name, part);
+        remember(content, part);
+    } else {
+        lose(part, real);
+    }
+done:
+    leave(room);
+}
+
+/* Note what bears the name PATH, which is about to bear something else, or nothing. HOW: whether it may be made. */
+static void note_name(int dir, const char *path, int how)
+{
+    unsigned part = path && *path ? look_at_part() : 0;
+    struct room *room = part ? enter() : NULL;
+    if (!part || !room) {
+        if (part)
+            lose(part, path);
+        return;
+    }
+    char *real = room->real, kept[64] = "-", kind = 'F';
+    struct stat found;
+    int is_gone, failed = real_name(dir, path, real);
+    for (int hops = 0; !failed; hops++) {
+        is_gone = raw_stat(AT_FDCWD, real, AT_SYMLINK_NOFOLLOW, &found);
+        if (is_gone || how != THROUGH || !S_ISLNK(found.st_mode) || hops > 40)
             break;
+        long length = raw_link_text(real, room->name, PATH_MAX);
+        char *last = strrchr(real, '/');
+        if (length <= 0)
+            break;
+        if (room->name[0] == '/') {
+            strcpy(room->other, room->name);
+        } else if (last - real + 1 + length < PATH_MAX) {
+            memcpy(room->other, real, (size_t)(last - real) + 1);
+            strcpy(room->other + (last - real) + 1, room->name);
         }
+        failed = real_name(AT_FDCWD, room->other, real);
+    }
+    /* what is not there cannot be changed either */
+    if (failed) {
+        if (failed == -ENAMETOOLONG || failed == -EMFILE || failed == -ENFILE || failed == -ENOMEM)
+            lose(part, path);
+        goto done;
+    }
+    if (is_ours(real))
+        goto done;
+    uint64_t content = 0, name = key_of_name(real, room->other);
+    if (is_noted(name, part))
+        goto done;
+    if (is_gone) {
+        if (!how)
+            goto done;
+        memset(&found, 0, sizeof found);
+        kind = 'C';
+    } else if (how == ONLY || how == THROUGH) {
+        goto done;
+    } else if (S_ISDIR(found.st_mode)) {
+        kind = 'D';
+    } else if (S_ISFIFO(found.st_mode)) {
+        kind = 'P';
+    } else if (S_ISREG(found.st_mode) || S_ISLNK(found.st_mode)) {
+        /* what is noted of a file with another name says nothing of that one */
+        content = S_ISREG(found.st_mode) && found.st_nlink == 1 ? key_of(&found, CHANGED, "") : 0;
+        if (S_ISREG(found.st_mode) && found.st_size == 0)
+            kind = 'A';
+        else
+            keep(part, room, real, &found, 1, kept);
+    } else {
+        goto done;
+    }
+    if (!strcmp(kept, "-") && kind == 'F')
+        age(&found);
+    if (append_line(part, room, kind, &found, name, content, kept, real)) {
+        remember(name, part);
+        remember(content, part);
+    } else {
+        lose(part, real);
     }
 done:
     leave(room);
 }
 
 /* Note what opening PATH will do to it; return what is held until it is open. */
-static int note_open(int dir, const char *path, int flags)
+static struct held note_open(int dir, const char *path, int flags)
 {
     if (!path || flags & O_PATH || (flags & O_TMPFILE) == O_TMPFILE)
-        return NOT_HELD;
+        return nothing;
     if ((flags & O_ACCMODE) == O_RDONLY && !(flags & (O_TRUNC | O_CREAT)))
-        return NOT_HELD;
+        return nothing;
     int is_made = (flags & O_CREAT) != 0, only_made = is_made && ((flags & O_EXCL) || (flags & (O_ACCMODE | O_TRUNC)) == 0);
     struct stat found;
-    int is_there = !raw_stat(dir, path, 0, &found);
+    int failed = raw_stat(dir, path, 0, &found);
     /* to open a pipe can take any time */
-    if (is_there ? only_made || (!S_ISREG(found.st_mode) && !S_ISLNK(found.st_mode)) : !is_made)
-        return NOT_HELD;
-    int held = hold();
-    note(dir, path, flags & O_APPEND && !(flags & O_TRUNC) ? APPENDED : CHANGED, 0, is_made);
+    if (failed ? !is_made || failed != -ENOENT : only_made || !S_ISREG(found.st_mode))
+        return nothing;
+    struct held held = hold();
+    held.is_made = failed != 0;
+    if (failed)
+        note_name(dir, path, flags & O_EXCL ? ONLY : THROUGH);
+    else
+        note_content(dir, path, flags & O_APPEND && !(flags & O_TRUNC) ? APPENDED : CHANGED, &found);
     return held;
 }
 
-static int note_mode(const char *path, const char *mode)
+/* What was made is no other's: it is removed, and its content is nobody's concern. */
+static void release_open(const struct held *held, int fd)
+{
+    struct stat found;
+    unsigned part = held->how != NOT_HELD && held->is_made && fd >= 0 ? look_at_part() : 0;
+    if (part && !raw_stat(fd, "", AT_EMPTY_PATH, &found))
+        remember(key_of(&found, CHANGED, ""), part);
+    release(held);
+}
+
+static struct held note_mode(const char *path, const char *mode)
 {
     int flags = strchr(mode, '+') ? O_RDWR : *mode == 'r' ? O_RDONLY : O_WRONLY;
     flags |= *mode == 'w' ? O_CREAT | O_TRUNC : *mode == 'a' ? O_CREAT | O_APPEND : 0;
-    return path ? note_open(AT_FDCWD, path, flags | (strchr(mode, 'x') ? O_EXCL : 0)) : NOT_HELD;
+    return path ? note_open(AT_FDCWD, path, flags | (strchr(mode, 'x') ? O_EXCL : 0)) : nothing;
+}
+
+static void note_truncated(const char *path)
+{
+    struct stat found;
+    if (path && !raw_stat(AT_FDCWD, path, 0, &found) && S_ISREG(found.st_mode))
+        note_content(AT_FDCWD, path, CHANGED, &found);
 }
 
 /* A name leaves its place, or what bears it is replaced. A folder that is moved with all that is in it is only told. */
-static void note_moved(int from, const char *old, int to, const char *new)
+static void note_moved(int from, const char *old, int to, const char *new, unsigned flags)
 {
-    char now[PART];
-    struct stat found;
+    struct stat found, there;
     if (!old || !new || raw_stat(from, old, AT_SYMLINK_NOFOLLOW, &found))
         return;
-    if (!S_ISDIR(found.st_mode)) {
-        note(from, old, CHANGED, 1, 0);
-        note(to, new, CHANGED, 1, 1);
+    int is_there = !raw_stat(to, new, AT_SYMLINK_NOFOLLOW, &there);
+    unsigned part = look_at_part();
+    if (!part)
+        return;
+    if (flags & RENAME_EXCHANGE && (S_ISDIR(found.st_mode) || (is_there && S_ISDIR(there.st_mode)))) {
+        lose(part, new);
         return;
     }
-    note(to, new, CHANGED, 1, 1);
-    struct room *room = look_at_part(now) ? enter() : NULL;
-    if (room && absolute(from, old, room->name) && absolute(to, new, room->real) && !is_ours(room->name)) {
-        int size = snprintf(room->line, LINE, "%016lx\tM\t0\t0\t%o\t0\t0\t-\t%s\n%s", 2ul, (unsigned)found.st_mode,
-                            room->name, room->real);
-        if (size > 0 && size < LINE)
-            append_line(now, room->line, (size_t)size + 1);
+    if (!S_ISDIR(found.st_mode)) {
+        note_name(from, old, 0);
+        note_name(to, new, MAYBE);
+        return;
     }
-    if (room)
-        leave(room);
+    note_name(to, new, MAYBE);
+    struct room *room = enter();
+    if (!room) {
+        lose(part, new);
+        return;
+    }
+    if (!real_name(from, old, room->name) && !is_ours(room->name) && !real_name(to, new, room->real)) {
+        size_t length = strlen(room->name);
+        found.st_size = (off_t)length;
+        /* both names, the first as long as it says */
+        char *both = room->name;
+        if (length + strlen(room->real) + 2 <= sizeof room->name + sizeof room->real) {
+            memmove(both + length + 1, room->real, strlen(room->real) + 1);
+            both[length] = '\n';
+        }
+        if (!append_line(part, room, 'M', &found, 0, 0, "-", both))
+            lose(part, new);
+    }
+    leave(room);
 }
 
 /* --- what programs call --------------------------------------------------------------------------------------- */
@@ -512,45 +795,21 @@ static void note_moved(int from, const char *old, int to, const char *new)
 #undef fopen
 #undef freopen
 
-int open(const char *path, int flags, ...)
-{
-    FIND(open);
-    MODE_OF(flags, flags)
-    int held = note_open(AT_FDCWD, path, flags);
-    int fd = next(path, flags, mode);
-    release(held);
-    return fd;
-}
+#define OPEN(name, parameters, next_call, dir)           \
+    int name parameters                                 \
+    {                                                   \
+        FIND(name);                                     \
+        MODE_OF(flags, flags)                           \
+        struct held held = note_open(dir, path, flags); \
+        int fd = next next_call;                        \
+        release_open(&held, fd);                        \
+        return fd;                                      \
+    }
 
-int open64(const char *path, int flags, ...)
-{
-    FIND(open64);
-    MODE_OF(flags, flags)
-    int held = note_open(AT_FDCWD, path, flags);
-    int fd = next(path, flags, mode);
-    release(held);
-    return fd;
-}
-
-int openat(int dir, const char *path, int flags, ...)
-{
-    FIND(openat);
-    MODE_OF(flags, flags)
-    int held = note_open(dir, path, flags);
-    int fd = next(dir, path, flags, mode);
-    release(held);
-    return fd;
-}
-
-int openat64(int dir, const char *path, int flags, ...)
-{
-    FIND(openat64);
-    MODE_OF(flags, flags)
-    int held = note_open(dir, path, flags);
-    int fd = next(dir, path, flags, mode);
-    release(held);
-    return fd;
-}
+OPEN(open, (const char *path, int flags, ...), (path, flags, mode), AT_FDCWD)
+OPEN(open64, (const char *path, int flags, ...), (path, flags, mode), AT_FDCWD)
+OPEN(openat, (int dir, const char *path, int flags, ...), (dir, path, flags, mode), dir)
+OPEN(openat64, (int dir, const char *path, int flags, ...), (dir, path, flags, mode), dir)
 
 /* what _FORTIFY_SOURCE makes of the four, where no file is made */
 int __open_2(const char *path, int flags)
@@ -573,15 +832,15 @@ int __openat64_2(int dir, const char *path, int flags)
     return openat64(dir, path, flags);
 }
 
-#define OPENS(type, name, parameters, arguments, noted) \
-    type name parameters;                               \
-    type name parameters                                \
-    {                                                   \
-        FIND(name);                                     \
-        int held = noted;                               \
-        type result = next arguments;                   \
-        release(held);                                  \
-        return result;                                  \
+#define OPENS(type, name, parameters, arguments, noted, fd) \
+    type name parameters;                                   \
+    type name parameters                                    \
+    {                                                       \
+        FIND(name);                                         \
+        struct held held = noted;                           \
+        type result = next arguments;                       \
+        release_open(&held, fd);                            \
+        return result;                                      \
     }
 
 #define WRAP(name, parameters, arguments, note_it)      \
@@ -589,68 +848,102 @@ int __openat64_2(int dir, const char *path, int flags)
     int name parameters                                 \
     {                                                   \
         FIND(name);                                     \
-        int held = hold();                              \
+        struct held held = hold();                      \
         note_it;                                        \
         int result = next arguments;                    \
-        release(held);                                  \
+        release(&held);                                 \
         return result;                                  \
     }
 
 #define MADE (O_CREAT | O_TRUNC | O_WRONLY)
+#define FD_OF(file) ((file) ? fileno(file) : -1)
 
-OPENS(int, creat, (const char *path, mode_t mode), (path, mode), note_open(AT_FDCWD, path, MADE))
-OPENS(int, creat64, (const char *path, mode_t mode), (path, mode), note_open(AT_FDCWD, path, MADE))
-OPENS(FILE *, fopen, (const char *path, const char *mode), (path, mode), note_mode(path, mode))
-OPENS(FILE *, fopen64, (const char *path, const char *mode), (path, mode), note_mode(path, mode))
-OPENS(FILE *, freopen, (const char *path, const char *mode, FILE *file), (path, mode, file), note_mode(path, mode))
-OPENS(FILE *, freopen64, (const char *path, const char *mode, FILE *file), (path, mode, file), note_mode(path, mode))
-WRAP(truncate, (const char *path, off_t size), (path, size), note(AT_FDCWD, path, CHANGED, 0, 0))
-WRAP(truncate64, (const char *path, off64_t size), (path, size), note(AT_FDCWD, path, CHANGED, 0, 0))
-WRAP(rename, (const char *old, const char *new), (old, new), note_moved(AT_FDCWD, old, AT_FDCWD, new))
-WRAP(renameat, (int from, const char *old, int to, const char *new), (from, old, to, new), note_moved(from, old, to, new))
-WRAP(renameat2, (int from, const char *old, int to, const char *new, unsigned flags), (from, old, to, new, flags), note_moved(from, old, to, new))
-WRAP(link, (const char *old, const char *new), (old, new), note(AT_FDCWD, new, CHANGED, 1, 1))
-WRAP(linkat, (int from, const char *old, int to, const char *new, int flags), (from, old, to, new, flags), note(to, new, CHANGED, 1, 1))
-WRAP(symlink, (const char *text, const char *path), (text, path), note(AT_FDCWD, path, CHANGED, 1, 1))
-WRAP(symlinkat, (const char *text, int dir, const char *path), (text, dir, path), note(dir, path, CHANGED, 1, 1))
-WRAP(unlink, (const char *path), (path), note(AT_FDCWD, path, CHANGED, 1, 0))
-WRAP(unlinkat, (int dir, const char *path, int flags), (dir, path, flags), note(dir, path, CHANGED, 1, 0))
-WRAP(rmdir, (const char *path), (path), note(AT_FDCWD, path, CHANGED, 1, 0))
-WRAP(remove, (const char *path), (path), note(AT_FDCWD, path, CHANGED, 1, 0))
-WRAP(mkdir, (const char *path, mode_t mode), (path, mode), note(AT_FDCWD, path, CHANGED, 1, ONLY))
-WRAP(mkdirat, (int dir, const char *path, mode_t mode), (dir, path, mode), note(dir, path, CHANGED, 1, ONLY))
-WRAP(mkfifo, (const char *path, mode_t mode), (path, mode), note(AT_FDCWD, path, CHANGED, 1, ONLY))
-WRAP(mkfifoat, (int dir, const char *path, mode_t mode), (dir, path, mode), note(dir, path, CHANGED, 1, ONLY))
+OPENS(int, creat, (const char *path, mode_t mode), (path, mode), note_open(AT_FDCWD, path, MADE), result)
+OPENS(int, creat64, (const char *path, mode_t mode), (path, mode), note_open(AT_FDCWD, path, MADE), result)
+OPENS(FILE *, fopen, (const char *path, const char *mode), (path, mode), note_mode(path, mode), FD_OF(result))
+OPENS(FILE *, fopen64, (const char *path, const char *mode), (path, mode), note_mode(path, mode), FD_OF(result))
+OPENS(FILE *, freopen, (const char *path, const char *mode, FILE *file), (path, mode, file), note_mode(path, mode), FD_OF(result))
+OPENS(FILE *, freopen64, (const char *path, const char *mode, FILE *file), (path, mode, file), note_mode(path, mode), FD_OF(result))
+WRAP(truncate, (const char *path, off_t size), (path, size), note_truncated(path))
+WRAP(truncate64, (const char *path, off64_t size), (path, size), note_truncated(path))
+WRAP(rename, (const char *old, const char *new), (old, new), note_moved(AT_FDCWD, old, AT_FDCWD, new, 0))
+WRAP(renameat, (int from, const char *old, int to, const char *new), (from, old, to, new), note_moved(from, old, to, new, 0))
+WRAP(renameat2, (int from, const char *old, int to, const char *new, unsigned flags), (from, old, to, new, flags), note_moved(from, old, to, new, flags))
+WRAP(link, (const char *old, const char *new), (old, new), note_name(AT_FDCWD, new, ONLY))
+WRAP(linkat, (int from, const char *old, int to, const char *new, int flags), (from, old, to, new, flags), note_name(to, new, ONLY))
+WRAP(symlink, (const char *text, const char *path), (text, path), note_name(AT_FDCWD, path, ONLY))
+WRAP(symlinkat, (const char *text, int dir, const char *path), (text, dir, path), note_name(dir, path, ONLY))
+WRAP(unlink, (const char *path), (path), note_name(AT_FDCWD, path, 0))
+WRAP(unlinkat, (int dir, const char *path, int flags), (dir, path, flags), note_name(dir, path, 0))
+WRAP(rmdir, (const char *path), (path), note_name(AT_FDCWD, path, 0))
+WRAP(remove, (const char *path), (path), note_name(AT_FDCWD, path, 0))
+WRAP(mkdir, (const char *path, mode_t mode), (path, mode), note_name(AT_FDCWD, path, ONLY))
+WRAP(mkdirat, (int dir, const char *path, mode_t mode), (dir, path, mode), note_name(dir, path, ONLY))
+WRAP(mkfifo, (const char *path, mode_t mode), (path, mode), note_name(AT_FDCWD, path, ONLY))
+WRAP(mkfifoat, (int dir, const char *path, mode_t mode), (dir, path, mode), note_name(dir, path, ONLY))
+WRAP(mknod, (const char *path, mode_t mode, dev_t device), (path, mode, device), note_name(AT_FDCWD, path, ONLY))
+WRAP(mknodat, (int dir, const char *path, mode_t mode, dev_t device), (dir, path, mode, device), note_name(dir, path, ONLY))
+
+/* a socket gets a name, which another bind() would find taken */
+int bind(int fd, const struct sockaddr *address, socklen_t size)
+{
+    FIND(bind);
+    char path[sizeof(struct sockaddr_un) + 1] = "";
+    size_t before = offsetof(struct sockaddr_un, sun_path);
+    if (address && size > before && size <= sizeof(struct sockaddr_un) && address->sa_family == AF_UNIX)
+        memcpy(path, (const char *)address + before, size - before);
+    if (!path[0])
+        return next(fd, address, size);
+    struct held held = hold();
+    note_name(AT_FDCWD, path, ONLY);
+    int result = next(fd, address, size);
+    release(&held);
+    return result;
+}
+
+/* what the C library opens itself for a child that posix_spawn() will start */
+int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *restrict actions, int fd, const char *restrict path,
+                                     int flags, mode_t mode)
+{
+    FIND(posix_spawn_file_actions_addopen);
+    struct held held = note_open(AT_FDCWD, path, flags);
+    release(&held);
+    return next(actions, fd, path, flags, mode);
+}
 
 /* an open file is cut: by the size alone that could not be undone, where it is open for append */
 static void note_cut(int fd)
 {
-    char link[48], path[PATH_MAX];
+    struct stat found;
+    char link[48];
     long flags = RAW(SYS_fcntl, fd, F_GETFL);
     if (flags < 0 || !(flags & O_APPEND))
         return;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    if (raw_link_text(link, path, sizeof path) > 0 && path[0] == '/')
-        note(AT_FDCWD, path, CHANGED, 0, 0);
+    if (!raw_stat(fd, "", AT_EMPTY_PATH, &found) && S_ISREG(found.st_mode) && found.st_nlink > 0)
+        note_content(AT_FDCWD, link, CHANGED, &found);
 }
 
 WRAP(ftruncate, (int fd, off_t size), (fd, size), note_cut(fd))
 WRAP(ftruncate64, (int fd, off64_t size), (fd, size), note_cut(fd))
+WRAP(fallocate, (int fd, int mode, off_t from, off_t size), (fd, mode, from, size), if (mode) note_cut(fd))
+WRAP(fallocate64, (int fd, int mode, off64_t from, off64_t size), (fd, mode, from, size), if (mode) note_cut(fd))
 
 /* temporary files, whose names are known only afterwards */
-static int made(int fd, const char *path)
+static void note_made(const char *path)
 {
-    char now[PART];
-    struct room *room = fd >= 0 && look_at_part(now) ? enter() : NULL;
-    if (room && absolute(AT_FDCWD, path, room->name) && !is_ours(room->name)) {
-        uint64_t hash = hash_of(room->name, CHANGED);
-        int size = snprintf(room->line, LINE, "%016lx\tC\t0\t0\t0\t0\t0\t-\t%s", (unsigned long)hash, room->name);
-        if (size > 0 && size < LINE && count < MOST_NOTED && append_line(now, room->line, (size_t)size + 1))
-            remember(hash);
+    unsigned part = look_at_part();
+    struct room *room = part ? enter() : NULL;
+    struct stat none = { 0 };
+    if (room && !real_name(AT_FDCWD, path, room->real) && !is_ours(room->real)) {
+        uint64_t name = key_of_name(room->real, room->other);
+        if (append_line(part, room, 'C', &none, name, 0, "-", room->real))
+            remember(name, part);
+        else
+            lose(part, room->real);
     }
     if (room)
         leave(room);
-    return fd;
 }
 
 #define MAKES(name, parameters, arguments)                \
@@ -658,7 +951,13 @@ static int made(int fd, const char *path)
     int name parameters                                   \
     {                                                     \
         FIND(name);                                       \
-        return made(next arguments, template);            \
+        struct held held = hold();                        \
+        int fd = next arguments;                          \
+        if (fd >= 0)                                      \
+            note_made(template);                          \
+        held.is_made = 1;                                 \
+        release_open(&held, fd);                          \
+        return fd;                                        \
     }
 
 MAKES(mkstemp, (char *template), (template))
@@ -669,6 +968,17 @@ MAKES(mkstemps, (char *template, int size), (template, size))
 MAKES(mkstemps64, (char *template, int size), (template, size))
 MAKES(mkostemps, (char *template, int size, int flags), (template, size, flags))
 MAKES(mkostemps64, (char *template, int size, int flags), (template, size, flags))
+
+char *mkdtemp(char *template)
+{
+    FIND(mkdtemp);
+    struct held held = hold();
+    char *made = next(template);
+    if (made)
+        note_made(made);
+    release(&held);
+    return made;
+}
 
 /* --- DMTCP's events; the numbers are those of 3.2, 4.2 and 5.0 ------------------------------------------------ */
 
@@ -725,7 +1035,7 @@ static void wait_for_copies(void)
 #define MOST_LOCKED_FD 1024
 #define LOCK_TRIES 3000
 
-static struct held {
+static struct file_lock {
     int fd, is_whole, is_shared;
     long start, end;
 } locks[MOST_LOCKS];
@@ -741,7 +1051,7 @@ static void read_locks_of(int fd)
     raw_close(info);
     text[size > 0 ? size : 0] = 0;
     for (char *at = text; (at = strstr(at, "lock:\t")) && lock_count < MOST_LOCKS; at++) {
-        struct held *one = &locks[lock_count];
+        struct file_lock *one = &locks[lock_count];
         if (sscanf(at, "lock:\t%*d: %15s %*s %15s %*d %*s %ld %23s", kind, way, &one->start, last) != 4)
             continue;
         one->fd = fd;
@@ -767,7 +1077,7 @@ static void take_locks(void)
 {
     struct timespec pause = { 0, 1000000 };
     for (int i = 0; i < lock_count; i++) {
-        struct held *one = &locks[i];
+        struct file_lock *one = &locks[i];
         struct flock range = { 0 };
         range.l_type = one->is_shared ? F_RDLCK : F_WRLCK;
         range.l_whence = SEEK_SET;
@@ -786,7 +1096,10 @@ static void take_locks(void)
 static void hook(int event, void *data)
 {
     static int turn;
+    struct held held;
     (void)data;
+    if (event != THREAD_GOES_ON)
+        part_now = 0;
     if (event == BEFORE_IMAGES) {
         is_suspended = 1;
         begin_part();
@@ -796,14 +1109,16 @@ static void hook(int event, void *data)
         is_suspended = 0;
     } else if (event == AFTER_RESTART) {
         are_locks_due = 1;
-        is_suspended = 0;
+        is_suspended = has_begun = turn = 0;
     } else if (event == THREAD_GOES_ON && are_locks_due) {
+        hold_signals(&held);
         while (__atomic_exchange_n(&turn, 1, __ATOMIC_ACQUIRE))
             RAW(SYS_sched_yield);
         if (are_locks_due)
             take_locks();
         are_locks_due = 0;
         __atomic_store_n(&turn, 0, __ATOMIC_RELEASE);
+        let_signals(&held);
     }
 }
 
@@ -814,6 +1129,7 @@ void dmtcp_initialize_plugin(void)
         next();
     struct plugin self = { api, "3", "files", "dmtcp-py", "-", "notes what is done to files", hook };
     /* the events of a later interface may have other numbers */
-    if (api && (!strcmp(api, "3") || !strcmp(api, "4")))
+    is_told = api && (!strcmp(api, "3") || !strcmp(api, "4"));
+    if (is_told)
         dmtcp_register_plugin(self);
 }

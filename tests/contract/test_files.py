@@ -10,7 +10,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, EngineHere, Workbench, kill_all, run_on
+from harness import LONG_S, EngineHere, Workbench, kill_all, run_on, wait_until
 
 from dmtcp_py.native import built
 
@@ -243,6 +243,46 @@ def test_after_a_checkpoint_and_stop_nothing_is_undone_and_nothing_refused(
     assert done.returncode == 0
     assert (bench.folder / "out.txt").read_text() == "60\n"
     assert "went back" not in done.stderr
+
+
+STOPPED = """
+import time
+with open("held", "w+") as held:
+    held.write("000")
+    for step in range(60):
+        number = int(open("named").read()) if step else 0
+        with open("named", "w") as file:
+            file.write(str(number + 1))
+        held.seek(0)
+        other = int(held.read(3)) + 1
+        held.seek(0)
+        held.write(f"{other:03}")
+        held.flush()
+        time.sleep(0.1)
+print(number + 1, other)
+"""
+
+
+def test_a_life_after_a_checkpoint_and_stop_that_is_cut_short_is_undone(bench: Workbench, engine: EngineHere) -> None:
+    """It went on from an image after which nothing ran, and left no other."""
+    del engine
+    line = ["-i", "0", "--stdout", "out.txt", *bench.python("stopped.py", STOPPED)]
+    process = bench.start(*line)
+    wait_until(lambda: _number(bench.folder / "named") > 5)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(LONG_S) == 85
+    process = bench.start(*line)
+    bench.wait_said("resumed generation 1", process)
+    reached = _number(bench.folder / "named")
+    wait_until(lambda: _number(bench.folder / "named") > reached + 5)
+    kill_all(process)
+    assert bench.run(*line).returncode == 0
+    assert (bench.folder / "out.txt").read_text() == "60 60\n"
+
+
+def _number(path: Path) -> int:
+    text = path.read_text() if path.exists() else ""
+    return int(text) if text else 0
 
 
 def test_what_is_taken_away_is_kept_and_what_others_wrote_stays(bench: Workbench, engine: EngineHere) -> None:

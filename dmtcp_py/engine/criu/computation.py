@@ -65,7 +65,7 @@ class CriuComputation:
         root = self._tool.undo
         part = None if root is None else undo.make_ready(root)
         done = len(self._channel.told.dumps)
-        with undo.closed_gate(root):
+        with undo.closed_gate(root, for_last=then_stop):
             self._channel.order(
                 "dump",
                 folder=str(self._staging),
@@ -167,8 +167,8 @@ class CriuComputation:
             for far in look["outside"]
         ]
         notes += [
-            f"what {name} does to files by their names is not undone after a crash: it is statically linked, or "
-            "dropped its environment"
+            f"what {name} does to files by their names is not undone after a crash: it is statically linked or made by "
+            "Go, dropped its environment, or has another user or root folder"
             for name in look["unwatched"]
         ]
         updated = sorted(file["path"] for file in uncovered)

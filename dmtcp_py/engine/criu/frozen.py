@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import stat
+import struct
 import subprocess
 import sys
 from contextlib import suppress
@@ -25,6 +26,8 @@ LEAST_PID = 300
 """Below it are the keeper, criu and this."""
 _TAIL_BYTES = 1 << 16
 _TOOL_S = 3600
+_ELF_64 = 2
+_MOST_NAMES = 1 << 16
 _MAPS_FIELDS = 6
 _ESTABLISHED = "01"
 _NET_FIELDS = 10
@@ -35,10 +38,10 @@ _DELETED = " (deleted)"
 Key = tuple[int, int]
 
 
-def main(images: Path, *, covers_shm: bool, is_watched: bool) -> None:
+def main(images: Path, *, covers_shm: bool, notes: str) -> None:
     """Write the list of files, and the copies, into IMAGES; with COVERS_SHM also all of /dev/shm.
 
-    IS_WATCHED: what the processes do to files by their names is noted by what is loaded into them.
+    NOTES: the folder in which what is loaded into the processes notes what they do to files by their names, if any.
     """
     files: dict[Key, dict[str, Any]] = {}
     but_in = (*_NOT_FILES, f"{SHM}/") if covers_shm else _NOT_FILES
@@ -60,7 +63,7 @@ def main(images: Path, *, covers_shm: bool, is_watched: bool) -> None:
         "fifos": fifos,
         "folders": _modes({folder for path in paths for folder in path.parents}),
         "processes": len(pids),
-        "unwatched": sorted({_name(pid) for pid in pids if is_watched and not _is_watched(pid)}),
+        "unwatched": sorted({_name(pid) for pid in pids if notes and not _is_watched(pid, notes)}),
         **_connections(pids),
     }
     (images / FILES).write_text(json.dumps(look), encoding="utf-8")
@@ -103,9 +106,29 @@ def _fifos_of(pid: int, but_in: tuple[str, ...]) -> dict[str, int]:
     return found
 
 
-def _is_watched(pid: int) -> bool:
+def _is_watched(pid: int, notes: str) -> bool:
+    """Whether it notes what it does: it has what does that, calls the C library for it, and may write there."""
     maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
-    return not maps or WATCHER in maps
+    if not maps:
+        return True
+    owner = Path(notes).stat().st_uid
+    is_allowed = owner == Path(f"/proc/{pid}").stat().st_uid and os.readlink(f"/proc/{pid}/root") == "/"
+    return WATCHER in maps and is_allowed and not _is_go(Path(f"/proc/{pid}/exe"))
+
+
+def _is_go(program: Path) -> bool:
+    """Whether Go made it, which calls the kernel and not the C library, with C in it or not."""
+    with suppress(OSError, struct.error), program.open("rb") as file:
+        head = file.read(64)
+        (table,) = struct.unpack_from("=Q", head, 40)
+        size, count, names = struct.unpack_from("=HHH", head, 58)
+        if head[4] != _ELF_64 or names >= count:
+            return False
+        file.seek(table + names * size)
+        at, length = struct.unpack_from("=QQ", file.read(size), 24)
+        file.seek(at)
+        return b".go.buildinfo" in file.read(min(length, _MOST_NAMES))
+    return False
 
 
 def _name(pid: int) -> str:
@@ -216,7 +239,7 @@ def _tail(place: Path, size: int) -> str:
 
 
 if __name__ == "__main__" and os.environ.get("CRTOOLS_SCRIPT_ACTION") == "post-dump":
-    main(Path(os.environ["CRTOOLS_IMAGE_DIR"]), covers_shm=sys.argv[1] == "1", is_watched=bool(sys.argv[2]))
+    main(Path(os.environ["CRTOOLS_IMAGE_DIR"]), covers_shm=sys.argv[1] == "1", notes=sys.argv[2])
     if sys.argv[2]:
         # what is done to files from now on was done after this image
         with suppress(FileNotFoundError):

@@ -117,8 +117,7 @@ class DmtcpComputation:
         told = self.coordinator.told
         complete, begun, written = told.checkpoints_complete, told.checkpoints_begun, told.written
         updates = Updates(self.pid, self.temporary, self._staging)
-        if not then_stop:
-            updates.look()
+        updates.look()
         self._stopped_by_us, self._begun_before_stop = then_stop, begun
         part = self._make_part_ready(holds=not then_stop)
         if not then_stop:
@@ -145,6 +144,9 @@ class DmtcpComputation:
             )
         if self.coordinator.told.checkpoints_begun > begun + 1:
             raise CheckpointFailedError("somebody else took a checkpoint at the same time", program_lives=not then_stop)
+        if then_stop:
+            # nothing has changed yet, but it will once this is resumed, and that life may be cut short
+            updates.save(None)
         staged = self._collect(peers, updates.missed, program_lives=not then_stop)
         data = {**staged.engine_data, **segments, **self._begun(part)}
         return replace(staged, engine_data=data, mapped_files=updates.missed_mapped)

@@ -1,0 +1,457 @@
+"""What a program does to files by their names is noted and undone: no engine, the part in C loaded by LD_PRELOAD."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dmtcp_py.engine import undo
+from dmtcp_py.engine.criu import frozen
+from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.native import built
+
+WATCHER = built("files")
+pytestmark = pytest.mark.skipif(WATCHER is None, reason="built without a C compiler")
+LONG_S = 60.0
+
+
+class Lab:
+    """A folder of files, and notes of what programs do to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = path / "work"
+        self.job = path / "job"
+        self.notes = self.job / "undo"
+        self.told: list[str] = []
+        for folder in (self.folder, self.job):
+            folder.mkdir()
+        undo.begin(self.notes)
+
+    def run(self, text: str, *words: str) -> None:
+        """Run a program in Python with this TEXT, and all that it starts."""
+        environ = {**os.environ, "LD_PRELOAD": str(WATCHER), undo.VARIABLE: str(self.notes)}
+        argv = [sys.executable, "-c", "import os, socket, sys\n" + text, *words]
+        subprocess.run(argv, cwd=self.folder, env=environ, check=True, timeout=LONG_S)
+
+    def checkpoint(self) -> str:
+        """Begin a new part as a checkpoint does."""
+        part = undo.make_ready(self.notes)
+        (self.notes / undo.NEXT).replace(self.notes / undo.NOW)
+        return part
+
+    def undo(self, since: str, *, accept: bool = False) -> None:
+        """Go back to the checkpoint that the part SINCE began with, and begin a new life."""
+        undo.undo(self.notes, since, accept=accept, tell=self.told.append)
+        undo.begin(self.notes)
+
+    def tree(self) -> dict[str, object]:
+        """Return all that is in the folder, by name."""
+        found: dict[str, object] = {}
+        for path in sorted(self.folder.rglob("*")):
+            mode = path.lstat().st_mode
+            what: object = stat.S_IFMT(mode)
+            if stat.S_ISREG(mode):
+                what = path.read_bytes()
+            elif stat.S_ISLNK(mode):
+                what = os.readlink(path)
+            found[str(path.relative_to(self.folder))] = what
+        return found
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
+
+
+PREPARED = """
+for name in ("one", "two", "three"):
+    open(name, "w").write(name)
+open("empty", "w").close()
+os.makedirs("a/below"); os.makedirs("b"); os.makedirs("bare")
+for name in ("a/file", "a/below/file", "b/file"):
+    open(name, "w").write(name)
+os.symlink("one", "link"); os.symlink("a", "current"); os.symlink("nowhere", "dangling")
+os.link("two", "second"); os.mkfifo("pipe")
+"""
+CHANGES = {
+    "an empty file is written to and moved": """
+open("empty", "w").write("x")
+os.rename("empty", "full")
+""",
+    "a link is written through and replaced": """
+open("link", "w").write("changed")
+os.unlink("link")
+os.symlink("two", "link")
+open("link", "w").write("changed too")
+""",
+    "the same path leads to another folder": """
+open("current/file", "w").write("x")
+os.unlink("current")
+os.symlink("b", "current")
+open("current/file", "w").write("y")
+""",
+    "a link that leads nowhere": 'open("dangling", "w").write("x")',
+    "folders take each other's names": """
+open("a/file", "a").write("x")
+os.rename("a", "old")
+os.rename("b", "a")
+open("a/file", "w").write("y")
+os.mkdir("b")
+open("b/file", "x").write("z")
+open("old/below/file", "w").write("w")
+""",
+    "a move that failed": """
+open("b/new", "x").close()
+try: os.rename("a", "b")
+except OSError: pass
+""",
+    "a folder becomes a file, and a file a folder": """
+os.rmdir("bare")
+open("bare", "w").write("x")
+os.unlink("one")
+os.makedirs("one/in/it")
+""",
+    "a file with two names": """
+open("second", "w").write("changed")
+os.unlink("second")
+""",
+    "by names from a folder's descriptor": """
+fd = os.open("a", os.O_RDONLY)
+os.rename("below/file", "moved", src_dir_fd=os.open("a", 0), dst_dir_fd=fd)
+os.unlink("file", dir_fd=fd)
+os.mkdir("made", dir_fd=fd)
+""",
+    "names that are hard to write": """
+for name in (b"a\\nb", b"a\\tb", b"\\xff\\xfe", b"-", b" ", b"a\\nb/..x"[:3] + b"n" * 250):
+    open(name, "w").write("x")
+os.rename("a", b"new\\nline\\ttab")
+os.rename(b"new\\nline\\ttab", "b\\nc")
+""",
+    "a path longer than paths can be": """
+for _ in range(20):
+    os.mkdir("d" * 200)
+    os.chdir("d" * 200)
+open("short", "w").close()
+""",
+    "pipes and sockets": """
+os.unlink("pipe")
+os.mkfifo("other")
+socket.socket(socket.AF_UNIX).bind("sock")
+""",
+    "sizes": """
+os.truncate("one", 1)
+fd = os.open("two", os.O_WRONLY | os.O_APPEND)
+os.write(fd, b"more")
+os.ftruncate(fd, 1)
+""",
+    "as children, forked and spawned": """
+import subprocess
+if os.fork() == 0:
+    open("one", "a").write("child")
+    os._exit(0)
+os.wait()
+subprocess.run("echo x >> two; mv three four; rm -r a; cp four five", shell=True, check=True)
+to_one = (os.POSIX_SPAWN_OPEN, 1, "one", os.O_WRONLY | os.O_APPEND, 0)
+pid = os.posix_spawn("/bin/echo", ["echo", "x"], {}, file_actions=[to_one])
+os.waitpid(pid, 0)
+""",
+    "written again within a tick of the clock": """
+for i in range(300):
+    open("one", "w").write("%03d" % i)
+""",
+    "temporary files": """
+import ctypes
+libc = ctypes.CDLL(None)
+for name in (b"./fXXXXXX", b"./dXXXXXX"):
+    (libc.mkstemp if b"f" in name else libc.mkdtemp)(ctypes.create_string_buffer(name))
+""",
+}
+
+
+@pytest.mark.parametrize("text", CHANGES.values(), ids=CHANGES)
+def test_all_that_a_program_did_is_undone(lab: Lab, text: str) -> None:
+    lab.run(PREPARED)
+    before = lab.tree()
+    since = lab.checkpoint()
+    lab.run(text)
+    assert lab.tree() != before
+    lab.undo(since)
+    assert lab.tree() == before
+    lab.undo(since)
+    assert lab.tree() == before
+
+
+def test_a_name_in_several_parts_goes_back_to_the_one_of_the_generation(lab: Lab) -> None:
+    trees, parts = [], []
+    for step in range(4):
+        lab.run('open("grows", "a").write("x"); open("changes", "w").write(sys.argv[1])', str(step))
+        lab.run(
+            'os.rename("changes", "other"); open("changes", "w").write("new"); os.makedirs(sys.argv[1])', f"d{step}"
+        )
+        trees.append(lab.tree())
+        parts.append(lab.checkpoint())
+    lab.run('os.rename("d1", "d9"); open("grows", "w").write("y")')
+    lab.undo(parts[3])
+    assert lab.tree() == trees[3]
+    lab.undo(parts[1])
+    assert lab.tree() == trees[1]
+
+
+def test_after_going_back_further_a_newer_generation_is_refused(lab: Lab) -> None:
+    """Its files cannot be had again: what was undone is not done."""
+    lab.run('open("one", "w").write("0")')
+    older = lab.checkpoint()
+    lab.run('open("one", "w").write("1")')
+    newer = lab.checkpoint()
+    lab.run('open("one", "w").write("2")')
+    lab.undo(older)
+    lab.run('open("one", "w").write("3")')
+    with pytest.raises(RestartFailedError, match="went back to an earlier generation"):
+        lab.undo(newer)
+    assert (lab.folder / "one").read_text() == "3"
+    lab.undo(older)
+    assert (lab.folder / "one").read_text() == "0"
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from dmtcp_py.engine import undo
+from dmtcp_py.engine.criu import frozen
+left = int(sys.argv[2])
+def counted(call):
+    def counts(*words, **named):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), 9)
+        return call(*words, **named)
+    return counts
+for name in ("rename", "rmdir", "truncate", "utime", "unlink", "mkdir", "link", "symlink", "mkfifo", "fsync"):
+    setattr(os, name, counted(getattr(os, name)))
+undo.undo(Path(sys.argv[1]), "000002", accept=False, tell=print)
+undo.begin(Path(sys.argv[1]))
+print("done")
+"""
+
+
+def test_a_rollback_that_is_killed_at_any_step_is_taken_up_again(lab: Lab) -> None:
+    """And what it had taken away before is still there afterwards."""
+    lab.run(PREPARED)
+    before = lab.tree()
+    since = lab.checkpoint()
+    for name in list(CHANGES)[:5]:
+        lab.run(CHANGES[name] if name != "the same path leads to another folder" else 'open("b/file", "w").write("u")')
+    lab.run('open("precious", "w").write("nowhere else")')
+    lab.checkpoint()
+    lab.run('os.rename("old", "older"); open("three", "a").write("x")')
+    changed = lab.tree()
+    assert since == "000002"
+    backup = lab.folder.with_name("backup")
+    shutil.copytree(lab.folder.parent, backup, symlinks=True, ignore=lambda *_: ["pipe"])
+    status, step = -signal.SIGKILL, 0
+    while status == -signal.SIGKILL:
+        argv = [sys.executable, "-c", KILLED, str(lab.notes), str(step)]
+        done = subprocess.run(argv, check=False, timeout=LONG_S, capture_output=True, text=True)
+        status = done.returncode
+        step += 1
+        assert step < 200
+    assert status == 0, done.stderr
+    assert step > 5
+    assert changed != before
+    assert lab.tree() == before
+    kept = [path.read_text() for path in (lab.job / "set-aside").iterdir() if path.name.endswith("precious")]
+    assert kept == ["nowhere else"]
+
+
+def test_what_cannot_be_noted_is_refused_by_name(lab: Lab) -> None:
+    """As where the disk is full: nothing can be added to the list, but the room for one name is there already."""
+    lab.run(PREPARED)
+    since = lab.checkpoint()
+    (lab.notes / since / "list").mkdir()
+    lab.run('open("one", "w").write("goes on")')
+    assert (lab.folder / "one").read_text() == "goes on"
+    (lab.notes / since / "list").rmdir()
+    with pytest.raises(RestartFailedError, match="work/one, which the program changed since then, and that could not"):
+        lab.undo(since)
+    lab.undo(since, accept=True)
+    assert "left as it is" in lab.told[0]
+    lab.undo(since)
+
+
+def test_a_limit_of_the_programs_on_its_files_does_not_end_it(lab: Lab) -> None:
+    lab.run(PREPARED + 'open("large", "w").write("x" * 100_000)')
+    since = lab.checkpoint()
+    # Python itself ignores the signal
+    limited = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_DFL); "
+    limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))"
+    lab.run(f"""
+{limited}
+open("large", "r+").write("y")
+for i in range(100): os.close(os.open(f"made{{i}}", os.O_CREAT | os.O_WRONLY))
+""")
+    with pytest.raises(RestartFailedError, match="could not be"):
+        lab.undo(since)
+
+
+def test_where_not_even_a_name_can_be_written_nothing_goes_back(lab: Lab) -> None:
+    lab.run(PREPARED)
+    since = lab.checkpoint()
+    (lab.notes / since / "list").mkdir()
+    (lab.notes / since / "lost").unlink()
+    (lab.notes / since / "lost").symlink_to("/nowhere/at/all")
+    lab.run('open("one", "w").write("goes on")')
+    (lab.notes / since / "list").rmdir()
+    with pytest.raises(RestartFailedError, match="could not be noted"):
+        lab.undo(since)
+
+
+def test_a_line_that_was_not_written_whole_moves_nothing(lab: Lab) -> None:
+    """It would name a folder above the file that it is of."""
+    lab.run(PREPARED)
+    since = lab.checkpoint()
+    lab.run('open("a/new", "w").close()')
+    path = lab.notes / since / "list"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: -len("/new\0")])
+    lab.run('open("other", "w").close()')
+    lab.undo(since)
+    assert (lab.folder / "a" / "file").is_file()
+    assert not (lab.folder / "other").exists()
+
+
+def test_many_files_are_noted_and_few_of_their_names_twice(lab: Lab) -> None:
+    """More than fit into what a process remembers."""
+    since = lab.checkpoint()
+    lab.run('for i in range(25_000): os.close(os.open(f"f{i}", os.O_CREAT | os.O_WRONLY))')
+    lab.run('for i in range(100): open(f"f{i}", "a").close(); os.unlink(f"f{i}")')
+    assert (lab.notes / since / "list").read_bytes().count(b"\tC\t") == 25_000
+    lab.undo(since)
+    assert lab.tree() == {}
+
+
+def test_a_folder_with_our_name_in_it_is_the_users(lab: Lab) -> None:
+    lab.run('os.mkdir("dmtcp-run-examples"); open("dmtcp-run-examples/f", "w").write("0")')
+    since = lab.checkpoint()
+    lab.run('open("dmtcp-run-examples/f", "w").write("1")')
+    lab.undo(since)
+    assert (lab.folder / "dmtcp-run-examples" / "f").read_text() == "0"
+
+
+def test_after_the_machine_went_down_a_warning_says_what_may_be_missing(lab: Lab) -> None:
+    assert not undo._has_gone_down(lab.notes)
+    host = (lab.notes / undo.BOOT).read_text().split("\n")[0]
+    (lab.notes / undo.BOOT).write_text(f"{host}\nanother")
+    assert undo._has_gone_down(lab.notes)
+
+
+SIGNALS = """
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static sigjmp_buf back;
+static volatile int jumps;
+static void on_alarm(int signum)
+{
+    close(open("handled", O_WRONLY | O_CREAT | O_APPEND, 0600));
+    if (jumps)
+        siglongjmp(back, signum);
+}
+static void *opens(void *name)
+{
+    for (;;) {
+        close(open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+        unlink(name);
+    }
+    return NULL;
+}
+int main(void)
+{
+    struct itimerval each = { { 0, 1000 }, { 0, 1000 } };
+    pthread_t threads[3];
+    sigset_t alarms;
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
+    signal(SIGALRM, on_alarm);
+    pthread_sigmask(SIG_BLOCK, &alarms, NULL);
+    for (int i = 0; i < 3; i++)
+        pthread_create(&threads[i], NULL, opens, (char *[]){ "x", "y", "z" }[i]);
+    pthread_sigmask(SIG_UNBLOCK, &alarms, NULL);
+    setitimer(ITIMER_REAL, &each, NULL);
+    for (int i = 0; i < 150; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "f%d", i);
+        pid_t child = i % 2 ? fork() : vfork();
+        if (child == 0) {
+            int fd = open(name, O_WRONLY | O_CREAT, 0600);
+            _exit(fd < 0);
+        }
+        while (waitpid(child, NULL, 0) < 0)
+            ;
+        jumps = 1;
+        sigsetjmp(back, 1);
+        close(open(name, O_WRONLY | O_APPEND));
+        jumps = 0;
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_cancel(threads[i]);
+        pthread_join(threads[i], NULL);
+    }
+    return 0;
+}
+"""
+
+
+def test_signals_forks_and_cancelled_threads_leave_nobody_waiting(lab: Lab, tmp_path: Path) -> None:
+    """Handlers that open files, and some that never return; children of both kinds while other threads open files."""
+    (tmp_path / "signals.c").write_text(SIGNALS)
+    program = tmp_path / "signals"
+    subprocess.run(["cc", "-O1", "-pthread", "-o", program, tmp_path / "signals.c"], check=True, timeout=LONG_S)
+    since = lab.checkpoint()
+    lab.run("os.execv(sys.argv[1], sys.argv[1:])", str(program))
+    with undo.closed_gate(lab.notes, for_last=False):
+        pass
+    lab.undo(since)
+    assert lab.tree() == {}
+
+
+def test_the_gate_closes_while_threads_open_files_all_the_time(lab: Lab) -> None:
+    """And nobody is in it then: nothing is noted, nothing is done."""
+    text = """
+import threading
+def opens(name):
+    while not os.path.exists("stop"):
+        os.close(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_APPEND)); os.unlink(name)
+for name in "wxyz":
+    threading.Thread(target=opens, args=(name,)).start()
+"""
+    environ = {**os.environ, "LD_PRELOAD": str(WATCHER), undo.VARIABLE: str(lab.notes)}
+    program = subprocess.Popen([sys.executable, "-c", "import os\n" + text], cwd=lab.folder, env=environ)
+    try:
+        for _ in range(20):
+            with undo.closed_gate(lab.notes, for_last=False):
+                pass
+    finally:
+        (lab.folder / "stop").touch()
+        assert program.wait(LONG_S) == 0
+
+
+@pytest.mark.skipif(shutil.which("go") is None, reason="no Go here")
+def test_programs_that_pass_by_the_c_library_are_known() -> None:
+    assert frozen._is_go(Path(shutil.which("go") or ""))
+    assert not frozen._is_go(Path(sys.executable))
+    assert not frozen._is_go(Path(__file__))
