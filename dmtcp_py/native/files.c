@@ -52,7 +52,6 @@
 
 /* DMTCP's own, where it is there */
 extern void *dmtcp_dlsym(void *handle, const char *symbol) __attribute__((weak));
-extern void dmtcp_initialize(void) __attribute__((weak));
 extern int dmtcp_plugin_disable_ckpt(void) __attribute__((weak));
 extern void dmtcp_plugin_enable_ckpt(void) __attribute__((weak));
 extern const char *dmtcp_get_ckpt_dir(void) __attribute__((weak));
@@ -62,8 +61,6 @@ static void *below(const char *name)
 {
     if (!dmtcp_dlsym)
         return dlsym(RTLD_NEXT, name);
-    if (dmtcp_initialize)
-        dmtcp_initialize();
     return dmtcp_dlsym(RTLD_NEXT, name); /* looks from where it returns to: the layer below this one */
 }
 
