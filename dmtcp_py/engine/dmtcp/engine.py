@@ -17,7 +17,7 @@ from dmtcp_py.engine.dmtcp.computation import FAIL_KEY, NODES_KEY, STARTED_KEY, 
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.place import Place
 from dmtcp_py.engine.dmtcp.segments import claim, clear, of_node, unname
-from dmtcp_py.engine.executable import MPICH, OPEN_MPI, is_go, is_mpi_launcher, is_static, mpi_of
+from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_static, mpi_of
 from dmtcp_py.engine.rollback import roll_back
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.native import built
@@ -76,8 +76,6 @@ class DmtcpEngine:
         mpi = mpi_of(program)
         if mpi is None:
             return "of all MPI only Open MPI 4 and MPICH 4 were seen to come through it"
-        if mpi == MPICH and self.version().startswith("3."):
-            return "processes of MPICH 4 were seen to crash at their start under DMTCP 3.2"
         if mpi == OPEN_MPI and not (built("openmpi") and built("forks")):
             return (
                 "what Open MPI's processes print would be lost after a restart, "
