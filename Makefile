@@ -35,6 +35,12 @@ lint: $(BIN)/ruff  ## check style and types
 bench: $(BIN)/dmtcp-run  ## print the benchmarks, side by side in one run
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/main_job.py
 
+bench-mpi: $(BIN)/dmtcp-run programs  ## print how often MPI jobs of one node come through being killed
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/mpi.py
+
+bench-mpi-nodes: $(BIN)/pytest programs  ## the same of MPI jobs of two nodes, inside Slurm, as root
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/mpi_nodes.py
+
 bench-engines: $(BIN)/dmtcp-run  ## print what each engine costs, by the size of the program
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/engines.py
 
@@ -80,4 +86,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test lint bench bench-engines bench-files campaign zoo zoo-page engine compiler programs clean
+.PHONY: help demo test lint bench bench-engines bench-files campaign zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes

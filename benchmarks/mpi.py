@@ -28,6 +28,8 @@ BOUND_S = 240.0
 AFTER_S = 1.0
 """The kill comes at a random moment up to so long after a generation was committed."""
 ENVIRON = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+# there may be more of them than processors
+ENVIRON["OMPI_MCA_mpi_yield_when_idle"] = "1"
 
 
 @dataclass
@@ -68,9 +70,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0, help="of the program; 0 is 20 a cycle")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        build = Path(folder) / "ring"
-        subprocess.run([asked.compiler, "-O2", "-o", build, EXAMPLES / "ring.c"], check=True)
-        programs = {"ring": [str(build)], "ring.py": [sys.executable, str(EXAMPLES / "ring.py")]}
+        ring = build_ring(Path(folder), asked.compiler)
+        programs = {"ring": [str(ring)], "ring.py": [sys.executable, str(EXAMPLES / "ring.py")]}
         for name in asked.programs:
             for ranks in asked.ranks:
                 steps = asked.steps or 20 * asked.cycles
@@ -82,9 +83,7 @@ def main() -> None:
 def measure(jobs: list[Job], cycles: int, name: str) -> None:
     """Put JOBS through their cycles and print how they fared."""
     began = time.monotonic()
-    plain = subprocess.Popen(
-        jobs[0].command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRON
-    )
+    plain = start_plain(jobs[0].command)
     early = 0
     for _ in range(cycles):
         processes = [start(job) for job in jobs]
@@ -96,8 +95,7 @@ def measure(jobs: list[Job], cycles: int, name: str) -> None:
                 early += 1
                 print(f"ended early with {process.returncode}", file=sys.stderr)
             kill_all(process)
-    wanted, _ = plain.communicate(timeout=BOUND_S * 4)
-    assert plain.returncode == STATUS, f"uninterrupted: status {plain.returncode}"
+    wanted = output_of(plain)
     for job, process in [(job, start(job)) for job in jobs]:
         status = process.wait(BOUND_S * 4)
         is_same = (job.folder / "out.txt").read_bytes() == wanted
@@ -107,10 +105,36 @@ def measure(jobs: list[Job], cycles: int, name: str) -> None:
             flush=True,
         )
         if not is_same or status != STATUS or early or job.count("failed"):
-            kept = Path(tempfile.mkdtemp(prefix="mpi-failed-"))
-            (kept / "wanted").write_bytes(wanted)
-            shutil.copytree(job.folder, kept / "job", ignore=shutil.ignore_patterns("*.dmtcp"))
-            print(f"  kept in {kept}", flush=True)
+            keep(job.folder, wanted)
+
+
+def build_ring(folder: Path, compiler: str) -> Path:
+    """Build the example in FOLDER."""
+    path = folder / "ring"
+    subprocess.run([compiler, "-O2", "-o", path, EXAMPLES / "ring.c"], check=True)
+    return path
+
+
+def start_plain(command: list[str]) -> subprocess.Popen[bytes]:
+    """Start COMMAND, to which nothing is to happen."""
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRON
+    )
+
+
+def output_of(plain: subprocess.Popen[bytes]) -> bytes:
+    """Return what PLAIN printed until its end."""
+    printed, _ = plain.communicate(timeout=BOUND_S * 4)
+    assert plain.returncode == STATUS, f"uninterrupted: status {plain.returncode}"
+    return printed
+
+
+def keep(folder: Path, wanted: bytes) -> None:
+    """Keep what is in the FOLDER of a job that did not come through, but for its images."""
+    kept = Path(tempfile.mkdtemp(prefix="mpi-failed-"))
+    (kept / "wanted").write_bytes(wanted)
+    shutil.copytree(folder, kept / "job", ignore=shutil.ignore_patterns("*.dmtcp"))
+    print(f"  kept in {kept}", flush=True)
 
 
 def start(job: Job) -> subprocess.Popen[bytes]:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _MAPS_FIELDS = 6
 SHARED_MEMORY = "/dev/shm/"  # noqa: S108 - the kernel's name for it
-_DELETED = " (deleted)"
+DELETED = " (deleted)"
+"""What the kernel adds to the name of a file that has none any more."""
 
 
 def tree(pid: int) -> list[tuple[int, float]]:
@@ -103,7 +104,7 @@ def shared_memory(pid: int) -> tuple[set[str], set[str]]:
         with suppress(OSError):
             for path in _mapped_shared(member):
                 if path.startswith(SHARED_MEMORY):
-                    (unnamed if path.endswith(_DELETED) else named).add(path.removesuffix(_DELETED))
+                    (unnamed if path.endswith(DELETED) else named).add(path.removesuffix(DELETED))
     return named, unnamed
 
 
@@ -112,7 +113,7 @@ def users_of(path: str) -> list[int]:
     found = []
     for entry in os.listdir("/proc"):  # noqa: PTH208 - names are all that is wanted
         with suppress(OSError):
-            if entry.isdecimal() and path in {mapped.removesuffix(_DELETED) for mapped in _mapped_shared(int(entry))}:
+            if entry.isdecimal() and path in {mapped.removesuffix(DELETED) for mapped in _mapped_shared(int(entry))}:
                 found.append(int(entry))
     return found
 

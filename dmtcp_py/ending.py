@@ -60,7 +60,8 @@ def outcome_of(tried: Attempted, end: End) -> Outcome:
         return Outcome(Kind.STOPPED, 128 + tried.stopped_by, job, newest)
     was_ours = end.how is How.KILLED_BY_COMMAND and tried.situation.phase is Phase.STOPPING
     if end.how is How.ENGINE_FAILED or was_ours:
-        return Outcome(Kind.ENGINE_FAILED, FAILED_STATUS, job, newest, tried.last_error or end.detail, reason)
+        detail = tried.last_error or end.detail if was_ours else end.detail or tried.last_error
+        return Outcome(Kind.ENGINE_FAILED, FAILED_STATUS, job, newest, detail, reason)
     if end.how is How.KILLED_BY_COMMAND:
         return Outcome(Kind.KILLED_BY_COMMAND, 128 + signal.SIGKILL, job, newest, end.detail)
     if end.how is How.SIGNALLED:

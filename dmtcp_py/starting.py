@@ -11,7 +11,7 @@ from dmtcp_py import streams
 from dmtcp_py.census import SHARED_MEMORY
 from dmtcp_py.engine import Launch, Restart, undo
 from dmtcp_py.engine.choice import Choice, choose, engine_named
-from dmtcp_py.engine.quirks import apply
+from dmtcp_py.engine.quirks import Applied, apply
 from dmtcp_py.engine.unprotected import Unprotected
 from dmtcp_py.errors import DmtcpRunError, EngineError, RestartFailedError, StoreError
 from dmtcp_py.files import make_temporary, own_folder, remove_temporaries
@@ -75,8 +75,7 @@ class Starter:
     def launch(self, around: Surroundings) -> Computation:
         """Start the program from its beginning."""
         choice = self.chosen
-        folder = own_folder(self.store.layout.root, SHARED) if os.access(SHARED, os.W_OK) else None
-        quirks = apply(choice.engine.name, os.environ, several_nodes=self.spread is not None, folder=folder)
+        quirks = self._apply(choice.engine.name)
         launch = Launch(
             command=self.options.command,
             program=self.program,
@@ -133,21 +132,27 @@ class Starter:
         )
 
     def _restart(self, around: Surroundings, manifest: Manifest) -> Restart:
-        plugins = apply(manifest.engine, os.environ, several_nodes=True).plugins if self.spread else ()
+        # of one node nothing is launched any more
+        quirks = self._apply(manifest.engine) if self.spread else None
         return Restart(
             folder=self.store.layout.generation(manifest.generation),
             manifest=manifest,
             stdio=around.stdio,
-            environ=os.environ,
+            environ=quirks.environ if quirks else os.environ,
             staging=self.store.make_staging(),
             temporary=make_temporary(self.store.layout.root),
             is_cancelled=lambda: around.stream.has_any(STOP_SIGNALS),
-            plugins=plugins,
+            plugins=quirks.plugins if quirks else (),
             spread=self.spread,
             undo=self._undo,
             accepts_changed=self.options.accept_changed_files,
             tell=self.report.warn,
         )
+
+    def _apply(self, engine: str) -> Applied:
+        """Return what a program of ENGINE is launched with, on whichever of its nodes."""
+        folder = own_folder(self.store.layout.root, SHARED) if os.access(SHARED, os.W_OK) else None
+        return apply(engine, os.environ, several_nodes=self.spread is not None, folder=folder)
 
     @property
     def _undo(self) -> Path | None:

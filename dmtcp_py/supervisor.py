@@ -89,7 +89,7 @@ def _spread(options: RunOptions, program: Path, allocation: Allocation, layout: 
         return None
     if options.stage_local is not None:
         raise UsageError("--stage-local is for one node", f"leave it out, or --nodes 1: there are {len(names)} nodes")
-    return Spread(tuple(names), scheduler.on_node, layout.spool.absolute())
+    return Spread(tuple(names), scheduler.on_node, layout.spool.absolute(), layout.root)
 
 
 @contextmanager

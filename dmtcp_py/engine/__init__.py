@@ -34,12 +34,13 @@ class Spread:
     """The nodes over which a computation is spread, by NAME; the first is this one.
 
     COMMAND_ON returns the command line that runs another on a node. SPOOL is a folder that all nodes see, with the
-    same path in every attempt.
+    same path in every attempt. By OWNER each node knows what it has of the job's temporary files.
     """
 
     names: tuple[str, ...]
     command_on: Callable[[str, Sequence[str]], Sequence[str]]
     spool: Path
+    owner: Path
 
 
 @dataclass(frozen=True)

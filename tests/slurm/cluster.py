@@ -250,9 +250,9 @@ class Cluster:
         """Wait until JOB has ended for good, and return what Slurm says of it then."""
         return self.wait(job, *ENDED, timeout_s=timeout_s)
 
-    def exit_status(self, job: str) -> tuple[int, int]:
+    def exit_status(self, job: str, timeout_s: float = LONG_S) -> tuple[int, int]:
         """Wait until JOB has ended, and return its exit status and the signal that ended it."""
-        status, signum = self.wait_ended(job)["ExitCode"].split(":")
+        status, signum = self.wait_ended(job, timeout_s)["ExitCode"].split(":")
         return int(status), int(signum)
 
     def node_of(self, job: str) -> str:

@@ -72,9 +72,10 @@ class Desk:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The lines of the only job's history."""
-        (job,) = self.jobs
-        return [json.loads(line) for line in (job / "history.jsonl").read_text().splitlines()]
+        """The lines of the only job's history; nothing before it has begun."""
+        paths = [path for job in self.jobs if (path := job / "history.jsonl").exists()]
+        assert len(paths) < 2, paths
+        return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
 
     @property
     def events(self) -> list[str]:

@@ -97,6 +97,9 @@ class DmtcpComputation:
         """Return complete images; see `dmtcp_py.engine.Computation`. TIMEOUT_S bounds a time without progress."""
         if self._nodes is None:
             return self._checkpoint(then_stop=then_stop, timeout_s=timeout_s)
+        patience = Patience(_QUIET_WITHIN_STOP_S if then_stop else _QUIET_WITHIN_S)
+        while not self._nodes.is_settled(self.pid) and not patience.is_over() and not self.has_ended():
+            self.coordinator.wait_for(lambda _told: False, _LOOK_S)
         with self._nodes.paused():
             try:
                 staged = self._checkpoint(then_stop=then_stop, timeout_s=timeout_s)

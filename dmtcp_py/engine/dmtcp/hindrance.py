@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.census import command_of, tree
+from dmtcp_py.census import DELETED, command_of, tree
 from dmtcp_py.engine.dmtcp.sockets import sockets_of, unix_sockets
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def look(pid: int | None) -> Look:
     for member in below | {member for member, _ in tree(os.getpid())}:
         with suppress(FileNotFoundError, ProcessLookupError, psutil.Error):
             found = _outside(member) if member in below else None
-            found = found or _spawned(member) or _on_a_device(member)
+            found = found or _spawned(member) or _held(member)
             if found:
                 return Look(found)
             if member in below or _is_inside(member):
@@ -109,7 +109,8 @@ def _spawned(pid: int) -> Hindrance | None:
     )
 
 
-def _on_a_device(pid: int) -> Hindrance | None:
+def _held(pid: int) -> Hindrance | None:
+    """Look for descriptors that DMTCP cannot take: devices, and FIFOs that it would open by a name that is gone."""
     folder = Path(f"/proc/{pid}/fd")
     for entry in os.listdir(folder):  # noqa: PTH208 - names are all that is wanted
         with suppress(OSError):
@@ -117,6 +118,11 @@ def _on_a_device(pid: int) -> Hindrance | None:
             if _DEVICES.match(target):
                 return Hindrance(
                     f"process {pid} ({_name(pid)}) uses {target}, and DMTCP cannot take a GPU", _UNPROTECTED
+                )
+            if target.endswith(DELETED) and (folder / entry).is_fifo():
+                return Hindrance(
+                    f"process {pid} ({_name(pid)}) has the FIFO {target} open, and DMTCP would not find it",
+                    "it is tried again later",
                 )
     return None
 

@@ -1,7 +1,7 @@
 """What runs on each other node of a computation: starts processes there for the supervisor, and ends them with it.
 
-``python -m dmtcp_py.engine.dmtcp.spread.agent INDEX PORT ADDRESS...`` connects to the first ADDRESS that answers and
-serves it. When the connection ends, all that it started dies.
+``python -m dmtcp_py.engine.dmtcp.spread.agent INDEX OWNER PORT ADDRESS...`` connects to the first ADDRESS that answers
+and serves it. When the connection ends, all that it started dies. The job's temporary files are those of OWNER.
 """
 
 from __future__ import annotations
@@ -9,51 +9,64 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dmtcp_py.census import resident_bytes, tree
+from dmtcp_py.census import SHARED_MEMORY, resident_bytes, tree
 from dmtcp_py.engine.dmtcp import hindrance, segments
-from dmtcp_py.engine.dmtcp.spread.link import connect
+from dmtcp_py.engine.dmtcp.spread.link import AGENT, SUPERVISOR, TOKEN, connect
 from dmtcp_py.errors import DmtcpRunError
-from dmtcp_py.files import files_below, fsync_path, make_temporary, remove_tree
+from dmtcp_py.files import files_below, fsync_path, make_temporary, own_folder, remove_temporaries
 from dmtcp_py.process import Child, Streams, become_subreaper, end_descendants, reap_orphans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-TOKEN = "DMTCP_RUN_TOKEN"  # noqa: S105 - the name of a variable
-"""The environment variable with what both sides know and nobody else does."""
 OF_THE_NODE = ("HOSTNAME", "SLURMD_NODENAME", "TMPDIR")
 """Environment variables that each node has values of its own for."""
-AGENT, SUPERVISOR = "agent", "supervisor"
+_SHARED = Path(SHARED_MEMORY)
 
 
 def main() -> None:
     """Serve the supervisor until it goes."""
-    index, port, addresses = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    index, owner, port, addresses = int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
     token = os.environ.pop(TOKEN)
     become_subreaper()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with _temporaries(owner, index) as folder:
+        try:
+            link = connect(addresses, port)
+            link.prove(token, AGENT, SUPERVISOR)
+        except (DmtcpRunError, OSError) as error:
+            sys.exit(f"node {index} of the computation: {error}")
+        agent = Agent()
+        mine = {name: os.environ[name] for name in OF_THE_NODE if name in os.environ}
+        with suppress(OSError):
+            # until the supervisor is gone, or done
+            link.send({"index": index, "folder": str(folder), "environ": mine})
+            while True:
+                link.send(agent.serve(link.receive()))
+
+
+@contextmanager
+def _temporaries(owner: Path, index: int) -> Iterator[Path]:
+    """Give a folder for temporary files, and have the job's own in shared memory; in the end nothing uses them."""
+    # where TMPDIR is not the node's, those of the other nodes are there too
+    mine = owner / str(index)
+    _remove(owner, mine)
     try:
-        link = connect(addresses, port)
-        link.prove(token, AGENT, SUPERVISOR)
-    except (DmtcpRunError, OSError) as error:
-        sys.exit(f"node {index} of the computation: {error}")
-    folder = make_temporary(Path(f"{index}.{os.getpid()}"))
-    agent = Agent()
-    mine = {name: os.environ[name] for name in OF_THE_NODE if name in os.environ}
-    try:
-        link.send({"index": index, "folder": str(folder), "environ": mine})
-        while True:
-            link.send(agent.serve(link.receive()))
-    except OSError:
-        # the supervisor is gone, or done
-        pass
+        if os.access(_SHARED, os.W_OK):
+            segments.claim(own_folder(owner, _SHARED))
+        yield make_temporary(mine)
     finally:
         end_descendants()
-        remove_tree(folder)
+        _remove(owner, mine)
+
+
+def _remove(owner: Path, mine: Path) -> None:
+    remove_temporaries(mine)
+    remove_temporaries(owner, _SHARED)
 
 
 class Agent:

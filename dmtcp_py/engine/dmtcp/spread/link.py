@@ -15,6 +15,10 @@ from dmtcp_py.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+TOKEN = "DMTCP_RUN_TOKEN"  # noqa: S105 - the name of a variable
+"""The environment variable with what both sides know and nobody else does."""
+AGENT, SUPERVISOR = "agent", "supervisor"
+"""The two sides, as they call themselves."""
 _CONNECT_S = 10.0
 _PROOF_S = 10.0
 _IDLE_S, _PROBE_S, _PROBES = 10, 5, 3

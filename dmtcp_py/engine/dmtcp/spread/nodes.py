@@ -14,13 +14,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dmtcp_py.census import command_of, tree
 from dmtcp_py.engine.dmtcp.spread import rsh
-from dmtcp_py.engine.dmtcp.spread.agent import AGENT, SUPERVISOR, TOKEN
-from dmtcp_py.engine.dmtcp.spread.link import Link
+from dmtcp_py.engine.dmtcp.spread.link import AGENT, SUPERVISOR, TOKEN, Link
 from dmtcp_py.errors import EngineError
 from dmtcp_py.files import make_private_dir, remove_tree, write_atomic
 from dmtcp_py.process import Child, Patience, Streams
@@ -36,6 +37,8 @@ _UP_S = 120.0
 _ANSWER_S = 60.0
 _LOOK_S = 0.1
 _LAST_LINES = 5
+_SETTLES_S = 2.0
+"""So long what was started on another node has to find those who wait for it, by an address that may soon be wrong."""
 RSH = "dmtcp-run-rsh"
 _MODULE = "dmtcp_py.engine.dmtcp.spread.agent"
 # within the computation, with its streams and its status in files of the checkpoint
@@ -92,6 +95,7 @@ class Nodes:
         self._token = secrets.token_hex(32)
         self._nodes: list[_Node] = []
         self._started: set[str] = set()
+        self._settled_at = 0.0
         self._local: list[Child] = []
         self._start: Callable[[int, Sequence[str]], tuple[Sequence[str], Mapping[str, str]]] | None = None
         self._closing = threading.Event()
@@ -149,7 +153,7 @@ class Nodes:
 
     def settings(self) -> dict[str, str]:
         """Return what a program of several nodes gets into its environment: our rsh, and the network between them."""
-        path = f"{self._spread.spool.parent}:{self._environ.get('PATH', os.defpath)}"
+        path = f"{self._command.parent}:{self._environ.get('PATH', os.defpath)}"
         network = _network(self.address, [node.link.there for node in self._nodes if node.link])
         names = ("OMPI_MCA_btl_tcp_if_include", "OMPI_MCA_oob_tcp_if_include")
         found = {name: network for name in names if network and name not in self._environ}
@@ -179,6 +183,16 @@ class Nodes:
                     asked.unlink()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
+
+    def is_settled(self, pid: int) -> bool:
+        """Whether the program of process PID is not just starting something on another node.
+
+        The command line of that may hold an address of the first node, and come up again where it is another one's.
+        """
+        names = {rsh.__file__, str(self._command)}
+        callers = sum(not names.isdisjoint(command_of(member)[0]) for member, _ in tree(pid))
+        served = sum(not self._has_ended(stem) for stem in self._started)
+        return callers <= served and time.monotonic() >= self._settled_at
 
     def paused(self) -> threading.Lock:
         """Return a lock: nothing is started on another node while it is held."""
@@ -214,21 +228,30 @@ class Nodes:
         for child in self._local:
             child.stop(0)
 
+    @property
+    def _command(self) -> Path:
+        """What the program calls to reach another node."""
+        return self._spread.spool.parent / RSH
+
     def _make_command(self) -> None:
-        """Write the command that the program calls to reach another node; the same for every attempt."""
-        path = self._spread.spool.parent / RSH
-        make_private_dir(path.parent)
+        """Write the command; it is the same for every attempt."""
+        make_private_dir(self._command.parent)
         words = [sys.executable, "-IS", rsh.__file__, str(self._spread.spool)]
-        write_atomic(path, f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'.encode())
-        path.chmod(0o700)
+        write_atomic(self._command, f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'.encode())
+        self._command.chmod(0o700)
+
+    def _has_ended(self, stem: str) -> bool:
+        with suppress(OSError):
+            return (self._spread.spool / f"{stem}.status").read_bytes().endswith(b"\n")
+        return False
 
     def _start_agents(self, port: int, folder: Path) -> None:
         for index, name in enumerate(self._spread.names[1:], start=1):
-            words = [sys.executable, "-m", _MODULE, str(index), str(port), *_addresses(self._spread.names[0])]
+            order = [str(index), str(self._spread.owner), str(port), *_addresses(self._spread.names[0])]
             log = folder / f"node-{index}"
             with log.open("wb") as file:
                 child = Child(
-                    self._spread.command_on(name, words),
+                    self._spread.command_on(name, [sys.executable, "-m", _MODULE, *order]),
                     env={**self._environ, TOKEN: self._token},
                     dies_with_us=True,
                     streams=Streams(subprocess.DEVNULL, file.fileno(), subprocess.STDOUT),
@@ -273,6 +296,7 @@ class Nodes:
                 for asked in sorted(self._spread.spool.glob("*.request")):
                     if asked.stem not in self._started and not self._closing.is_set():
                         self._started.add(asked.stem)
+                        self._settled_at = time.monotonic() + _SETTLES_S
                         self._begin(asked)
 
     def _begin(self, asked: Path) -> None:

@@ -1,0 +1,204 @@
+"""How often an MPI job over two nodes comes through: cycles of checkpoint, end and resume, then its end, compared.
+
+Run it with ``make bench-mpi-nodes``, as root: a real Slurm runs on four hosts that are network namespaces. In turn the
+job is requeued, or killed and then requeued, and it goes on with the nodes the same, swapped, and two others. For each
+number of ranks and size of messages one line: how many of the cycles were right, which is that the job resumed at
+once, by the newest generation and on the nodes that were asked for, and made another generation; whether what was
+printed is byte for byte an uninterrupted run's; the exit status, which is to be 3; and the time a cycle took.
+DMTCP_PREFIX chooses a DMTCP that is not on PATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mpi import AFTER_S, BOUND_S, ENVIRON, STATUS, build_ring, keep, output_of, start_plain
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from harness import REPOSITORY, find_dmtcp, wait_until
+from hosts import Hosts, why_not
+from slurm.cluster import ENDED, Cluster
+from slurm.cluster import why_not as why_no_slurm
+from slurm.desk import Desk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NODES = 4
+SIZES = {"8 doubles": (8, 40), "8 MB": (1_000_000, 12)}
+"""So many doubles are in a message, and so many steps the program is given for each cycle."""
+HEAD, OTHER = "head", "other"
+"""Features of nodes: the script is to run on one with the first, otherwise it would on the first node by name."""
+SAME, SWAPPED, OTHERS = MOVES = "same", "swapped", "others"
+MPIRUN = ["mpirun.openmpi", "--oversubscribe", "--map-by", "node"]
+
+
+def main() -> None:
+    """Print a line for each number of ranks and size of messages."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cycles", type=int, default=10)
+    parser.add_argument("--ranks", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--compiler", default="mpicc.openmpi")
+    asked = parser.parse_args()
+    prefix = os.environ.get("DMTCP_PREFIX")
+    engines = [one for one in find_dmtcp() if prefix in (None, one.environ["DMTCP_PREFIX"])]
+    if reason := why_not() or why_no_slurm() or ("" if engines else "there is no DMTCP here"):
+        sys.exit(reason)
+    with _cluster() as cluster:
+        for ranks in asked.ranks:
+            for size in asked.sizes:
+                desk = Desk(cluster, engines[0])
+                ring = build_ring(desk.folder, asked.compiler)
+                doubles, steps = SIZES[size]
+                words = ["-n", ranks, ring, steps * asked.cycles, STATUS, doubles]
+                Job(desk, [*MPIRUN, *map(str, words)]).measure(asked.cycles, f"{ranks} ranks, {size}")
+
+
+@contextmanager
+def _cluster() -> Iterator[Cluster]:
+    """Start a cluster whose nodes have a network, a host name, /tmp and /dev/shm of their own."""
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    temporary = Path(tempfile.gettempdir())
+    shared = [path for path in (REPOSITORY, Path(sys.prefix)) if path.is_relative_to(temporary)]
+    try:
+        with Hosts(NODES, folder, shared=shared, prefix=f"n{os.getpid()}x") as hosts:
+            cluster = Cluster(folder, size=NODES, hosts=hosts)
+            try:
+                cluster.start()
+                yield cluster
+            finally:
+                cluster.close()
+    finally:
+        shutil.rmtree(folder)
+
+
+class Job:
+    """An MPI program under dmtcp-run in a batch job of two nodes, and how it fares."""
+
+    def __init__(self, desk: Desk, command: list[str]) -> None:
+        self._desk = desk
+        self._cluster = desk.cluster
+        self._command = command
+        self._nodes = desk.cluster.nodes[:2]
+        """In the order that is wanted: the script runs on the first."""
+        self._id = ""
+        self._epoch, self._generation = 0, 0
+        """The last attempt that was ended, and the newest generation then."""
+
+    def measure(self, cycles: int, name: str) -> None:
+        """Put it through its cycles and print how it fared."""
+        wanted = output_of(start_plain(self._command))
+        self._submit()
+        self._await_generation()
+        faults = []
+        began = time.monotonic()
+        for number in range(cycles):
+            if self._has_ended():
+                faults.append("it was at its end before")
+                break
+            self._end(by_requeue=number % 2 == 0)
+            self._go_on(MOVES[number % len(MOVES)])
+            self._await_generation()
+            faults.append(self._fault())
+        took_s = (time.monotonic() - began) / len(faults)
+        self._let_end()
+        status, _ = self._cluster.exit_status(self._id, BOUND_S * 4)
+        is_same = (self._desk.folder / "out.txt").read_bytes() == wanted
+        print(
+            f"{self._desk.engine}, {name:18} {faults.count('')} of {cycles} right, "
+            f"output {'the same' if is_same else 'NOT THE SAME'}, status {status}, {took_s:.0f} s a cycle",
+            flush=True,
+        )
+        for number, what in enumerate(faults, start=1):
+            if what:
+                print(f"  cycle {number}: {what}", flush=True)
+        if any(faults) or not is_same or status != STATUS:
+            keep(self._desk.folder, wanted)
+        self._cluster.cancel_all()
+
+    def _submit(self) -> None:
+        desk = self._desk
+        exports = [f"export {name}={value}" for name, value in ENVIRON.items() if name.startswith("OMPI_")]
+        line = (
+            f"exec {desk.run} --engine dmtcp --nodes auto -i $(cat interval) --stdout out.txt {' '.join(self._command)}"
+        )
+        options = ["--nodes=2", f"--constraint={HEAD}|{OTHER}", f"--batch={HEAD}", "--hold"]
+        desk.write("interval", "1")
+        self._mark()
+        self._id = desk.submit(desk.script(*exports, line), *options)
+        self._release()
+
+    def _end(self, *, by_requeue: bool) -> None:
+        """End the job some time after its last generation: as its owner would, or by SIGKILL for all of it at once."""
+        time.sleep(random.uniform(0, AFTER_S))
+        if not by_requeue:
+            self._cluster.scancel(self._id, "--full", "--signal=KILL")
+            self._cluster.wait_ended(self._id)
+        self._cluster.scontrol("requeuehold", self._id)
+        self._cluster.wait(self._id, "PENDING")
+        self._epoch, self._generation = self._events[-1]["epoch"], max(self._desk.generations, default=0)
+
+    def _go_on(self, move: str) -> None:
+        """Let it run again, with its nodes as MOVE tells."""
+        others = [node for node in self._cluster.nodes if node not in self._nodes]
+        self._nodes = {SAME: self._nodes, SWAPPED: self._nodes[::-1], OTHERS: others[:2]}[move]
+        self._release()
+
+    def _let_end(self) -> None:
+        """Let it come to its end without further checkpoints."""
+        if not self._has_ended():
+            self._desk.write("interval", "0")
+            self._end(by_requeue=True)
+            self._go_on(SAME)
+
+    def _release(self) -> None:
+        self._mark()
+        self._cluster.scontrol("update", f"JobId={self._id}", f"NodeList={','.join(self._nodes)}")
+        self._cluster.scontrol("release", self._id)
+
+    def _mark(self) -> None:
+        for node in self._cluster.nodes:
+            active = f"ActiveFeatures={HEAD if node == self._nodes[0] else OTHER}"
+            self._cluster.scontrol("update", f"NodeName={node}", f"AvailableFeatures={HEAD},{OTHER}", active)
+
+    def _await_generation(self) -> None:
+        """Wait until it has made a generation since it was released, or has ended."""
+        with suppress(AssertionError):
+            wait_until(lambda: self._has("checkpointed") or self._has_ended(), BOUND_S)
+
+    def _fault(self) -> str:
+        """Return what was not right since the job was released; nothing where all was."""
+        shown = self._cluster.show(self._id)
+        if failed := [f"{line['what']}: {line['error']}" for line in self._events if line["event"] == "failed"]:
+            return "; ".join(failed)
+        resumed = [line["generation"] for line in self._events if line["event"] == "resumed"]
+        if resumed != [self._generation]:
+            return f"resumed generations {resumed}, not {self._generation}"
+        if shown["BatchHost"] != self._nodes[0]:
+            return f"on {shown['NodeList']} with its script on {shown['BatchHost']}, not {self._nodes}"
+        return "" if self._has("checkpointed") else f"no generation, {shown['JobState']} {shown['ExitCode']}"
+
+    @property
+    def _events(self) -> list[dict[str, Any]]:
+        """What happened since the job was released last."""
+        return [line for line in self._desk.history if line["epoch"] > self._epoch]
+
+    def _has(self, event: str) -> bool:
+        return any(line["event"] == event for line in self._events)
+
+    def _has_ended(self) -> bool:
+        return self._cluster.state(self._id) in ENDED
+
+
+if __name__ == "__main__":
+    main()
