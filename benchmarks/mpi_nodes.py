@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from mpi import AFTER_S, BOUND_S, ENVIRON, STATUS, build_ring, keep, output_of, start_plain
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -38,6 +39,7 @@ SIZES = {"8 doubles": (8, 40), "8 MB": (1_000_000, 12)}
 """So many doubles are in a message, and so many steps the program is given for each cycle."""
 HEAD, OTHER = "head", "other"
 """Features of nodes: the script is to run on one with the first, otherwise it would on the first node by name."""
+OF_SLURM = ("munged", "slurmctld", "slurmd", "slurmscriptd", "slurmstepd")
 SAME, SWAPPED, OTHERS = MOVES = "same", "swapped", "others"
 MPIRUN = ["mpirun.openmpi", "--oversubscribe", "--map-by", "node"]
 
@@ -129,24 +131,31 @@ class Job:
     def _submit(self) -> None:
         desk = self._desk
         exports = [f"export {name}={value}" for name, value in ENVIRON.items() if name.startswith("OMPI_")]
-        line = (
-            f"exec {desk.run} --engine dmtcp --nodes auto -i $(cat interval) --stdout out.txt {' '.join(self._command)}"
-        )
-        options = ["--nodes=2", f"--constraint={HEAD}|{OTHER}", f"--batch={HEAD}", "--hold"]
+        options = "--engine dmtcp --nodes auto -i $(cat interval) --stdout out.txt"
+        line = f"exec {desk.run} {options} {' '.join(self._command)}"
+        wishes = ["--nodes=2", f"--constraint={HEAD}|{OTHER}", f"--batch={HEAD}", "--hold"]
         desk.write("interval", "1")
         self._mark()
-        self._id = desk.submit(desk.script(*exports, line), *options)
+        self._id = desk.submit(desk.script(*exports, line), *wishes)
         self._release()
 
     def _end(self, *, by_requeue: bool) -> None:
         """End the job some time after its last generation: as its owner would, or by SIGKILL for all of it at once."""
         time.sleep(random.uniform(0, AFTER_S))
         if not by_requeue:
-            self._cluster.scancel(self._id, "--full", "--signal=KILL")
+            self._kill()
             self._cluster.wait_ended(self._id)
         self._cluster.scontrol("requeuehold", self._id)
         self._cluster.wait(self._id, "PENDING")
         self._epoch, self._generation = self._events[-1]["epoch"], max(self._desk.generations, default=0)
+
+    def _kill(self) -> None:
+        for host in self._cluster.hosts.hosts if self._cluster.hosts else ():
+            for pid in host.pids():
+                with suppress(psutil.NoSuchProcess):
+                    process = psutil.Process(pid)
+                    if process.name() not in OF_SLURM:
+                        process.kill()
 
     def _go_on(self, move: str) -> None:
         """Let it run again, with its nodes as MOVE tells."""

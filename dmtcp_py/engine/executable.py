@@ -23,7 +23,8 @@ _GO_SECTIONS = {b".go.buildinfo", b".note.go.buildid"}
 """Go's linker makes at least the first (since 1.13), and strip(1) leaves both."""
 _MPI_LAUNCHER = re.compile(r"(?:mpirun|mpiexec|orterun|prterun)(?:[._-].*)?")
 """As Open MPI, MPICH and Debian, which has both, call them."""
-_SCHEDULERS_LAUNCHERS = ("srun", "aprun", "jsrun")
+SCHEDULERS_LAUNCHERS = ("srun", "aprun", "jsrun")
+"""What has the processes of a job started by the scheduler's daemons."""
 OPEN_MPI, MPICH = "Open MPI", "MPICH"
 _MPIS = ((OPEN_MPI, b"orte_", b""), (MPICH, b"HYDRA build details", b"I_MPI_"))
 """What is in the launchers of Open MPI before 5 and of MPICH; the last is in Intel's, which is much the same."""
@@ -99,7 +100,7 @@ def mpi_of(launcher: Path) -> str | None:
 
 def is_schedulers_launcher(program: Path) -> bool:
     """Return whether PROGRAM has the processes of a job started by the scheduler's daemons, which no engine takes."""
-    return program.name in _SCHEDULERS_LAUNCHERS
+    return program.name in SCHEDULERS_LAUNCHERS
 
 
 def _elf_of(program: Path) -> tuple[Path, bytes] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, REPOSITORY, EngineHere
+from harness import LONG_S, REPOSITORY, EngineHere, find_dmtcp
 from hosts import Hosts, why_not
 from slurm.cluster import Cluster
 from slurm.cluster import why_not as why_no_slurm
 from slurm.desk import Desk
+
+from dmtcp_py.census import SHARED_MEMORY
+from dmtcp_py.files import own_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +50,21 @@ def desk(_spread_cluster: Cluster, engine: EngineHere) -> Iterator[Desk]:
     if engine.name != "dmtcp":
         pytest.skip("only DMTCP takes several nodes")
     yield Desk(_spread_cluster, engine)
-    left = _spread_cluster.cancel_all()
+    _clean(_spread_cluster)
+
+
+@pytest.fixture
+def one_desk(_spread_cluster: Cluster) -> Iterator[Desk]:
+    """Give a desk for the first DMTCP, where it is not DMTCP that is tested."""
+    engines = find_dmtcp()
+    if not engines:
+        pytest.skip("there is no DMTCP here")
+    yield Desk(_spread_cluster, engines[0])
+    _clean(_spread_cluster)
+
+
+def _clean(cluster: Cluster) -> None:
+    left = cluster.cancel_all()
     assert not left, f"jobs left processes behind: {left}"
 
 
@@ -65,11 +83,20 @@ def test_mpirun_over_two_nodes_goes_on_on_others(desk: Desk, examples: Path) -> 
     line = f"exec {desk.run} -v -i 3 --stdout out.txt {' '.join(mpirun)} --map-by node -n 2 ./ring 80"
     job = desk.submit(desk.script(line), "--nodes=2", f"--nodelist={','.join(desk.cluster.nodes[:2])}")
     desk.wait_generation(1)
+    assert [shared_folder(desk, node) for node in desk.cluster.nodes] == ["drwx------", "drwx------", ""]
     desk.cluster.requeue(job)
     desk.cluster.wait(job, "PENDING", "RUNNING")
     desk.cluster.scontrol("update", f"JobId={job}", f"NodeList={','.join(desk.cluster.nodes[1:])}")
     desk.assert_finished(job, restarts=1)
     assert (desk.folder / "out.txt").read_bytes() == plain
+    assert [shared_folder(desk, node) for node in desk.cluster.nodes[1:]] == ["", ""]
+
+
+def shared_folder(desk: Desk, node: str) -> str:
+    """Return who may do what with the job's folder in the shared memory of NODE; nothing where it is not."""
+    assert desk.cluster.hosts
+    (host,) = [host for host in desk.cluster.hosts.hosts if host.name == node]
+    return host.run(["stat", "--format=%A", own_folder(desk.jobs[0], Path(SHARED_MEMORY))]).stdout.strip()
 
 
 SERVER = """
@@ -82,6 +109,12 @@ with socket.create_server(("0.0.0.0", 0)) as listener:
             print("asked", line.strip(), flush=True)
             print(int(line) * 16807 % 2147483647, file=lines, flush=True)
 sys.exit(3)
+"""
+UNBUILT = """
+from dmtcp_py.engine.dmtcp import selftest
+selftest.built = lambda name: None
+from dmtcp_py.cli.run import main
+main()
 """
 PAIR = """
 import os, socket, subprocess, sys, time
@@ -113,14 +146,79 @@ def test_a_client_and_its_server_on_another_node_go_on_with_output_and_status_of
     desk.cluster.wait(job, "PENDING", "RUNNING")
     desk.cluster.scontrol("update", f"JobId={job}", f"NodeList={second},{third}")
     desk.assert_finished(job, status=5, restarts=1)
+    assert_paired(desk, 100)
+
+
+def assert_paired(desk: Desk, steps: int) -> None:
+    """Assert that each line of the client and of its server was printed, once and in its order."""
     said = (desk.folder / "out.txt").read_text().splitlines()
-    x, expected = 1, []
-    for step in range(100):
+    x, expected, asked = 1, [], []
+    for step in range(steps):
+        asked.append(f"asked {x}")
         x = x * 16807 % 2147483647
         expected.append(f"{step} {x}")
     assert [line for line in said if not line.startswith("asked")] == [*expected, "the server ended with 3"]
-    x, asked = 1, []
-    for _ in range(100):
-        asked.append(f"asked {x}")
-        x = x * 16807 % 2147483647
     assert [line for line in said if line.startswith("asked")] == asked
+
+
+def pair_line(desk: Desk, steps: int, *options: str) -> str:
+    """Write the pair, and return the line that runs it on the first two nodes."""
+    desk.write("server.py", SERVER)
+    desk.write("pair.py", PAIR)
+    words = [*options, "--stdout", "out.txt", "python3", "pair.py", desk.cluster.nodes[1], str(steps)]
+    return f"exec {desk.run} --engine dmtcp --nodes auto {' '.join(words)}"
+
+
+def on_nodes(desk: Desk, count: int) -> list[str]:
+    """Return the options for the first COUNT nodes."""
+    return [f"--nodes={count}", f"--nodelist={','.join(desk.cluster.nodes[:count])}"]
+
+
+def test_before_the_time_limit_both_nodes_write_their_last_images_and_the_requeued_job_goes_on(one_desk: Desk) -> None:
+    desk = one_desk
+    script = desk.script(pair_line(desk, 220, "-i", "0", "--lead", "40"), options=["--time=1"])
+    job = desk.submit(script, *on_nodes(desk, 2))
+    desk.assert_finished(job, status=5)
+    assert_paired(desk, 220)
+    assert f"requeueing Slurm job {job}: time limit" in desk.said()
+    last = [line for line in desk.history if line.get("program_stopped")]
+    assert int(desk.cluster.show(job)["Restarts"]) == len(last) == desk.events.count("resumed") >= 1
+    assert [line["generation"] for line in desk.history if line["event"] == "resumed"] == [
+        line["generation"] for line in last
+    ]
+    manifest = json.loads((desk.jobs[0] / "generations" / f"{desk.generations[-1]:06}" / "manifest.json").read_text())
+    assert {name.partition("/")[0] for name in manifest["restart_images"]} == {"0", "1"}
+
+
+def test_images_of_two_nodes_are_refused_on_one_and_on_three_and_stay(one_desk: Desk) -> None:
+    desk = one_desk
+    script = desk.script(pair_line(desk, 1000, "-i", "2"))
+    job = desk.submit(script, *on_nodes(desk, 2))
+    desk.wait_generation(1)
+    desk.cluster.scancel(job)
+    desk.cluster.wait_ended(job)
+    kept = desk.generations
+    for count in (1, 3):
+        desk.assert_finished(desk.submit(script, *on_nodes(desk, count)), status=125)
+        desk.said_with(f"generation {kept[-1]} is of 2 nodes, and this run has {count}")
+    assert "ask for 2 nodes, or start over with --fresh" in desk.said()
+    assert desk.generations == kept
+
+
+def test_without_our_plugin_dmtcp_is_refused_on_two_nodes_and_the_plugin_named(one_desk: Desk) -> None:
+    desk = one_desk
+    desk.write("unbuilt.py", UNBUILT)
+    line = pair_line(desk, 1000).replace("dmtcp-run", f"{sys.executable} unbuilt.py")
+    desk.assert_finished(desk.submit(desk.script(line), *on_nodes(desk, 2)), status=125)
+    assert "the plugin for several hosts was not built: there was no C compiler at the installation" in desk.said()
+    assert not (desk.folder / "port").exists()
+
+
+def test_srun_within_a_script_is_named_and_the_program_stopped(one_desk: Desk) -> None:
+    desk = one_desk
+    desk.write("inner.sh", "#!/bin/sh\nsrun --overlap sleep 100\n")
+    line = f"exec {desk.run} --engine dmtcp -i 1 ./inner.sh"
+    desk.assert_finished(desk.submit(desk.script(line), *on_nodes(desk, 2)), status=125)
+    assert "(srun) has the program's processes started by the scheduler's daemons" in desk.said()
+    assert "stopped, as it cannot be checkpointed" in desk.said()
+    assert desk.generations == []

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.census import DELETED, command_of, tree
 from dmtcp_py.engine.dmtcp.sockets import sockets_of, unix_sockets
+from dmtcp_py.engine.executable import SCHEDULERS_LAUNCHERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -57,7 +58,7 @@ def look(pid: int | None) -> Look:
     # what the program has made a daemon of is not below its first process any more, but below us
     for member in below | {member for member, _ in tree(os.getpid())}:
         with suppress(FileNotFoundError, ProcessLookupError, psutil.Error):
-            found = _outside(member) if member in below else None
+            found = _launches_elsewhere(member) or _outside(member) if member in below else None
             found = found or _spawned(member) or _held(member)
             if found:
                 return Look(found)
@@ -76,6 +77,17 @@ def hindrance(looks: Sequence[Look], *, coordinator_port: int) -> Hindrance | No
     """Return what DMTCP cannot take of a computation, of each node of which there is a look; None for nothing."""
     found = next((one.hindrance for one in looks if one.hindrance), None)
     return found or _connected({ends for one in looks for ends in one.connections}, coordinator_port)
+
+
+def _launches_elsewhere(pid: int) -> Hindrance | None:
+    """Look whether it is a launcher of the scheduler's, which is no more DMTCP's than what it launches."""
+    if _name(pid) not in SCHEDULERS_LAUNCHERS:
+        return None
+    return Hindrance(
+        f"process {pid} ({_name(pid)}) has the program's processes started by the scheduler's daemons, which no "
+        "engine can take along",
+        f"use mpirun in its place, which then starts them on all nodes; {_UNPROTECTED}",
+    )
 
 
 def _outside(pid: int) -> Hindrance | None:

@@ -41,6 +41,14 @@ _SETTLES_S = 2.0
 """So long what was started on another node has to find those who wait for it, by an address that may soon be wrong."""
 RSH = "dmtcp-run-rsh"
 _MODULE = "dmtcp_py.engine.dmtcp.spread.agent"
+_COMMAND = """\
+#!{python} -IS
+import runpy
+import sys
+sys.argv[1:1] = [{spool!r}]
+runpy.run_path({rsh!r}, run_name="__main__")
+"""
+_MOST_INTERPRETER = 120
 # within the computation, with its streams and its status in files of the checkpoint
 _WRAPPER = """\
 exec </dev/null >>"$1" 2>>"$2" 3>>"$3"
@@ -236,8 +244,12 @@ class Nodes:
     def _make_command(self) -> None:
         """Write the command; it is the same for every attempt."""
         make_private_dir(self._command.parent)
-        words = [sys.executable, "-IS", rsh.__file__, str(self._spread.spool)]
-        write_atomic(self._command, f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'.encode())
+        # a process that executes twice at the beginning of a checkpoint does not survive it (3.2, 4.2, 5.0)
+        text = _COMMAND.format(python=sys.executable, rsh=rsh.__file__, spool=str(self._spread.spool))
+        if _is_too_much_for_the_kernel(sys.executable):
+            words = [sys.executable, "-IS", rsh.__file__, str(self._spread.spool)]
+            text = f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
+        write_atomic(self._command, text.encode())
         self._command.chmod(0o700)
 
     def _has_ended(self, stem: str) -> bool:
@@ -316,6 +328,11 @@ class Nodes:
         except (EngineError, OSError, ValueError, KeyError, IndexError) as error:
             files[1].write_text(f"dmtcp-run: {error}\n", encoding="utf-8")
             files[2].write_text("255\n", encoding="utf-8")
+
+
+def _is_too_much_for_the_kernel(interpreter: str) -> bool:
+    """Whether INTERPRETER cannot be named in the first line of a script."""
+    return len(interpreter) > _MOST_INTERPRETER or " " in interpreter
 
 
 def _addresses(name: str) -> list[str]:
