@@ -113,6 +113,15 @@ def files_below(folder: Path) -> Iterable[Path]:
                 yield path
 
 
+def size_below(folder: Path) -> int:
+    """Return the sizes of the files below FOLDER added up; what goes meanwhile is left out."""
+    total = 0
+    for path in files_below(folder):
+        with suppress(OSError):
+            total += path.lstat().st_size
+    return total
+
+
 def hash_file(path: Path) -> str:
     """Return the XXH3-128 of PATH's content in hex: it finds accidents, not forgeries."""
     digest = xxhash.xxh3_128()

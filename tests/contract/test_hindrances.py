@@ -102,6 +102,16 @@ import sys, time
 with open(sys.argv[1]) as device:
     time.sleep(8)
 """
+WITH_A_FIFO = """
+import os, sys, time
+os.mkfifo("fifo")
+fd = os.open("fifo", os.O_RDWR)
+os.unlink("fifo")
+time.sleep(float(sys.argv[1]))
+os.close(fd)
+time.sleep(float(sys.argv[2]))
+print("done", flush=True)
+"""
 
 
 @pytest.fixture
@@ -313,6 +323,14 @@ def test_a_program_that_no_engine_takes_runs_unprotected_where_that_is_allowed(
     done = bench.run("--engine", "dmtcp", "-i", "0", "--allow-unprotected", "--stdout", "out.txt", program)
     assert done.returncode == 3
     assert "started with none (unprotected)" in done.stderr
+
+
+def test_a_fifo_whose_name_is_gone_is_told_and_survived(bench: Workbench, dmtcp: EngineHere) -> None:
+    assert dmtcp
+    done = bench.run("-i", "2", "--stdout", "out.txt", *bench.python("fifo.py", WITH_A_FIFO), "3", "4")
+    assert (done.returncode, (bench.folder / "out.txt").read_text()) == (0, "done\n"), done.stderr
+    assert "/fifo (deleted) open, and DMTCP would not find it" in done.stderr
+    assert "checkpointed" in bench.events
 
 
 def test_what_the_scheduler_launches_is_refused_at_once(bench: Workbench, one_engine: EngineHere) -> None:

@@ -20,7 +20,7 @@ from dmtcp_py.engine.dmtcp.segments import for_node, recorded
 from dmtcp_py.engine.dmtcp.updates import Updates
 from dmtcp_py.engine.executable import is_mpi_launcher
 from dmtcp_py.errors import CheckpointFailedError, EngineError, HinderedError
-from dmtcp_py.files import remove_tree
+from dmtcp_py.files import remove_tree, size_below
 from dmtcp_py.process import LEFTOVER_GRACE_S, Ending, Patience, end_descendants, end_group
 from dmtcp_py.store.store import StagedImages, stage
 
@@ -343,8 +343,8 @@ class DmtcpComputation:
     def _written(self) -> int:
         """Return how many bytes of images there are; what another node has written is known there first."""
         if self._nodes is None:
-            return _size_of(self._staging)
-        found = _size_of(self.place.image_folder(0))
+            return size_below(self._staging)
+        found = size_below(self.place.image_folder(0))
         with suppress(EngineError):
             found += sum(
                 self._nodes.ask(index, "size", folder=str(self.place.image_folder(index)))["size"]
@@ -417,13 +417,3 @@ def _size_or_none(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
-
-
-def _size_of(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.lstat().st_size
-        except OSError:
-            continue
-    return total

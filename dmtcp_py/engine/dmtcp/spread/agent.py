@@ -17,7 +17,7 @@ from dmtcp_py.census import SHARED_MEMORY, resident_bytes, tree
 from dmtcp_py.engine.dmtcp import hindrance, segments
 from dmtcp_py.engine.dmtcp.spread.link import AGENT, SUPERVISOR, TOKEN, connect
 from dmtcp_py.errors import DmtcpRunError
-from dmtcp_py.files import files_below, fsync_path, make_temporary, own_folder, remove_temporaries
+from dmtcp_py.files import files_below, fsync_path, make_temporary, own_folder, remove_temporaries, size_below
 from dmtcp_py.process import Child, Streams, become_subreaper, end_descendants, reap_orphans
 
 if TYPE_CHECKING:
@@ -138,11 +138,7 @@ class Agent:
 
 def _size(folder: str) -> dict[str, Any]:
     """Return the bytes below FOLDER."""
-    total = 0
-    for path in files_below(Path(folder)):
-        with suppress(OSError):
-            total += path.stat().st_size
-    return {"size": total}
+    return {"size": size_below(Path(folder))}
 
 
 def _sync(folder: str) -> dict[str, Any]:

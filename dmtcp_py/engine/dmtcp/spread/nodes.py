@@ -5,7 +5,6 @@ Knows nothing of schedulers: how a command is run on a node is given. The first 
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import secrets
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from dmtcp_py.census import command_of, tree
 from dmtcp_py.engine.dmtcp.spread import rsh
 from dmtcp_py.engine.dmtcp.spread.link import AGENT, SUPERVISOR, TOKEN, Link
+from dmtcp_py.engine.dmtcp.spread.network import addresses, aliases, network
 from dmtcp_py.errors import EngineError
 from dmtcp_py.files import make_private_dir, remove_tree, write_atomic
 from dmtcp_py.process import Child, Patience, Streams
@@ -162,9 +162,9 @@ class Nodes:
     def settings(self) -> dict[str, str]:
         """Return what a program of several nodes gets into its environment: our rsh, and the network between them."""
         path = f"{self._command.parent}:{self._environ.get('PATH', os.defpath)}"
-        network = _network(self.address, [node.link.there for node in self._nodes if node.link])
-        names = ("OMPI_MCA_btl_tcp_if_include", "OMPI_MCA_oob_tcp_if_include")
-        found = {name: network for name in names if network and name not in self._environ}
+        cidr = network(self.address, [node.link.there for node in self._nodes if node.link])
+        wanted = ("OMPI_MCA_btl_tcp_if_include", "OMPI_MCA_oob_tcp_if_include")
+        found = {name: cidr for name in wanted if cidr and name not in self._environ}
         return {"PATH": path, rsh.NODE: "0", **found}
 
     def serve(
@@ -181,7 +181,7 @@ class Nodes:
         if started is None:
             remove_tree(spool)
             make_private_dir(spool)
-            names = {alias: index for index, name in enumerate(self._spread.names) for alias in _aliases(name)}
+            names = {alias: index for index, name in enumerate(self._spread.names) for alias in aliases(name)}
             write_atomic(spool / rsh.NAMES, json.dumps(names).encode())
         else:
             self._started = set(started)
@@ -259,7 +259,7 @@ class Nodes:
 
     def _start_agents(self, port: int, folder: Path) -> None:
         for index, name in enumerate(self._spread.names[1:], start=1):
-            order = [str(index), str(self._spread.owner), str(port), *_addresses(self._spread.names[0])]
+            order = [str(index), str(self._spread.owner), str(port), *addresses(self._spread.names[0])]
             log = folder / f"node-{index}"
             with log.open("wb") as file:
                 child = Child(
@@ -333,42 +333,3 @@ class Nodes:
 def _is_too_much_for_the_kernel(interpreter: str) -> bool:
     """Whether INTERPRETER cannot be named in the first line of a script."""
     return len(interpreter) > _MOST_INTERPRETER or " " in interpreter
-
-
-def _addresses(name: str) -> list[str]:
-    """Return the addresses of this node that another may reach it by, what its NAME leads to first."""
-    import psutil  # noqa: PLC0415 - 19 ms that a program on one node need not wait for
-
-    mine = [
-        one.address
-        for addresses in psutil.net_if_addrs().values()
-        for one in addresses
-        if one.family == socket.AF_INET and not ipaddress.ip_address(one.address).is_loopback
-    ]
-    if not mine:
-        raise EngineError("this node has no IPv4 address but localhost", "several nodes need a network; or --nodes 1")
-    named: list[str] = []
-    with suppress(OSError):
-        named = [str(found[4][0]) for found in socket.getaddrinfo(name, None, socket.AF_INET)]
-    return list(dict.fromkeys([*(address for address in named if address in mine), *mine]))
-
-
-def _network(address: str, others: Sequence[str]) -> str | None:
-    """Return the network of ADDRESS where all OTHERS are in it too, such as ``10.0.0.0/24``."""
-    import psutil  # noqa: PLC0415 - as above
-
-    for addresses in psutil.net_if_addrs().values():
-        for one in addresses:
-            if one.family == socket.AF_INET and one.address == address and one.netmask:
-                network = ipaddress.ip_network(f"{address}/{one.netmask}", strict=False)
-                return str(network) if all(ipaddress.ip_address(other) in network for other in others) else None
-    return None
-
-
-def _aliases(name: str) -> set[str]:
-    """Return what else a node may be called: its short name, its addresses."""
-    found = {name.lower(), name.lower().partition(".")[0]}
-    with suppress(OSError):
-        host, others, addresses = socket.gethostbyname_ex(name)
-        found |= {host.lower(), *map(str.lower, others), *addresses}
-    return {alias for alias in found if alias != "localhost" and not alias.startswith("127.")}
