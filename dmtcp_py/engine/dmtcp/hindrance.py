@@ -86,7 +86,7 @@ def _launches_elsewhere(pid: int) -> Hindrance | None:
     return Hindrance(
         f"process {pid} ({_name(pid)}) has the program's processes started by the scheduler's daemons, which no "
         "engine can take along",
-        f"use mpirun in its place, which then starts them on all nodes; {_UNPROTECTED}",
+        f"use mpirun in its place, and --nodes auto where a script calls it; {_UNPROTECTED}",
     )
 
 
