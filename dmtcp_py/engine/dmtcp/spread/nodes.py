@@ -72,15 +72,17 @@ class _Node:
 
     def ask(self, do: str, **values: Any) -> dict[str, Any]:
         """Return the agent's answer. Raises EngineError with what went wrong there, or where it does not answer."""
-        if self.link is None:
-            raise EngineError(f"node {self.name} has no agent")
         with self.lock:
+            link = self.link
+            if link is None:
+                raise EngineError(f"node {self.name} of the computation answers no more")
             try:
-                self.link.send({"do": do, **values})
-                answer = self.link.receive(_ANSWER_S)
+                link.send({"do": do, **values})
+                answer = link.receive(_ANSWER_S)
             except OSError as error:
                 # what comes later would be taken for the answer to something else
-                self.link.close()
+                link.close()
+                self.link = None
                 raise EngineError(f"node {self.name} of the computation does not answer: {error}") from error
         if "error" in answer:
             raise EngineError(f"on node {self.name}: {answer['error']}", answer.get("hint", ""))
@@ -199,7 +201,7 @@ class Nodes:
         """
         names = {rsh.__file__, str(self._command)}
         callers = sum(not names.isdisjoint(command_of(member)[0]) for member, _ in tree(pid))
-        served = sum(not self._has_ended(stem) for stem in self._started)
+        served = sum(not self._has_ended(stem) for stem in self.started)
         return callers <= served and time.monotonic() >= self._settled_at
 
     def paused(self) -> threading.Lock:
@@ -226,12 +228,12 @@ class Nodes:
         self._closing.set()
         if self._thread is not None:
             self._thread.join(_ANSWER_S)
+        for link in [node.link for node in self._nodes]:
+            if link is not None:
+                link.close()
         for node in self._nodes:
-            if node.link is not None:
-                node.link.close()
-        for node in self._nodes:
-            # what it started is ended by it; a scheduler's command says when it is done
-            if node.child.wait(_ANSWER_S if node.link else 0) is None:
+            # what it started is ended by it, if it came up; a scheduler's command says when it is done
+            if node.child.wait(_ANSWER_S if node.folder else 0) is None:
                 node.child.stop()
         for child in self._local:
             child.stop(0)
