@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dmtcp_py.batch import CHAIN
+from dmtcp_py.batch import CHAIN, BatchState
 from dmtcp_py.errors import BatchError, EngineError, NoResubmissionError, StoreError
 from dmtcp_py.files import write_atomic
 from dmtcp_py.limit import TimeLimit, ask, end_of
@@ -68,7 +68,7 @@ def confirmed(allocation: Allocation, scheduler: Scheduler | None, directory: Pa
     with suppress(BatchError):
         job = ask(scheduler, job_id)
         if job is not None:
-            allocation = replace(allocation, array_task=job.array_task, restarts=job.restarts)
+            allocation = replace(allocation, array_task=job.array_task, array=job.array, restarts=job.restarts)
     return replace(allocation, chain=_claimed(directory, allocation.continues, job_id))
 
 
@@ -195,13 +195,26 @@ def _verifies(around: Surroundings, generation: object) -> bool:
 def _exit(around: Surroundings, scheduler: Scheduler, outcome: Outcome, decided: Plan) -> Outcome:
     """Say why the job is not requeued, with the line that the user can type; return how the attempt ended then."""
     text = f"not requeued: {decided.why}"
-    if decided.line_helps:
+    if _has_next_task(around.allocation, scheduler):
+        text += f"; the next task of array {around.allocation.array} goes on"
+    elif decided.line_helps:
         text += f"; to go on, {_line(around, scheduler)}"
     around.report.warn(text)
     around.store.follows(f"nothing: {decided.why}", why=decided.why)
     if decided.is_stuck:
         return replace(outcome, status=FAILED_STATUS)
     return outcome if decided.is_up_to_site else _staying(around, scheduler, outcome)
+
+
+def _has_next_task(allocation: Allocation, scheduler: Scheduler) -> bool:
+    """Whether another task of the array waits to continue this job."""
+    if not allocation.is_link:
+        return False
+    try:
+        tasks = scheduler.look(allocation.array)
+    except BatchError:
+        return False
+    return any(task.state is BatchState.WAITING and task.job_id != allocation.job_id for task in tasks)
 
 
 def _staying(around: Surroundings, scheduler: Scheduler, outcome: Outcome) -> Outcome:

@@ -6,7 +6,10 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dmtcp_py.errors import DmtcpRunError, LockedError
+from dmtcp_py.batch import BatchState
+from dmtcp_py.batch.choice import scheduler_of
+from dmtcp_py.errors import BatchError, DmtcpRunError, LockedError
+from dmtcp_py.limit import ask
 from dmtcp_py.store import requests
 from dmtcp_py.store.lock import HEARTBEAT_S, Holding, holding, is_running
 from dmtcp_py.store.store import open_store
@@ -38,15 +41,17 @@ def open_for(layout: JobLayout, allocation: Allocation, report: Report) -> Store
                 say=report.say,
                 warn=report.warn,
             )
-        except LockedError:
+        except LockedError as error:
             held = holding(layout)
             if held is None or not _is_superseded(held, allocation) or time.monotonic() > until:
+                if allocation.is_link:
+                    error.hint = f"with --array-chain tasks run one at a time, as with --array=1-10%1; {error.hint}"
                 raise
         if not has_asked:
             has_asked = True
             report.say(
-                f"an earlier run of job {allocation.job_id} lives on {held.record.host} (pid {held.record.pid}): "
-                "asking it to stop",
+                f"an earlier run of job {held.record.scheduler_job} lives on {held.record.host} "
+                f"(pid {held.record.pid}): asking it to stop",
                 event="handover",
             )
             with suppress(DmtcpRunError):
@@ -58,8 +63,22 @@ def open_for(layout: JobLayout, allocation: Allocation, report: Report) -> Store
 
 def _is_superseded(held: Holding, allocation: Allocation) -> bool:
     record = held.record
+    if allocation.is_link and record.scheduler_job not in (None, allocation.job_id):
+        return _has_ended(record.scheduler_job or "", allocation)
     return (
         allocation.job_id is not None
         and record.scheduler_job == allocation.job_id
         and record.scheduler_restarts < allocation.restarts
     )
+
+
+def _has_ended(job_id: str, allocation: Allocation) -> bool:
+    """Whether JOB_ID, another task of the array, is over for its scheduler: its attempt is at its end, or was lost."""
+    scheduler = scheduler_of(allocation)
+    if scheduler is None:
+        return False
+    try:
+        job = ask(scheduler, job_id)
+    except BatchError:
+        return False
+    return job is None or job.state not in (BatchState.RUNNING, BatchState.SUSPENDED)

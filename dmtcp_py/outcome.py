@@ -54,7 +54,8 @@ class RunOptions:
     one of AT_LIMIT, None for a requeue where that is allowed; ``stage_local`` is a folder on a disk of the node.
     ``nodes`` is ``1`` or ``auto``, those of the allocation; None is ``auto`` for what starts MPI programs.
     ``engine`` is ``auto``, one of ours or one that an installed package registers; ``engine_plugin`` is the class of
-    another, as MODULE:CLASS. ``allow_unprotected`` runs even a program that no engine can take.
+    another, as MODULE:CLASS. ``array_chain`` makes the tasks of an array one job. ``allow_unprotected`` runs even a
+    program that no engine can take.
     """
 
     command: tuple[str, ...]
@@ -76,5 +77,6 @@ class RunOptions:
     at_limit: str | None = None
     stage_local: Path | None = None
     nodes: str | None = None
+    array_chain: bool = False
     allow_unprotected: bool = False
     accept_changed_files: bool = False

@@ -60,6 +60,8 @@ def run(options: RunOptions, report: Report) -> Outcome:
     program = find_program(options.command[0], cwd, os.environ.get("PATH"))
     allocation = batch.detect(os.environ)
     allocation = follow.confirmed(allocation, scheduler_of(allocation), cwd / options.directory)
+    if options.array_chain:
+        allocation = batch.link(allocation)
     identity = identify(options, cwd, allocation.array_task)
     layout = job_layout(cwd / options.directory, _job_name(options, identity))
     # where there may be something to resume, whatever made it serves

@@ -5,9 +5,11 @@ One row a scheduler for the environment; one module with three functions for eac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
+
+from dmtcp_py.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +27,7 @@ class _Names:
     job_id: str
     array_task: tuple[str, ...]
     no_array: tuple[str, ...] = ("",)
+    array: str = ""
     restarts: str = ""
     end_time: str = ""
     checkpointed_status: int = 85
@@ -32,7 +35,12 @@ class _Names:
 
 _SCHEDULERS = (
     _Names(
-        "slurm", "SLURM_JOB_ID", ("SLURM_ARRAY_TASK_ID",), restarts="SLURM_RESTART_COUNT", end_time="SLURM_JOB_END_TIME"
+        "slurm",
+        "SLURM_JOB_ID",
+        ("SLURM_ARRAY_TASK_ID",),
+        array="SLURM_ARRAY_JOB_ID",
+        restarts="SLURM_RESTART_COUNT",
+        end_time="SLURM_JOB_END_TIME",
     ),
     _Names("pbs", "PBS_JOBID", ("PBS_ARRAY_INDEX", "PBS_ARRAYID")),
     _Names("lsf", "LSB_JOBID", ("LSB_JOBINDEX",), ("", "0")),
@@ -55,11 +63,15 @@ class Allocation:
     """The job that this one was submitted to continue, if it was not merely submitted by such a one."""
     chain: str | None = None
     """The job of which this one is a resubmission."""
+    array: str | None = None
+    """The array that this job is a task of."""
+    is_link: bool = False
+    """Whether the tasks of the array, one after another, are to be one job of ours."""
 
     @property
     def origin(self) -> str | None:
-        """The job in which a chain of requeues and resubmissions began."""
-        return self.chain or self.job_id
+        """The job in which a chain of requeues and resubmissions began; the array, where its tasks are the chain."""
+        return self.chain or (self.array if self.is_link else None) or self.job_id
 
     @property
     def run(self) -> str | None:
@@ -139,5 +151,21 @@ def detect(environ: Mapping[str, str]) -> Allocation:
             restarts=int(restarts) if restarts.isdecimal() else 0,
             ends=float(ends) if ends.isdecimal() else None,
             continues=environ.get(CHAIN) or None,
+            array=environ.get(names.array) or None if tasks else None,
         )
     return Allocation()
+
+
+def link(allocation: Allocation) -> Allocation:
+    """Return ALLOCATION as a link of its array's chain: the tasks, one after another, continue one job of ours.
+
+    Outside an array it is the same. Raises UsageError where the scheduler does not name the array.
+    """
+    if allocation.array_task is None:
+        return allocation
+    if allocation.array is None:
+        raise UsageError(
+            f"--array-chain: {allocation.scheduler} does not tell which array job {allocation.job_id} belongs to",
+            "submit one job instead; where it is not requeued, the same line in the next one goes on",
+        )
+    return replace(allocation, array_task=None, is_link=True)

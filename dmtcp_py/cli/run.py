@@ -67,6 +67,11 @@ Exit status:
     help="What follows the last checkpoint.  [default: requeue, where the scheduler allows it]",
 )
 @click.option(
+    "--array-chain",
+    is_flag=True,
+    help="The tasks of a job array, one at a time (--array=1-10%1), continue one job.  [default: each task is a job]",
+)
+@click.option(
     "--stage-local",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
@@ -126,6 +131,8 @@ def command(*, as_json: bool, quiet: bool, verbose: bool, **values: Any) -> int:
     """
     if values["fresh"] and (values["resume_only"] or values["generation"]):
         raise click.UsageError("--fresh goes with neither --resume-only nor --generation")
+    if values["array_chain"] and values["at_limit"] == "resubmit":
+        raise click.UsageError("--array-chain does not go with --at-limit resubmit: the array's next task goes on")
     options = RunOptions(**values)
     report = Report(QUIET if quiet else VERBOSE if verbose else NORMAL, as_json=as_json)
     return run(options, report).status

@@ -63,6 +63,44 @@ def test_a_task_of_an_array_is_submitted_again_alone(desk: Desk) -> None:
     assert len(desk.jobs) == 2
 
 
+def test_the_tasks_of_a_chain_continue_one_job_until_it_has_finished(desk: Desk) -> None:
+    """Without requeues: each task takes over where the one before was stopped, and those left over run nothing."""
+    line = f"{desk.run} --array-chain --lead 54 --stdout out.txt {desk.counting(100)}"
+    array = desk.submit(desk.script(line), "--time=1", "--array=1-4%1", "--output=log-%a", "--no-requeue")
+    desk.assert_finished(f"{array}_1", status=85, restarts=0)
+    assert f"the next task of array {array} goes on" in desk.said("log-1")
+    desk.assert_finished(f"{array}_4", restarts=0)
+    assert "finished with status 0 in an earlier run" in desk.said("log-4")
+    assert desk.events.count("started") == desk.events.count("finished") == 1
+    assert desk.events.count("resumed") >= 1
+    desk.assert_counted(100)
+    desk.assert_done_once(100)
+    # the same script, submitted again after the end, runs the program anew
+    again = desk.submit(desk.script(line), "--time=1", "--array=1", "--output=log-again")
+    desk.wait_said("started with", "log-again")
+    desk.cluster.scancel(again)
+
+
+def test_a_chain_of_tasks_may_be_requeued_too_and_each_ends_with_the_programs_status(desk: Desk) -> None:
+    line = f"{desk.run} --array-chain --lead 54 --stdout out.txt {desk.counting(100, status=3)}"
+    array = desk.submit(desk.script(line), "--time=1", "--array=1-2%1", "--output=log-%a")
+    for task in (1, 2):
+        desk.assert_finished(f"{array}_{task}", status=3)
+    assert desk.cluster.show(f"{array}_1")["Restarts"] == "1"
+    assert desk.events.count("started") == desk.events.count("finished") == 1
+    desk.assert_counted(100)
+    desk.assert_done_once(100)
+
+
+def test_a_chain_of_tasks_side_by_side_is_refused(desk: Desk) -> None:
+    line = f"{desk.run} --array-chain --stdout out.txt {desk.counting(60)}"
+    array = desk.submit(desk.script(line), "--array=1-2", "--output=log-%a")
+    statuses = sorted(desk.cluster.exit_status(f"{array}_{task}") for task in (1, 2))
+    assert statuses == [(0, 0), (11, 0)]
+    assert "--array=1-10%1" in desk.said("log-1") + desk.said("log-2")
+    desk.assert_counted(60)
+
+
 def test_images_are_staged_on_a_disk_of_the_node_and_nothing_is_left_there(
     any_user_cluster: Cluster, one_engine: EngineHere
 ) -> None:

@@ -23,6 +23,9 @@ ONE_MINUTE = "--time=1"
 """Slurm's shortest limit: dmtcp-run stops the program after half of it."""
 
 
+_MDRUN = ["gmx", "mdrun", "-ntmpi", "1", "-ntomp", "1", "-pin", "off", "-reprod", "-cpt", "-1"]
+
+
 @dataclass
 class Site:
     """A folder laid out as examples/ is, on a cluster, with an engine."""
@@ -149,6 +152,27 @@ def test_each_task_of_array_goes_on_alone(site: Site) -> None:
         site.assert_right(f"out.{task}.txt", "build/count", str(30 + task))
     events = [site.events(number) for number in range(5)]
     assert sum("resumed" in one for one in events) == 1
+
+
+def test_gromacs_goes_on_in_the_next_task_and_after_a_requeue(site: Site) -> None:
+    if shutil.which("gmx") is None:
+        pytest.skip("gmx is not on this machine")
+    job = site.submit("gromacs-array.sh", 40000, options=("--array=1-4%1",))
+    site.checkpoint()
+    site.cluster.scancel(f"{job}_1")
+    site.wait_events("started", "resumed")
+    site.checkpoint()
+    site.cluster.requeue(f"{job}_2")
+    for task in (2, 3, 4):
+        assert site.cluster.exit_status(f"{job}_{task}") == (0, 0)
+    assert site.events().count("started") == site.events().count("finished") == 1
+    assert site.events().count("resumed") >= 2
+    plain = site.folder / "plain"
+    plain.mkdir()
+    line = [*_MDRUN, "-s", "../build/water.tpr", "-deffnm", "water", "-nsteps", "40000"]
+    subprocess.run(line, cwd=plain, capture_output=True, timeout=LONG_S, check=True)
+    for name in ("water.gro", "water.edr", "water.xtc"):
+        assert (site.folder / name).read_bytes() == (plain / name).read_bytes()
 
 
 def _give_inputs(site: Site) -> list[Path]:

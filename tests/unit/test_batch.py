@@ -20,7 +20,7 @@ def test_outside_a_batch_job_there_is_none() -> None:
         ({"SLURM_JOB_ID": "4711"}, Allocation("slurm", "4711")),
         (
             {"SLURM_JOB_ID": "4713", "SLURM_ARRAY_JOB_ID": "4711", "SLURM_ARRAY_TASK_ID": "3"},
-            Allocation("slurm", "4713", "3"),
+            Allocation("slurm", "4713", "3", array="4711"),
         ),
         ({"SLURM_JOB_ID": "4711", "SLURM_ARRAY_TASK_ID": "0"}, Allocation("slurm", "4711", "0")),
         # qsub(1B) of PBS Professional and of Torque
