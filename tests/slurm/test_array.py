@@ -65,29 +65,33 @@ def test_a_task_of_an_array_is_submitted_again_alone(desk: Desk) -> None:
 
 def test_the_tasks_of_a_chain_continue_one_job_until_it_has_finished(desk: Desk) -> None:
     """Without requeues: each task takes over where the one before was stopped, and those left over run nothing."""
-    line = f"{desk.run} --array-chain --lead 54 --stdout out.txt {desk.counting(100)}"
-    array = desk.submit(desk.script(line), "--time=1", "--array=1-4%1", "--output=log-%a", "--no-requeue")
+    script = desk.script(f"{desk.run} --array-chain --stdout out.txt {desk.counting(100)}")
+    array = desk.submit(script, "--array=1-4%1", "--output=log-%a", "--no-requeue")
+    desk.wait_steps(30)
+    assert desk.type(f"dmtcp-ctl stop {desk.jobs[0].name}").returncode == 0
     desk.assert_finished(f"{array}_1", status=85, restarts=0)
     assert f"the next task of array {array} goes on" in desk.said("log-1")
     desk.assert_finished(f"{array}_4", restarts=0)
     assert "finished with status 0 in an earlier run" in desk.said("log-4")
-    assert desk.events.count("started") == desk.events.count("finished") == 1
-    assert desk.events.count("resumed") >= 1
+    assert [desk.events.count(event) for event in ("started", "resumed", "finished")] == [1, 1, 1]
     desk.assert_counted(100)
     desk.assert_done_once(100)
     # the same script, submitted again after the end, runs the program anew
-    again = desk.submit(desk.script(line), "--time=1", "--array=1", "--output=log-again")
+    again = desk.submit(script, "--array=1", "--output=log-again")
     desk.wait_said("started with", "log-again")
     desk.cluster.scancel(again)
 
 
 def test_a_chain_of_tasks_may_be_requeued_too_and_each_ends_with_the_programs_status(desk: Desk) -> None:
-    line = f"{desk.run} --array-chain --lead 54 --stdout out.txt {desk.counting(100, status=3)}"
-    array = desk.submit(desk.script(line), "--time=1", "--array=1-2%1", "--output=log-%a")
+    desk.need_control_groups()
+    script = desk.script(f"exec {desk.run} --array-chain --stdout out.txt {desk.counting(100, status=3)}")
+    array = desk.submit(script, "--array=1-2%1", "--output=log-%a")
+    desk.wait_steps(30)
+    desk.cluster.scancel(f"{array}_1", "--signal=USR1", "--batch")
     for task in (1, 2):
         desk.assert_finished(f"{array}_{task}", status=3)
     assert desk.cluster.show(f"{array}_1")["Restarts"] == "1"
-    assert desk.events.count("started") == desk.events.count("finished") == 1
+    assert [desk.events.count(event) for event in ("started", "resumed", "finished")] == [1, 1, 1]
     desk.assert_counted(100)
     desk.assert_done_once(100)
 
