@@ -80,6 +80,12 @@ QUIRKS = (
     ),
     Quirk("criu", "the same", "CRIU 4.1, 4.2", plugin="files"),
     Quirk(
+        "criu",
+        "libuv, which torchrun uses, makes a ring of io_uring, which CRIU cannot take, and does without where it gets none",
+        "CRIU 4.1, 4.2 with PyTorch 2.13",
+        plugin="uring",
+    ),
+    Quirk(
         "dmtcp",
         "hwloc, which MPI, GROMACS and LAMMPS load, keeps a directory of devices open that DMTCP cannot take",
         "DMTCP 3.2, 4.2, 5.0 with hwloc 2.9",

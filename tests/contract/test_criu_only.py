@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 from harness import LONG_S, REPOSITORY, EngineHere, Workbench, descendants, kill_all, run_on, wait_until
 
+from dmtcp_py.native import built
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -45,6 +47,24 @@ with open("big.dat", "w+b") as big:
         print(step, flush=True)
         time.sleep(0.1)
 """
+RING = """
+import ctypes, mmap, sys, time
+ring = ctypes.CDLL(None).syscall(425, 4, ctypes.create_string_buffer(120))
+mapped = mmap.mmap(ring, 4096) if ring >= 0 else None
+for step in range(40):
+    print(step, ring >= 0, flush=True)
+    time.sleep(0.1)
+"""
+"""Asks for a ring of io_uring (io_uring_setup(2), by its number on x86-64 and ARM), as libuv does."""
+CRIU_TOO_LATE = """#!/bin/sh
+case " $* " in *" dump "*)
+    touch {begun}
+    tree=$(echo "$*" | sed 's/.*--tree \\([0-9]*\\).*/\\1/')
+    while kill -0 "$tree" 2>/dev/null; do sleep 0.05; done ;;
+esac
+exec {criu} "$@"
+"""
+"""A criu that takes no image before the program has ended."""
 KINDS = ("file", "pipe", "terminal", "nothing")
 
 
@@ -382,3 +402,55 @@ def _line_of_a_user(home: Path, environ: dict[str, str]) -> Callable[..., list[s
             if _typed([*start, "--version"], home, environ).returncode == 0:
                 return lambda *words: [*start, *words]
     pytest.skip("an ordinary user cannot run any Python here that has what dmtcp-run needs")
+
+
+def _ring_is_given() -> bool:
+    """Whether this kernel gives anybody a ring."""
+    words = [sys.executable, "-c", f"import time; time.sleep = lambda _: None\n{RING}"]
+    return b"True" in subprocess.run(words, capture_output=True, timeout=LONG_S, check=True).stdout
+
+
+@pytest.mark.skipif(built("uring") is None, reason="there was no compiler at the installation")
+def test_a_program_that_uses_io_uring_where_it_can_gets_none_and_resumes(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    if not _ring_is_given():
+        pytest.skip("the kernel gives nobody a ring")
+    line = ["-v", "-i", "1", "--stdout", "out.txt", *bench.python("ring.py", RING)]
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    run_on(process, 0.4)
+    kill_all(process)
+    assert bench.start(*line).wait(LONG_S) == 0
+    assert "resumed" in bench.events
+    assert (bench.folder / "out.txt").read_text() == "".join(f"{step} False\n" for step in range(40))
+    assert "set plugin uring: " in (bench.folder / "stderr.txt").read_text()
+
+
+def test_a_program_that_gets_a_ring_of_io_uring_all_the_same_is_refused_with_the_reason(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    """Where this one fails, CRIU has learned it: the plugin can go for versions from that one on."""
+    del criu
+    if not _ring_is_given():
+        pytest.skip("the kernel gives nobody a ring")
+    program = ["env", "--unset=LD_PRELOAD", *bench.python("ring.py", RING)]
+    done = bench.run("-i", "0.3", "--stdout", "out.txt", *program)
+    assert done.returncode == 125
+    assert "the program uses io_uring, which CRIU cannot take; " in done.stderr
+    assert "--allow-unprotected" in done.stderr
+    assert bench.generations == []
+
+
+def test_a_program_that_ends_while_an_image_is_taken_has_ended_and_nothing_has_failed(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    begun = bench.folder / "begun"
+    late = bench.folder.parent / "criu"
+    late.write_text(CRIU_TOO_LATE.format(begun=begun, criu=criu.environ["DMTCP_RUN_CRIU"]))
+    late.chmod(0o755)
+    program = ["sh", "-c", f"while [ ! -e {begun} ]; do sleep 0.05; done; exit 7"]
+    done = bench.run("-i", "0.5", *program, env={**bench.environ, "DMTCP_RUN_CRIU": str(late)})
+    assert done.returncode == 7
+    assert begun.exists()
+    assert "fail" not in done.stderr
+    assert "failed" not in bench.events

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dmtcp_py.engine import End, How, undo
 from dmtcp_py.engine.criu import frozen, keeper
 from dmtcp_py.engine.criu.command import dump_argv, failure_in
-from dmtcp_py.errors import CheckpointFailedError
+from dmtcp_py.errors import CheckpointFailedError, HinderedError
 from dmtcp_py.files import make_private_dir, remove_tree
 from dmtcp_py.process import Patience, end_descendants, signal_group
 from dmtcp_py.store.store import StagedImages, stage
@@ -84,7 +84,7 @@ class CriuComputation:
         if status != 0 and self._channel.wait_for(lambda told: told.ended is not None, _LOOK_S):
             raise CheckpointFailedError("the program ended in it", program_lives=False)
         if status != 0:
-            raise CheckpointFailedError(f"criu dump failed: {failure_in(self._tool, 'dump')}", program_lives=True)
+            raise _failed(failure_in(self._tool, "dump"))
         if then_stop:
             self._stopped_by_us = True
             if self._channel.child.wait(_STOP_S) is None:
@@ -174,6 +174,14 @@ class CriuComputation:
         updated = sorted(file["path"] for file in uncovered)
         staged = stage(self._staging, RESTART_IMAGES, look["processes"] - 1, updated_files=updated, notes=notes)
         return replace(staged, mapped_files=tuple(file["path"] for file in uncovered if file["is_mapped"]))
+
+
+def _failed(reason: str) -> CheckpointFailedError:
+    """Return the error for a dump that failed for this REASON and left the program running."""
+    if "[io_uring]" in reason:
+        hint = "for libuv (torchrun) install dmtcp-py where a C compiler is; --allow-unprotected runs it all the same"
+        return HinderedError("the program uses io_uring, which CRIU cannot take", hint)
+    return CheckpointFailedError(f"criu dump failed: {reason}", program_lives=True)
 
 
 def _size_of(folder: Path) -> int:

@@ -18,6 +18,7 @@ from dmtcp_py.engine.criu.streams import Connections
 from dmtcp_py.engine.rollback import roll_back
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.files import remove_tree
+from dmtcp_py.native import built
 from dmtcp_py.process import Patience
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class CriuEngine:
         # a shell's exec takes no name that starts with a dash
         first = str(launch.program) if launch.command[0].startswith("-") else launch.command[0]
         root = _any_pid()
-        order = {"root": root, "command": [first, *launch.command[1:]], "environ": _watched(launch)}
+        order = {"root": root, "command": [first, *launch.command[1:]], "environ": _environ(launch)}
         undo.begin(launch.undo)
         channel = _begin(tool, connections, "launch", order)
         try:
@@ -123,7 +124,7 @@ class CriuEngine:
                 time.sleep(_LOOK_S)
 
     def _tool(self, order: Launch | Restart, *, covers_shm: bool) -> Tool:
-        is_watched = bool(order.plugins) if isinstance(order, Launch) else undo.KEY in order.manifest.engine_data
+        is_watched = _is_watched(order) if isinstance(order, Launch) else undo.KEY in order.manifest.engine_data
         notes = order.undo if is_watched else None
         return Tool(self._criu.path, self._criu.options, order.environ, order.temporary, covers_shm, notes)
 
@@ -151,13 +152,20 @@ class CriuEngine:
             raise
 
 
-def _watched(launch: Launch) -> dict[str, str]:
-    """Return the program's environment, with what notes what it does to files."""
+def _environ(launch: Launch) -> dict[str, str]:
+    """Return the program's environment, with what is loaded into it."""
     environ = dict(launch.environ)
-    if launch.undo is not None and launch.plugins:
+    if launch.plugins:
         loaded = [*map(str, launch.plugins), *filter(None, [environ.get("LD_PRELOAD")])]
-        environ |= {"LD_PRELOAD": ":".join(loaded), undo.VARIABLE: str(launch.undo)}
+        environ["LD_PRELOAD"] = ":".join(loaded)
+    if _is_watched(launch):
+        environ[undo.VARIABLE] = str(launch.undo)
     return environ
+
+
+def _is_watched(launch: Launch) -> bool:
+    """Whether it is noted what the program does to files."""
+    return launch.undo is not None and built("files") in launch.plugins
 
 
 def _any_pid() -> int:
