@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dmtcp_py.batch import Allocation
     from dmtcp_py.checkpointing import Engaged
     from dmtcp_py.engine import End, Stdio
+    from dmtcp_py.errors import DmtcpRunError
     from dmtcp_py.events import EventStream
     from dmtcp_py.limit import TimeLimit
     from dmtcp_py.outcome import Outcome, RunOptions
@@ -47,6 +48,7 @@ TICK_S = 1.0
 FORWARDED = (signal.SIGWINCH,)
 SIGNALS = (*policy.STOP_SIGNALS, signal.SIGTSTP, *FORWARDED)
 _WORKER_JOIN_S = 60.0
+_ENDS_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,9 @@ class Watch:
         self._worker: threading.Thread | None = None
         self._stopped_by: int | None = None
         self._last_error: str | None = None
+        self._doubted: DmtcpRunError | None = None
+        """The failure of a checkpoint in which the program died, as long as it is not known whether by itself."""
+        self._doubted_until = 0.0
         self._handed_over = False
         self._gave_up = False
         self._refused = False
@@ -129,6 +134,7 @@ class Watch:
             return None
         reap_orphans(self._computation.known_pids())
         end = self._computation.poll()
+        self._look_at_doubted(end)
         if end is not None:
             for signum in self._around.stream.wait(0)[0]:
                 self._situation = policy.told_too_late(self._situation, signum)
@@ -295,18 +301,33 @@ class Watch:
 
     def _failed(self, done: CheckpointDone) -> None:
         self._last_error = str(done.error)
-        end = None if done.program_lives else self._computation.poll()
-        if end is not None and end.how in (How.EXITED, How.SIGNALLED):
-            # it came to its own end in the middle of it: nothing has failed
+        if done.program_lives:
+            self._warn_of_failure(done.error, lives=True)
+        else:
+            # how it ended is often known a moment later
+            self._doubted, self._doubted_until = done.error, time.monotonic() + _ENDS_WITHIN_S
+
+    def _look_at_doubted(self, end: End | None) -> None:
+        """Tell that a checkpoint failed in which the program died, unless that was an END of its own."""
+        error = self._doubted
+        if error is None or (end is None and time.monotonic() < self._doubted_until):
             return
-        self._around.store.record("failed", what="checkpoint", error=self._last_error, lives=done.program_lives)
-        goes_on = "; the program goes on" if done.program_lives else ""
-        text = f"checkpoint failed: {done.error}{goes_on}"
-        if isinstance(done.error, HinderedError):
+        self._doubted = None
+        if end is None or end.how not in (How.EXITED, How.SIGNALLED):
+            self._warn_of_failure(error, lives=False)
+
+    def _warn_of_failure(self, error: DmtcpRunError | None, *, lives: bool) -> None:
+        newest = self._newest
+        self._around.store.record("failed", what="checkpoint", error=str(error), lives=lives)
+        text = f"checkpoint failed: {error}" + ("; the program goes on" if lives else "")
+        if not isinstance(error, HinderedError):
+            self._around.report.warn(text)
+        elif newest is None or self._around.options.allow_unprotected:
             # it will be so for as long as the program is as it is
             self._note([text])
         else:
-            self._around.report.warn(text)
+            # it was safe before, and with each that fails a resume would lose more
+            self._around.report.warn(f"{text}, and a resume would begin at generation {newest.generation}")
 
     def _finish_worker(self) -> None:
         if self._worker is not None:

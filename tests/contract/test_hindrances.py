@@ -203,6 +203,17 @@ def test_a_program_that_stays_connected_is_refused(bench: Workbench, dmtcp: Engi
     assert done.stdout == ""
 
 
+def test_a_program_that_was_safe_before_runs_on_and_each_time_it_is_told_where_a_resume_would_begin(
+    bench: Workbench, dmtcp: EngineHere, port: int
+) -> None:
+    assert dmtcp
+    connected = [str(word) for word in (*bench.python("connected.py", CONNECTED), port, "6", "0")]
+    done = bench.run("-i", "1", "sh", "-c", 'sleep 4; exec "$@"', "sh", *connected)
+    assert done.returncode == 0
+    newest = bench.generations[-1]
+    assert done.stderr.count(f"and a resume would begin at generation {newest}\n") > 1
+
+
 @pytest.mark.parametrize("kind", ["a name in the file system", "abstract", "datagrams", "udp"])
 def test_other_connections_to_others_are_found_before_a_checkpoint_hangs(
     bench: Workbench, dmtcp: EngineHere, kind: str
