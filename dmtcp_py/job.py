@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,9 @@ def plan_start(store: Store, identity: Identity, options: RunOptions, allocation
     numbers = store.layout.generation_numbers()
     if job is None:
         return _without_record(store, identity, options, numbers)
+    if state is not None and _is_later_run(job, state, allocation):
+        # done in an earlier one: to do it again would lose what came of that
+        options = replace(options, fresh=False, generation=None)
     mine = tuple(number for number in reversed(numbers) if number >= job.first_generation)
     is_finished = state is not None and state.lineage == job.lineage and state.phase == Kind.FINISHED.value
     begins = options.fresh or (is_finished and options.generation is None)
@@ -228,6 +231,12 @@ def _chosen(layout: JobLayout, job: Job, numbers: list[int], number: int) -> Sta
     if number not in numbers:
         raise NoSuchJobError(f"job {layout.name} has no generation {number}", f"it has {numbers or 'none'}")
     return Start(job, (number,), begins_lineage=False, why="--generation")
+
+
+def _is_later_run(job: Job, state: State, allocation: Allocation) -> bool:
+    """Whether an earlier run of the same batch job, or of its chain, has worked on JOB."""
+    is_same = allocation.origin is not None and state.origin == allocation.origin
+    return is_same and state.run != allocation.run and state.lineage == job.lineage
 
 
 def _finished_earlier(job: Job, state: State, allocation: Allocation) -> Start | None:

@@ -84,7 +84,9 @@ Exit status:
     help="Exit status for 'checkpointed, run me again'.  [default: 85; 99 under Grid Engine]",
 )
 @click.option(
-    "--fresh", is_flag=True, help="Start over; the old run's generations stay until the new one has its first."
+    "--fresh",
+    is_flag=True,
+    help="Start over, once in a batch job; the old run's generations stay until the new one has its first.",
 )
 @click.option("--resume-only", is_flag=True, help="Fail where there is nothing to resume.")
 @click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Resume generation N, not the newest.")

@@ -358,6 +358,20 @@ class TestLineages:
         kill_all(process)
         counting.finish()
 
+    @pytest.mark.parametrize("options", [["--fresh"], ["--generation", "1"]])
+    def test_what_the_first_run_of_a_batch_job_has_done_the_next_does_not_do_again(
+        self, counting: Counting, options: list[str]
+    ) -> None:
+        counting.run_and_die(generations=1)
+        if options == ["--fresh"]:
+            counting.start_over()
+        environ = {**counting.bench.environ, "SLURM_JOB_ID": "4711"}
+        process = counting.start(*options, env=environ)
+        counting.commit()
+        kill_all(process)
+        done = counting.finish(*options, env={**environ, "SLURM_RESTART_COUNT": "1"})
+        assert "resumed generation 2 " in done.stderr
+
     def test_a_generation_that_is_asked_for_and_damaged_has_no_substitute(self, counting: Counting) -> None:
         bench = counting.bench
         counting.run_and_die(generations=2)

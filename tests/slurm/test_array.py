@@ -96,6 +96,25 @@ def test_a_chain_of_tasks_may_be_requeued_too_and_each_ends_with_the_programs_st
     desk.assert_done_once(100)
 
 
+def test_a_chain_starts_over_once_and_goes_on_after_a_task_that_was_killed(desk: Desk) -> None:
+    """``--fresh`` is for the first task; a task that was killed leaves what it had committed to the next one."""
+    line = f"{desk.run} --array-chain -i 2 --stdout out.txt"
+    program = desk.counting(100)
+    before = desk.submit(desk.script(f"{line} {program}"), "--array=1")
+    desk.wait_generation(1)
+    desk.cluster.scancel(before, "--signal=KILL")
+    desk.cluster.wait(before, "CANCELLED", "FAILED")
+    array = desk.submit(desk.script(f"{line} --fresh {program}", name="fresh.sh"), "--array=1-3%1", "--output=log-%a")
+    desk.wait_said("committed", "log-1")
+    desk.cluster.scancel(f"{array}_1", "--signal=KILL")
+    for task in (2, 3):
+        desk.assert_finished(f"{array}_{task}")
+    assert "(--fresh)" in desk.said_with("started with", "log-1")
+    assert "finished with status 0 in an earlier run" in desk.said("log-3")
+    assert [desk.events.count(event) for event in ("started", "resumed", "finished")] == [2, 1, 1]
+    desk.assert_counted(100)
+
+
 def test_a_chain_of_tasks_side_by_side_is_refused(desk: Desk) -> None:
     line = f"{desk.run} --array-chain --stdout out.txt {desk.counting(60)}"
     array = desk.submit(desk.script(line), "--array=1-2", "--output=log-%a")

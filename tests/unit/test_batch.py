@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dmtcp_py.batch import Allocation, detect
+from dmtcp_py.batch import Allocation, detect, link
+from dmtcp_py.errors import UsageError
 
 PLAIN = {"PATH": "/usr/bin", "HOME": "/home/me", "USER": "me"}
 
@@ -59,3 +60,22 @@ def test_a_variable_that_may_be_anybodys_is_no_batch_job(environ: dict[str, str]
 def test_an_empty_array_task_is_none(name: str) -> None:
     job = {"SLURM_ARRAY_TASK_ID": "SLURM_JOB_ID", "PBS_ARRAY_INDEX": "PBS_JOBID", "LSB_JOBINDEX": "LSB_JOBID"}[name]
     assert detect({job: "1", name: ""}).array_task is None
+
+
+def test_the_tasks_of_a_linked_array_are_one_chain_that_begins_with_the_array() -> None:
+    tasks = [Allocation("slurm", job_id, task, array="4711") for job_id, task in (("4712", "1"), ("4711", "2"))]
+    links = [link(task) for task in tasks]
+    assert {one.array_task for one in links} == {None}
+    assert {one.origin for one in links} == {"4711"}
+    assert {one.run for one in links} == {"4712.0", "4711.0"}
+    assert {one.origin for one in tasks} == {"4712", "4711"}
+
+
+def test_outside_an_array_there_is_nothing_to_link() -> None:
+    assert link(Allocation("slurm", "4711")) == Allocation("slurm", "4711")
+    assert link(Allocation()) == Allocation()
+
+
+def test_an_array_that_the_scheduler_does_not_name_is_not_linked() -> None:
+    with pytest.raises(UsageError, match="--array-chain: pbs does not tell"):
+        link(detect({"PBS_JOBID": "12[3].server", "PBS_ARRAY_INDEX": "3"}))
