@@ -71,7 +71,7 @@ def run(options: RunOptions, report: Report) -> Outcome:
     try:
         start = plan_start(store, identity, options, allocation)
         if start.finished is not None:
-            text = f"finished with status {start.finished} in an earlier run of this batch job; another one runs it anew"
+            text = f"finished with status {start.finished} in an earlier run of this batch job; another runs it anew"
             report.say(text, event="finished", status=start.finished, job=layout.name)
             return Outcome(Kind.FINISHED, start.finished, layout.name, detail="earlier")
         if choice is None and not start.candidates:

@@ -81,7 +81,7 @@ QUIRKS = (
     Quirk("criu", "the same", "CRIU 4.1, 4.2", plugin="files"),
     Quirk(
         "criu",
-        "libuv, in torchrun for one, makes rings of io_uring, which CRIU cannot take, and does without where it gets none",
+        "libuv (torchrun) makes rings of io_uring, which CRIU cannot take, and does without where it gets none",
         "CRIU 4.1, 4.2 with PyTorch 2.13",
         plugin="uring",
     ),
