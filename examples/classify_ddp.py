@@ -1,10 +1,13 @@
-"""Train a classifier in two processes, PyTorch's DistributedDataParallel over gloo: classify_ddp.py [STEPS]."""
+"""Train a classifier in two processes, PyTorch's DistributedDataParallel over gloo: classify_ddp.py [STEPS].
+
+It starts both by itself; by torchrun, as in torchrun --standalone --nproc-per-node 2 classify_ddp.py, it is one of them.
+"""
 
 import hashlib
+import os
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -16,8 +19,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 
 def train(rank, size, meeting_place, steps):
-    # The processes find each other by a file: torchrun's server uses io_uring, which no engine takes.
-    dist.init_process_group("gloo", init_method=f"file://{meeting_place}", rank=rank, world_size=size)
+    dist.init_process_group("gloo", init_method=meeting_place, rank=rank, world_size=size)
     # The same weights on every run: fixed seeds, and a fixed number of threads, as sums depend on how they are split.
     torch.manual_seed(2026)
     torch.use_deterministic_algorithms(True)
@@ -55,5 +57,8 @@ def train(rank, size, meeting_place, steps):
 
 if __name__ == "__main__":
     steps = int(sys.argv[1]) if len(sys.argv) > 1 else 300
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(train, (2, Path(folder) / "meet", steps), nprocs=2)
+    if "RANK" in os.environ:
+        train(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), "env://", steps)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            mp.spawn(train, (2, f"file://{folder}/meet", steps), nprocs=2)
