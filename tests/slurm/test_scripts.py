@@ -157,7 +157,7 @@ def test_each_task_of_array_goes_on_alone(site: Site) -> None:
 def test_gromacs_goes_on_in_the_next_task_and_after_a_requeue(site: Site) -> None:
     if shutil.which("gmx") is None:
         pytest.skip("gmx is not on this machine")
-    job = site.submit("gromacs-array.sh", 40000, options=("--array=1-4%1",))
+    job = site.submit("gromacs-array.sh", 20000, options=("--array=1-4%1",))
     site.checkpoint()
     site.cluster.scancel(f"{job}_1")
     site.wait_events("started", "resumed")
@@ -169,7 +169,7 @@ def test_gromacs_goes_on_in_the_next_task_and_after_a_requeue(site: Site) -> Non
     assert site.events().count("resumed") >= 2
     plain = site.folder / "plain"
     plain.mkdir()
-    line = [*_MDRUN, "-s", "../build/water.tpr", "-deffnm", "water", "-nsteps", "40000"]
+    line = [*_MDRUN, "-s", "../build/water.tpr", "-deffnm", "water", "-nsteps", "20000"]
     subprocess.run(line, cwd=plain, capture_output=True, timeout=LONG_S, check=True)
     for name in ("water.gro", "water.edr", "water.xtc"):
         assert (site.folder / name).read_bytes() == (plain / name).read_bytes()
