@@ -17,7 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, REPOSITORY, EngineHere, Workbench, descendants, kill_all, run_on, wait_until
+from harness import (
+    LONG_S,
+    REPOSITORY,
+    RING,
+    EngineHere,
+    Workbench,
+    descendants,
+    kill_all,
+    rings_are_given,
+    run_on,
+    wait_until,
+)
 
 from dmtcp_py.native import built
 
@@ -47,15 +58,6 @@ with open("big.dat", "w+b") as big:
         print(step, flush=True)
         time.sleep(0.1)
 """
-RING = """
-import ctypes, mmap, sys, time
-ring = ctypes.CDLL(None).syscall(425, 4, ctypes.create_string_buffer(120))
-mapped = mmap.mmap(ring, 4096) if ring >= 0 else None
-for step in range(40):
-    print(step, ring >= 0, flush=True)
-    time.sleep(0.1)
-"""
-"""Asks for a ring of io_uring (io_uring_setup(2), by its number on x86-64 and ARM), as libuv does."""
 CRIU_TOO_LATE = """#!/bin/sh
 case " $* " in *" dump "*)
     touch {begun}
@@ -404,16 +406,10 @@ def _line_of_a_user(home: Path, environ: dict[str, str]) -> Callable[..., list[s
     pytest.skip("an ordinary user cannot run any Python here that has what dmtcp-run needs")
 
 
-def _ring_is_given() -> bool:
-    """Whether this kernel gives anybody a ring."""
-    words = [sys.executable, "-c", f"import time; time.sleep = lambda _: None\n{RING}"]
-    return b"True" in subprocess.run(words, capture_output=True, timeout=LONG_S, check=True).stdout
-
-
 @pytest.mark.skipif(built("uring") is None, reason="there was no compiler at the installation")
 def test_a_program_that_uses_io_uring_where_it_can_gets_none_and_resumes(bench: Workbench, criu: EngineHere) -> None:
     del criu
-    if not _ring_is_given():
+    if not rings_are_given():
         pytest.skip("the kernel gives nobody a ring")
     line = ["-v", "-i", "1", "--stdout", "out.txt", *bench.python("ring.py", RING)]
     process = bench.start(*line)
@@ -431,7 +427,7 @@ def test_a_program_that_gets_a_ring_of_io_uring_all_the_same_is_refused_with_the
 ) -> None:
     """Where this one fails, CRIU has learned it: the plugin can go for versions from that one on."""
     del criu
-    if not _ring_is_given():
+    if not rings_are_given():
         pytest.skip("the kernel gives nobody a ring")
     program = ["env", "--unset=LD_PRELOAD", *bench.python("ring.py", RING)]
     done = bench.run("-i", "0.3", "--stdout", "out.txt", *program)

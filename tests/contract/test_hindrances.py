@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, EngineHere, Workbench, kill_all
+from harness import LONG_S, RING, EngineHere, Workbench, kill_all, rings_are_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -306,6 +306,18 @@ def test_a_program_on_a_gpu_is_refused(bench: Workbench, dmtcp: EngineHere) -> N
         device.unlink()
     assert done.returncode == 125
     assert "uses /dev/nvidia9, and DMTCP cannot take a GPU; --allow-unprotected" in done.stderr
+
+
+def test_a_program_with_a_ring_of_io_uring_is_refused_before_a_checkpoint_kills_it(
+    bench: Workbench, dmtcp: EngineHere
+) -> None:
+    assert dmtcp
+    if not rings_are_given():
+        pytest.skip("the kernel gives nobody a ring")
+    done = bench.run("-i", "0.3", *bench.python("ring.py", RING))
+    assert done.returncode == 125
+    assert "uses io_uring, and DMTCP cannot take it; --engine criu takes what can do without" in done.stderr
+    assert "the engine failed" not in done.stderr
 
 
 def test_a_child_with_other_privileges_is_refused(bench: Workbench, dmtcp: EngineHere) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 End = tuple[str, int]
 """An address and a port."""
 _DEVICES = re.compile(r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)")
+_RING = "anon_inode:[io_uring]"
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
 _SYSLOG = ("/dev/log", "/run/systemd/journal/dev-log")
 """DMTCP closes the C library's connection to it by itself."""
@@ -122,11 +123,16 @@ def _spawned(pid: int) -> Hindrance | None:
 
 
 def _held(pid: int) -> Hindrance | None:
-    """Look for descriptors that DMTCP cannot take: devices, and FIFOs that it would open by a name that is gone."""
+    """Look for what DMTCP cannot take: GPUs, rings of io_uring, FIFOs that it would open by a name that is gone."""
     folder = Path(f"/proc/{pid}/fd")
     for entry in os.listdir(folder):  # noqa: PTH208 - names are all that is wanted
         with suppress(OSError):
             target = os.readlink(folder / entry)
+            if target == _RING:
+                return Hindrance(
+                    f"process {pid} ({_name(pid)}) uses io_uring, and DMTCP cannot take it",
+                    "--engine criu takes what can do without (libuv, torchrun)",
+                )
             if _DEVICES.match(target):
                 return Hindrance(
                     f"process {pid} ({_name(pid)}) uses {target}, and DMTCP cannot take a GPU", _UNPROTECTED
