@@ -57,6 +57,8 @@ class Aside:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.count = 0
+        self.left: list[Path] = []
+        """Folders that are not empty once all is undone that was noted."""
         self._unfinished = folder / ".unfinished"
 
     def place(self, path: Path) -> Path:
@@ -84,7 +86,7 @@ class Aside:
 
 def _undo(note: Note, aside: Aside) -> None:
     if note.kind == "C" and os.path.lexists(note.path):
-        _move_away(note.path, aside)
+        _take_away(note.path, aside)
     elif note.kind == "A":
         _cut(note, aside)
     elif note.kind == "F" and note.copy is not None and os.path.lexists(note.copy):
@@ -128,6 +130,17 @@ def _clear(path: Path, aside: Aside) -> None:
     if os.path.lexists(path):
         _move_away(path, aside)
     _make_folders(path.parent)
+
+
+def _take_away(path: Path, aside: Aside) -> None:
+    """Move away what was not there, but no folder with what the program was not seen to put into it."""
+    if stat.S_ISDIR(_mode(path)):
+        try:
+            path.rmdir()
+        except OSError:
+            aside.left.append(path)
+    else:
+        _move_away(path, aside)
 
 
 def _move_away(path: Path, aside: Aside) -> None:

@@ -24,6 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmtcp_py.engine.neighbours import remember_appended, shared
 from dmtcp_py.engine.notes import lost_in, problems_of, read_notes, reset_lost
 from dmtcp_py.engine.putback import Aside, undo_part
 from dmtcp_py.errors import CheckpointFailedError, RestartFailedError
@@ -158,6 +159,7 @@ def forget(root: Path, before: str) -> None:
     """Remove the parts BEFORE the one of that name: no generation needs them any more."""
     for number in _parts(root):
         if number < int(before):
+            remember_appended(root, root / f"{number:06}")
             remove_tree(root / f"{number:06}")
 
 
@@ -173,14 +175,18 @@ def undo(root: Path, since: str, *, accept: bool, tell: Callable[[str], None]) -
     folders = [root / f"{number:06}" for number in _parts(root) if number >= int(since)]
     lists = {folder: read_notes(folder) for folder in folders}
     lost = [problem for folder in folders for problem in lost_in(folder)]
-    problems = [*lost, *problems_of([note for folder in folders for note in lists[folder]])]
+    notes = [note for folder in folders for note in lists[folder]]
+    others = shared(root, root / since, notes)
+    problems = [*lost, *problems_of(notes), *others.values()]
     _tell_or_raise(problems, accept=accept, tell=tell)
     aside = Aside(root.parent / _SET_ASIDE)
     for folder in reversed(folders):
-        undo_part(folder, lists[folder], aside)
+        undo_part(folder, [note for note in lists[folder] if note.path not in others], aside)
         if folder.name != since:
             folder.rename(folder.with_name(folder.name + _VOID))
     aside.close()
+    for path in aside.left:
+        tell(f"{path}, which the program made since then, stays: there are files of others in it")
     if aside.count:
         files = "file" if aside.count == 1 else "files"
         tell(

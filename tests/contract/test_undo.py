@@ -455,3 +455,69 @@ def test_programs_that_pass_by_the_c_library_are_known() -> None:
     assert frozen._is_go(Path(shutil.which("go") or ""))
     assert not frozen._is_go(Path(sys.executable))
     assert not frozen._is_go(Path(__file__))
+
+
+OTHERS = 'open("results", "a").write(sys.argv[1] + "\\n")'
+
+
+class Neighbours:
+    """Two jobs of one directory, whose programs append to the same file."""
+
+    def __init__(self, path: Path) -> None:
+        for name in ("mine", "other"):
+            (path / name).mkdir()
+        self.mine, self.other = Lab(path / "mine"), Lab(path / "other")
+        jobs = path / "jobs"
+        jobs.mkdir()
+        for lab, name in ((self.mine, "mine-1"), (self.other, "other-1")):
+            lab.job.rename(jobs / name)
+            lab.job, lab.folder = jobs / name, self.mine.folder
+            lab.notes = lab.job / "undo"
+            for record in ("job.json", "lock"):
+                (lab.job / record).touch()
+
+
+@pytest.fixture
+def neighbours(tmp_path: Path) -> Neighbours:
+    return Neighbours(tmp_path)
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True], ids=["noted", "noted in a part that is gone"])
+def test_a_file_that_another_job_appends_to_as_well_is_not_cut_but_refused(
+    neighbours: Neighbours, *, is_forgotten: bool
+) -> None:
+    mine, other = neighbours.mine, neighbours.other
+    results = mine.folder / "results"
+    results.write_text("before\n")
+    part = mine.checkpoint()
+    other.run(OTHERS, "other")
+    if is_forgotten:
+        undo.forget(other.notes, other.checkpoint())
+    mine.run(OTHERS, "mine")
+    with pytest.raises(RestartFailedError, match=f"{results}.*is changed by job other-1 too"):
+        mine.undo(part)
+    assert results.read_text() == "before\nother\nmine\n"
+    mine.undo(part, accept=True)
+    assert results.read_text() == "before\nother\nmine\n"
+    assert len(mine.told) == 1
+
+
+def test_a_job_that_was_over_before_the_checkpoint_is_in_nobodys_way(neighbours: Neighbours) -> None:
+    mine, other = neighbours.mine, neighbours.other
+    other.run(OTHERS, "other")
+    long_ago = 1_000_000_000
+    os.utime(other.job / "lock", (long_ago, long_ago))
+    part = mine.checkpoint()
+    mine.run(OTHERS, "mine")
+    mine.undo(part)
+    assert (mine.folder / "results").read_text() == "other\n"
+
+
+def test_a_folder_that_others_put_files_into_stays(lab: Lab) -> None:
+    part = lab.checkpoint()
+    lab.run('os.makedirs("made/below"); open("made/mine", "w").close()')
+    (lab.folder / "made" / "theirs").write_text("theirs")
+    lab.undo(part)
+    made = lab.folder / "made"
+    assert [path.name for path in made.iterdir()] == ["theirs"]
+    assert any(f"{made}, which the program made since then, stays" in text for text in lab.told)
