@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
-import time
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.census import age_s, tree
 from dmtcp_py.engine import End, How, undo
+from dmtcp_py.engine.dmtcp import images
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR
 from dmtcp_py.engine.dmtcp.hindrance import Hindrance, Look, hindrance, look
 from dmtcp_py.engine.dmtcp.installation import logs_failures
+from dmtcp_py.engine.dmtcp.readiness import Readiness
 from dmtcp_py.engine.dmtcp.segments import for_node, recorded
 from dmtcp_py.engine.dmtcp.updates import Updates
-from dmtcp_py.engine.executable import is_mpi_launcher
 from dmtcp_py.errors import CheckpointFailedError, EngineError, HinderedError
-from dmtcp_py.files import remove_tree, size_below
+from dmtcp_py.files import remove_tree
 from dmtcp_py.process import LEFTOVER_GRACE_S, Ending, Patience, end_descendants, end_group
-from dmtcp_py.store.store import StagedImages, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,20 +26,12 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.dmtcp.coordinator import Told
     from dmtcp_py.engine.dmtcp.place import Place
     from dmtcp_py.process import Child
+    from dmtcp_py.store.store import StagedImages
 
-_PROCESSES = re.compile(r"^# Number of processes in the computation = (\d+)$", re.MULTILINE)
-_READY_S = 20.0
-FAIL_KEY = "fail_status"
 NODES_KEY = "nodes"
 STARTED_KEY = "started_on_nodes"
-_SEEN_S = 120.0
-"""So long a shared file system may take to show one node what another has written."""
 _LOOK_S = 0.25
 _STOP_S = 30.0
-_MPI_BEGINS_S = 4.0
-_QUIET_S = 0.3
-_QUIET_WITHIN_S = 20.0
-_QUIET_WITHIN_STOP_S = 3.0
 _MOST_CHARS = 300
 
 
@@ -59,6 +47,7 @@ class DmtcpComputation:
         self.temporary = place.folder
         self._staging = place.staging
         self.pid = root.pid
+        self._ready = Readiness(place.coordinator, root.pid, self.has_ended)
         self._ran_after = 0
         self._begun_before_stop = 0
         self._stopped_by_us = False
@@ -97,9 +86,7 @@ class DmtcpComputation:
         """Return complete images; see `dmtcp_py.engine.Computation`. TIMEOUT_S bounds a time without progress."""
         if self._nodes is None:
             return self._checkpoint(then_stop=then_stop, timeout_s=timeout_s)
-        patience = Patience(_QUIET_WITHIN_STOP_S if then_stop else _QUIET_WITHIN_S)
-        while not self._nodes.is_settled(self.pid) and not patience.is_over() and not self.has_ended():
-            self.coordinator.wait_for(lambda _told: False, _LOOK_S)
+        self._ready.await_settled(self._nodes, then_stop=then_stop)
         with self._nodes.paused():
             try:
                 staged = self._checkpoint(then_stop=then_stop, timeout_s=timeout_s)
@@ -111,33 +98,51 @@ class DmtcpComputation:
             return replace(staged, engine_data={**staged.engine_data, **data})
 
     def _checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
-        self._await_running()
-        self._await_mpi()
-        self._await_quiet(then_stop=then_stop)
-        peers = self._await_running()
+        peers = self._await_moment(then_stop=then_stop)
         segments = self._look()
         self.place.empty_staging()
-        told = self.coordinator.told
-        complete, begun, written = told.checkpoints_complete, told.checkpoints_begun, told.written
+        before = self.coordinator.told
         updates = Updates(self.pid, self.temporary, self._staging)
         updates.look()
-        self._stopped_by_us, self._begun_before_stop = then_stop, begun
+        self._stopped_by_us, self._begun_before_stop = then_stop, before.checkpoints_begun
         part = self._make_part_ready(holds=not then_stop)
-        if not then_stop:
-            # the next one is ours and lets the program run
-            self._ran_after = begun + 1
-        self.coordinator.command("--kcheckpoint" if then_stop else "--checkpoint")
-        if not then_stop and self._await(lambda told: told.written > written, timeout_s):
-            if self._begun(part):
-                updates.look()
-                updates.save(None)
-            else:
-                updates.save(self.coordinator.told.written_ns)
-        self._release()
-        is_complete = self._await(lambda told: told.checkpoints_complete > complete, timeout_s)
+        try:
+            if not then_stop:
+                # the next one is ours and lets the program run
+                self._ran_after = before.checkpoints_begun + 1
+            self.coordinator.command("--kcheckpoint" if then_stop else "--checkpoint")
+            if not then_stop and self._await(lambda told: told.written > before.written, timeout_s):
+                self._save(updates, is_held=bool(self._begun(part)))
+        finally:
+            self._release()
+        self._await_complete(before, then_stop=then_stop, timeout_s=timeout_s)
+        if then_stop:
+            # nothing has changed yet, but it will once this is resumed, and that life may be cut short
+            updates.save(None)
+        staged = images.collect(self.place, peers, updates.missed, program_lives=not then_stop)
+        data = {**staged.engine_data, **segments, **self._begun(part)}
+        return replace(staged, engine_data=data, mapped_files=updates.missed_mapped)
+
+    def _await_moment(self, *, then_stop: bool) -> int:
+        """Wait until a checkpoint may begin, and return of how many processes."""
+        self._ready.await_running()
+        if self._is_launched:
+            self._ready.await_mpi()
+        self._ready.await_quiet(then_stop=then_stop)
+        return self._ready.await_running()
+
+    def _save(self, updates: Updates, *, is_held: bool) -> None:
+        """Save UPDATES while the program is suspended, which may be over unless it IS HELD."""
+        if is_held:
+            updates.look()
+        updates.save(None if is_held else self.coordinator.told.written_ns)
+
+    def _await_complete(self, before: Told, *, then_stop: bool, timeout_s: float) -> None:
+        """Wait until all images are written, by what was told BEFORE; raise where they cannot be trusted."""
+        is_complete = self._await(lambda told: told.checkpoints_complete > before.checkpoints_complete, timeout_s)
         if then_stop and self._await_stopped() and not is_complete:
             # 3.2 does not always say so when it kills the program at once (4 of 8 runs with three processes)
-            is_complete = self.coordinator.told.checkpoints_begun > begun
+            is_complete = self.coordinator.told.checkpoints_begun > before.checkpoints_begun
         if not is_complete or not self.coordinator.is_alive():
             raise CheckpointFailedError("the program or its coordinator died in it", program_lives=False)
         if self.coordinator.told.is_unclean:
@@ -145,14 +150,8 @@ class DmtcpComputation:
                 "a process started or ended in the middle of it, and such images cannot be trusted",
                 program_lives=not then_stop,
             )
-        if self.coordinator.told.checkpoints_begun > begun + 1:
+        if self.coordinator.told.checkpoints_begun > before.checkpoints_begun + 1:
             raise CheckpointFailedError("somebody else took a checkpoint at the same time", program_lives=not then_stop)
-        if then_stop:
-            # nothing has changed yet, but it will once this is resumed, and that life may be cut short
-            updates.save(None)
-        staged = self._collect(peers, updates.missed, program_lives=not then_stop)
-        data = {**staged.engine_data, **segments, **self._begun(part)}
-        return replace(staged, engine_data=data, mapped_files=updates.missed_mapped)
 
     def _look(self) -> dict[str, str]:
         """Return what a restart has to know of the program's shared memory on each node.
@@ -269,103 +268,25 @@ class DmtcpComputation:
                         return line[:_MOST_CHARS]
         return None
 
-    def _await_running(self) -> int:
-        """Wait until the program takes part and runs, which right after its start it does not; return its processes."""
-        patience = Patience(_READY_S)
-        status = None
-        while not patience.is_over() and not self.has_ended():
-            try:
-                status = self.coordinator.status()
-            except EngineError as error:
-                raise CheckpointFailedError(error.what, program_lives=self.coordinator.is_alive()) from error
-            if status.is_running and status.peers > 0:
-                return status.peers
-            self.coordinator.wait_for(lambda _told: False, _LOOK_S)
-        if self.has_ended():
-            raise CheckpointFailedError("the program ended", program_lives=False)
-        raise CheckpointFailedError(
-            f"DMTCP does not have the program in its hands ({status})",
-            "a static binary, perhaps, or one that drops its environment",
-            program_lives=True,
-        )
-
-    def _await_mpi(self) -> None:
-        """Let the processes of an MPI job that was just started find each other: a checkpoint in that can end it.
-
-        Seen with Open MPI 4.1, four processes and a loaded machine: MPI_Init failed, and the job ended with status 1.
-        """
-        patience = Patience(_MPI_BEGINS_S)
-        while self._is_launched and not patience.is_over() and not self.has_ended():
-            ages = [age_s(pid) for pid, _ in tree(self.pid) if _is_mpi_launcher(pid)]
-            if all(age is None or age >= _MPI_BEGINS_S for age in ages):
-                return
-            self.coordinator.wait_for(lambda _told: False, _LOOK_S)
-
-    def _await_quiet(self, *, then_stop: bool) -> None:
-        """Wait for a moment without a fork, exec or exit: a checkpoint in one can kill the program, or go wrong unseen.
-
-        A last checkpoint is tried all the same where there is none.
-        """
-        patience = Patience(_QUIET_WITHIN_STOP_S if then_stop else _QUIET_WITHIN_S)
-        while not patience.is_over() and not self.has_ended():
-            quiet_s = time.monotonic() - self.coordinator.told.moved_at
-            if quiet_s >= _QUIET_S:
-                return
-            self.coordinator.wait_for(lambda _told: False, _QUIET_S - quiet_s)
-        if not then_stop and not self.has_ended():
-            raise CheckpointFailedError(
-                f"the program did not rest for {_QUIET_S} s in {_QUIET_WITHIN_S:.0f} s from starting and ending "
-                "processes, and DMTCP's images of such moments cannot be trusted",
-                "--engine criu can take it",
-                program_lives=True,
-            )
-
     def _await(self, condition: Callable[[Told], bool], timeout_s: float) -> bool:
         """Wait for CONDITION as long as anything moves, and return whether it came true before the program ended.
 
         Kills the program where nothing moves for TIMEOUT_S.
         """
-        written, patience = -1, Patience(timeout_s)
+        before, patience = -1, Patience(timeout_s)
         while not self.coordinator.wait_for(condition, _LOOK_S):
             if self.has_ended() or not self.coordinator.is_alive():
                 # what it told last may still be on its way
                 return self.coordinator.wait_for(condition, _LOOK_S)
-            size = self._written()
-            if size != written:
-                written = size
+            size = images.written(self.place)
+            if size != before:
+                before = size
                 patience.renew()
             if patience.is_over():
                 self._failure = f"a checkpoint hung: nothing was written for {timeout_s:.0f} s"
                 self.kill()
                 raise CheckpointFailedError(self._failure, program_lives=False)
         return True
-
-    def _written(self) -> int:
-        """Return how many bytes of images there are; what another node has written is known there first."""
-        if self._nodes is None:
-            return size_below(self._staging)
-        found = size_below(self.place.image_folder(0))
-        with suppress(EngineError):
-            found += sum(
-                self._nodes.ask(index, "size", folder=str(self.place.image_folder(index)))["size"]
-                for index in range(1, self._nodes.count)
-            )
-        return found
-
-    def _gather(self) -> None:
-        """Wait until the images of the other nodes are on the shared disk and seen here."""
-        for index in range(1, self._nodes.count if self._nodes else 1):
-            folder = self.place.image_folder(index)
-            files = self._nodes.ask(index, "sync", folder=str(folder))["files"] if self._nodes else {}
-            patience = Patience(_SEEN_S)
-            while missing := [name for name, size in files.items() if _size_or_none(folder / name) != size]:
-                if patience.is_over():
-                    raise CheckpointFailedError(
-                        f"images of node {index} are not seen here: {', '.join(missing)}",
-                        "all nodes have to see the job's directory",
-                        program_lives=self.coordinator.is_alive(),
-                    )
-                time.sleep(_LOOK_S)
 
     def _await_stopped(self) -> bool:
         """Wait until no process of the program is left after its last checkpoint; kill what does not go."""
@@ -378,42 +299,3 @@ class DmtcpComputation:
         self._failure = "the program did not stop after its last checkpoint"
         self.kill()
         return False
-
-    def _collect(self, peers: int, updated: list[str], *, program_lives: bool) -> StagedImages:
-        self._gather()
-        folders = [self.place.image_folder(index) for index in range(self.place.count)]
-        images = sorted(str(path.relative_to(self._staging)) for folder in folders for path in folder.glob("*.dmtcp"))
-        unfinished = [path.name for path in self._staging.rglob("*.temp")]
-        expected = self._expected_images(peers)
-        if unfinished or not images or len(images) != expected:
-            raise CheckpointFailedError(
-                f"{len(images)} of {expected} images are complete, {len(unfinished)} unfinished",
-                program_lives=program_lives,
-            )
-        for path in self._staging.iterdir():
-            if path.suffix == ".sh":
-                path.unlink()
-        staged = stage(self._staging, images, len(images), updated_files=updated)
-        return replace(staged, engine_data={FAIL_KEY: str(self.place.fail_status)})
-
-    def _expected_images(self, peers: int) -> int:
-        """Return how many images the checkpoint has, by the coordinator's restart script; PEERS where it wrote none."""
-        scripts = [path for path in self._staging.glob("dmtcp_restart_script*.sh") if not path.is_symlink()]
-        if len(scripts) != 1:
-            return peers
-        found = _PROCESSES.search(scripts[0].read_text(encoding="utf-8", errors="replace"))
-        return int(found[1]) if found else peers
-
-
-def _is_mpi_launcher(pid: int) -> bool:
-    try:
-        return is_mpi_launcher(Path(f"/proc/{pid}/exe"))
-    except OSError:
-        return False
-
-
-def _size_or_none(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from dmtcp_py.engine import How, undo
 from dmtcp_py.engine.criu.frozen import FILES
 from dmtcp_py.engine.dmtcp import selftest
-from dmtcp_py.engine.dmtcp.computation import FAIL_KEY, NODES_KEY, STARTED_KEY, DmtcpComputation
+from dmtcp_py.engine.dmtcp.computation import NODES_KEY, STARTED_KEY, DmtcpComputation
+from dmtcp_py.engine.dmtcp.images import FAIL_KEY
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.place import Place
 from dmtcp_py.engine.dmtcp.segments import claim, clear, of_node, unname

@@ -1,0 +1,93 @@
+"""The images that a checkpoint writes: how far they are, and that all of them are there."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dmtcp_py.errors import CheckpointFailedError, EngineError
+from dmtcp_py.files import size_below
+from dmtcp_py.process import Patience
+from dmtcp_py.store.store import StagedImages, stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dmtcp_py.engine.dmtcp.place import Place
+
+FAIL_KEY = "fail_status"
+_PROCESSES = re.compile(r"^# Number of processes in the computation = (\d+)$", re.MULTILINE)
+_SEEN_S = 120.0
+"""So long a shared file system may take to show one node what another has written."""
+_LOOK_S = 0.25
+
+
+def written(place: Place) -> int:
+    """Return how many bytes of images there are; what another node has written is known there first."""
+    nodes = place.nodes
+    if nodes is None:
+        return size_below(place.staging)
+    found = size_below(place.image_folder(0))
+    with suppress(EngineError):
+        found += sum(
+            nodes.ask(index, "size", folder=str(place.image_folder(index)))["size"] for index in range(1, nodes.count)
+        )
+    return found
+
+
+def collect(place: Place, peers: int, updated: list[str], *, program_lives: bool) -> StagedImages:
+    """Return the images of PEERS processes, with the files UPDATED of which there is no copy.
+
+    Raises CheckpointFailedError where one is missing or unfinished.
+    """
+    _gather(place)
+    folders = [place.image_folder(index) for index in range(place.count)]
+    images = sorted(str(path.relative_to(place.staging)) for folder in folders for path in folder.glob("*.dmtcp"))
+    unfinished = [path.name for path in place.staging.rglob("*.temp")]
+    expected = _expected(place.staging, peers)
+    if unfinished or not images or len(images) != expected:
+        raise CheckpointFailedError(
+            f"{len(images)} of {expected} images are complete, {len(unfinished)} unfinished",
+            program_lives=program_lives,
+        )
+    for path in place.staging.iterdir():
+        if path.suffix == ".sh":
+            path.unlink()
+    staged = stage(place.staging, images, len(images), updated_files=updated)
+    return replace(staged, engine_data={FAIL_KEY: str(place.fail_status)})
+
+
+def _gather(place: Place) -> None:
+    """Wait until the images of the other nodes are on the shared disk and seen here."""
+    nodes = place.nodes
+    for index in range(1, nodes.count if nodes else 1):
+        folder = place.image_folder(index)
+        files = nodes.ask(index, "sync", folder=str(folder))["files"] if nodes else {}
+        patience = Patience(_SEEN_S)
+        while missing := [name for name, size in files.items() if _size_or_none(folder / name) != size]:
+            if patience.is_over():
+                raise CheckpointFailedError(
+                    f"images of node {index} are not seen here: {', '.join(missing)}",
+                    "all nodes have to see the job's directory",
+                    program_lives=place.coordinator.is_alive(),
+                )
+            time.sleep(_LOOK_S)
+
+
+def _expected(staging: Path, peers: int) -> int:
+    """Return how many images the checkpoint has, by the coordinator's restart script; PEERS where it wrote none."""
+    scripts = [path for path in staging.glob("dmtcp_restart_script*.sh") if not path.is_symlink()]
+    if len(scripts) != 1:
+        return peers
+    found = _PROCESSES.search(scripts[0].read_text(encoding="utf-8", errors="replace"))
+    return int(found[1]) if found else peers
+
+
+def _size_or_none(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

@@ -1,0 +1,102 @@
+"""A moment at which a checkpoint may begin: the program is in DMTCP's hands, and starts and ends no process."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtcp_py.census import age_s, tree
+from dmtcp_py.engine.executable import is_mpi_launcher
+from dmtcp_py.errors import CheckpointFailedError, EngineError
+from dmtcp_py.process import Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dmtcp_py.engine.dmtcp.coordinator import Coordinator
+    from dmtcp_py.engine.dmtcp.spread.nodes import Nodes
+
+_READY_S = 20.0
+_LOOK_S = 0.25
+_MPI_BEGINS_S = 4.0
+_QUIET_S = 0.3
+_QUIET_WITHIN_S = 20.0
+_QUIET_WITHIN_STOP_S = 3.0
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Waits on a program, whose first process is PID; none of the waits goes on beyond the program's end."""
+
+    coordinator: Coordinator
+    pid: int
+    has_ended: Callable[[], bool]
+
+    def await_running(self) -> int:
+        """Wait until the program takes part and runs, which right after its start it does not; return its processes."""
+        patience = Patience(_READY_S)
+        status = None
+        while not patience.is_over() and not self.has_ended():
+            try:
+                status = self.coordinator.status()
+            except EngineError as error:
+                raise CheckpointFailedError(error.what, program_lives=self.coordinator.is_alive()) from error
+            if status.is_running and status.peers > 0:
+                return status.peers
+            self._pass(_LOOK_S)
+        if self.has_ended():
+            raise CheckpointFailedError("the program ended", program_lives=False)
+        raise CheckpointFailedError(
+            f"DMTCP does not have the program in its hands ({status})",
+            "a static binary, perhaps, or one that drops its environment",
+            program_lives=True,
+        )
+
+    def await_mpi(self) -> None:
+        """Let the processes of an MPI job that was just started find each other: a checkpoint in that can end it.
+
+        Seen with Open MPI 4.1, four processes and a loaded machine: MPI_Init failed, and the job ended with status 1.
+        """
+        patience = Patience(_MPI_BEGINS_S)
+        while not patience.is_over() and not self.has_ended():
+            ages = [age_s(pid) for pid, _ in tree(self.pid) if _is_mpi_launcher(pid)]
+            if all(age is None or age >= _MPI_BEGINS_S for age in ages):
+                return
+            self._pass(_LOOK_S)
+
+    def await_settled(self, nodes: Nodes, *, then_stop: bool) -> None:
+        """Wait until the program is not just starting something on one of the other NODES, or the time for it is up."""
+        patience = Patience(_QUIET_WITHIN_STOP_S if then_stop else _QUIET_WITHIN_S)
+        while not nodes.is_settled(self.pid) and not patience.is_over() and not self.has_ended():
+            self._pass(_LOOK_S)
+
+    def await_quiet(self, *, then_stop: bool) -> None:
+        """Wait for a moment without a fork, exec or exit: a checkpoint in one can kill the program, or go wrong unseen.
+
+        A last checkpoint is tried all the same where there is none.
+        """
+        patience = Patience(_QUIET_WITHIN_STOP_S if then_stop else _QUIET_WITHIN_S)
+        while not patience.is_over() and not self.has_ended():
+            quiet_s = time.monotonic() - self.coordinator.told.moved_at
+            if quiet_s >= _QUIET_S:
+                return
+            self._pass(_QUIET_S - quiet_s)
+        if not then_stop and not self.has_ended():
+            raise CheckpointFailedError(
+                f"the program did not rest for {_QUIET_S} s in {_QUIET_WITHIN_S:.0f} s from starting and ending "
+                "processes, and DMTCP's images of such moments cannot be trusted",
+                "--engine criu can take it",
+                program_lives=True,
+            )
+
+    def _pass(self, seconds: float) -> None:
+        self.coordinator.wait_for(lambda _told: False, seconds)
+
+
+def _is_mpi_launcher(pid: int) -> bool:
+    try:
+        return is_mpi_launcher(Path(f"/proc/{pid}/exe"))
+    except OSError:
+        return False
