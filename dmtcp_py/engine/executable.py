@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,6 +81,13 @@ def is_go(program: Path) -> bool:
 def is_mpi_launcher(program: Path) -> bool:
     """Return whether PROGRAM has the name of what starts the processes of an MPI job, as it is or where it leads."""
     return any(_MPI_LAUNCHER.fullmatch(path.name) for path in (program, program.resolve()))
+
+
+def is_setuid(program: Path) -> bool:
+    """Whether PROGRAM runs as another user or group than the one who calls it."""
+    found = program.stat()
+    is_other_user = bool(found.st_mode & stat.S_ISUID) and found.st_uid != os.geteuid()
+    return is_other_user or (bool(found.st_mode & stat.S_ISGID) and found.st_gid != os.getegid())
 
 
 def mpi_of(launcher: Path) -> str | None:

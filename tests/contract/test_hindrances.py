@@ -320,10 +320,10 @@ def test_a_program_with_a_ring_of_io_uring_is_refused_before_a_checkpoint_kills_
     assert "the engine failed" not in done.stderr
 
 
-def test_a_child_with_other_privileges_is_refused(bench: Workbench, dmtcp: EngineHere) -> None:
-    """A setuid program drops what DMTCP would load into it."""
+def test_a_setuid_program_is_refused_and_as_a_child_before_a_checkpoint(bench: Workbench, dmtcp: EngineHere) -> None:
+    """DMTCP would run a copy without its privileges."""
     assert dmtcp
-    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+    if os.geteuid() != 0:
         pytest.skip("only root can make a setuid program of another user's")
     sleep = shutil.which("sleep")
     assert sleep
@@ -333,8 +333,11 @@ def test_a_child_with_other_privileges_is_refused(bench: Workbench, dmtcp: Engin
     copy.chmod(0o4755)
     done = bench.run("-i", "0.5", "bash", "-c", f"{copy} 8; echo after")
     assert done.returncode == 125
-    assert "(sleep)" in done.stderr
-    assert "--engine criu takes it" in done.stderr
+    assert "(sleep) is a setuid program" in done.stderr
+    assert "--allow-unprotected" in done.stderr
+    refused = bench.run("--engine", "dmtcp", "--job", "alone", str(copy), "8")
+    assert refused.returncode == 125
+    assert "it is a setuid program" in refused.stderr
 
 
 def test_a_program_that_no_engine_takes_runs_unprotected_where_that_is_allowed(

@@ -18,7 +18,7 @@ from dmtcp_py.engine.dmtcp.images import FAIL_KEY
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.place import Place
 from dmtcp_py.engine.dmtcp.segments import claim, clear, of_node, unname
-from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_static, mpi_of
+from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_setuid, is_static, mpi_of
 from dmtcp_py.engine.rollback import roll_back
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.native import built
@@ -63,6 +63,8 @@ class DmtcpEngine:
             return "it is statically linked, and DMTCP works through the dynamic loader"
         if is_go(program):
             return "it is a Go program, which DMTCP does not bring up again"
+        if is_setuid(program):
+            return "it is a setuid program, which DMTCP runs without its privileges"
         return None
 
     def refusal_of_nodes(self) -> str | None:

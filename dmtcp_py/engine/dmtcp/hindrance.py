@@ -25,6 +25,8 @@ End = tuple[str, int]
 """An address and a port."""
 _DEVICES = re.compile(r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)")
 _RING = "anon_inode:[io_uring]"
+_COPY = re.compile(r".*/dmtcp-[^/]+@[^/]+/[^/]+$")
+"""Where DMTCP copies setuid programs to, and runs the copies."""
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
 _SYSLOG = ("/dev/log", "/run/systemd/journal/dev-log")
 """DMTCP closes the C library's connection to it by itself."""
@@ -94,6 +96,11 @@ def _launches_elsewhere(pid: int) -> Hindrance | None:
 def _outside(pid: int) -> Hindrance | None:
     """Look whether DMTCP is in the process at all."""
     try:
+        if _COPY.match(os.readlink(f"/proc/{pid}/exe")):
+            return Hindrance(
+                f"process {pid} ({_name(pid)}) is a setuid program, which DMTCP runs without its privileges",
+                _UNPROTECTED,
+            )
         if _is_inside(pid):
             return None
     except PermissionError:

@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _NETLINK_SOCK_DIAG = 4
 _BY_FAMILY, _DONE, _ERROR = 20, 3, 2
 _REQUEST_DUMP = 0x301
-_SHOW_NAME_AND_PEER = 1 | 4
-_NAME, _PEER = 0, 2
+_SHOW_NAME_PEER_AND_WAITING = 1 | 4 | 8
+_NAME, _PEER, _WAITING = 0, 2, 3
 _HEADER = struct.Struct("=IHHII")
 _MESSAGE = struct.Struct("=BBBBIII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -33,6 +33,8 @@ class UnixSocket:
     inode: int
     peer: int
     name: str
+    waiting: tuple[int, ...] = ()
+    """The inodes of those whose connections it has not accepted yet; what they are connected to has none."""
 
 
 def unix_sockets() -> dict[int, UnixSocket]:
@@ -40,10 +42,12 @@ def unix_sockets() -> dict[int, UnixSocket]:
     found = {}
     with suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as asked:
         asked.settimeout(_ANSWER_S)
-        request = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, _ALL_STATES, 0, _SHOW_NAME_AND_PEER, 0, 0)
+        request = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, _ALL_STATES, 0, _SHOW_NAME_PEER_AND_WAITING, 0, 0)
         asked.sendto(_HEADER.pack(_HEADER.size + len(request), _BY_FAMILY, _REQUEST_DUMP, 1, 0) + request, (0, 0))
         while (answer := asked.recv(_BLOCK)) and not _is_last(answer):
             found.update({one.inode: one for one in _read(answer)})
+    for one in list(found.values()):
+        found.update({inode: replace(found[inode], peer=one.inode) for inode in one.waiting if inode in found})
     return found
 
 
@@ -72,7 +76,9 @@ def _read(answer: bytes) -> Iterator[UnixSocket]:
         inode = _MESSAGE.unpack_from(answer, at + _HEADER.size)[4]
         values = dict(_attributes(answer[at + _HEADER.size + _MESSAGE.size : at + length]))
         peer = struct.unpack("=I", values[_PEER])[0] if len(values.get(_PEER, b"")) == 4 else 0  # noqa: PLR2004 - a u32
-        yield UnixSocket(inode, peer, _readable(values.get(_NAME, b"")))
+        waiting = values.get(_WAITING, b"")
+        inodes = struct.unpack(f"={len(waiting) // 4}I", waiting)
+        yield UnixSocket(inode, peer, _readable(values.get(_NAME, b"")), inodes)
         at += _aligned(length)
 
 
