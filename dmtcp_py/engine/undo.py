@@ -28,7 +28,7 @@ from dmtcp_py.engine.neighbours import remember_appended, shared
 from dmtcp_py.engine.notes import lost_in, problems_of, read_notes, reset_lost
 from dmtcp_py.engine.putback import Aside, undo_part
 from dmtcp_py.errors import CheckpointFailedError, RestartFailedError
-from dmtcp_py.files import make_private_dir, remove_tree
+from dmtcp_py.files import make_private_dir, remove_tree, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +42,7 @@ VARIABLE = "DMTCP_RUN_UNDO"
 """Leads what is loaded into the program to the notes, where its engine does not."""
 NOW, NEXT, HOLD, GATE, SHUT, BOOT = "now", "next", "hold", "gate", "shut", "boot"
 _START = "start"
-"""A link to the part with which the program began, as long as there is no generation to go back to."""
+"""Names the part with which the program began, for as long as there is no generation to go back to."""
 _GATE_S = 10.0
 _LOOK_S = 0.01
 _VOID = ".void"
@@ -70,11 +70,10 @@ def start(root: Path, *, is_once_more: bool, tell: Callable[[str], None]) -> Non
     and TELL the rest.
     """
     make_private_dir(root)
-    link = root / _START
-    if is_once_more and link.is_symlink():
-        undo(root, os.readlink(link), accept=True, tell=tell)
-    link.unlink(missing_ok=True)
-    link.symlink_to(_next_name(root))
+    record = root / _START
+    if is_once_more and record.exists():
+        undo(root, record.read_text(encoding="ascii"), accept=True, tell=tell)
+    write_atomic(record, _next_name(root).encode())
 
 
 def begin(root: Path | None) -> None:

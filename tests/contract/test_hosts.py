@@ -161,7 +161,7 @@ def test_the_self_test_trusts_a_dmtcp_once_and_remembers_it(
 @pytest.mark.parametrize(
     ("lacking", "reason"),
     [
-        ("Socket::Drain", "a checkpoint over two hosts hung"),
+        ("Socket::Drain", "a checkpoint"),
         ("/plugin/socket/rst", "no restart would find them"),
         ("_Z16scaleSendBuffersid", "full ones would hang a restart"),
     ],

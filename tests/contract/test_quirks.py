@@ -80,7 +80,6 @@ NEEDED = {
     "openmpi": MPIRUN,
     "HWLOC_COMPONENTS": MPIRUN,
     "OMPI_MCA_rtc_hwloc_vmhole": MPIRUN,
-    "OMPI_MCA_ess_singleton_isolated": (RING, STEPS),
     "UCX_MEM_MMAP_HOOK_MODE": MPICH,
     "UCX_TLS": MPICH,
 }
@@ -201,8 +200,23 @@ def test_without_a_setting_for_mpi_a_job_does_not_come_through(
 ) -> None:
     """Where this one fails the setting can go, for the versions of DMTCP and MPI that are here."""
     assert one_engine
+    _does_not_come_through(bench, setting, NEEDED[setting])
+
+
+@_needs_compiler
+@pytest.mark.usefixtures("mpi")
+def test_without_its_setting_a_job_without_mpirun_does_not_come_through_on_5_0(
+    bench: Workbench, dmtcp: EngineHere
+) -> None:
+    """Where this one fails the setting can go."""
+    if not dmtcp.version.startswith("5."):
+        pytest.skip("only 5.0 needs it")
+    _does_not_come_through(bench, "OMPI_MCA_ess_singleton_isolated", (RING, STEPS))
+
+
+def _does_not_come_through(bench: Workbench, setting: str, words: tuple[str, ...]) -> None:
     assert any(setting in (quirk.variable, quirk.plugin) for quirk in QUIRKS)
-    program = _built(bench, NEEDED[setting])
+    program = _built(bench, words)
     line = [*bench.python("without.py", WITHOUT), setting, "--engine", "dmtcp", "-i", "2", "--stdout", "out.txt"]
     process = _typed(bench, [*line, *program])
     try:
