@@ -58,8 +58,8 @@ def _mdrun(threads: int, steps: int) -> tuple[str, ...]:
 
 
 _MD_FILES = ("water.gro", "water.edr", "water.xtc")
-PYTORCH = Program(_python("classify_torch.py", 12), ("out.txt", "weights.pt"), "torch")
-KERAS = Program(_python("classify_keras.py", 12), ("out.txt", "classifier.weights.h5"), "keras")
+PYTORCH = Program(_python("classify_torch.py", 20), ("out.txt", "weights.pt"), "torch")
+KERAS = Program(_python("classify_keras.py", 16), ("out.txt", "classifier.weights.h5"), "keras")
 DISTRIBUTED = Program(_python("classify_ddp.py", 20), ("out.txt", "weights.pt"), "torch")
 GROMACS = Program(_mdrun(1, 8000), _MD_FILES, "gmx")
 # two threads wait for each other by spinning, which takes long where others want the processors too
