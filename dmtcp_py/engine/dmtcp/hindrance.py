@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ _RING = "anon_inode:[io_uring]"
 _COPY = re.compile(r".*/dmtcp-[^/]+@[^/]+/[^/]+$")
 """Where DMTCP copies setuid programs to, and runs the copies."""
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
+_LOOKS_AGAIN, _AGAIN_S = 3, 0.1
 _SYSLOG = ("/dev/log", "/run/systemd/journal/dev-log")
 """DMTCP closes the C library's connection to it by itself."""
 _LIBRARY = "libdmtcp"
@@ -56,8 +58,7 @@ def look(pid: int | None) -> Look:
     import psutil  # noqa: PLC0415 - 19 ms that a start of a program need not wait for
 
     connections: list[Any] = []
-    sockets: set[int] = set()
-    below = {member for member, _ in (tree(os.getpid())[1:] if pid is None else tree(pid))}
+    below = _below(pid)
     # what the program has made a daemon of is not below its first process any more, but below us
     for member in below | {member for member, _ in tree(os.getpid())}:
         with suppress(FileNotFoundError, ProcessLookupError, psutil.Error):
@@ -65,15 +66,12 @@ def look(pid: int | None) -> Look:
             found = found or _spawned(member) or _held(member)
             if found:
                 return Look(found)
-            if member in below or _is_inside(member):
-                held = sockets_of(member)
-                sockets |= held
-                if held:
-                    connections += psutil.Process(member).net_connections(kind="inet")
+            if (member in below or _is_inside(member)) and sockets_of(member):
+                connections += psutil.Process(member).net_connections(kind="inet")
     # what is connected has, over UDP, no state
     connected = [one for one in connections if one.raddr and one.status in ("ESTABLISHED", "NONE")]
     ends = {(_end(one.laddr), _end(one.raddr)) for one in connected}
-    return Look(_over_ipv6(connected) or _connected_by_name(sockets), tuple(sorted(ends)))
+    return Look(_over_ipv6(connected) or _connected_by_name(pid), tuple(sorted(ends)))
 
 
 def hindrance(looks: Sequence[Look], *, coordinator_port: int) -> Hindrance | None:
@@ -180,22 +178,56 @@ def _over_ipv6(connected: Sequence[Any]) -> Hindrance | None:
     return None
 
 
-def _connected_by_name(sockets: set[int]) -> Hindrance | None:
-    """Look for a connection over a Unix socket whose other end is not the program's own."""
+def _connected_by_name(pid: int | None) -> Hindrance | None:
+    """Look for a connection over a Unix socket whose other end is in none of our processes.
+
+    A process that came in the meantime, and has the other end, was not looked at: only what stays so counts.
+    """
+    found = _foreign(_sockets_of_all(pid))
+    for _ in range(_LOOKS_AGAIN):
+        if not found:
+            return None
+        time.sleep(_AGAIN_S)
+        now = _foreign(_sockets_of_all(pid))
+        found = {inode: name for inode, name in found.items() if inode in now}
+    if not found:
+        return None
+    return Hindrance(
+        f"it is connected to {next(iter(found.values()))} (a Unix socket), and DMTCP would wait for the other end "
+        "for ever",
+        f"it is tried again later; {_UNPROTECTED}",
+    )
+
+
+def _foreign(sockets: set[int]) -> dict[int, str]:
+    """Return those of SOCKETS, by inode, that are connected to others than them, and the name of the other end."""
     # what we hold too was inherited from us, and is nothing that DMTCP saw connected
     mine = sockets - sockets_of(os.getpid())
     known = unix_sockets() if mine else {}
+    found = {}
     for inode in sorted(mine & known.keys()):
         one = known[inode]
         if one.peer and one.peer not in sockets:
             other = known.get(one.peer)
             name = (other.name if other else "") or one.name or "another program"
             if name not in _SYSLOG:
-                return Hindrance(
-                    f"it is connected to {name} (a Unix socket), and DMTCP would wait for the other end for ever",
-                    f"it is tried again later; {_UNPROTECTED}",
-                )
-    return None
+                found[inode] = name
+    return found
+
+
+def _below(pid: int | None) -> set[int]:
+    return {member for member, _ in (tree(os.getpid())[1:] if pid is None else tree(pid))}
+
+
+def _sockets_of_all(pid: int | None) -> set[int]:
+    """Return the sockets of process PID and those below it, and of what the program has made a daemon of."""
+    found = set()
+    below = _below(pid)
+    for member in below | {member for member, _ in tree(os.getpid())}:
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            if member in below or _is_inside(member):
+                found |= sockets_of(member)
+    return found
 
 
 def _name(pid: int) -> str:
