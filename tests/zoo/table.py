@@ -184,7 +184,7 @@ PROGRAMS = (
         made_by=(("make", "-C", "{examples}", "BUILD={built}", "{built}/Steps.class"),),
         note="`-XX:-UsePerfData`: without it two jobs under DMTCP share a file in `/tmp`.",
     ),
-    Program("node.js", LANGUAGES, ("node", "{programs}/steps.js", "{steps}"), needs=("node",), quick=True),
+    Program("node.js", LANGUAGES, ("node", "{programs}/steps.js", "{steps}"), needs=("node",)),
     Program("Perl", LANGUAGES, ("perl", "{examples}/sum.pl", "{steps}"), needs=("perl",), is_silent=True),
     Program("R", LANGUAGES, ("Rscript", "{examples}/walk.R", "{steps}"), needs=("Rscript",), is_silent=True),
     Program(
@@ -211,10 +211,10 @@ PROGRAMS = (
     _python("scipy", PYTHON, "ode.py", needs=("numpy", "scipy"), quirks=(FORKS,)),
     _python("pandas", PYTHON, "groups.py", needs=("numpy", "pandas"), quirks=(FORKS, UNDO)),
     _python("multiprocessing, fork", PYTHON, "processes.py", "fork", "process"),
-    _python("multiprocessing, spawn", PYTHON, "processes.py", "spawn", "process", steps=130, quick=True),
+    _python("multiprocessing, spawn", PYTHON, "processes.py", "spawn", "process", steps=130),
     _python("multiprocessing, forkserver", PYTHON, "processes.py", "forkserver", "process", steps=130, quick=True),
     _python("multiprocessing.Pool", PYTHON, "workers.py"),
-    _python("concurrent.futures, fork", PYTHON, "processes.py", "fork", "futures", quick=True),
+    _python("concurrent.futures, fork", PYTHON, "processes.py", "fork", "futures"),
     _python("concurrent.futures, spawn", PYTHON, "processes.py", "spawn", "futures"),
     _python("shared memory with a name, fork", PYTHON, "segments.py", "fork", quirks=(FORKS,)),
     _python("shared memory with a name, spawn", PYTHON, "segments.py", "spawn", quick=True),
@@ -242,7 +242,6 @@ PROGRAMS = (
         steps=90,
         needs=_TORCH_NEEDS,
         environ=_SHORT_TMP,
-        quick=True,
     ),
     _python(
         "Keras on PyTorch",
@@ -268,7 +267,11 @@ PROGRAMS = (
         is_silent=True,
     ),
     Program(
-        "awk with a pipe", SHELL, ("awk", "-f", "{programs}/steps.awk", "{steps}"), needs=("awk",), steps=18, quick=True
+        "awk with a pipe",
+        SHELL,
+        ("awk", "-f", "{programs}/steps.awk", "{steps}"),
+        needs=("awk",),
+        steps=18,
     ),
     Program(
         "make -j2",
@@ -276,7 +279,6 @@ PROGRAMS = (
         ("make", "-j2", "-f", "{programs}/parts.mk", "STEPS={steps}"),
         steps=26,
         needs=("make",),
-        quick=True,
     ),
     Program(
         "GROMACS mdrun, one thread",
