@@ -226,7 +226,7 @@ def test_other_connections_to_others_are_found_before_a_checkpoint_hangs(
             place = str(server.getsockname()[1])
         program = [*bench.python("by_name.py", CONNECTED_BY_NAME), kind, place]
         refused = bench.run("--job", "stays", "-i", "0.5", *program, "20", "0")
-        delayed = bench.run("--job", "ends", "-i", "1", *program, "3", "4")
+        delayed = bench.run("--job", "ends", "-i", "1", *program, "1.5", "5")
     assert refused.returncode == 125
     named = (
         f"127.0.0.1 port {place}" if kind == "udp" else f"{'@' if kind == 'abstract' else ''}{place} (a Unix socket)"
