@@ -212,7 +212,7 @@ PROGRAMS = (
     _python("pandas", PYTHON, "groups.py", needs=("numpy", "pandas"), quirks=(FORKS, UNDO)),
     _python("multiprocessing, fork", PYTHON, "processes.py", "fork", "process"),
     _python("multiprocessing, spawn", PYTHON, "processes.py", "spawn", "process", steps=130),
-    _python("multiprocessing, forkserver", PYTHON, "processes.py", "forkserver", "process", steps=130, quick=True),
+    _python("multiprocessing, forkserver", PYTHON, "processes.py", "forkserver", "process", steps=130),
     _python("multiprocessing.Pool", PYTHON, "workers.py"),
     _python("concurrent.futures, fork", PYTHON, "processes.py", "fork", "futures"),
     _python("concurrent.futures, spawn", PYTHON, "processes.py", "spawn", "futures"),
