@@ -143,9 +143,14 @@ class Lives:
                 status = process.wait(BEYOND_S)
             except subprocess.TimeoutExpired:
                 kill_all(process)
-                return None
+                return self._finished()
             if not self._may_repeat(status):
                 return status
+
+    def _finished(self) -> int | None:
+        """Return the status with which it came to its end in the moment in which it was killed; None if it did not."""
+        state = json.loads((self.bench.job / "state.json").read_text())
+        return state["status"] if state["phase"] == "finished" else None
 
     def _newest(self) -> int:
         return (self.bench.generations or [0])[-1]
