@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
     from zoo.table import Places, Program
 
-WORKS, NEEDS_SETTING, REFUSED, NO_GENERATION, FAILS, WRONG, NOT_RUN = (
+WORKS, NEEDS_SETTING, REFUSED, NO_GENERATION, FAILS, DIFFERS, WRONG, NOT_RUN = (
     "works",
     "works with a setting",
     "refused",
     "no generation",
     "fails",
+    "differs",
     "WRONG",
     "not run",
 )

@@ -105,6 +105,8 @@ def cell(name: str, engine_name: str, built: Path) -> Finding:
     finding = one(program, engine, built)
     if finding.state == life.FAILS:
         finding = _again(finding, [one(program, engine, built) for _ in range(_TRIES - 1)])
+    if finding.state == life.WRONG and one(program, engine, built, kills=0).state == life.WRONG:
+        return replace(finding, state=life.DIFFERS)
     if finding.state != life.WORKS:
         return finding
     settings = tuple(

@@ -26,6 +26,7 @@ line is given again. Then the exit status, the output and all files are compared
 | refused | dmtcp-run ended with 125 before there was anything to lose, and said why |
 | no generation | it ran to its right end, with a warning, but no checkpoint was taken |
 | fails | an error, a hang or another exit status; never a wrong result with the right status, which is called WRONG |
+| differs | under the engine it does something else than without it, from its start on, interrupted or not |
 | not run | it was not installed, or not measured yet |
 
 Each engine was asked for by its name (`--engine dmtcp`, `--engine criu`). Without that, dmtcp-run takes CRIU, where it
@@ -64,7 +65,7 @@ def _cell(values: dict[str, Any] | None, notes: dict[str, int]) -> str:
         return life.NOT_RUN
     settings = " and ".join(f"`{setting}`" for setting in values.get("settings", ()))
     state = f"works with {settings}" if settings else values["state"]
-    if state in (life.FAILS, life.WRONG):
+    if state in (life.FAILS, life.DIFFERS, life.WRONG):
         state = f"**{state}**"
     return state + (_reference(values["detail"], notes) if values.get("detail") else "")
 
