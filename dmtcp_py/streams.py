@@ -75,19 +75,18 @@ def notes_on_resume(manifest: Manifest, options: RunOptions) -> list[str]:
 
 def refuse_changed(manifest: Manifest) -> None:
     """Raise RestartFailedError where a file changed that the program may read back, and of which there is no copy."""
-    goes_on = "--accept-changed-files goes on all the same"
     for path in map(path_of, manifest.updated_files):
         if _is_newer(path, manifest):
             raise RestartFailedError(
                 f"{path}, which the program had open for reading and writing, changed since then, and was too large "
-                f"to copy; {goes_on}"
+                f"to copy; {undo.ACCEPT}"
             )
     for path in map(path_of, manifest.mapped_files):
         if manifest.program_stopped and not _is_newer(path, manifest):
             continue
         raise RestartFailedError(
             f"{path}, which the program writes as memory, may have changed since then, and was too large to copy; "
-            f"{goes_on}"
+            f"{undo.ACCEPT}"
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dmtcp_py.engine import plugins
 from dmtcp_py.engine.criu import CriuEngine
 from dmtcp_py.engine.dmtcp import DmtcpEngine
-from dmtcp_py.engine.executable import is_schedulers_launcher
+from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, is_schedulers_launcher
 from dmtcp_py.engine.unprotected import Unprotected
 from dmtcp_py.errors import EngineError, UsageError
 
@@ -42,10 +42,7 @@ class Choice:
         return f"{self.engine.name} {self.engine.version()}"
 
 
-_LAUNCHES_ELSEWHERE = (
-    "{program} has the program's processes started by the scheduler's daemons, which no engine can take along",
-    "type dmtcp-run mpirun … for MPI, over several nodes too; srun dmtcp-run … for one process",
-)
+_IN_ITS_PLACE = "type dmtcp-run mpirun … for MPI, over several nodes too; srun dmtcp-run … for one process"
 
 
 def check_asked(asked: str, plugin: str | None) -> None:
@@ -64,8 +61,7 @@ def choose(program: Path, asked: str, *, plugin: str | None = None, several_node
     each.
     """
     if plugin is None and asked in (AUTO, *_FIND) and is_schedulers_launcher(program):
-        what, hint = _LAUNCHES_ELSEWHERE
-        raise EngineError(what.format(program=program.name), hint)
+        raise EngineError(f"{program.name} {LAUNCHES_ELSEWHERE}", _IN_ITS_PLACE)
     if asked == AUTO and plugin is None:
         return _first_that_takes(program, several_nodes=several_nodes)
     engine = engine_named(asked) if plugin is None else plugins.found_by(plugins.named(plugin), _OURS)

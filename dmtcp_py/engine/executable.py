@@ -25,7 +25,8 @@ _GO_SECTIONS = {b".go.buildinfo", b".note.go.buildid"}
 _MPI_LAUNCHER = re.compile(r"(?:mpirun|mpiexec|orterun|prterun)(?:[._-].*)?")
 """As Open MPI, MPICH and Debian, which has both, call them."""
 SCHEDULERS_LAUNCHERS = ("srun", "aprun", "jsrun")
-"""What has the processes of a job started by the scheduler's daemons."""
+LAUNCHES_ELSEWHERE = "has the program's processes started by the scheduler's daemons, which no engine can take along"
+"""Said of them."""
 OPEN_MPI, MPICH = "Open MPI", "MPICH"
 _MPIS = ((OPEN_MPI, b"orte_", b""), (MPICH, b"HYDRA build details", b"I_MPI_"))
 """What is in the launchers of Open MPI before 5 and of MPICH; the last is in Intel's, which is much the same."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.notes import read_notes
+from dmtcp_py.engine.notes import begun_at, read_notes
 from dmtcp_py.store.layout import JobLayout, jobs_in
 
 if TYPE_CHECKING:
@@ -27,10 +26,10 @@ def shared(root: Path, part: Path, notes: Sequence[Note]) -> dict[Path, str]:
 
     ROOT is where the notes of this job are.
     """
-    mine = {note.path for note in notes if note.kind in "CAF" and not stat.S_ISDIR(_mode(note.path))}
+    mine = {note.path for note in notes if note.kind in "CAF" and not note.path.is_dir()}
     if not mine:
         return {}
-    since = (part / "lost").stat().st_mtime - _SLACK_S
+    since = begun_at(part) - _SLACK_S
     found = {}
     for job in jobs_in(root.parent.parent):
         if job.root != root.parent and _was_active(job, since):
@@ -70,9 +69,3 @@ def _appended(root: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     return [Path(os.fsdecode(name)) for name in content.split(b"\0")[:-1]]
-
-
-def _mode(path: Path) -> int:
-    with suppress(OSError):
-        return path.stat().st_mode
-    return 0

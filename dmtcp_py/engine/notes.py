@@ -80,6 +80,13 @@ def reset_lost(folder: Path) -> None:
     (folder / _LOST).chmod(0o600)
 
 
+def begun_at(folder: Path) -> float:
+    """Return when the part FOLDER began, in seconds since the epoch; 0 where that is not known any more."""
+    with suppress(FileNotFoundError):
+        return (folder / _LOST).stat().st_mtime
+    return 0.0
+
+
 def lost_in(folder: Path) -> list[str]:
     """Return, as a sentence, that something could not be noted in the part FOLDER, if so."""
     why = "and that could not be noted"

@@ -565,6 +565,20 @@ static void age(struct stat *found)
         found->st_mtim.tv_sec = found->st_mtim.tv_nsec = 0;
 }
 
+/* Write a line on the file whose real name is in ROOM, and remember its NAME and CONTENT by their keys. */
+static void write_down(unsigned part, struct room *room, char kind, struct stat *found, uint64_t name, uint64_t content,
+                       const char *kept)
+{
+    if (!strcmp(kept, "-") && kind == 'F')
+        age(found);
+    if (append_line(part, room, kind, found, name, content, kept, room->real)) {
+        remember(name, part);
+        remember(content, part);
+    } else {
+        lose(part, room->real);
+    }
+}
+
 /* Note the file at PATH, FOUND there, whose content is about to be appended to or CHANGED. */
 static void note_content(int dir, const char *path, int what, struct stat *found)
 {
@@ -602,14 +616,7 @@ static void note_content(int dir, const char *path, int what, struct stat *found
     int is_whole = found->st_size == 0 || what != APPENDED;
     uint64_t name = is_whole && found->st_nlink == 1 ? key_of_name(real, room->other) : 0;
     uint64_t content = is_whole ? changed : appended;
-    if (!strcmp(kept, "-") && kind == 'F')
-        age(found);
-    if (append_line(part, room, kind, found, name, content, kept, real)) {
-        remember(name, part);
-        remember(content, part);
-    } else {
-        lose(part, real);
-    }
+    write_down(part, room, kind, found, name, content, kept);
 done:
     leave(room);
 }
@@ -675,14 +682,7 @@ static void note_name(int dir, const char *path, int how)
     } else {
         goto done;
     }
-    if (!strcmp(kept, "-") && kind == 'F')
-        age(&found);
-    if (append_line(part, room, kind, &found, name, content, kept, real)) {
-        remember(name, part);
-        remember(content, part);
-    } else {
-        lose(part, real);
-    }
+    write_down(part, room, kind, &found, name, content, kept);
 done:
     leave(room);
 }

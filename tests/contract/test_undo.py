@@ -513,6 +513,19 @@ def test_a_job_that_was_over_before_the_checkpoint_is_in_nobodys_way(neighbours:
     assert (mine.folder / "results").read_text() == "other\n"
 
 
+def test_a_neighbour_is_found_where_the_part_lost_when_it_began(neighbours: Neighbours) -> None:
+    """Who can write nothing at all removes what tells it, and that is refused by name too, not met by an error."""
+    mine, other = neighbours.mine, neighbours.other
+    part = mine.checkpoint()
+    other.run(OTHERS, "other")
+    mine.run(OTHERS, "mine")
+    (mine.notes / part / "lost").unlink()
+    with pytest.raises(RestartFailedError, match="could not be noted"):
+        mine.undo(part)
+    mine.undo(part, accept=True)
+    assert (mine.folder / "results").read_text() == "other\nmine\n"
+
+
 def test_a_folder_that_others_put_files_into_stays(lab: Lab) -> None:
     part = lab.checkpoint()
     lab.run('os.makedirs("made/below"); open("made/mine", "w").close()')

@@ -156,6 +156,21 @@ def _ring(kind: str, name: str) -> Program:
     )
 
 
+def _mdrun(name: str, steps: int, *threads: str) -> Program:
+    return Program(
+        name,
+        SCIENCE,
+        ("gmx", "-quiet", "mdrun", "-s", "{built}/gromacs/water.tpr", *threads, "-reprod", "-nsteps", "{steps}00"),
+        steps=steps,
+        needs=("gmx",),
+        is_silent=True,
+        made_by=(("sh", "{programs}/water.sh", "{built}/gromacs"),),
+        # the log and stderr hold times; state.cpt the name of the host
+        ignored=("md.log", "err.txt", "state.cpt"),
+        quirks=(HWLOC,),
+    )
+
+
 COMPILED = "Compiled programs"
 LANGUAGES = "Interpreters and virtual machines"
 PYTHON = "Python"
@@ -280,42 +295,8 @@ PROGRAMS = (
         steps=26,
         needs=("make",),
     ),
-    Program(
-        "GROMACS mdrun, one thread",
-        SCIENCE,
-        ("gmx", "-quiet", "mdrun", "-s", "{built}/gromacs/water.tpr", "-nt", "1", "-reprod", "-nsteps", "{steps}00"),
-        steps=150,
-        needs=("gmx",),
-        is_silent=True,
-        made_by=(("sh", "{programs}/water.sh", "{built}/gromacs"),),
-        # the log and stderr hold times; state.cpt the name of the host
-        ignored=("md.log", "err.txt", "state.cpt"),
-        quirks=(HWLOC,),
-    ),
-    Program(
-        "GROMACS mdrun, two OpenMP threads",
-        SCIENCE,
-        (
-            "gmx",
-            "-quiet",
-            "mdrun",
-            "-s",
-            "{built}/gromacs/water.tpr",
-            "-ntmpi",
-            "1",
-            "-ntomp",
-            "2",
-            "-reprod",
-            "-nsteps",
-            "{steps}00",
-        ),
-        steps=200,
-        needs=("gmx",),
-        is_silent=True,
-        made_by=(("sh", "{programs}/water.sh", "{built}/gromacs"),),
-        ignored=("md.log", "err.txt", "state.cpt"),
-        quirks=(HWLOC,),
-    ),
+    _mdrun("GROMACS mdrun, one thread", 150, "-nt", "1"),
+    _mdrun("GROMACS mdrun, two OpenMP threads", 200, "-ntmpi", "1", "-ntomp", "2"),
     Program(
         "LAMMPS melt",
         SCIENCE,

@@ -123,9 +123,8 @@ class DmtcpEngine:
         with _where_it_was_made(restart):
             computation = self._restart(restart)
         unname(restart.manifest.engine_data)
-        nodes = computation.place.nodes if computation else None
-        for index in range(1, nodes.count if nodes else 1):
-            if nodes is not None:
+        if computation is not None and (nodes := computation.place.nodes) is not None:
+            for index in range(1, nodes.count):
                 nodes.ask(index, "unname", engine_data=of_node(restart.manifest.engine_data, index))
         return computation
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.census import DELETED, command_of, tree
 from dmtcp_py.engine.dmtcp.sockets import sockets_of, unix_sockets
-from dmtcp_py.engine.executable import SCHEDULERS_LAUNCHERS
+from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULERS_LAUNCHERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -58,15 +58,13 @@ def look(pid: int | None) -> Look:
     import psutil  # noqa: PLC0415 - 19 ms that a start of a program need not wait for
 
     connections: list[Any] = []
-    below = _below(pid)
-    # what the program has made a daemon of is not below its first process any more, but below us
-    for member in below | {member for member, _ in tree(os.getpid())}:
+    for member, is_below in _members(pid):
         with suppress(FileNotFoundError, ProcessLookupError, psutil.Error):
-            found = _launches_elsewhere(member) or _outside(member) if member in below else None
+            found = _launches_elsewhere(member) or _outside(member) if is_below else None
             found = found or _spawned(member) or _held(member)
             if found:
                 return Look(found)
-            if (member in below or _is_inside(member)) and sockets_of(member):
+            if (is_below or _is_inside(member)) and sockets_of(member):
                 connections += psutil.Process(member).net_connections(kind="inet")
     # what is connected has, over UDP, no state
     connected = [one for one in connections if one.raddr and one.status in ("ESTABLISHED", "NONE")]
@@ -85,8 +83,7 @@ def _launches_elsewhere(pid: int) -> Hindrance | None:
     if _name(pid) not in SCHEDULERS_LAUNCHERS:
         return None
     return Hindrance(
-        f"process {pid} ({_name(pid)}) has the program's processes started by the scheduler's daemons, which no "
-        "engine can take along",
+        f"process {pid} ({_name(pid)}) {LAUNCHES_ELSEWHERE}",
         f"use mpirun in its place, and --nodes auto where a script calls it; {_UNPROTECTED}",
     )
 
@@ -215,17 +212,21 @@ def _foreign(sockets: set[int]) -> dict[int, str]:
     return found
 
 
-def _below(pid: int | None) -> set[int]:
-    return {member for member, _ in (tree(os.getpid())[1:] if pid is None else tree(pid))}
+def _members(pid: int | None) -> list[tuple[int, bool]]:
+    """Return process PID, those below it and all below us, and whether each is one of the former; None is all below us.
+
+    What the program has made a daemon of is not below its first process any more.
+    """
+    below = {member for member, _ in (tree(os.getpid())[1:] if pid is None else tree(pid))}
+    return [(member, member in below) for member in below | {member for member, _ in tree(os.getpid())}]
 
 
 def _sockets_of_all(pid: int | None) -> set[int]:
     """Return the sockets of process PID and those below it, and of what the program has made a daemon of."""
     found = set()
-    below = _below(pid)
-    for member in below | {member for member, _ in tree(os.getpid())}:
+    for member, is_below in _members(pid):
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            if member in below or _is_inside(member):
+            if is_below or _is_inside(member):
                 found |= sockets_of(member)
     return found
 

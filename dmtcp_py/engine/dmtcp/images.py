@@ -62,10 +62,11 @@ def collect(place: Place, peers: int, updated: list[str], *, program_lives: bool
 
 def _gather(place: Place) -> None:
     """Wait until the images of the other nodes are on the shared disk and seen here."""
-    nodes = place.nodes
-    for index in range(1, nodes.count if nodes else 1):
+    if (nodes := place.nodes) is None:
+        return
+    for index in range(1, nodes.count):
         folder = place.image_folder(index)
-        files = nodes.ask(index, "sync", folder=str(folder))["files"] if nodes else {}
+        files = nodes.ask(index, "sync", folder=str(folder))["files"]
         patience = Patience(_SEEN_S)
         while missing := [name for name, size in files.items() if _size_or_none(folder / name) != size]:
             if patience.is_over():

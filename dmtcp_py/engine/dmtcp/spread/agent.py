@@ -77,7 +77,7 @@ class Agent:
 
     def serve(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to REQUEST: what it asks for, or the error."""
-        todo: dict[str, Callable[..., dict[str, Any]]] = {
+        answers: dict[str, Callable[..., dict[str, Any]]] = {
             "start": self._start,
             "look": self._look,
             "size": _size,
@@ -88,7 +88,7 @@ class Agent:
         }
         reap_orphans([child.pid for child in self._children if child.poll() is None])
         try:
-            return todo[request.pop("do")](**request)
+            return answers[request.pop("do")](**request)
         except DmtcpRunError as error:
             return {"error": error.what, "hint": error.hint}
         except OSError as error:
