@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import requires
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
@@ -33,6 +33,7 @@ LONG_S = 120.0
 """A bound for waits, not a duration that anything is expected to take."""
 _LEAST_PID = 300
 """What the pids of a program under CRIU are from on, in its namespace; those of the engine are below."""
+Found = TypeVar("Found")
 _ENGINE_TOOLS = ("dmtcp_coor", "dmtcp_command")
 
 
@@ -248,12 +249,13 @@ def _difference(mine: bytes, plain: bytes) -> str:
     return "\n".join(list(difflib.unified_diff(*texts, "uninterrupted", "resumed", n=1, lineterm=""))[:40])
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = LONG_S) -> None:
-    """Wait for CONDITION, at most TIMEOUT_S; fail the test where it does not come true."""
+def wait_until(condition: Callable[[], Found], timeout_s: float = LONG_S) -> Found:
+    """Wait for CONDITION, at most TIMEOUT_S, and return what made it true; fail the test where nothing does."""
     until = time.monotonic() + timeout_s
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < until, f"waited {timeout_s} s in vain"
         time.sleep(0.02)
+    return found
 
 
 def rings_are_given() -> bool:

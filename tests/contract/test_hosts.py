@@ -30,6 +30,7 @@ FULL_STEPS = 40
 FULL_BYTES = 8_000_000
 HANGS_S = 15.0
 """No checkpoint of a pair took a second."""
+UNTIL_ONE_HANGS = 30
 
 _why_no_hosts = hosts.why_not()
 _needs_hosts = pytest.mark.skipif(bool(_why_no_hosts), reason=_why_no_hosts or "can be made")
@@ -119,10 +120,11 @@ def test_so_they_do_with_megabytes_on_their_way_in_both_directions(
 @_needs_hosts
 @_each_dmtcp
 def test_without_the_plugin_the_checkpoint_of_two_hosts_hangs(dmtcp: EngineHere, tmp_path: Path, four: Hosts) -> None:
-    # where this fails, that DMTCP needs one of the plugin's cures no longer
+    # where this fails, that DMTCP needs one of the plugin's cures no longer; hosts that have drained their sockets at
+    # the same moment come through
     spread = Spread(dmtcp, tmp_path, None)
     _pair(spread, four, 10_000, 0)
-    assert not spread.checkpoint(HANGS_S)
+    assert not all(spread.checkpoint(HANGS_S) for _ in range(UNTIL_ONE_HANGS))
     assert spread.status() == (2, False)
     assert not list(tmp_path.glob("images/*/*.dmtcp"))
 

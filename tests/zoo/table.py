@@ -160,11 +160,11 @@ def _mdrun(name: str, steps: int, *threads: str) -> Program:
     return Program(
         name,
         SCIENCE,
-        ("gmx", "-quiet", "mdrun", "-s", "{built}/gromacs/water.tpr", *threads, "-reprod", "-nsteps", "{steps}00"),
+        ("gmx", "-quiet", "mdrun", "-s", "{built}/water.tpr", *threads, "-reprod", "-nsteps", "{steps}00"),
         steps=steps,
-        needs=("gmx",),
+        needs=("gmx", "make"),
         is_silent=True,
-        made_by=(("sh", "{programs}/water.sh", "{built}/gromacs"),),
+        made_by=(("make", "-C", "{examples}", "BUILD={built}", "{built}/water.tpr"),),
         # the log and stderr hold times; state.cpt the name of the host
         ignored=("md.log", "err.txt", "state.cpt"),
         quirks=(HWLOC,),
@@ -238,7 +238,7 @@ PROGRAMS = (
     _python(
         "subprocess beside threaded BLAS", PYTHON, "children.py", "blas", steps=14, needs=("numpy",), quirks=(FORKS,)
     ),
-    _python("PyTorch, training", LEARNING, "train.py", "0", steps=90, needs=_TORCH_NEEDS, quirks=(FORKS,)),
+    _python("PyTorch, training", LEARNING, "classify_torch.py", steps=90, needs=_TORCH_NEEDS, quirks=(FORKS,)),
     _python(
         "PyTorch, DataLoader with 2 workers",
         LEARNING,
@@ -253,7 +253,7 @@ PROGRAMS = (
     _python(
         "PyTorch, DDP over gloo, 2 processes",
         LEARNING,
-        "ddp.py",
+        "classify_ddp.py",
         steps=90,
         needs=_TORCH_NEEDS,
         environ=_SHORT_TMP,
@@ -261,7 +261,7 @@ PROGRAMS = (
     _python(
         "Keras on PyTorch",
         LEARNING,
-        "fit.py",
+        "classify_keras.py",
         needs=("keras", *_TORCH_NEEDS),
         environ=(("KERAS_BACKEND", "torch"), ("KERAS_HOME", "{folder}")),
         quirks=(FORKS,),
