@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 RUN = str(Path(sys.executable).with_name("dmtcp-run"))
 CTL = str(Path(sys.executable).with_name("dmtcp-ctl"))
 REPOSITORY = Path(__file__).parent.parent
+WITHOUT = (sys.executable, str(REPOSITORY / "tests" / "zoo" / "without.py"))
+"""With the beginning of a setting that it is to leave out, dmtcp-run."""
 LONG_S = 120.0
 """A bound for waits, not a duration that anything is expected to take."""
 _LEAST_PID = 300

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import LONG_S, REPOSITORY, EngineHere, Workbench, kill_all, wait_until
+from harness import LONG_S, REPOSITORY, RUN, WITHOUT, EngineHere, Workbench, kill_all, wait_until
 
 from dmtcp_py.census import SHARED_MEMORY
-from dmtcp_py.engine.quirks import QUIRKS
 from dmtcp_py.files import remove_temporaries
 from dmtcp_py.native import built
 
@@ -35,16 +34,6 @@ for step in range(int(sys.argv[1])):
     time.sleep(0.6)
 print("done", repr(x.trace()))
 """
-WITHOUT = """
-import sys
-from dmtcp_py.cli.run import main
-from dmtcp_py.engine import quirks
-
-dropped = sys.argv.pop(1)
-quirks.QUIRKS = tuple(quirk for quirk in quirks.QUIRKS if dropped not in (quirk.variable, quirk.plugin))
-main()
-"""
-"""dmtcp-run without one of the settings that it gives."""
 IN_FLIGHT = """
 import os, socket, sys, threading, time
 
@@ -77,7 +66,7 @@ RING = "ring"
 MPIRUN = ("mpirun.openmpi", "--oversubscribe", "-n", "2", RING, STEPS)
 MPICH = ("mpirun.mpich", "-n", "2", RING, STEPS)
 NEEDED = {
-    "openmpi": MPIRUN,
+    "plugin openmpi": MPIRUN,
     "HWLOC_COMPONENTS": MPIRUN,
     "OMPI_MCA_rtc_hwloc_vmhole": MPIRUN,
     "UCX_MEM_MMAP_HOOK_MODE": MPICH,
@@ -208,23 +197,20 @@ def test_without_its_setting_a_job_without_mpirun_starts_a_daemon(bench: Workben
     """Where this one fails the setting can go."""
     assert one_engine
     setting = "OMPI_MCA_ess_singleton_isolated"
-    assert any(quirk.variable == setting for quirk in QUIRKS)
     program = _built(bench, (RING, STEPS))
     count = {}
-    for dropped in (setting, "nothing"):
-        line = [*bench.python("without.py", WITHOUT), dropped, "--engine", "dmtcp", "--job", dropped, "-i", "2"]
-        process = _typed(bench, [*line, *program])
-        generations = bench.jobs / dropped / "generations"
+    for job, command in (("without", [*WITHOUT, setting]), ("with", [RUN])):
+        process = _typed(bench, [*command, "--engine", "dmtcp", "--job", job, "-i", "2", *program])
+        generations = bench.jobs / job / "generations"
         wait_until(lambda: list(generations.glob("*/manifest.json")) or process.poll() is not None)  # noqa: B023
         kill_all(process)
-        count[dropped] = json.loads(next(generations.glob("*/manifest.json")).read_text())["processes"]
-    assert count == {setting: 2, "nothing": 1}
+        count[job] = json.loads(next(generations.glob("*/manifest.json")).read_text())["processes"]
+    assert count == {"without": 2, "with": 1}
 
 
 def _does_not_come_through(bench: Workbench, setting: str, words: tuple[str, ...]) -> None:
-    assert any(setting in (quirk.variable, quirk.plugin) for quirk in QUIRKS)
     program = _built(bench, words)
-    line = [*bench.python("without.py", WITHOUT), setting, "--engine", "dmtcp", "-i", "2", "--stdout", "out.txt"]
+    line = [*WITHOUT, setting, "--engine", "dmtcp", "-i", "2", "--stdout", "out.txt"]
     process = _typed(bench, [*line, *program])
     try:
         wait_until(lambda: bench.generations or process.poll() is not None, _ENOUGH_S)
@@ -263,7 +249,7 @@ def test_without_its_own_folder_two_jobs_share_what_is_each_ones_own(
     program = _built(bench, MPIRUN)
     shared = []
     for job in ("one", "two"):
-        line = [*bench.python("without.py", WITHOUT), setting, "--engine", "dmtcp", "--job", job, "-i", "2"]
+        line = [*WITHOUT, setting, "--engine", "dmtcp", "--job", job, "-i", "2"]
         process = _typed(bench, [*line, *program])
         generations = bench.jobs / job / "generations"
         wait_until(lambda: list(generations.glob("*/manifest.json")) or process.poll() is not None)  # noqa: B023
@@ -285,11 +271,10 @@ def test_5_0_warns_on_standard_error_without_the_plugin_and_not_with_it(bench: W
     if not dmtcp.version.startswith("5"):
         pytest.skip("only 5.0 forgets where to write")
     said = {}
-    for dropped in ("messages", "nothing"):
-        line = [*bench.python("without.py", WITHOUT), dropped, "--engine", "dmtcp", "-q"]
+    for job, command in (("without", [*WITHOUT, "plugin messages"]), ("with", [RUN])):
         program = ["sh", "-c", 'exec "$@"', "sh", sys.executable, "-c", DATAGRAM]
         done = subprocess.run(
-            [*line, "--job", dropped, *program],
+            [*command, "--engine", "dmtcp", "-q", "--job", job, *program],
             cwd=bench.folder,
             env=bench.environ,
             capture_output=True,
@@ -298,9 +283,9 @@ def test_5_0_warns_on_standard_error_without_the_plugin_and_not_with_it(bench: W
             check=False,
         )
         assert done.stdout == "done\n"
-        said[dropped] = done.stderr
-    assert "Datagram sockets not supported" in said["messages"]
-    assert said["nothing"] == ""
+        said[job] = done.stderr
+    assert "Datagram sockets not supported" in said["without"]
+    assert said["with"] == ""
 
 
 def test_what_was_set_is_told_and_stands_in_the_manifest_and_what_the_caller_set_stays(

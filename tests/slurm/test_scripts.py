@@ -141,7 +141,7 @@ def test_preemptible_goes_on_after_a_job_of_a_higher_partition(site: Site) -> No
 
 
 def test_each_task_of_array_goes_on_alone(site: Site) -> None:
-    job = site.submit("array.sh", 30)
+    job = site.submit("array.sh", 80)
     # whichever of the two that run began first
     for number in range(2):
         site.wait_events("started", number=number)
@@ -149,7 +149,7 @@ def test_each_task_of_array_goes_on_alone(site: Site) -> None:
     site.cluster.requeue(f"{job}_1")
     for task in range(1, 6):
         assert site.cluster.exit_status(f"{job}_{task}") == (0, 0)
-        site.assert_right(f"out.{task}.txt", "build/count", str(30 + task))
+        site.assert_right(f"out.{task}.txt", "build/count", str(80 + task))
     events = [site.events(number) for number in range(5)]
     assert sum("resumed" in one for one in events) == 1
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, REPOSITORY, EngineHere, find_dmtcp
+from harness import LONG_S, REPOSITORY, WITHOUT, EngineHere, find_dmtcp
 from hosts import Hosts, why_not
 from slurm.cluster import Cluster
 from slurm.cluster import why_not as why_no_slurm
@@ -222,3 +224,45 @@ def test_srun_within_a_script_is_named_and_the_program_stopped(one_desk: Desk) -
     assert "(srun) has the program's processes started by the scheduler's daemons" in desk.said()
     assert "stopped, as it cannot be checkpointed" in desk.said()
     assert desk.generations == []
+
+
+OMPI = "mpirun.openmpi --allow-run-as-root --oversubscribe"
+MPICH = "mpirun.mpich -n 2 -ppn 1"
+WITH_UCX = "OMPI_MCA_mca_base_param_files=/dev/null OMPI_MCA_pml_ucx_tls=any OMPI_MCA_pml_ucx_devices=any"
+"""Debian's Open MPI leaves UCX out."""
+NEEDED = {
+    "OMPI_MCA_plm=": (f"{OMPI} --map-by node -n 2 true", ""),
+    "OMPI_MCA_plm_rsh_agent": (f"{OMPI} --map-by node -n 2 true", ""),
+    "OMPI_MCA_plm_rsh_no_tree_spawn": (f"{OMPI} --mca routed_radix 1 --map-by node -n 3 true", ""),
+    "OMPI_MCA_hwloc_base_binding_policy": (f"{OMPI} --report-bindings --map-by node -n 2 true", "bound to socket"),
+    "OMPI_MCA_pml": (f"env {WITH_UCX} {OMPI} --mca pml_base_verbose 20 -n 2 ./ring 1", "selected ucx"),
+    "OMPI_MCA_btl=": (f"{OMPI} --mca btl_base_verbose 100 -n 4 ./ring 1", "Using vader btl"),
+    "HYDRA_LAUNCHER=rsh": (f"{MPICH} true", ""),
+    "HYDRA_LAUNCHER_EXEC": (f"{MPICH} true", ""),
+}
+"""For each setting a line, and what is said where it is missing; nothing where the line does not come to its end."""
+DONE = "finished with status 0"
+ENOUGH_S = 20.0
+"""For such a line; what then goes on hangs."""
+
+
+@pytest.mark.parametrize("setting", NEEDED)
+def test_without_a_setting_mpirun_does_over_nodes_what_dmtcp_cannot_take(
+    one_desk: Desk, examples: Path, setting: str
+) -> None:
+    """Where this one fails the setting can go, for the versions of MPI and Slurm that are here."""
+    desk, (line, sign) = one_desk, NEEDED[setting]
+    launcher = next(word for word in line.split() if word.startswith("mpirun."))
+    if shutil.which(launcher) is None or not (examples / "ring").exists():
+        pytest.skip(f"there is no {launcher} on this machine")
+    shutil.copy(examples / "ring", desk.folder / "ring")
+    for job, run in (("with", desk.run), ("without", shlex.join([*WITHOUT, setting]))):
+        script = desk.script(f"exec {run} --engine dmtcp --nodes auto -i 0 --job {job} {line} 2>&1", name=job)
+        submitted = desk.submit(script, "-o", f"said.{job}", *on_nodes(desk, 3 if "-n 3" in line else 2))
+        with suppress(AssertionError):
+            desk.cluster.wait_ended(submitted, ENOUGH_S)
+        desk.cluster.scancel(submitted)
+    said, said_without = desk.said("said.with"), desk.said("said.without")
+    assert DONE in said
+    assert sign in said_without
+    assert (sign or DONE) not in (said if sign else said_without)

@@ -9,13 +9,12 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import REPOSITORY, kill_all
+from harness import REPOSITORY, WITHOUT, kill_all
 
 from zoo.table import HERE
 
@@ -122,7 +121,7 @@ class Lives:
             words += ["--stdin", str(self._lines())]
         line = self.bench.line(*words, *self.places.words(self.program.command))
         if self.without:
-            line = [sys.executable, str(HERE / "without.py"), self.without, *line[1:]]
+            line = [*WITHOUT, self.without, *line[1:]]
         environ = {**self.bench.environ, **dict(one.split("=", 1) for one in self._environ())}
         with (self.bench.folder / "stderr.txt").open("ab") as said:
             process = subprocess.Popen(
