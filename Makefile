@@ -7,8 +7,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
-# what runs inside Slurm mostly waits for it
-SLURM_JOBS ?= 6
 MINUTES ?= 10
 SEED ?= 0
 # make zoo ZOO='--engine criu sqlite' runs these only
@@ -22,10 +20,7 @@ demo: engine compiler  ## set everything up, then start, SIGKILL and resume a pr
 
 test: $(BIN)/pytest programs  ## set everything up, then run all tests
 	@$(BIN)/dmtcp-ctl setup || true  # without an engine the tests that need none run, and one fails with the reason
-	@status=0; \
-	$(BIN)/pytest -n $(JOBS) --dist worksteal --ignore tests/slurm tests || status=$$?; \
-	$(BIN)/pytest -n $(SLURM_JOBS) --dist worksteal tests/slurm || status=$$?; \
-	exit $$status
+	$(BIN)/pytest -n $(JOBS) --dist worksteal tests
 
 lint: $(BIN)/ruff  ## check style and types
 	$(BIN)/ruff check .

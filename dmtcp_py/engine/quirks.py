@@ -156,8 +156,6 @@ QUIRKS = (
             ("HYDRA_LAUNCHER_EXEC", "dmtcp-run-rsh", "as above"),
             ("OMPI_MCA_pml", "ob1", "DMTCP takes TCP and no other network"),
             ("OMPI_MCA_btl", "tcp,self", "as above"),
-            ("OMPI_MCA_btl_tcp_sndbuf", "32768", "much data on its way may hang a restart"),
-            ("OMPI_MCA_btl_tcp_rcvbuf", "32768", "as above"),
             ("OMPI_MCA_hwloc_base_binding_policy", "none", "the processors of the next nodes may be others"),
         )
     ),

@@ -792,11 +792,22 @@ static void note_moved(int from, const char *old, int to, const char *new, unsig
 #undef fopen
 #undef freopen
 
+/* DMTCP cannot make a file again that never had a name: who gets none makes one with a name, and unlinks it */
+static int refuses(int flags)
+{
+    if (!dmtcp_dlsym || (flags & O_TMPFILE) != O_TMPFILE)
+        return 0;
+    errno = EOPNOTSUPP;
+    return 1;
+}
+
 #define OPEN(name, parameters, next_call, dir)           \
     int name parameters                                 \
     {                                                   \
         FIND(name);                                     \
         MODE_OF(flags, flags)                           \
+        if (refuses(flags))                             \
+            return -1;                                  \
         struct held held = note_open(dir, path, flags); \
         int fd = next next_call;                        \
         release_open(&held, fd);                        \
@@ -807,6 +818,37 @@ OPEN(open, (const char *path, int flags, ...), (path, flags, mode), AT_FDCWD)
 OPEN(open64, (const char *path, int flags, ...), (path, flags, mode), AT_FDCWD)
 OPEN(openat, (int dir, const char *path, int flags, ...), (dir, path, flags, mode), dir)
 OPEN(openat64, (int dir, const char *path, int flags, ...), (dir, path, flags, mode), dir)
+
+/* the C library's own opens are not DMTCP's, and its file would be gone after a restart */
+static FILE *temporary(FILE *(*next)(void))
+{
+    char name[] = P_tmpdir "/tmpfXXXXXX";
+    if (!dmtcp_dlsym)
+        return next();
+    int (*make)(char *) = (int (*)(char *))below("mkstemp");
+    int (*drop)(const char *) = (int (*)(const char *))below("unlink");
+    int fd = make(name);
+    if (fd < 0)
+        return NULL;
+    drop(name);
+    FILE *file = fdopen(fd, "w+");
+    if (!file)
+        close(fd);
+    return file;
+}
+
+FILE *tmpfile(void)
+{
+    FIND(tmpfile);
+    return temporary(next);
+}
+
+#undef tmpfile64
+FILE *tmpfile64(void)
+{
+    FIND(tmpfile64);
+    return temporary(next);
+}
 
 /* what _FORTIFY_SOURCE makes of the four, where no file is made */
 int __open_2(const char *path, int flags)

@@ -19,6 +19,24 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(built("files") is None, reason="built without a C compiler")
 
+NAMELESS = """
+import ctypes, os, sys, tempfile, time
+libc = ctypes.CDLL(None)
+if sys.argv[1] == "O_TMPFILE":
+    file = tempfile.TemporaryFile(dir=".")
+    fd = file.fileno()
+else:
+    libc.tmpfile.restype = ctypes.c_void_p
+    libc.fileno.argtypes = [ctypes.c_void_p]
+    fd = libc.fileno(libc.tmpfile())
+for step in range(50):
+    try:
+        os.write(fd, b"%d\\n" % step)
+        print(os.pread(fd, 1000, 0), os.fstat(fd).st_nlink, flush=True)
+    except OSError as error:
+        print(error, flush=True)
+    time.sleep(0.1)
+"""
 BY_NAME = """
 import dbm.dumb, os, sqlite3, time
 
@@ -182,6 +200,19 @@ def test_what_a_program_did_by_name_since_its_checkpoint_is_undone_before_it_is_
     assert "went back to what they were; what they held is in" in said
 
 
+@pytest.mark.parametrize("way", ["O_TMPFILE", "tmpfile()"])
+def test_a_temporary_file_without_a_name_keeps_what_is_in_it(bench: Workbench, engine: EngineHere, way: str) -> None:
+    """Of the C library's, the first write after a resume went nowhere and the program ended with 0."""
+    del engine
+    program = [*bench.python("nameless.py", NAMELESS), way]
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    plain = bench.start_plain(*program)
+    crash(bench, line, times=2)
+    assert bench.start(*line).wait(LONG_S) == 0
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt")
+
+
 def test_a_shell_script_appends_moves_and_touches_once(bench: Workbench, engine: EngineHere) -> None:
     """Each by a program of its own, that has ended when the checkpoint is taken."""
     if engine.name == "dmtcp":
@@ -199,9 +230,9 @@ def test_a_shell_script_appends_moves_and_touches_once(bench: Workbench, engine:
 
 
 @pytest.mark.parametrize("mode", ["delete", "truncate", "wal"])
-def test_a_database_that_is_kept_open_has_each_row_once(bench: Workbench, engine: EngineHere, mode: str) -> None:
+def test_a_database_that_is_kept_open_has_each_row_once(bench: Workbench, one_of_each: EngineHere, mode: str) -> None:
     """With transactions open at the checkpoint and at the end."""
-    del engine
+    del one_of_each
     program = [*bench.python("kept.py", SQLITE), mode]
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
@@ -213,9 +244,9 @@ def test_a_database_that_is_kept_open_has_each_row_once(bench: Workbench, engine
 
 @pytest.mark.parametrize("text", [LARGE, MAPPED], ids=["opened each time", "mapped"])
 def test_a_changed_file_too_large_for_a_copy_is_named_and_nothing_resumed(
-    bench: Workbench, engine: EngineHere, text: str
+    bench: Workbench, one_of_each: EngineHere, text: str
 ) -> None:
-    del engine
+    del one_of_each
     line = ["-i", "1", "--stdout", "out.txt", *bench.python("large.py", text)]
     crash(bench, line)
     refused = bench.run(*line)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, RING, EngineHere, Workbench, kill_all, rings_are_given
+from harness import LONG_S, RING, WITHOUT, EngineHere, Workbench, kill_all, rings_are_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,6 +102,29 @@ import sys, time
 with open(sys.argv[1]) as device:
     time.sleep(8)
 """
+LOSES = """
+import ctypes, os, socket, sys, time
+libc = ctypes.CDLL(None)
+
+def udp():
+    pair = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(2)]
+    for one in pair:
+        one.bind(("127.0.0.1", 0))
+    for one, other in (pair, pair[::-1]):
+        one.connect(other.getsockname())
+    return pair
+
+kept = {
+    "timerfd": lambda: libc.timerfd_create(1, 0),
+    "signalfd": lambda: libc.signalfd(-1, bytes(128), 0),
+    "pseudo-terminal": os.openpty,
+    "memfd": lambda: os.memfd_create("kept"),
+    "O_TMPFILE": lambda: os.open(".", os.O_TMPFILE | os.O_RDWR),
+    "UDP": udp,
+}[sys.argv[1]]()
+assert kept != -1
+time.sleep(8)
+"""
 WITH_A_FIFO = """
 import os, sys, time
 os.mkfifo("fifo")
@@ -115,11 +138,11 @@ print("done", flush=True)
 
 
 @pytest.fixture
-def dmtcp(engine: EngineHere) -> EngineHere:
-    """Give the engine where it is a DMTCP."""
-    if engine.name != "dmtcp":
+def dmtcp(one_of_each: EngineHere) -> EngineHere:
+    """Give one DMTCP: what is looked for, and how, is the same for each."""
+    if one_of_each.name != "dmtcp":
         pytest.skip("CRIU takes these")
-    return engine
+    return one_of_each
 
 
 @pytest.fixture
@@ -306,6 +329,28 @@ def test_a_program_on_a_gpu_is_refused(bench: Workbench, dmtcp: EngineHere) -> N
         device.unlink()
     assert done.returncode == 125
     assert "uses /dev/nvidia9, and DMTCP cannot take a GPU; --allow-unprotected" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["timerfd", "signalfd", "pseudo-terminal", "memfd", "O_TMPFILE", "UDP"])
+def test_what_a_restart_would_lose_is_refused_before_any_work_is(
+    bench: Workbench, dmtcp: EngineHere, kind: str
+) -> None:
+    """The program would find it closed, or wait for ever; files without a name are made with one by the plugin."""
+    assert dmtcp
+    line = ["--engine", "dmtcp", "-i", "0.5", *bench.python("loses.py", LOSES), kind]
+    done = subprocess.run(
+        [*WITHOUT, "plugin files", *line],
+        cwd=bench.folder,
+        env=bench.environ,
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+        check=False,
+    )
+    assert done.returncode == 125
+    assert kind in done.stderr
+    assert "DMTCP would not bring" in done.stderr
+    assert "--engine criu takes it" in done.stderr
 
 
 def test_a_program_with_a_ring_of_io_uring_is_refused_before_a_checkpoint_kills_it(

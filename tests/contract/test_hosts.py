@@ -28,7 +28,7 @@ PAIR = Path(__file__).parent.parent / "pair.py"
 STEPS = 100
 FULL_STEPS = 40
 FULL_BYTES = 8_000_000
-HANGS_S = 15.0
+HANGS_S = 10.0
 """No checkpoint of a pair took a second."""
 UNTIL_ONE_HANGS = 30
 

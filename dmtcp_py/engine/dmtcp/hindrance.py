@@ -26,6 +26,14 @@ End = tuple[str, int]
 """An address and a port."""
 _DEVICES = re.compile(r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)")
 _RING = "anon_inode:[io_uring]"
+_LOST = (
+    (re.compile(r"anon_inode:\[timerfd\]"), "a timer that is a file (timerfd)"),
+    (re.compile(r"anon_inode:\[signalfd\]"), "a file from which it reads its signals (signalfd)"),
+    (re.compile(r"/dev/(pts/)?ptmx$"), "a pseudo-terminal of its own"),
+    (re.compile(r"/memfd:"), "a file in memory (memfd)"),
+    (re.compile(r".*/#\d+ \(deleted\)$"), "a file that never had a name (O_TMPFILE)"),
+)
+"""Descriptors that are closed after a restart, or dead, or without what was in them, and what they are."""
 _COPY = re.compile(r".*/dmtcp-[^/]+@[^/]+/[^/]+$")
 """Where DMTCP copies setuid programs to, and runs the copies."""
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
@@ -69,7 +77,7 @@ def look(pid: int | None) -> Look:
     # what is connected has, over UDP, no state
     connected = [one for one in connections if one.raddr and one.status in ("ESTABLISHED", "NONE")]
     ends = {(_end(one.laddr), _end(one.raddr)) for one in connected}
-    return Look(_over_ipv6(connected) or _connected_by_name(pid), tuple(sorted(ends)))
+    return Look(_never_comes_up(connected) or _connected_by_name(pid), tuple(sorted(ends)))
 
 
 def hindrance(looks: Sequence[Look], *, coordinator_port: int) -> Hindrance | None:
@@ -125,8 +133,9 @@ def _spawned(pid: int) -> Hindrance | None:
 
 
 def _held(pid: int) -> Hindrance | None:
-    """Look for what DMTCP cannot take: GPUs, rings of io_uring, FIFOs that it would open by a name that is gone."""
+    """Look for open files that DMTCP cannot take: GPUs, io_uring, what it loses, FIFOs whose name is gone."""
     folder = Path(f"/proc/{pid}/fd")
+    given = {_target(f"/proc/self/fd/{stream}") for stream in range(3)}
     for entry in os.listdir(folder):  # noqa: PTH208 - names are all that is wanted
         with suppress(OSError):
             target = os.readlink(folder / entry)
@@ -139,12 +148,23 @@ def _held(pid: int) -> Hindrance | None:
                 return Hindrance(
                     f"process {pid} ({_name(pid)}) uses {target}, and DMTCP cannot take a GPU", _UNPROTECTED
                 )
+            lost = next((what for pattern, what in _LOST if pattern.match(target)), None)
+            if lost and target not in given:
+                return Hindrance(
+                    f"process {pid} ({_name(pid)}) has {lost}, which DMTCP would not bring up again", _CRIU_TAKES_IT
+                )
             if target.endswith(DELETED) and (folder / entry).is_fifo():
                 return Hindrance(
                     f"process {pid} ({_name(pid)}) has the FIFO {target} open, and DMTCP would not find it",
                     "it is tried again later",
                 )
     return None
+
+
+def _target(descriptor: str) -> str:
+    with suppress(OSError):
+        return os.readlink(descriptor)
+    return ""
 
 
 def _end(address: Any) -> End:
@@ -163,14 +183,24 @@ def _connected(pairs: Collection[tuple[End, End]], coordinator_port: int) -> Hin
     return None
 
 
-def _over_ipv6(connected: Sequence[Any]) -> Hindrance | None:
-    """Look for a TCP connection of an IPv6 socket, which may be one to an IPv4 address: listeners alone do come up."""
+def _never_comes_up(connected: Sequence[Any]) -> Hindrance | None:
+    """Look for connections that DMTCP takes and does not make again.
+
+    They are TCP of IPv6 sockets, which may be to an IPv4 address, while listeners alone do come up; and UDP among the
+    program's own sockets.
+    """
+    datagrams = {(_end(one.laddr), _end(one.raddr)) for one in connected if one.type == socket.SOCK_DGRAM}
     for one in connected:
+        where = f"{one.raddr.ip} port {one.raddr.port}"
         if one.family == socket.AF_INET6 and one.type == socket.SOCK_STREAM:
-            where = f"{one.raddr.ip} port {one.raddr.port}"
             return Hindrance(
                 f"it is connected over IPv6 ({where}), and DMTCP would not bring it up again",
                 f"{_CRIU_TAKES_IT}, or use 127.0.0.1 at both ends",
+            )
+        if one.type == socket.SOCK_DGRAM and (_end(one.raddr), _end(one.laddr)) in datagrams:
+            return Hindrance(
+                f"its processes are connected over UDP ({where}), and DMTCP would not bring them up again",
+                _CRIU_TAKES_IT,
             )
     return None
 
@@ -217,8 +247,9 @@ def _members(pid: int | None) -> list[tuple[int, bool]]:
 
     What the program has made a daemon of is not below its first process any more.
     """
-    below = {member for member, _ in (tree(os.getpid())[1:] if pid is None else tree(pid))}
-    return [(member, member in below) for member in below | {member for member, _ in tree(os.getpid())}]
+    ours = {member for member, _ in tree(os.getpid())[1:]}
+    below = ours if pid is None else {member for member, _ in tree(pid)}
+    return [(member, member in below) for member in below | ours]
 
 
 def _sockets_of_all(pid: int | None) -> set[int]:

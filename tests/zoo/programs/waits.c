@@ -106,13 +106,13 @@ int main(int argc, char **argv)
         start_clock(SIGALRM);
         need((fd = signalfd(-1, &set, 0)) >= 0, "signalfd");
         wait = wait_signalfd;
-    } else if (!strcmp(kind, "eventfd")) {
+    } else if (!strcmp(kind, "timerfd")) {
+        need((fd = timerfd_create(CLOCK_MONOTONIC, 0)) >= 0, "timerfd_create");
+        need(timerfd_settime(fd, 0, &each, NULL) == 0, "timerfd_settime");
+    } else {
         pthread_t thread;
         need((fd = eventfd(0, EFD_SEMAPHORE)) >= 0, "eventfd");
         need(pthread_create(&thread, NULL, post, NULL) == 0, "pthread_create");
-    } else {
-        need((fd = timerfd_create(CLOCK_MONOTONIC, 0)) >= 0, "timerfd_create");
-        need(timerfd_settime(fd, 0, &each, NULL) == 0, "timerfd_settime");
         if (!strcmp(kind, "epoll")) {
             struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
             need((epoll = epoll_create1(0)) >= 0, "epoll_create1");
