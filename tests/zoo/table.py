@@ -336,7 +336,7 @@ PROGRAMS = (
     _python("a file replaced at each write", FILES, "keeps.py", "rewrite", quirks=(UNDO,)),
     _python("a file mapped as shared memory", FILES, "keeps.py", "mapped", quick=True),
     _python("a temporary file", FILES, "keeps.py", "temporary"),
-    _python("a deleted file", FILES, "keeps.py", "deleted"),
+    _python("a deleted file", FILES, "keeps.py", "deleted", quirks=(UNDO,)),
     _python("a locked file", FILES, "keeps.py", "locked", quirks=(UNDO,)),
     _python("handles SIGUSR1 and SIGTERM", SYSTEM, "handlers.py", quick=True),
     *(
