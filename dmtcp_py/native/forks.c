@@ -13,7 +13,10 @@
    close_range(), by which Python's subprocess closes what its child is not to have: 3.2 does not know it, loses its own
    descriptors, and the child dies.
 
-   shm_open(): a checkpoint closes the descriptors that DMTCP did not see opened. */
+   shm_open(): a checkpoint closes the descriptors that DMTCP did not see opened.
+
+   fcntl64() and others of the names for large files, which Python's os.dup() calls: DMTCP knows fcntl(), and what comes
+   of the other name is closed after a restart. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -22,7 +25,9 @@
 #include <limits.h>
 #include <link.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -180,6 +185,35 @@ int shm_open(const char *name, int flags, mode_t mode)
     }
     snprintf(path, sizeof path, "/dev/shm/%s", name);
     return open(path, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode); /* DMTCP's */
+}
+
+int fcntl64(int fd, int command, ...)
+{
+    va_list rest;
+    va_start(rest, command);
+    void *argument = va_arg(rest, void *);
+    va_end(rest);
+    return fcntl(fd, command, argument); /* DMTCP's, as below */
+}
+
+int mkstemp64(char *template)
+{
+    return mkstemp(template);
+}
+
+int mkostemp64(char *template, int flags)
+{
+    return mkostemp(template, flags);
+}
+
+int mkstemps64(char *template, int size)
+{
+    return mkstemps(template, size);
+}
+
+int mkostemps64(char *template, int size, int flags)
+{
+    return mkostemps(template, size, flags);
 }
 
 int close_range(unsigned first, unsigned last, int flags)

@@ -34,6 +34,22 @@ for step in range(int(sys.argv[1])):
     time.sleep(0.6)
 print("done", repr(x.trace()))
 """
+DUPLICATED = """
+import os, socket, time
+file = os.open("kept.txt", os.O_CREAT | os.O_RDWR)
+reading, writing = os.pipe()
+near, far = socket.socketpair()
+kept = [os.dup(one) for one in (file, writing, near.fileno(), 1)]
+os.close(file)
+for step in range(50):
+    for fd in kept:
+        try:
+            os.write(fd, b"%d " % step)
+        except OSError as error:
+            print(error, flush=True)
+    print(os.read(reading, 9), far.recv(9), flush=True)
+    time.sleep(0.1)
+"""
 IN_FLIGHT = """
 import os, socket, sys, threading, time
 
@@ -127,6 +143,21 @@ def test_without_the_plugin_such_a_program_hangs_or_fails(bench: Workbench, dmtc
                 kill_all(process)
         finally:
             coordinator.terminate()
+
+
+@_needs_compiler
+def test_descriptors_that_python_duplicated_are_what_they_were(bench: Workbench, dmtcp: EngineHere) -> None:
+    """Without the plugin `forks` they are closed after a restart."""
+    assert dmtcp
+    program = bench.python("duplicated.py", DUPLICATED)
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    plain = bench.start_plain(*program)
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    kill_all(process)
+    assert bench.run(*line).returncode == 0
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt")
 
 
 @_needs_compiler
