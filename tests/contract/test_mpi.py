@@ -84,6 +84,24 @@ def test_four_processes_do_so_too(bench: Workbench, one_engine: EngineHere, monk
     _killed_again_and_again(bench, *_mpirun(monkeypatch, "openmpi", 4), *_ring(bench, "openmpi"))
 
 
+def test_a_job_whose_processes_find_each_other_late_is_not_checkpointed_before(
+    bench: Workbench, dmtcp: EngineHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them is within MPI_Init for 10 s, and a restart would end it there with a status of its own."""
+    assert dmtcp
+    late = 'test "$OMPI_COMM_WORLD_RANK" = 0 || sleep 10; exec "$@"'
+    program = [*_mpirun(monkeypatch, "openmpi", 2), "sh", "-c", late, "sh", *_ring(bench, "openmpi")]
+    plain = bench.start_plain(*program)
+    line = ["-i", "1", "--stdout", "out.txt", "--stderr", "err.txt", *program]
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    assert (bench.folder / "out.txt").read_bytes()
+    kill_all(process)
+    assert bench.run(*line).returncode == plain.wait(LONG_S) == STATUS
+    bench.assert_same("out.txt")
+    assert bench.events.count("resumed") == 1
+
+
 def test_mpi4py_does_so_too(bench: Workbench, one_engine: EngineHere, monkeypatch: pytest.MonkeyPatch) -> None:
     assert one_engine
     if importlib.util.find_spec("mpi4py") is None:

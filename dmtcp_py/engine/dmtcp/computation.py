@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NODES_KEY = "nodes"
 STARTED_KEY = "started_on_nodes"
 _LOOK_S = 0.25
+_PASSES_WITHIN_S, _PASSES_WITHIN_STOP_S = 120.0, 3.0
 _STOP_S = 30.0
 _MOST_CHARS = 300
 
@@ -98,8 +99,7 @@ class DmtcpComputation:
             return replace(staged, engine_data={**staged.engine_data, **data})
 
     def _checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
-        peers = self._await_moment(then_stop=then_stop)
-        segments = self._look()
+        peers, segments = self._await_safe_moment(then_stop=then_stop)
         self.place.empty_staging()
         before = self.coordinator.told
         updates = Updates(self.pid, self.temporary, self._staging)
@@ -122,6 +122,23 @@ class DmtcpComputation:
         staged = images.collect(self.place, peers, updates.missed, program_lives=not then_stop)
         data = {**staged.engine_data, **segments, **self._begun(part)}
         return replace(staged, engine_data=data, mapped_files=updates.missed_mapped)
+
+    def _await_safe_moment(self, *, then_stop: bool) -> tuple[int, dict[str, str]]:
+        """Wait for a moment at which DMTCP can take all of the program; return what `_await_moment` and `_look` do.
+
+        Raises HinderedError where something of it cannot be taken.
+        """
+        patience = Patience(_PASSES_WITHIN_STOP_S if then_stop else _PASSES_WITHIN_S)
+        while True:
+            peers = self._await_moment(then_stop=then_stop)
+            hindered_by, segments = self._look()
+            if hindered_by is None:
+                return peers, segments
+            if not hindered_by.passes:
+                raise HinderedError(hindered_by.what, hindered_by.hint)
+            if patience.is_over():
+                raise CheckpointFailedError(hindered_by.what, hindered_by.hint, program_lives=True)
+            self.coordinator.wait_for(lambda _told: False, _LOOK_S)
 
     def _await_moment(self, *, then_stop: bool) -> int:
         """Wait until a checkpoint may begin, and return of how many processes."""
@@ -153,21 +170,15 @@ class DmtcpComputation:
         if self.coordinator.told.checkpoints_begun > before.checkpoints_begun + 1:
             raise CheckpointFailedError("somebody else took a checkpoint at the same time", program_lives=not then_stop)
 
-    def _look(self) -> dict[str, str]:
-        """Return what a restart has to know of the program's shared memory on each node.
-
-        Raises HinderedError where something of the program cannot be taken.
-        """
+    def _look(self) -> tuple[Hindrance | None, dict[str, str]]:
+        """Return what of the program cannot be taken, and what a restart has to know of its shared memory, by node."""
         looks, segments = [look(self.pid)], recorded(self.pid)
         for index, answer in self._nodes.ask_all("look") if self._nodes else ():
             found = Hindrance(*answer["hindrance"]) if answer["hindrance"] else None
             ends = [((here, port), (there, other)) for (here, port), (there, other) in answer["connections"]]
             looks.append(Look(found, tuple(ends)))
             segments |= for_node(answer["segments"], index)
-        hindered_by = hindrance(looks, coordinator_port=self.coordinator.port)
-        if hindered_by is not None:
-            raise HinderedError(hindered_by.what, hindered_by.hint)
-        return segments
+        return hindrance(looks, coordinator_port=self.coordinator.port), segments
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""

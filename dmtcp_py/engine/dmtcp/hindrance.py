@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 End = tuple[str, int]
 """An address and a port."""
 _DEVICES = re.compile(r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)")
+_STARTING = "/memfd:dmtcp-run: MPI_Init"
+"""native/openmpi.c opens it for as long as MPI_Init takes."""
 _RING = "anon_inode:[io_uring]"
 _LOST = (
     (re.compile(r"anon_inode:\[timerfd\]"), "a timer that is a file (timerfd)"),
@@ -51,6 +53,8 @@ class Hindrance:
 
     what: str
     hint: str
+    passes: bool = False
+    """Whether it will be over by itself, however long that takes."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,9 @@ def _held(pid: int) -> Hindrance | None:
                 return Hindrance(
                     f"process {pid} ({_name(pid)}) uses {target}, and DMTCP cannot take a GPU", _UNPROTECTED
                 )
+            if target.startswith(_STARTING):
+                what = f"process {pid} ({_name(pid)}) is within MPI_Init, and a restart would end it there"
+                return Hindrance(what, "it is tried again later", passes=True)
             lost = next((what for pattern, what in _LOST if pattern.match(target)), None)
             if lost and target not in given:
                 return Hindrance(

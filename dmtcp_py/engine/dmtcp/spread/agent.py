@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,7 @@ class Agent:
         """Return what stands in the way of a checkpoint here, and what the engine has to know of the processes."""
         found = hindrance.look(None)
         return {
-            "hindrance": None if found.hindrance is None else [found.hindrance.what, found.hindrance.hint],
+            "hindrance": None if found.hindrance is None else astuple(found.hindrance),
             "connections": found.connections,
             "resident": resident_bytes(os.getpid()),
             "segments": segments.recorded(os.getpid()),
