@@ -21,7 +21,7 @@ from dmtcp_py.files import remove_tree
 from dmtcp_py.process import LEFTOVER_GRACE_S, Ending, Patience, end_descendants, end_group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dmtcp_py.engine.dmtcp.coordinator import Told
     from dmtcp_py.engine.dmtcp.place import Place
@@ -45,6 +45,7 @@ class DmtcpComputation:
         self.place = place
         self.coordinator = place.coordinator
         self._nodes = place.nodes
+        self._awaits_ranks = is_launched and place.nodes is not None
         self.temporary = place.folder
         self._staging = place.staging
         self.pid = root.pid
@@ -137,6 +138,7 @@ class DmtcpComputation:
             if not hindered_by.passes:
                 raise HinderedError(hindered_by.what, hindered_by.hint)
             if patience.is_over():
+                self._awaits_ranks = False
                 raise CheckpointFailedError(hindered_by.what, hindered_by.hint, program_lives=True)
             self.coordinator.wait_for(lambda _told: False, _LOOK_S)
 
@@ -176,9 +178,20 @@ class DmtcpComputation:
         for index, answer in self._nodes.ask_all("look") if self._nodes else ():
             found = Hindrance(*answer["hindrance"]) if answer["hindrance"] else None
             ends = [((here, port), (there, other)) for (here, port), (there, other) in answer["connections"]]
-            looks.append(Look(found, tuple(ends)))
+            looks.append(Look(found, tuple(ends), *answer["ranks"]))
             segments |= for_node(answer["segments"], index)
-        return hindrance(looks, coordinator_port=self.coordinator.port), segments
+        found = hindrance(looks, coordinator_port=self.coordinator.port)
+        return found or self._starting(looks), segments
+
+    def _starting(self, looks: Sequence[Look]) -> Hindrance | None:
+        """Look whether mpirun still starts processes on the nodes, which after a restart would not find each other."""
+        all_ranks = max(one.all_ranks for one in looks)
+        if not self._awaits_ranks or not self._ready.has_mpi_launcher():
+            return None
+        if 0 < all_ranks <= sum(one.ranks for one in looks):
+            self._awaits_ranks = False
+            return None
+        return Hindrance("mpirun has not started all of its processes", "it is tried again later", passes=True)
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""

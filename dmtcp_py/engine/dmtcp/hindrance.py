@@ -36,6 +36,7 @@ _LOST = (
     (re.compile(r".*/#\d+ \(deleted\)$"), "a file that never had a name (O_TMPFILE)"),
 )
 """Descriptors that are closed after a restart, or dead, or without what was in them, and what they are."""
+_SIZE = re.compile(rb"(?:^|\0)(?:OMPI_COMM_WORLD|PMI)_SIZE=(\d+)")
 _COPY = re.compile(r".*/dmtcp-[^/]+@[^/]+/[^/]+$")
 """Where DMTCP copies setuid programs to, and runs the copies."""
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
@@ -59,10 +60,13 @@ class Hindrance:
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of the processes on one node: a HINDRANCE, and the two ends of each TCP CONNECTION."""
+    """What was seen on one node: a HINDRANCE, the two ends of each TCP CONNECTION, and how many RANKS of MPI."""
 
     hindrance: Hindrance | None
     connections: tuple[tuple[End, End], ...] = ()
+    ranks: int = 0
+    all_ranks: int = 0
+    """How many they are to be on all nodes, as far as one of them was told."""
 
 
 def look(pid: int | None) -> Look:
@@ -70,18 +74,21 @@ def look(pid: int | None) -> Look:
     import psutil  # noqa: PLC0415 - 19 ms that a start of a program need not wait for
 
     connections: list[Any] = []
+    sizes = []
     for member, is_below in _members(pid):
         with suppress(FileNotFoundError, ProcessLookupError, psutil.Error):
             found = _launches_elsewhere(member) or _outside(member) if is_below else None
             found = found or _spawned(member) or _held(member)
             if found:
                 return Look(found)
+            sizes += _SIZE.findall(Path(f"/proc/{member}/environ").read_bytes())
             if (is_below or _is_inside(member)) and sockets_of(member):
                 connections += psutil.Process(member).net_connections(kind="inet")
     # what is connected has, over UDP, no state
     connected = [one for one in connections if one.raddr and one.status in ("ESTABLISHED", "NONE")]
     ends = {(_end(one.laddr), _end(one.raddr)) for one in connected}
-    return Look(_never_comes_up(connected) or _connected_by_name(pid), tuple(sorted(ends)))
+    found = _never_comes_up(connected) or _connected_by_name(pid)
+    return Look(found, tuple(sorted(ends)), len(sizes), max(map(int, sizes), default=0))
 
 
 def hindrance(looks: Sequence[Look], *, coordinator_port: int) -> Hindrance | None:

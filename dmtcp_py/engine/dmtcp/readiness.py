@@ -66,6 +66,10 @@ class Readiness:
                 return
             self._pass(_LOOK_S)
 
+    def has_mpi_launcher(self) -> bool:
+        """Whether the program is, or has started, an mpirun."""
+        return any(_is_mpi_launcher(pid) for pid, _ in tree(self.pid))
+
     def await_settled(self, nodes: Nodes, *, then_stop: bool) -> None:
         """Wait until the program is not just starting something on one of the other NODES, or the time for it is up."""
         patience = Patience(_QUIET_WITHIN_STOP_S if then_stop else _QUIET_WITHIN_S)

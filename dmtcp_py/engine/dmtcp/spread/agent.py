@@ -118,6 +118,7 @@ class Agent:
         return {
             "hindrance": None if found.hindrance is None else astuple(found.hindrance),
             "connections": found.connections,
+            "ranks": [found.ranks, found.all_ranks],
             "resident": resident_bytes(os.getpid()),
             "segments": segments.recorded(os.getpid()),
         }
