@@ -211,6 +211,10 @@ class Workbench:
         """Run ``dmtcp-run WORDS`` to its end."""
         return self._run(self.line(*words), timeout_s, popen)
 
+    def run_without(self, setting: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run ``dmtcp-run WORDS`` to its end, without what it sets whose name begins with SETTING."""
+        return self._run([*WITHOUT, setting, *self.line(*words)[1:]], LONG_S, {})
+
     def ctl(self, *words: str | Path, timeout_s: float = LONG_S, **popen: Any) -> subprocess.CompletedProcess[str]:
         """Run ``dmtcp-ctl WORDS`` to its end."""
         return self._run([CTL, *map(str, words)], timeout_s, popen)

@@ -184,18 +184,22 @@ def crash(bench: Workbench, line: list[str | Path], *, times: int = 1, after_s: 
         kill_all(process)
 
 
+def crash_and_compare(bench: Workbench, program: list[str | Path], *, times: int = 1) -> None:
+    """Let PROGRAM crash TIMES times, and end as if nothing had happened."""
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    plain = bench.start_plain(*program)
+    crash(bench, line, times=times)
+    assert bench.start(*line).wait(LONG_S) == 0
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt")
+
+
 def test_what_a_program_did_by_name_since_its_checkpoint_is_undone_before_it_is_done_again(
     bench: Workbench, engine: EngineHere
 ) -> None:
     """Files opened for each write, replaced, made, taken away, moved; folders, links, databases."""
     del engine
-    program = bench.python("by_name.py", BY_NAME)
-    line = ["-i", "1", "--stdout", "out.txt", *program]
-    plain = bench.start_plain(*program)
-    crash(bench, line, times=2)
-    assert bench.start(*line).wait(LONG_S) == 0
-    assert plain.wait(LONG_S) == 0
-    bench.assert_same("out.txt")
+    crash_and_compare(bench, bench.python("by_name.py", BY_NAME), times=2)
     said = (bench.folder / "stderr.txt").read_text()
     assert "went back to what they were; what they held is in" in said
 
@@ -204,13 +208,7 @@ def test_what_a_program_did_by_name_since_its_checkpoint_is_undone_before_it_is_
 def test_a_temporary_file_without_a_name_keeps_what_is_in_it(bench: Workbench, engine: EngineHere, way: str) -> None:
     """Of the C library's, the first write after a resume went nowhere and the program ended with 0."""
     del engine
-    program = [*bench.python("nameless.py", NAMELESS), way]
-    line = ["-i", "1", "--stdout", "out.txt", *program]
-    plain = bench.start_plain(*program)
-    crash(bench, line, times=2)
-    assert bench.start(*line).wait(LONG_S) == 0
-    assert plain.wait(LONG_S) == 0
-    bench.assert_same("out.txt")
+    crash_and_compare(bench, [*bench.python("nameless.py", NAMELESS), way], times=2)
 
 
 def test_a_shell_script_appends_moves_and_touches_once(bench: Workbench, engine: EngineHere) -> None:
@@ -230,23 +228,17 @@ def test_a_shell_script_appends_moves_and_touches_once(bench: Workbench, engine:
 
 
 @pytest.mark.parametrize("mode", ["delete", "truncate", "wal"])
-def test_a_database_that_is_kept_open_has_each_row_once(bench: Workbench, one_of_each: EngineHere, mode: str) -> None:
+def test_a_database_that_is_kept_open_has_each_row_once(bench: Workbench, engine: EngineHere, mode: str) -> None:
     """With transactions open at the checkpoint and at the end."""
-    del one_of_each
-    program = [*bench.python("kept.py", SQLITE), mode]
-    line = ["-i", "1", "--stdout", "out.txt", *program]
-    plain = bench.start_plain(*program)
-    crash(bench, line)
-    assert bench.start(*line).wait(LONG_S) == 0
-    assert plain.wait(LONG_S) == 0
-    bench.assert_same("out.txt")
+    del engine
+    crash_and_compare(bench, [*bench.python("kept.py", SQLITE), mode])
 
 
 @pytest.mark.parametrize("text", [LARGE, MAPPED], ids=["opened each time", "mapped"])
 def test_a_changed_file_too_large_for_a_copy_is_named_and_nothing_resumed(
-    bench: Workbench, one_of_each: EngineHere, text: str
+    bench: Workbench, engine: EngineHere, text: str
 ) -> None:
-    del one_of_each
+    del engine
     line = ["-i", "1", "--stdout", "out.txt", *bench.python("large.py", text)]
     crash(bench, line)
     refused = bench.run(*line)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, RING, WITHOUT, EngineHere, Workbench, kill_all, rings_are_given
+from harness import LONG_S, RING, EngineHere, Workbench, kill_all, rings_are_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,11 +138,11 @@ print("done", flush=True)
 
 
 @pytest.fixture
-def dmtcp(one_of_each: EngineHere) -> EngineHere:
-    """Give one DMTCP: what is looked for, and how, is the same for each."""
-    if one_of_each.name != "dmtcp":
+def dmtcp(engine: EngineHere) -> EngineHere:
+    """Give the engine where it is a DMTCP."""
+    if engine.name != "dmtcp":
         pytest.skip("CRIU takes these")
-    return one_of_each
+    return engine
 
 
 @pytest.fixture
@@ -338,16 +338,7 @@ def test_what_a_restart_would_lose_is_refused_before_any_work_is(
 ) -> None:
     """The program would find it closed, or wait for ever; files without a name are made with one by the plugin."""
     assert dmtcp
-    line = ["--engine", "dmtcp", "-i", "0.5", *bench.python("loses.py", LOSES), kind]
-    done = subprocess.run(
-        [*WITHOUT, "plugin files", *line],
-        cwd=bench.folder,
-        env=bench.environ,
-        capture_output=True,
-        text=True,
-        timeout=LONG_S,
-        check=False,
-    )
+    done = bench.run_without("plugin files", "-i", "0.5", *bench.python("loses.py", LOSES), kind)
     assert done.returncode == 125
     assert kind in done.stderr
     assert "DMTCP would not bring" in done.stderr

@@ -102,18 +102,22 @@ def dmtcp(engine: EngineHere) -> EngineHere:
     return engine
 
 
-@_needs_compiler
-def test_a_program_with_threaded_blas_starts_processes_and_resumes(bench: Workbench, dmtcp: EngineHere) -> None:
-    assert dmtcp
-    program = [*bench.python("blas.py", BLAS_AND_PROCESSES), "12"]
+def _comes_through(bench: Workbench, program: list[str | Path], *, generations: int) -> None:
+    """Let PROGRAM be killed after so many GENERATIONS, and end as if nothing had happened."""
     plain = bench.start_plain(*program)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     process = bench.start(*line)
-    bench.wait_generations(2, process)
+    bench.wait_generations(generations, process)
     kill_all(process)
     assert bench.run(*line).returncode == 0
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt")
+
+
+@_needs_compiler
+def test_a_program_with_threaded_blas_starts_processes_and_resumes(bench: Workbench, dmtcp: EngineHere) -> None:
+    assert dmtcp
+    _comes_through(bench, [*bench.python("blas.py", BLAS_AND_PROCESSES), "12"], generations=2)
 
 
 @_needs_compiler
@@ -149,15 +153,7 @@ def test_without_the_plugin_such_a_program_hangs_or_fails(bench: Workbench, dmtc
 def test_descriptors_that_python_duplicated_are_what_they_were(bench: Workbench, dmtcp: EngineHere) -> None:
     """Without the plugin `forks` they are closed after a restart."""
     assert dmtcp
-    program = bench.python("duplicated.py", DUPLICATED)
-    line = ["-i", "1", "--stdout", "out.txt", *program]
-    plain = bench.start_plain(*program)
-    process = bench.start(*line)
-    bench.wait_generations(1, process)
-    kill_all(process)
-    assert bench.run(*line).returncode == 0
-    assert plain.wait(LONG_S) == 0
-    bench.assert_same("out.txt")
+    _comes_through(bench, bench.python("duplicated.py", DUPLICATED), generations=1)
 
 
 @_needs_compiler
@@ -301,22 +297,11 @@ def _kept(manifest: dict[str, Any], job: Path) -> Iterator[str]:
 def test_5_0_warns_on_standard_error_without_the_plugin_and_not_with_it(bench: Workbench, dmtcp: EngineHere) -> None:
     if not dmtcp.version.startswith("5"):
         pytest.skip("only 5.0 forgets where to write")
-    said = {}
-    for job, command in (("without", [*WITHOUT, "plugin messages"]), ("with", [RUN])):
-        program = ["sh", "-c", 'exec "$@"', "sh", sys.executable, "-c", DATAGRAM]
-        done = subprocess.run(
-            [*command, "--engine", "dmtcp", "-q", "--job", job, *program],
-            cwd=bench.folder,
-            env=bench.environ,
-            capture_output=True,
-            text=True,
-            timeout=LONG_S,
-            check=False,
-        )
-        assert done.stdout == "done\n"
-        said[job] = done.stderr
-    assert "Datagram sockets not supported" in said["without"]
-    assert said["with"] == ""
+    line = ["-q", "sh", "-c", 'exec "$@"', "sh", sys.executable, "-c", DATAGRAM]
+    without, done = bench.run_without("plugin messages", "--job", "without", *line), bench.run(*line)
+    assert without.stdout == done.stdout == "done\n"
+    assert "Datagram sockets not supported" in without.stderr
+    assert done.stderr == ""
 
 
 def test_what_was_set_is_told_and_stands_in_the_manifest_and_what_the_caller_set_stays(

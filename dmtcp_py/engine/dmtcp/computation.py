@@ -185,9 +185,9 @@ class DmtcpComputation:
 
     def _starting(self, looks: Sequence[Look]) -> Hindrance | None:
         """Look whether mpirun still starts processes on the nodes, which after a restart would not find each other."""
-        all_ranks = max(one.all_ranks for one in looks)
         if not self._awaits_ranks or not self._ready.has_mpi_launcher():
             return None
+        all_ranks = max(one.all_ranks for one in looks)
         if 0 < all_ranks <= sum(one.ranks for one in looks):
             self._awaits_ranks = False
             return None

@@ -81,8 +81,10 @@ def look(pid: int | None) -> Look:
             found = found or _spawned(member) or _held(member)
             if found:
                 return Look(found)
+            if not is_below and not _is_inside(member):
+                continue
             sizes += _SIZE.findall(Path(f"/proc/{member}/environ").read_bytes())
-            if (is_below or _is_inside(member)) and sockets_of(member):
+            if sockets_of(member):
                 connections += psutil.Process(member).net_connections(kind="inet")
     # what is connected has, over UDP, no state
     connected = [one for one in connections if one.raddr and one.status in ("ESTABLISHED", "NONE")]
