@@ -27,12 +27,14 @@ End = tuple[str, int]
 _DEVICES = re.compile(r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)")
 _STARTING = "/memfd:dmtcp-run: MPI_Init"
 """native/openmpi.c opens it for as long as MPI_Init takes."""
+_RECEIVED = "/memfd:dmtcp-run: received"
+"""native/forks.c notes in it what came from other processes, each a line of the descriptor and what it leads to."""
 _RING = "anon_inode:[io_uring]"
 _LOST = (
     (re.compile(r"anon_inode:\[timerfd\]"), "a timer that is a file (timerfd)"),
     (re.compile(r"anon_inode:\[signalfd\]"), "a file from which it reads its signals (signalfd)"),
     (re.compile(r"/dev/(pts/)?ptmx$"), "a pseudo-terminal of its own"),
-    (re.compile(r"/memfd:"), "a file in memory (memfd)"),
+    (re.compile(r"/memfd:(?!dmtcp-run: )"), "a file in memory (memfd)"),
     (re.compile(r".*/#\d+ \(deleted\)$"), "a file that never had a name (O_TMPFILE)"),
 )
 """Descriptors that are closed after a restart, or dead, or without what was in them, and what they are."""
@@ -164,6 +166,12 @@ def _held(pid: int) -> Hindrance | None:
             if target.startswith(_STARTING):
                 what = f"process {pid} ({_name(pid)}) is within MPI_Init, and a restart would end it there"
                 return Hindrance(what, "it is tried again later", passes=True)
+            if target.startswith(_RECEIVED) and (held := _still_held(folder, entry)):
+                return Hindrance(
+                    f"process {pid} ({_name(pid)}) has {held} from another process, by a descriptor that DMTCP would "
+                    "not bring up again",
+                    _CRIU_TAKES_IT,
+                )
             lost = next((what for pattern, what in _LOST if pattern.match(target)), None)
             if lost and target not in given:
                 return Hindrance(
@@ -177,7 +185,16 @@ def _held(pid: int) -> Hindrance | None:
     return None
 
 
-def _target(descriptor: str) -> str:
+def _still_held(folder: Path, notes: str) -> str:
+    """Return the first of what was received, by the NOTES in FOLDER, that is still open there; nothing for none."""
+    for line in (folder / notes).read_bytes().splitlines():
+        number, target = os.fsdecode(line).split(" ", 1)
+        if _target(folder / number) == target:
+            return target
+    return ""
+
+
+def _target(descriptor: str | Path) -> str:
     with suppress(OSError):
         return os.readlink(descriptor)
     return ""
