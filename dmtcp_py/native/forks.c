@@ -15,6 +15,10 @@
 
    shm_open(): a checkpoint closes the descriptors that DMTCP did not see opened.
 
+   sem_open(): the C library makes a semaphore under another name than it is to have, and by that name DMTCP knows it
+   in the process that made it, and by the right one in others, as of Python's multiprocessing with spawn: after a
+   restart they would be two.
+
    fcntl64() and others of the names for large files, which Python's os.dup() calls: DMTCP knows fcntl(), and what comes
    of the other name is closed after a restart.
 
@@ -29,6 +33,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <link.h>
+#include <semaphore.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -36,6 +41,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -186,17 +192,60 @@ int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spa
     return result;
 }
 
+/* Write the path of what has this NAME in shared memory; its file begins with PREFIX. */
+static bool in_shared_memory(char *path, size_t size, const char *prefix, const char *name)
+{
+    while (*name == '/')
+        name++;
+    if (!*name || strchr(name, '/') || strlen(prefix) + strlen(name) >= NAME_MAX) {
+        errno = EINVAL;
+        return false;
+    }
+    snprintf(path, size, SHARED_MEMORY "%s%s", prefix, name);
+    return true;
+}
+
 int shm_open(const char *name, int flags, mode_t mode)
 {
     char path[NAME_MAX + sizeof SHARED_MEMORY];
-    while (*name == '/')
-        name++;
-    if (!*name || strchr(name, '/') || strlen(name) >= NAME_MAX) {
-        errno = EINVAL;
+    if (!in_shared_memory(path, sizeof path, "", name))
         return -1;
-    }
-    snprintf(path, sizeof path, SHARED_MEMORY "%s", name);
     return open(path, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode); /* DMTCP's */
+}
+
+/* Make a semaphore by its own name; it is whole from the moment that it has one. */
+static bool made(const char *name, mode_t mode, unsigned value)
+{
+    unsigned long long random;
+    char path[NAME_MAX + sizeof SHARED_MEMORY], first[sizeof SHARED_MEMORY + LINK_LENGTH];
+    sem_t semaphore = {{0}};
+    if (!in_shared_memory(path, sizeof path, "sem.", name) || sem_init(&semaphore, 1, value) ||
+        getrandom(&random, sizeof random, 0) != sizeof random)
+        return false;
+    snprintf(first, sizeof first, SHARED_MEMORY "dmtcp-run-sem.%llx", random);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, first, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, mode);
+    if (fd < 0)
+        return false;
+    bool is_made = syscall(SYS_write, fd, &semaphore, sizeof semaphore) == sizeof semaphore &&
+                   !syscall(SYS_linkat, AT_FDCWD, first, AT_FDCWD, path, 0);
+    int saved = errno;
+    syscall(SYS_unlinkat, AT_FDCWD, first, 0);
+    syscall(SYS_close, fd);
+    errno = saved;
+    return is_made;
+}
+
+sem_t *sem_open(const char *name, int flags, ...)
+{
+    FIND(sem_open);
+    va_list rest;
+    va_start(rest, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(rest, mode_t) : 0;
+    unsigned value = flags & O_CREAT ? va_arg(rest, unsigned) : 0;
+    va_end(rest);
+    if (flags & O_CREAT && !made(name, mode, value) && (errno != EEXIST || flags & O_EXCL))
+        return SEM_FAILED;
+    return next(name, flags & ~(O_CREAT | O_EXCL), mode, value);
 }
 
 int fcntl64(int fd, int command, ...)

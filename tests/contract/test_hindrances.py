@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import stat
@@ -25,16 +26,21 @@ int main(void) {
     return 3;
 }
 """
-SPAWN = """
-import multiprocessing, time
-
-def work(seconds):
-    time.sleep(seconds)
-    return 7
-
-if __name__ == "__main__":
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        print(pool.apply(work, (8,)), flush=True)
+SENT = """
+import os, socket, sys, time
+near, far = socket.socketpair()
+reading, writing = os.pipe()
+if os.fork() == 0:
+    socket.send_fds(far, [b"one"], [writing])
+    os._exit(0)
+os.close(writing)
+(writing,) = socket.recv_fds(near, 3, 1)[1]
+os.write(writing, b"1")
+if sys.argv[1] == "close":
+    os.close(writing)
+print(os.read(reading, 9), flush=True)
+time.sleep(6)
+print("done")
 """
 CONNECTED = """
 import socket, sys, time
@@ -198,13 +204,25 @@ def test_it_runs_to_its_end_where_that_is_allowed(
     assert done.stderr.count("is not in DMTCP's hands") == 1, "told once, not at every interval"
 
 
-def test_processes_that_python_spawned_are_refused_before_a_checkpoint_hangs(
+def test_a_descriptor_that_another_process_sent_is_refused_before_it_is_lost(
     bench: Workbench, dmtcp: EngineHere
 ) -> None:
+    """The processes of Python's start method `forkserver` have such."""
     assert dmtcp
-    done = bench.run("-i", "0.5", *bench.python("spawn.py", SPAWN))
+    done = bench.run("-i", "0.5", *bench.python("sent.py", SENT), "keep")
     assert done.returncode == 125
-    assert "spawn or forkserver" in done.stderr
+    assert re.search(r"has a descriptor that another process sent it \((pipe|socket):", done.stderr)
+    assert "--engine criu takes it; Python's multiprocessing needs none with the start methods fork" in done.stderr
+
+
+def test_one_that_was_sent_and_is_closed_again_hinders_nothing(bench: Workbench, dmtcp: EngineHere) -> None:
+    assert dmtcp
+    program = ["--stdout", "out.txt", *bench.python("sent.py", SENT), "close"]
+    process = bench.start("-i", "1", *program)
+    bench.wait_generations(1, process)
+    kill_all(process)
+    assert bench.run(*program).returncode == 0
+    assert (bench.folder / "out.txt").read_text() == "b'1'\ndone\n"
 
 
 def test_a_connection_that_ends_in_time_only_delays_the_first_checkpoint(

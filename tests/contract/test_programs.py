@@ -30,7 +30,7 @@ PROGRAMS = {
     # without that option two Java programs under DMTCP, which gives both the same pid, share a file in /tmp
     "Java": ["java", "-XX:-UsePerfData", "-cp", "BUILD", "Steps"],
 }
-STEPS = {"bash, pipes and children": "6"}
+STEPS = {"bash, pipes and children": "9"}
 """About three seconds each: 30 steps, but for those whose steps are longer."""
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from dmtcp_py.census import DELETED, command_of, tree
 from dmtcp_py.engine.dmtcp.sockets import sockets_of, unix_sockets
 from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULERS_LAUNCHERS
+from dmtcp_py.native import built
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -42,6 +43,7 @@ _SIZE = re.compile(rb"(?:^|\0)(?:OMPI_COMM_WORLD|PMI)_SIZE=(\d+)")
 _COPY = re.compile(r".*/dmtcp-[^/]+@[^/]+/[^/]+$")
 """Where DMTCP copies setuid programs to, and runs the copies."""
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
+"""In the lines of processes with which a checkpoint hangs, unless native/forks.c tells DMTCP of what they hold."""
 _LOOKS_AGAIN, _AGAIN_S = 3, 0.1
 _SYSLOG = ("/dev/log", "/run/systemd/journal/dev-log")
 """DMTCP closes the C library's connection to it by itself."""
@@ -139,10 +141,11 @@ def _is_inside(pid: int) -> bool:
 
 def _spawned(pid: int) -> Hindrance | None:
     words = " ".join(command_of(pid)[0])
-    if not any(text in words for text in _SPAWNED):
+    if built("forks") or not any(text in words for text in _SPAWNED):
         return None
     return Hindrance(
-        f"process {pid} was made by Python's multiprocessing with spawn or forkserver, and a checkpoint would hang",
+        f"process {pid} was made by Python's multiprocessing with spawn or forkserver, and a checkpoint would hang, as "
+        "there was no C compiler when dmtcp-py was installed",
         f"{_CRIU_TAKES_IT}, or use the start method fork",
     )
 
@@ -168,9 +171,9 @@ def _held(pid: int) -> Hindrance | None:
                 return Hindrance(what, "it is tried again later", passes=True)
             if target.startswith(_RECEIVED) and (held := _still_held(folder, entry)):
                 return Hindrance(
-                    f"process {pid} ({_name(pid)}) has {held} from another process, by a descriptor that DMTCP would "
-                    "not bring up again",
-                    _CRIU_TAKES_IT,
+                    f"process {pid} ({_name(pid)}) has a descriptor that another process sent it ({held}), and DMTCP "
+                    "would not bring it up again",
+                    f"{_CRIU_TAKES_IT}; Python's multiprocessing needs none with the start methods fork and spawn",
                 )
             lost = next((what for pattern, what in _LOST if pattern.match(target)), None)
             if lost and target not in given:
