@@ -22,9 +22,8 @@
    fcntl64() and others of the names for large files, which Python's os.dup() calls: DMTCP knows fcntl(), and what comes
    of the other name is closed after a restart.
 
-   recvmsg(): DMTCP does not see descriptors that another process sent. Shared memory, as of PyTorch's DataLoader, it is
-   told of. Of others it would not know with whom they share their place in the file, or who has their other end: they
-   are noted in a file in memory with the name of RECEIVED, by which they are seen from outside
+   recvmsg(): DMTCP does not see descriptors that another process sent, and what comes of them is closed after a restart.
+   They are noted in a file in memory with the name of RECEIVED, by which they are seen from outside
    (engine/dmtcp/hindrance.py). */
 
 #define _GNU_SOURCE
@@ -48,7 +47,6 @@
 
 #define MOST 16
 #define SHARED_MEMORY "/dev/shm/"
-#define DELETED " (deleted)"
 #define RECEIVED "dmtcp-run: received"
 #define LINK_LENGTH 64
 
@@ -277,25 +275,6 @@ int mkostemps64(char *template, int size, int flags)
     return mkostemps(template, size, flags);
 }
 
-/* Of DMTCP's events and their data what is needed here, the same in 3.2, 4.2 and 5.0 */
-enum { OPEN_FD = 21 };
-
-union event_data {
-    struct {
-        int fd;
-        const char *path;
-        int flags;
-        mode_t mode;
-    } open_fd;
-    char as_large_as_any[256];
-};
-
-/* dmtcp::PluginManager::eventHook() */
-#define EVENT_HOOK "_ZN5dmtcp13PluginManager9eventHookE11eDmtcpEventP17_DmtcpEventData_t"
-void event_hook(int event, union event_data *data) __asm__(EVENT_HOOK) __attribute__((weak));
-int dmtcp_plugin_disable_ckpt(void);
-void dmtcp_plugin_enable_ckpt(void);
-
 static bool link_of(int fd, char *link, size_t size)
 {
     char name[LINK_LENGTH];
@@ -307,46 +286,15 @@ static bool link_of(int fd, char *link, size_t size)
     return true;
 }
 
-/* Note that FD came from elsewhere. A child shares the file, and after a restart the number may be another's. */
-static void note(int fd, const char *link)
+/* Note that FD came from another process. A child shares the notes, and after a restart their number may be another's. */
+static void note(int fd)
 {
-    static int noted = -1;
-    char found[PATH_MAX], line[PATH_MAX + LINK_LENGTH];
-    if (noted < 0 || !link_of(noted, found, sizeof found) || !strstr(found, RECEIVED))
-        noted = (int)syscall(SYS_memfd_create, RECEIVED, 0);
-    int length = snprintf(line, sizeof line, "%d %s\n", fd, link);
-    syscall(SYS_write, noted, line, length);
-}
-
-/* Open what FD leads to once more in its place: of two processes that share one, DMTCP waits for each to send it to the
-   other. Where they are in the file is their own then, which for what is mapped into memory makes no difference. */
-static bool reopened(int fd, int flags)
-{
-    char name[LINK_LENGTH];
-    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-    int other = (int)syscall(SYS_openat, AT_FDCWD, name, flags | O_CLOEXEC);
-    if (other < 0)
-        return false;
-    bool is_done = syscall(SYS_dup3, other, fd, fcntl(fd, F_GETFD) & FD_CLOEXEC ? O_CLOEXEC : 0) == fd;
-    syscall(SYS_close, other);
-    return is_done;
-}
-
-static void received(int fd)
-{
-    char link[PATH_MAX];
-    if (!link_of(fd, link, sizeof link))
-        return;
-    int flags = fcntl(fd, F_GETFL);
-    if (strncmp(link, SHARED_MEMORY, strlen(SHARED_MEMORY)) || !event_hook || !reopened(fd, flags)) {
-        note(fd, link);
-        return;
-    }
-    size_t length = strlen(link);
-    if (length > strlen(DELETED) && !strcmp(link + length - strlen(DELETED), DELETED))
-        link[length - strlen(DELETED)] = 0;
-    union event_data data = {.open_fd = {fd, link, flags, 0}};
-    event_hook(OPEN_FD, &data);
+    static int notes = -1;
+    char link[PATH_MAX], line[PATH_MAX + LINK_LENGTH];
+    if (notes < 0 || !link_of(notes, link, sizeof link) || !strstr(link, RECEIVED))
+        notes = (int)syscall(SYS_memfd_create, RECEIVED, 0);
+    if (link_of(fd, link, sizeof link))
+        syscall(SYS_write, notes, line, snprintf(line, sizeof line, "%d %s\n", fd, link));
 }
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags)
@@ -362,10 +310,8 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
         if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
             continue;
         int saved = errno;
-        dmtcp_plugin_disable_ckpt();
         for (size_t i = 0; i < (part->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++)
-            received(((int *)CMSG_DATA(part))[i]);
-        dmtcp_plugin_enable_ckpt();
+            note(((int *)CMSG_DATA(part))[i]);
         errno = saved;
     }
     return length;

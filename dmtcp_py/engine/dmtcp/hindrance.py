@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.census import DELETED, command_of, tree
+from dmtcp_py.census import DELETED, SHARED_MEMORY, command_of, tree
 from dmtcp_py.engine.dmtcp.sockets import sockets_of, unix_sockets
 from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULERS_LAUNCHERS
 from dmtcp_py.native import built
@@ -49,6 +49,10 @@ _SYSLOG = ("/dev/log", "/run/systemd/journal/dev-log")
 """DMTCP closes the C library's connection to it by itself."""
 _LIBRARY = "libdmtcp"
 _CRIU_TAKES_IT = "--engine criu takes it"
+_CRIU_OR_NONE_SENT = (
+    f"{_CRIU_TAKES_IT}; Python sends none with multiprocessing's methods fork and spawn, nor PyTorch's DataLoader "
+    "with num_workers=0"
+)
 _UNPROTECTED = "--allow-unprotected runs it without checkpoints"
 
 
@@ -169,11 +173,11 @@ def _held(pid: int) -> Hindrance | None:
             if target.startswith(_STARTING):
                 what = f"process {pid} ({_name(pid)}) is within MPI_Init, and a restart would end it there"
                 return Hindrance(what, "it is tried again later", passes=True)
-            if target.startswith(_RECEIVED) and (held := _still_held(folder, entry)):
+            if target.startswith(_RECEIVED) and (sent := _sent(folder, entry)):
                 return Hindrance(
-                    f"process {pid} ({_name(pid)}) has a descriptor that another process sent it ({held}), and DMTCP "
+                    f"process {pid} ({_name(pid)}) has a descriptor that another process sent it ({sent}), and DMTCP "
                     "would not bring it up again",
-                    f"{_CRIU_TAKES_IT}; Python's multiprocessing needs none with the start methods fork and spawn",
+                    _CRIU_OR_NONE_SENT,
                 )
             lost = next((what for pattern, what in _LOST if pattern.match(target)), None)
             if lost and target not in given:
@@ -188,11 +192,14 @@ def _held(pid: int) -> Hindrance | None:
     return None
 
 
-def _still_held(folder: Path, notes: str) -> str:
-    """Return the first of what was received, by the NOTES in FOLDER, that is still open there; nothing for none."""
+def _sent(folder: Path, notes: str) -> str:
+    """Return the first of what other processes sent, by the NOTES in FOLDER, that hinders; nothing for none.
+
+    That is what is still open, and shared memory: a program that has sent some will do it again.
+    """
     for line in (folder / notes).read_bytes().splitlines():
         number, target = os.fsdecode(line).split(" ", 1)
-        if _target(folder / number) == target:
+        if target.startswith(SHARED_MEMORY) or _target(folder / number) == target:
             return target
     return ""
 
