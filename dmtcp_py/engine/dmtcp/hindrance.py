@@ -44,6 +44,8 @@ _COPY = re.compile(r".*/dmtcp-[^/]+@[^/]+/[^/]+$")
 """Where DMTCP copies setuid programs to, and runs the copies."""
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
 """In the lines of processes with which a checkpoint hangs, unless native/forks.c tells DMTCP of what they hold."""
+_GLOO = "gloo_tcp_loop\n"
+"""A thread's name, as the kernel gives it."""
 _LOOKS_AGAIN, _AGAIN_S = 3, 0.1
 _SYSLOG = ("/dev/log", "/run/systemd/journal/dev-log")
 """DMTCP closes the C library's connection to it by itself."""
@@ -86,7 +88,7 @@ def look(pid: int | None) -> Look:
     for member, is_below in _members(pid):
         with suppress(FileNotFoundError, ProcessLookupError, psutil.Error):
             found = _launches_elsewhere(member) or _outside(member) if is_below else None
-            found = found or _spawned(member) or _held(member)
+            found = found or _spawned(member) or _distributed(member) or _held(member)
             if found:
                 return Look(found)
             if not is_below and not _is_inside(member):
@@ -151,6 +153,18 @@ def _spawned(pid: int) -> Hindrance | None:
         f"process {pid} was made by Python's multiprocessing with spawn or forkserver, and a checkpoint would hang, as "
         "there was no C compiler when dmtcp-py was installed",
         f"{_CRIU_TAKES_IT}, or use the start method fork",
+    )
+
+
+def _distributed(pid: int) -> Hindrance | None:
+    """Look for PyTorch's distributed training over gloo: a restart of it crashes or hangs (3.2, 4.2)."""
+    tasks = Path(f"/proc/{pid}/task")
+    if not any((task / "comm").read_text(encoding="utf-8", errors="replace") == _GLOO for task in tasks.iterdir()):
+        return None
+    return Hindrance(
+        f"process {pid} ({_name(pid)}) is one of PyTorch's distributed training (gloo), which DMTCP would not bring up "
+        "again",
+        _CRIU_TAKES_IT,
     )
 
 
