@@ -48,6 +48,7 @@
 #define MOST 16
 #define SHARED_MEMORY "/dev/shm/"
 #define RECEIVED "dmtcp-run: received"
+#define MOST_NOTES (1 << 20)
 #define LINK_LENGTH 64
 
 /* dlsym(RTLD_NEXT) is DMTCP's own up to 4.2, and leaves out the layer right below us: the fork() that gives a child
@@ -286,15 +287,21 @@ static bool link_of(int fd, char *link, size_t size)
     return true;
 }
 
-/* Note that FD came from another process. A child shares the notes, and after a restart their number may be another's. */
+/* Note that FD came from another process: of shared memory the first, as one hinders for ever, and of others up to
+   MOST_NOTES bytes, which do so too. A child shares the notes, and after a restart their number may be another's. */
 static void note(int fd)
 {
     static int notes = -1;
+    static bool has_memory;
     char link[PATH_MAX], line[PATH_MAX + LINK_LENGTH];
-    if (notes < 0 || !link_of(notes, link, sizeof link) || !strstr(link, RECEIVED))
+    if (notes < 0 || !link_of(notes, link, sizeof link) || !strstr(link, RECEIVED)) {
         notes = (int)syscall(SYS_memfd_create, RECEIVED, 0);
-    if (link_of(fd, link, sizeof link))
-        syscall(SYS_write, notes, line, snprintf(line, sizeof line, "%d %s\n", fd, link));
+        has_memory = false;
+    }
+    if (has_memory || syscall(SYS_lseek, notes, 0, SEEK_CUR) >= MOST_NOTES || !link_of(fd, link, sizeof link))
+        return;
+    has_memory = !strncmp(link, SHARED_MEMORY, strlen(SHARED_MEMORY));
+    syscall(SYS_write, notes, line, snprintf(line, sizeof line, "%d %s\n", fd, link));
 }
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags)

@@ -25,6 +25,17 @@ int main(void) {
     return 3;
 }
 """
+SPAWN = """
+import multiprocessing, time
+
+def work(seconds):
+    time.sleep(seconds)
+    return 7
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(pool.apply(work, (8,)), flush=True)
+"""
 SENT = """
 import os, socket, sys, time
 near, far = socket.socketpair()
@@ -204,6 +215,13 @@ def test_it_runs_to_its_end_where_that_is_allowed(
     assert done.returncode == 0
     assert done.stdout == "before\nafter 3\n"
     assert done.stderr.count("is not in DMTCP's hands") == 1, "told once, not at every interval"
+
+
+def test_processes_that_python_spawned_are_refused_where_the_plugin_is_not(bench: Workbench, dmtcp: EngineHere) -> None:
+    assert dmtcp
+    done = bench.run_without("plugin forks", "-i", "0.5", *bench.python("spawn.py", SPAWN))
+    assert done.returncode == 125
+    assert "spawn or forkserver" in done.stderr
 
 
 @pytest.mark.parametrize(("what", "then", "is_named"), [("pipe", "keep", "socket:"), ("memory", "close", "/dev/shm/")])

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from dmtcp_py.census import DELETED, SHARED_MEMORY, command_of, tree
 from dmtcp_py.engine.dmtcp.sockets import sockets_of, unix_sockets
 from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULERS_LAUNCHERS
-from dmtcp_py.native import built
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -30,6 +29,8 @@ _STARTING = "/memfd:dmtcp-run: MPI_Init"
 """native/openmpi.c opens it for as long as MPI_Init takes."""
 _RECEIVED = "/memfd:dmtcp-run: received"
 """native/forks.c notes in it what came from other processes, each a line of the descriptor and what it leads to."""
+_MOST_NOTES = 1 << 20
+"""So many bytes, and no more lines follow."""
 _RING = "anon_inode:[io_uring]"
 _LOST = (
     (re.compile(r"anon_inode:\[timerfd\]"), "a timer that is a file (timerfd)"),
@@ -50,6 +51,7 @@ _LOOKS_AGAIN, _AGAIN_S = 3, 0.1
 _SYSLOG = ("/dev/log", "/run/systemd/journal/dev-log")
 """DMTCP closes the C library's connection to it by itself."""
 _LIBRARY = "libdmtcp"
+_FORKS = "/native/forks."
 _CRIU_TAKES_IT = "--engine criu takes it"
 _CRIU_OR_NONE_SENT = (
     f"{_CRIU_TAKES_IT}; Python sends none with multiprocessing's methods fork and spawn, nor PyTorch's DataLoader "
@@ -141,13 +143,17 @@ def _outside(pid: int) -> Hindrance | None:
 
 def _is_inside(pid: int) -> bool:
     """Whether DMTCP's library is in the process, or the process is at its end and has no memory any more."""
-    maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+    maps = _maps(pid)
     return not maps or _LIBRARY in maps
+
+
+def _maps(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
 
 
 def _spawned(pid: int) -> Hindrance | None:
     words = " ".join(command_of(pid)[0])
-    if built("forks") or not any(text in words for text in _SPAWNED):
+    if not any(text in words for text in _SPAWNED) or _FORKS in _maps(pid):
         return None
     return Hindrance(
         f"process {pid} was made by Python's multiprocessing with spawn or forkserver, and a checkpoint would hang, as "
@@ -209,11 +215,13 @@ def _held(pid: int) -> Hindrance | None:
 def _sent(folder: Path, notes: str) -> str:
     """Return the first of what other processes sent, by the NOTES in FOLDER, that hinders; nothing for none.
 
-    That is what is still open, and shared memory: a program that has sent some will do it again.
+    That is what is still open, and shared memory, or so much that it was not all noted: a program that has sent some
+    will do it again.
     """
-    for line in (folder / notes).read_bytes().splitlines():
+    text = (folder / notes).read_bytes()
+    for line in text.splitlines():
         number, target = os.fsdecode(line).split(" ", 1)
-        if target.startswith(SHARED_MEMORY) or _target(folder / number) == target:
+        if target.startswith(SHARED_MEMORY) or len(text) >= _MOST_NOTES or _target(folder / number) == target:
             return target
     return ""
 
