@@ -94,6 +94,19 @@ def test_mpirun_over_two_nodes_goes_on_on_others(desk: Desk, examples: Path) -> 
     assert [shared_folder(desk, node) for node in desk.cluster.nodes[1:]] == ["", ""]
 
 
+def test_the_first_checkpoint_lets_mpirun_start_its_processes_on_the_other_node(desk: Desk, examples: Path) -> None:
+    if shutil.which("mpirun.openmpi") is None or not (examples / "ring").exists():
+        pytest.skip("Open MPI is not installed")
+    shutil.copy(examples / "ring", desk.folder / "ring")
+    desk.write("slow-rsh", '#!/bin/sh\nsleep 7\nexec dmtcp-run-rsh "$@"\n')
+    mpirun = "mpirun.openmpi --allow-run-as-root --oversubscribe --mca plm_rsh_agent ./slow-rsh --map-by node"
+    line = f"exec {desk.run} -i 1 --stdout out.txt {mpirun} -n 2 ./ring 1000"
+    job = desk.submit(desk.script(f"chmod +x slow-rsh; {line}"), *on_nodes(desk, 2))
+    desk.wait_generation(1)
+    desk.cluster.scancel(job)
+    assert desk.events[:2] == ["started", "checkpointed"]
+
+
 def shared_folder(desk: Desk, node: str) -> str:
     """Return who may do what with the job's folder in the shared memory of NODE; nothing where it is not."""
     assert desk.cluster.hosts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from dmtcp_py.files import remove_tree
 from dmtcp_py.process import LEFTOVER_GRACE_S, Ending, Patience, end_descendants, end_group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dmtcp_py.engine.dmtcp.coordinator import Told
     from dmtcp_py.engine.dmtcp.place import Place
@@ -86,21 +86,25 @@ class DmtcpComputation:
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
         """Return complete images; see `dmtcp_py.engine.Computation`. TIMEOUT_S bounds a time without progress."""
-        if self._nodes is None:
-            return self._checkpoint(then_stop=then_stop, timeout_s=timeout_s)
-        self._ready.await_settled(self._nodes, then_stop=then_stop)
-        with self._nodes.paused():
-            try:
-                staged = self._checkpoint(then_stop=then_stop, timeout_s=timeout_s)
-            except CheckpointFailedError:
+        try:
+            with self._safe_moment(then_stop=then_stop) as (peers, segments):
+                staged = self._checkpoint(peers, segments, then_stop=then_stop, timeout_s=timeout_s)
+                data = self._nodes_data()
+        except CheckpointFailedError:
+            raise
+        except EngineError as error:
+            if self._nodes is None:
                 raise
-            except EngineError as error:
-                raise CheckpointFailedError(error.what, error.hint, program_lives=self._nodes.lost() is None) from error
-            data = {NODES_KEY: str(self._nodes.count), STARTED_KEY: json.dumps(self._nodes.started)}
-            return replace(staged, engine_data={**staged.engine_data, **data})
+            raise CheckpointFailedError(error.what, error.hint, program_lives=self._nodes.lost() is None) from error
+        return replace(staged, engine_data={**staged.engine_data, **data})
 
-    def _checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
-        peers, segments = self._await_safe_moment(then_stop=then_stop)
+    def _nodes_data(self) -> dict[str, str]:
+        """Return what a restart has to know of the nodes; nothing where there is one."""
+        if self._nodes is None:
+            return {}
+        return {NODES_KEY: str(self._nodes.count), STARTED_KEY: json.dumps(self._nodes.started)}
+
+    def _checkpoint(self, peers: int, segments: dict[str, str], *, then_stop: bool, timeout_s: float) -> StagedImages:
         self.place.empty_staging()
         before = self.coordinator.told
         updates = Updates(self.pid, self.temporary, self._staging)
@@ -124,31 +128,34 @@ class DmtcpComputation:
         data = {**staged.engine_data, **segments, **self._begun(part)}
         return replace(staged, engine_data=data, mapped_files=updates.missed_mapped)
 
-    def _await_safe_moment(self, *, then_stop: bool) -> tuple[int, dict[str, str]]:
-        """Wait for a moment at which DMTCP can take all of the program; return what `_await_moment` and `_look` do.
+    @contextmanager
+    def _safe_moment(self, *, then_stop: bool) -> Iterator[tuple[int, dict[str, str]]]:
+        """Wait for a moment at which DMTCP can take all of the program, and have nothing started on other nodes in it.
 
-        Raises HinderedError where something of it cannot be taken.
+        Gives of how many processes, and what `_look` tells of shared memory. Raises HinderedError where something of
+        the program cannot be taken.
         """
         patience = Patience(_PASSES_WITHIN_STOP_S if then_stop else _PASSES_WITHIN_S)
         while True:
-            peers = self._await_moment(then_stop=then_stop)
-            hindered_by, segments = self._look()
-            if hindered_by is None:
-                return peers, segments
+            self._ready.await_running()
+            if self._is_launched:
+                self._ready.await_mpi()
+            if self._nodes is not None:
+                self._ready.await_settled(self._nodes, then_stop=then_stop)
+            # not for longer than that: what hinders may be waiting for something on another node
+            with self._nodes.paused() if self._nodes is not None else nullcontext():
+                self._ready.await_quiet(then_stop=then_stop)
+                peers = self._ready.await_running()
+                hindered_by, segments = self._look()
+                if hindered_by is None:
+                    yield peers, segments
+                    return
             if not hindered_by.passes:
                 raise HinderedError(hindered_by.what, hindered_by.hint)
             if patience.is_over():
                 self._awaits_ranks = False
                 raise CheckpointFailedError(hindered_by.what, hindered_by.hint, program_lives=True)
             self.coordinator.wait_for(lambda _told: False, _LOOK_S)
-
-    def _await_moment(self, *, then_stop: bool) -> int:
-        """Wait until a checkpoint may begin, and return of how many processes."""
-        self._ready.await_running()
-        if self._is_launched:
-            self._ready.await_mpi()
-        self._ready.await_quiet(then_stop=then_stop)
-        return self._ready.await_running()
 
     def _save(self, updates: Updates, *, is_held: bool) -> None:
         """Save UPDATES while the program is suspended, which may be over unless it IS HELD."""
