@@ -61,6 +61,19 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as connection:
     time.sleep(float(sys.argv[2]))
     connection.sendall(b"x")
     print(connection.recv(1), flush=True)
+MANY_THREADS = """
+import os, threading, time
+memory = os.memfd_create("memory")
+end = time.monotonic() + 12
+def start_others():
+    while time.monotonic() < end:
+        other = threading.Thread(target=time.sleep, args=(0.001,))
+        other.start()
+        other.join()
+threads = [threading.Thread(target=start_others) for _ in range(4)]
+for thread in threads:
+    thread.start()
+"""
 time.sleep(float(sys.argv[3]))
 print("done", flush=True)
 """
@@ -261,6 +274,14 @@ def test_a_program_that_stays_connected_is_refused(bench: Workbench, dmtcp: Engi
     assert dmtcp
     program = [*bench.python("connected.py", CONNECTED), str(port), "20", "0"]
     done = bench.run("-i", "0.5", *program)
+def test_what_is_lost_is_seen_however_many_threads_come_and_go(bench: Workbench, dmtcp: EngineHere) -> None:
+    assert dmtcp
+    done = bench.run("-i", "0.5", "--allow-unprotected", *bench.python("threads.py", MANY_THREADS))
+    assert done.returncode == 0
+    assert bench.events.count("failed") > 3
+    assert "checkpointed" not in bench.events
+
+
     assert done.returncode == 125
     assert done.stdout == ""
 

@@ -165,12 +165,19 @@ def _spawned(pid: int) -> Hindrance | None:
 def _distributed(pid: int) -> Hindrance | None:
     """Look for PyTorch's distributed training over gloo: a restart of it crashes or hangs (3.2, 4.2)."""
     tasks = Path(f"/proc/{pid}/task")
-    if not any((task / "comm").read_text(encoding="utf-8", errors="replace") == _GLOO for task in tasks.iterdir()):
+    if not any(_thread_name(task) == _GLOO for task in tasks.iterdir()):
         return None
     return Hindrance(
         f"process {pid} ({_name(pid)}) is one of PyTorch's distributed training (gloo), which DMTCP would not bring up "
         "again",
         _CRIU_TAKES_IT,
+def _thread_name(task: Path) -> str:
+    """Return the name of a thread; nothing where it has ended, which says nothing of the others."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return (task / "comm").read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
     )
 
 
