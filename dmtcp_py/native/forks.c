@@ -42,6 +42,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -50,6 +51,7 @@
 #define RECEIVED "dmtcp-run: received"
 #define MOST_NOTES (1 << 20)
 #define LINK_LENGTH 64
+#define OWNERS (S_IRUSR | S_IWUSR)
 
 /* dlsym(RTLD_NEXT) is DMTCP's own up to 4.2, and leaves out the layer right below us: the fork() that gives a child
    its checkpoint thread, for one. Looked up when it is needed and not before: in a constructor, while DMTCP begins,
@@ -62,6 +64,23 @@ static void *below(const char *name)
     if (!dmtcp && known_symbol && dladdr(known_symbol, &found))
         dmtcp = dlopen(found.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
     return dlsym(dmtcp ? dmtcp : RTLD_NEXT, name);
+}
+
+extern int dmtcp_plugin_disable_ckpt(void) __attribute__((weak));
+extern void dmtcp_plugin_enable_ckpt(void) __attribute__((weak));
+
+/* No checkpoint from here to `let_checkpoints`: descriptors that DMTCP does not see are open, and after a restart their
+   numbers are others'. */
+static void hold_checkpoints(void)
+{
+    if (dmtcp_plugin_disable_ckpt && dmtcp_plugin_enable_ckpt)
+        dmtcp_plugin_disable_ckpt();
+}
+
+static void let_checkpoints(void)
+{
+    if (dmtcp_plugin_disable_ckpt && dmtcp_plugin_enable_ckpt)
+        dmtcp_plugin_enable_ckpt();
 }
 
 #define FIND(name)                                  \
@@ -196,8 +215,12 @@ static bool in_shared_memory(char *path, size_t size, const char *prefix, const 
 {
     while (*name == '/')
         name++;
-    if (!*name || strchr(name, '/') || strlen(prefix) + strlen(name) >= NAME_MAX) {
+    if (!*name || strchr(name, '/')) {
         errno = EINVAL;
+        return false;
+    }
+    if (strlen(prefix) + strlen(name) > NAME_MAX) {
+        errno = ENAMETOOLONG;
         return false;
     }
     snprintf(path, size, SHARED_MEMORY "%s%s", prefix, name);
@@ -212,26 +235,53 @@ int shm_open(const char *name, int flags, mode_t mode)
     return open(path, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode); /* DMTCP's */
 }
 
-/* Make a semaphore by its own name; it is whole from the moment that it has one. */
-static bool made(const char *name, mode_t mode, unsigned value)
+/* Make a semaphore by its own name, whole from the moment that it has one, and open it: by NEXT, the C library's. The
+   C library has what it makes open already; here its owner can open it for that long, whatever MODE says. Sets IS_OTHERS
+   where others had made it before, or took its name away at once. */
+static sem_t *make(const char *name, mode_t mode, unsigned value, __typeof__(sem_open) *next, bool *is_others)
 {
     unsigned long long random;
     char path[NAME_MAX + sizeof SHARED_MEMORY], first[sizeof SHARED_MEMORY + LINK_LENGTH];
     sem_t semaphore = {{0}};
     if (!in_shared_memory(path, sizeof path, "sem.", name) || sem_init(&semaphore, 1, value) ||
         getrandom(&random, sizeof random, 0) != sizeof random)
-        return false;
+        return SEM_FAILED;
     snprintf(first, sizeof first, SHARED_MEMORY "dmtcp-run-sem.%llx", random);
     int fd = (int)syscall(SYS_openat, AT_FDCWD, first, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, mode);
     if (fd < 0)
-        return false;
-    bool is_made = syscall(SYS_write, fd, &semaphore, sizeof semaphore) == sizeof semaphore &&
-                   !syscall(SYS_linkat, AT_FDCWD, first, AT_FDCWD, path, 0);
+        return SEM_FAILED;
+    struct stat found;
+    sem_t *result = SEM_FAILED;
+    bool is_known = !fstat(fd, &found), is_restricted = is_known && (found.st_mode & OWNERS) != OWNERS;
+    if (is_known && syscall(SYS_write, fd, &semaphore, sizeof semaphore) == sizeof semaphore &&
+        !(is_restricted && syscall(SYS_fchmod, fd, (found.st_mode & ALLPERMS) | OWNERS))) {
+        if (!syscall(SYS_linkat, AT_FDCWD, first, AT_FDCWD, path, 0))
+            result = next(name, 0);
+        *is_others = result == SEM_FAILED && (errno == EEXIST || errno == ENOENT);
+    }
     int saved = errno;
+    if (is_restricted)
+        syscall(SYS_fchmod, fd, found.st_mode & ALLPERMS);
     syscall(SYS_unlinkat, AT_FDCWD, first, 0);
     syscall(SYS_close, fd);
     errno = saved;
-    return is_made;
+    return result;
+}
+
+/* Open what has this NAME, or make it: whichever it is in the end, while others make it and take its name away. */
+static sem_t *open_or_make(const char *name, int flags, mode_t mode, unsigned value, __typeof__(sem_open) *next)
+{
+    for (;;) {
+        if (!(flags & O_EXCL)) {
+            sem_t *found = next(name, 0);
+            if (found != SEM_FAILED || errno != ENOENT)
+                return found;
+        }
+        bool is_others = false;
+        sem_t *made = make(name, mode, value, next, &is_others);
+        if (!is_others || (flags & O_EXCL && errno == EEXIST))
+            return made;
+    }
 }
 
 sem_t *sem_open(const char *name, int flags, ...)
@@ -242,9 +292,10 @@ sem_t *sem_open(const char *name, int flags, ...)
     mode_t mode = flags & O_CREAT ? va_arg(rest, mode_t) : 0;
     unsigned value = flags & O_CREAT ? va_arg(rest, unsigned) : 0;
     va_end(rest);
-    if (flags & O_CREAT && !made(name, mode, value) && (errno != EEXIST || flags & O_EXCL))
-        return SEM_FAILED;
-    return next(name, flags & ~(O_CREAT | O_EXCL), mode, value);
+    hold_checkpoints();
+    sem_t *result = flags & O_CREAT ? open_or_make(name, flags, mode, value, next) : next(name, flags);
+    let_checkpoints();
+    return result;
 }
 
 int fcntl64(int fd, int command, ...)

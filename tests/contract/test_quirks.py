@@ -71,6 +71,42 @@ if __name__ == "__main__":
     worker.join(60)
     print("done", worker.exitcode)
 """
+SEMAPHORES = """
+import ctypes, errno, os, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.sem_open.restype = ctypes.c_void_p
+libc.sem_close.argtypes = [ctypes.c_void_p]
+
+def tell(name, flags, mode=0o600, value=1):
+    semaphore = libc.sem_open(name, flags, mode, ctypes.c_uint(value))
+    print("made" if semaphore else errno.errorcode[ctypes.get_errno()])
+    return semaphore
+
+make, alone, name = os.O_CREAT, os.O_CREAT | os.O_EXCL, b"/%d-of-test" % time.monotonic_ns()
+tell(name, 0)
+print(tell(name, alone) == tell(name, make))
+tell(name, alone)
+tell(name, make, value=1 << 31)
+libc.sem_unlink(name)
+for longer in (b"/" + b"x" * 251, b"/" + b"x" * 252, b"/", b"/a/b"):
+    tell(longer, make)
+    libc.sem_unlink(longer)
+if not os.getuid():
+    os.setuid(65534)
+tell(name, alone, 0)
+libc.sem_unlink(name)
+if os.fork() == 0:
+    for _ in range(20000):
+        libc.sem_unlink(name)
+    os._exit(0)
+failed = 0
+for _ in range(20000):
+    semaphore = libc.sem_open(name, make, 0o600, 1)
+    failed += not semaphore
+    libc.sem_close(semaphore) if semaphore else None
+os.wait()
+print(failed, libc.sem_unlink(name) in (0, -1))
+"""
 IN_FLIGHT = """
 import os, socket, sys, threading, time
 
@@ -176,6 +212,16 @@ def test_what_several_processes_have_in_common_stays_so(bench: Workbench, dmtcp:
     """Without the plugin `forks` the first are closed after a restart, and the second never takes a checkpoint."""
     assert dmtcp
     _comes_through(bench, bench.python("common.py", program), generations=1)
+
+
+@_needs_compiler
+def test_semaphores_with_names_are_made_as_without_us(bench: Workbench, dmtcp: EngineHere) -> None:
+    assert dmtcp
+    program = ["--stdout", "out.txt", *bench.python("semaphores.py", SEMAPHORES)]
+    plain = bench.start_plain(*program[2:])
+    assert plain.wait(LONG_S) == 0
+    assert bench.run("-i", "0", *program).returncode == 0
+    bench.assert_same("out.txt")
 
 
 @_needs_compiler
