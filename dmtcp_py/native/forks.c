@@ -22,8 +22,8 @@
    fcntl64() and others of the names for large files, which Python's os.dup() calls: DMTCP knows fcntl(), and what comes
    of the other name is closed after a restart.
 
-   recvmsg(): DMTCP does not see descriptors that another process sent, and what comes of them is closed after a restart.
-   They are noted in a file in memory with the name of RECEIVED, by which they are seen from outside
+   recvmsg(), recvmmsg(): DMTCP does not see descriptors that another process sent, and what comes of them is closed
+   after a restart. They are noted in a file in memory with the name of RECEIVED, by which they are seen from outside
    (engine/dmtcp/hindrance.py). */
 
 #define _GNU_SOURCE
@@ -51,6 +51,7 @@
 #define RECEIVED "dmtcp-run: received"
 #define MOST_NOTES (1 << 20)
 #define LINK_LENGTH 64
+#define LOWEST_NOTES 512
 #define OWNERS (S_IRUSR | S_IWUSR)
 
 /* dlsym(RTLD_NEXT) is DMTCP's own up to 4.2, and leaves out the layer right below us: the fork() that gives a child
@@ -338,21 +339,43 @@ static bool link_of(int fd, char *link, size_t size)
     return true;
 }
 
-/* Note that FD came from another process: of shared memory the first, as one hinders for ever, and of others up to
-   MOST_NOTES bytes, which do so too. A child shares the notes, and after a restart their number may be another's. */
+/* Note that FD came from another process: its number, how it is open, what it leads to, and a NUL. Of shared memory the first is
+   noted, as one hinders for ever, and of others up to MOST_NOTES bytes, which do so too. A child shares the notes, and
+   after a restart their number may be another's. It is a high one: programs close a descriptor and count on its number
+   for the next. */
 static void note(int fd)
 {
     static int notes = -1;
     static bool has_memory;
     char link[PATH_MAX], line[PATH_MAX + LINK_LENGTH];
     if (notes < 0 || !link_of(notes, link, sizeof link) || !strstr(link, RECEIVED)) {
-        notes = (int)syscall(SYS_memfd_create, RECEIVED, 0);
+        int low = (int)syscall(SYS_memfd_create, RECEIVED, 0);
+        notes = (int)syscall(SYS_fcntl, low, F_DUPFD, LOWEST_NOTES);
+        if (notes < 0)
+            notes = low;
+        else
+            syscall(SYS_close, low);
         has_memory = false;
     }
     if (has_memory || syscall(SYS_lseek, notes, 0, SEEK_CUR) >= MOST_NOTES || !link_of(fd, link, sizeof link))
         return;
     has_memory = !strncmp(link, SHARED_MEMORY, strlen(SHARED_MEMORY));
-    syscall(SYS_write, notes, line, snprintf(line, sizeof line, "%d %s\n", fd, link));
+    int access = (int)syscall(SYS_fcntl, fd, F_GETFL) & O_ACCMODE;
+    syscall(SYS_write, notes, line, snprintf(line, sizeof line, "%d %d %s", fd, access, link) + 1);
+}
+
+static void note_all(struct msghdr *message)
+{
+    int saved = errno;
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
+        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+            continue;
+        hold_checkpoints();
+        for (size_t i = 0; i < (part->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++)
+            note(((int *)CMSG_DATA(part))[i]);
+        let_checkpoints();
+    }
+    errno = saved;
 }
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags)
@@ -362,17 +385,18 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
         return syscall(SYS_recvmsg, fd, message, flags);
     FIND(recvmsg);
     ssize_t length = next(fd, message, flags);
-    if (length < 0)
-        return length;
-    for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
-        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
-            continue;
-        int saved = errno;
-        for (size_t i = 0; i < (part->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++)
-            note(((int *)CMSG_DATA(part))[i]);
-        errno = saved;
-    }
+    if (length >= 0)
+        note_all(message);
     return length;
+}
+
+int recvmmsg(int fd, struct mmsghdr *messages, unsigned most, int flags, struct timespec *timeout)
+{
+    FIND(recvmmsg);
+    int count = next(fd, messages, most, flags, timeout);
+    for (int i = 0; i < count; i++)
+        note_all(&messages[i].msg_hdr);
+    return count;
 }
 
 int close_range(unsigned first, unsigned last, int flags)

@@ -37,30 +37,30 @@ if __name__ == "__main__":
         print(pool.apply(work, (8,)), flush=True)
 """
 SENT = """
-import os, socket, sys, time
+import os, socket, subprocess, sys, time
 near, far = socket.socketpair()
 what, then = sys.argv[1:]
 reading, writing = os.pipe()
 if what == "memory":
     writing = os.open(f"/dev/shm/sent-{time.monotonic_ns()}", os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
     os.unlink(os.readlink(f"/proc/self/fd/{writing}"))
+if what == "file":
+    writing = os.open("of two\\nlines", os.O_CREAT | os.O_RDWR)
 if os.fork() == 0:
     socket.send_fds(far, [b"one"], [writing])
     os._exit(0)
 os.close(writing)
 (writing,) = socket.recv_fds(near, 3, 1)[1]
 os.write(writing, b"1")
-if then == "close":
+if then == "copy":
+    copy = os.dup(writing)
+if then == "hand on":
+    child = subprocess.Popen(["sleep", "6"], stdout=writing)
+if then != "keep":
     os.close(writing)
 time.sleep(6)
 print("done")
 """
-CONNECTED = """
-import socket, sys, time
-with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as connection:
-    time.sleep(float(sys.argv[2]))
-    connection.sendall(b"x")
-    print(connection.recv(1), flush=True)
 MANY_THREADS = """
 import os, threading, time
 memory = os.memfd_create("memory")
@@ -74,6 +74,12 @@ threads = [threading.Thread(target=start_others) for _ in range(4)]
 for thread in threads:
     thread.start()
 """
+CONNECTED = """
+import socket, sys, time
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as connection:
+    time.sleep(float(sys.argv[2]))
+    connection.sendall(b"x")
+    print(connection.recv(1), flush=True)
 time.sleep(float(sys.argv[3]))
 print("done", flush=True)
 """
@@ -237,7 +243,16 @@ def test_processes_that_python_spawned_are_refused_where_the_plugin_is_not(bench
     assert "spawn or forkserver" in done.stderr
 
 
-@pytest.mark.parametrize(("what", "then", "is_named"), [("pipe", "keep", "socket:"), ("memory", "close", "/dev/shm/")])
+@pytest.mark.parametrize(
+    ("what", "then", "is_named"),
+    [
+        ("pipe", "keep", "socket:"),
+        ("pipe", "copy", "socket:"),
+        ("pipe", "hand on", "socket:"),
+        ("file", "keep", "/"),
+        ("memory", "close", "/dev/shm/"),
+    ],
+)
 def test_what_another_process_sent_is_refused_before_it_is_lost(
     bench: Workbench, dmtcp: EngineHere, what: str, then: str, is_named: str
 ) -> None:
@@ -259,6 +274,14 @@ def test_a_pipe_that_was_sent_and_is_closed_again_hinders_nothing(bench: Workben
     assert (bench.folder / "out.txt").read_text() == "done\n"
 
 
+def test_what_is_lost_is_seen_however_many_threads_come_and_go(bench: Workbench, dmtcp: EngineHere) -> None:
+    assert dmtcp
+    done = bench.run("-i", "0.5", "--allow-unprotected", *bench.python("threads.py", MANY_THREADS))
+    assert done.returncode == 0
+    assert bench.events.count("failed") > 3
+    assert "checkpointed" not in bench.events
+
+
 def test_a_connection_that_ends_in_time_only_delays_the_first_checkpoint(
     bench: Workbench, dmtcp: EngineHere, port: int
 ) -> None:
@@ -274,14 +297,6 @@ def test_a_program_that_stays_connected_is_refused(bench: Workbench, dmtcp: Engi
     assert dmtcp
     program = [*bench.python("connected.py", CONNECTED), str(port), "20", "0"]
     done = bench.run("-i", "0.5", *program)
-def test_what_is_lost_is_seen_however_many_threads_come_and_go(bench: Workbench, dmtcp: EngineHere) -> None:
-    assert dmtcp
-    done = bench.run("-i", "0.5", "--allow-unprotected", *bench.python("threads.py", MANY_THREADS))
-    assert done.returncode == 0
-    assert bench.events.count("failed") > 3
-    assert "checkpointed" not in bench.events
-
-
     assert done.returncode == 125
     assert done.stdout == ""
 

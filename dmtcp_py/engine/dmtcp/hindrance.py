@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.census import DELETED, SHARED_MEMORY, command_of, tree
+from dmtcp_py.census import DELETED, command_of, tree
+from dmtcp_py.engine.dmtcp.received import received
 from dmtcp_py.engine.dmtcp.sockets import sockets_of, unix_sockets
 from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULERS_LAUNCHERS
 
@@ -27,10 +28,6 @@ End = tuple[str, int]
 _DEVICES = re.compile(r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)")
 _STARTING = "/memfd:dmtcp-run: MPI_Init"
 """native/openmpi.c opens it for as long as MPI_Init takes."""
-_RECEIVED = "/memfd:dmtcp-run: received"
-"""native/forks.c notes in it what came from other processes, each a line of the descriptor and what it leads to."""
-_MOST_NOTES = 1 << 20
-"""So many bytes, and no more lines follow."""
 _RING = "anon_inode:[io_uring]"
 _LOST = (
     (re.compile(r"anon_inode:\[timerfd\]"), "a timer that is a file (timerfd)"),
@@ -101,7 +98,7 @@ def look(pid: int | None) -> Look:
     # what is connected has, over UDP, no state
     connected = [one for one in connections if one.raddr and one.status in ("ESTABLISHED", "NONE")]
     ends = {(_end(one.laddr), _end(one.raddr)) for one in connected}
-    found = _never_comes_up(connected) or _connected_by_name(pid)
+    found = _sent(pid) or _never_comes_up(connected) or _connected_by_name(pid)
     return Look(found, tuple(sorted(ends)), len(sizes), max(map(int, sizes), default=0))
 
 
@@ -171,14 +168,14 @@ def _distributed(pid: int) -> Hindrance | None:
         f"process {pid} ({_name(pid)}) is one of PyTorch's distributed training (gloo), which DMTCP would not bring up "
         "again",
         _CRIU_TAKES_IT,
+    )
+
+
 def _thread_name(task: Path) -> str:
     """Return the name of a thread; nothing where it has ended, which says nothing of the others."""
     with suppress(FileNotFoundError, ProcessLookupError):
         return (task / "comm").read_text(encoding="utf-8", errors="replace")
     return ""
-
-
-    )
 
 
 def _held(pid: int) -> Hindrance | None:
@@ -200,12 +197,6 @@ def _held(pid: int) -> Hindrance | None:
             if target.startswith(_STARTING):
                 what = f"process {pid} ({_name(pid)}) is within MPI_Init, and a restart would end it there"
                 return Hindrance(what, "it is tried again later", passes=True)
-            if target.startswith(_RECEIVED) and (sent := _sent(folder, entry)):
-                return Hindrance(
-                    f"process {pid} ({_name(pid)}) has a descriptor that another process sent it ({sent}), and DMTCP "
-                    "would not bring it up again",
-                    _CRIU_OR_NONE_SENT,
-                )
             lost = next((what for pattern, what in _LOST if pattern.match(target)), None)
             if lost and target not in given:
                 return Hindrance(
@@ -219,18 +210,21 @@ def _held(pid: int) -> Hindrance | None:
     return None
 
 
-def _sent(folder: Path, notes: str) -> str:
-    """Return the first of what other processes sent, by the NOTES in FOLDER, that hinders; nothing for none.
-
-    That is what is still open, and shared memory, or so much that it was not all noted: a program that has sent some
-    will do it again.
-    """
-    text = (folder / notes).read_bytes()
-    for line in text.splitlines():
-        number, target = os.fsdecode(line).split(" ", 1)
-        if target.startswith(SHARED_MEMORY) or len(text) >= _MOST_NOTES or _target(folder / number) == target:
-            return target
-    return ""
+def _sent(pid: int | None) -> Hindrance | None:
+    """Look for what other processes sent, in process PID, those below it and what it has made a daemon of."""
+    members = []
+    for member, is_below in _members(pid):
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            if is_below or _is_inside(member):
+                members.append(member)
+    holder = received(members, streams={_target(f"/proc/{pid or os.getpid()}/fd/{stream}") for stream in range(3)})
+    if holder is None:
+        return None
+    return Hindrance(
+        f"process {holder.pid} ({_name(holder.pid)}) has a descriptor that another process sent it ({holder.target}), "
+        "and DMTCP would not bring it up again",
+        _CRIU_OR_NONE_SENT,
+    )
 
 
 def _target(descriptor: str | Path) -> str:
