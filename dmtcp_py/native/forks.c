@@ -236,9 +236,10 @@ int shm_open(const char *name, int flags, mode_t mode)
     return open(path, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode); /* DMTCP's */
 }
 
-/* Make a semaphore by its own name, whole from the moment that it has one, and open it: by NEXT, the C library's. The
-   C library has what it makes open already; here its owner can open it for that long, whatever MODE says. Sets IS_OTHERS
-   where others had made it before, or took its name away at once. */
+/* Make a semaphore by its own name, whole from the moment that it has one, and open it: by NEXT, the C library's. Its
+   owner can open it whatever MODE says: the C library has what it makes open already, but here it is opened once more,
+   and at each restart, where processes that cannot open it would have it each for itself. Sets IS_OTHERS where others
+   had made it before, or took its name away at once. */
 static sem_t *make(const char *name, mode_t mode, unsigned value, __typeof__(sem_open) *next, bool *is_others)
 {
     unsigned long long random;
@@ -253,16 +254,13 @@ static sem_t *make(const char *name, mode_t mode, unsigned value, __typeof__(sem
         return SEM_FAILED;
     struct stat found;
     sem_t *result = SEM_FAILED;
-    bool is_known = !fstat(fd, &found), is_restricted = is_known && (found.st_mode & OWNERS) != OWNERS;
-    if (is_known && syscall(SYS_write, fd, &semaphore, sizeof semaphore) == sizeof semaphore &&
-        !(is_restricted && syscall(SYS_fchmod, fd, (found.st_mode & ALLPERMS) | OWNERS))) {
+    if (!fstat(fd, &found) && !syscall(SYS_fchmod, fd, (found.st_mode & ALLPERMS) | OWNERS) &&
+        syscall(SYS_write, fd, &semaphore, sizeof semaphore) == sizeof semaphore) {
         if (!syscall(SYS_linkat, AT_FDCWD, first, AT_FDCWD, path, 0))
             result = next(name, 0);
         *is_others = result == SEM_FAILED && (errno == EEXIST || errno == ENOENT);
     }
     int saved = errno;
-    if (is_restricted)
-        syscall(SYS_fchmod, fd, found.st_mode & ALLPERMS);
     syscall(SYS_unlinkat, AT_FDCWD, first, 0);
     syscall(SYS_close, fd);
     errno = saved;
