@@ -66,7 +66,7 @@ clean:  ## remove the virtual environment and what was built
 	rm -rf $(VENV) build dist *.egg-info
 	$(MAKE) -C examples clean
 
-$(BIN)/dmtcp-run: pyproject.toml $(wildcard dmtcp_py/native/*.c)
+$(BIN)/dmtcp-run: pyproject.toml $(wildcard dmtcp_py/native/*.[ch])
 	@tests/install-programs python3-venv
 	@tests/install-programs gcc || true  # only the parts in C want it
 	$(PYTHON) -m venv $(VENV)

@@ -75,6 +75,12 @@ def command_of(pid: int) -> tuple[list[str], int]:
     return [os.fsdecode(word) for word in words], int(stat[stat.rindex(")") + 2 :].split()[1])
 
 
+def name_of(pid: int) -> str:
+    """Return the name of the program that process PID runs, by its command line; ``?`` where it is gone."""
+    words = command_of(pid)[0]
+    return Path(words[0]).name if words else "?"
+
+
 def files_open_for_update(pid: int, *, but_in: Path) -> list[str]:
     """Return the files that PID and its descendants may read back what they write: open for both, or mapped shared.
 

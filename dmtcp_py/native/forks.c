@@ -22,9 +22,7 @@
    fcntl64() and others of the names for large files, which Python's os.dup() calls: DMTCP knows fcntl(), and what comes
    of the other name is closed after a restart.
 
-   recvmsg(), recvmmsg(): DMTCP does not see descriptors that another process sent, and what comes of them is closed
-   after a restart. They are noted in a file in memory with the name of RECEIVED, by which they are seen from outside
-   (engine/dmtcp/hindrance.py). */
+   What processes send each other is in sent.c. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -41,23 +39,21 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "forks.h"
+
 #define MOST 16
 #define SHARED_MEMORY "/dev/shm/"
-#define RECEIVED "dmtcp-run: received"
-#define MOST_NOTES (1 << 20)
 #define LINK_LENGTH 64
-#define LOWEST_NOTES 512
 #define OWNERS (S_IRUSR | S_IWUSR)
 
 /* dlsym(RTLD_NEXT) is DMTCP's own up to 4.2, and leaves out the layer right below us: the fork() that gives a child
    its checkpoint thread, for one. Looked up when it is needed and not before: in a constructor, while DMTCP begins,
    its dlopen() leaves the loader locked for ever. */
-static void *below(const char *name)
+void *below(const char *name)
 {
     static void *dmtcp;
     Dl_info found;
@@ -67,27 +63,20 @@ static void *below(const char *name)
     return dlsym(dmtcp ? dmtcp : RTLD_NEXT, name);
 }
 
-extern int dmtcp_plugin_disable_ckpt(void) __attribute__((weak));
-extern void dmtcp_plugin_enable_ckpt(void) __attribute__((weak));
+int dmtcp_plugin_disable_ckpt(void) __attribute__((weak));
+void dmtcp_plugin_enable_ckpt(void) __attribute__((weak));
 
-/* No checkpoint from here to `let_checkpoints`: descriptors that DMTCP does not see are open, and after a restart their
-   numbers are others'. */
-static void hold_checkpoints(void)
+void hold_checkpoints(void)
 {
     if (dmtcp_plugin_disable_ckpt && dmtcp_plugin_enable_ckpt)
         dmtcp_plugin_disable_ckpt();
 }
 
-static void let_checkpoints(void)
+void let_checkpoints(void)
 {
     if (dmtcp_plugin_disable_ckpt && dmtcp_plugin_enable_ckpt)
         dmtcp_plugin_enable_ckpt();
 }
-
-#define FIND(name)                                  \
-    static __typeof__(name) *next;                  \
-    if (!next)                                      \
-        next = (__typeof__(name) *)below(#name)
 
 static struct {
     unsigned long long loaded;
@@ -131,10 +120,8 @@ static void before_fork(void)
     }
 }
 
-/* dmtcp::WorkerState, which has nothing else than these two */
-enum { RUNNING = 1, PRESUSPEND = 2 };
+volatile int worker_state;
 
-static int worker_state;
 static __thread int forking;
 
 void _ZN5dmtcp11WorkerState15setCurrentStateERKNS0_12eWorkerStateE(const int *state);
@@ -142,6 +129,8 @@ void _ZN5dmtcp11WorkerState15setCurrentStateERKNS0_12eWorkerStateE(const int *st
 void _ZN5dmtcp11WorkerState15setCurrentStateERKNS0_12eWorkerStateE(const int *state)
 {
     worker_state = *state;
+    if (worker_state == CHECKPOINTING)
+        before_images();
 }
 
 int _ZN5dmtcp11WorkerState12currentStateEv(void);
@@ -324,77 +313,6 @@ int mkstemps64(char *template, int size)
 int mkostemps64(char *template, int size, int flags)
 {
     return mkostemps(template, size, flags);
-}
-
-static bool link_of(int fd, char *link, size_t size)
-{
-    char name[LINK_LENGTH];
-    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-    ssize_t length = syscall(SYS_readlinkat, AT_FDCWD, name, link, size - 1);
-    if (length < 0)
-        return false;
-    link[length] = 0;
-    return true;
-}
-
-/* Note that FD came from another process: its number, how it is open, what it leads to, and a NUL. Of shared memory the first is
-   noted, as one hinders for ever, and of others up to MOST_NOTES bytes, which do so too. A child shares the notes, and
-   after a restart their number may be another's. It is a high one: programs close a descriptor and count on its number
-   for the next. */
-static void note(int fd)
-{
-    static int notes = -1;
-    static bool has_memory;
-    char link[PATH_MAX], line[PATH_MAX + LINK_LENGTH];
-    if (notes < 0 || !link_of(notes, link, sizeof link) || !strstr(link, RECEIVED)) {
-        int low = (int)syscall(SYS_memfd_create, RECEIVED, 0);
-        notes = (int)syscall(SYS_fcntl, low, F_DUPFD, LOWEST_NOTES);
-        if (notes < 0)
-            notes = low;
-        else
-            syscall(SYS_close, low);
-        has_memory = false;
-    }
-    if (has_memory || syscall(SYS_lseek, notes, 0, SEEK_CUR) >= MOST_NOTES || !link_of(fd, link, sizeof link))
-        return;
-    has_memory = !strncmp(link, SHARED_MEMORY, strlen(SHARED_MEMORY));
-    int access = (int)syscall(SYS_fcntl, fd, F_GETFL) & O_ACCMODE;
-    syscall(SYS_write, notes, line, snprintf(line, sizeof line, "%d %d %s", fd, access, link) + 1);
-}
-
-static void note_all(struct msghdr *message)
-{
-    int saved = errno;
-    for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
-        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
-            continue;
-        hold_checkpoints();
-        for (size_t i = 0; i < (part->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++)
-            note(((int *)CMSG_DATA(part))[i]);
-        let_checkpoints();
-    }
-    errno = saved;
-}
-
-ssize_t recvmsg(int fd, struct msghdr *message, int flags)
-{
-    /* in a restart it is DMTCP that has its descriptors sent so, and nothing can be looked up */
-    if (worker_state != RUNNING && worker_state != PRESUSPEND)
-        return syscall(SYS_recvmsg, fd, message, flags);
-    FIND(recvmsg);
-    ssize_t length = next(fd, message, flags);
-    if (length >= 0)
-        note_all(message);
-    return length;
-}
-
-int recvmmsg(int fd, struct mmsghdr *messages, unsigned most, int flags, struct timespec *timeout)
-{
-    FIND(recvmmsg);
-    int count = next(fd, messages, most, flags, timeout);
-    for (int i = 0; i < count; i++)
-        note_all(&messages[i].msg_hdr);
-    return count;
 }
 
 int close_range(unsigned first, unsigned last, int flags)

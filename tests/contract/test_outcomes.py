@@ -339,6 +339,30 @@ def test_somebody_elses_dmtcp_command_kills_and_the_same_line_resumes(
     _finishes(bench, line, "out.txt")
 
 
+IN_FLIGHT = """
+import socket, time
+near, far = socket.socketpair()
+with open("sent.txt", "w") as file:
+    socket.send_fds(near, [b"1"], [file.fileno()])
+print("sent", flush=True)
+time.sleep(30)
+print(len(socket.recv_fds(far, 1, 1)[1]))
+"""
+
+
+def test_somebody_elses_checkpoint_that_would_lose_a_descriptor_on_its_way_ends_the_program(
+    bench: Workbench, dmtcp: EngineHere
+) -> None:
+    del dmtcp
+    process = bench.start("-i", "0", "--stdout", "out.txt", *bench.python("in_flight.py", IN_FLIGHT))
+    wait_until((bench.folder / "out.txt").exists, LONG_S)
+    wait_until(lambda: (bench.folder / "out.txt").read_text() == "sent\n", LONG_S)
+    _somebodys(bench, process, "--checkpoint")
+    assert process.wait(LONG_S) == 125
+    assert "a descriptor that one process sends another would be lost on its way" in _said(bench)
+    assert (bench.folder / "out.txt").read_text() == "sent\n"
+
+
 def test_a_program_that_ends_right_after_somebody_elses_checkpoint_has_finished(
     bench: Workbench, dmtcp: EngineHere
 ) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from dmtcp_py.engine import End, How, undo
 from dmtcp_py.engine.dmtcp import images
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR
-from dmtcp_py.engine.dmtcp.hindrance import Hindrance, Look, hindrance, look
+from dmtcp_py.engine.dmtcp.hindrance import Hindrance
 from dmtcp_py.engine.dmtcp.installation import logs_failures
+from dmtcp_py.engine.dmtcp.look import Look, hindrance, look
 from dmtcp_py.engine.dmtcp.readiness import Readiness
 from dmtcp_py.engine.dmtcp.segments import for_node, recorded
 from dmtcp_py.engine.dmtcp.updates import Updates
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 NODES_KEY = "nodes"
 STARTED_KEY = "started_on_nodes"
+_HOLD_SENDING = "hold-sending"
+"""native/sent.c waits for it to go."""
 _LOOK_S = 0.25
 _PASSES_WITHIN_S, _PASSES_WITHIN_STOP_S = 120.0, 3.0
 _STOP_S = 30.0
@@ -146,16 +149,28 @@ class DmtcpComputation:
             with self._nodes.paused() if self._nodes is not None else nullcontext():
                 self._ready.await_quiet(then_stop=then_stop)
                 peers = self._ready.await_running()
-                hindered_by, segments = self._look()
-                if hindered_by is None:
-                    yield peers, segments
-                    return
+                # what is sent from now on waits for the end of the checkpoint
+                with self._nothing_sent():
+                    hindered_by, segments = self._look()
+                    if hindered_by is None:
+                        yield peers, segments
+                        return
             if not hindered_by.passes:
                 raise HinderedError(hindered_by.what, hindered_by.hint)
             if patience.is_over():
                 self._awaits_ranks = False
                 raise CheckpointFailedError(hindered_by.what, hindered_by.hint, program_lives=True)
             self.coordinator.wait_for(lambda _told: False, _LOOK_S)
+
+    @contextmanager
+    def _nothing_sent(self) -> Iterator[None]:
+        """Have no process on this node send descriptors, which DMTCP loses on their way and does not see arrive."""
+        hold = self.temporary / _HOLD_SENDING
+        hold.touch()
+        try:
+            yield
+        finally:
+            hold.unlink(missing_ok=True)
 
     def _save(self, updates: Updates, *, is_held: bool) -> None:
         """Save UPDATES while the program is suspended, which may be over unless it IS HELD."""
@@ -314,7 +329,8 @@ class DmtcpComputation:
                 before = size
                 patience.renew()
             if patience.is_over():
-                self._failure = f"a checkpoint hung: nothing was written for {timeout_s:.0f} s"
+                hung = f"a checkpoint hung: nothing was written for {timeout_s:.0f} s"
+                self._failure = self._message_of_failure() or hung
                 self.kill()
                 raise CheckpointFailedError(self._failure, program_lives=False)
         return True

@@ -16,6 +16,7 @@ from dmtcp_py.census import SHARED_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from pathlib import Path
 
 _NOTES = "/memfd:dmtcp-run: received"
 _MOST_NOTES = 1 << 20
@@ -64,6 +65,13 @@ def received(pids: Collection[int], *, streams: Collection[str]) -> Holder | Non
             if target in targets and _is_noted(pid, number, notes, target, is_stream=target in streams):
                 return Holder(pid, target)
     return None
+
+
+def target_of(descriptor: str | Path) -> str:
+    """Return what a DESCRIPTOR, by its path in /proc, leads to; nothing where it is closed."""
+    with suppress(OSError):
+        return os.readlink(descriptor)
+    return ""
 
 
 def _open(pid: int) -> Iterator[tuple[int, str]]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.census import SHARED_MEMORY, resident_bytes, tree
-from dmtcp_py.engine.dmtcp import hindrance, segments
+from dmtcp_py.engine.dmtcp import segments
+from dmtcp_py.engine.dmtcp.look import look
 from dmtcp_py.engine.dmtcp.spread.link import AGENT, SUPERVISOR, TOKEN, connect
 from dmtcp_py.errors import DmtcpRunError
 from dmtcp_py.files import files_below, fsync_path, make_temporary, own_folder, remove_temporaries, size_below
@@ -114,7 +115,7 @@ class Agent:
 
     def _look(self) -> dict[str, Any]:
         """Return what stands in the way of a checkpoint here, and what the engine has to know of the processes."""
-        found = hindrance.look(None)
+        found = look(None)
         return {
             "hindrance": None if found.hindrance is None else astuple(found.hindrance),
             "connections": found.connections,

@@ -1,0 +1,183 @@
+"""What is to be seen of a computation's processes before a checkpoint: what hinders in one, and who is connected."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtcp_py.census import name_of, tree
+from dmtcp_py.engine.dmtcp.hindrance import CRIU_TAKES_IT, UNPROTECTED, Hindrance, hindrance_in, is_inside
+from dmtcp_py.engine.dmtcp.received import received, target_of
+from dmtcp_py.engine.dmtcp.sockets import sockets_of, unix_sockets
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from typing import Any
+
+End = tuple[str, int]
+"""An address and a port."""
+_SIZE = re.compile(rb"(?:^|\0)(?:OMPI_COMM_WORLD|PMI)_SIZE=(\d+)")
+_CRIU_OR_NONE_SENT = (
+    f"{CRIU_TAKES_IT}; Python sends none with multiprocessing's methods fork and spawn, nor PyTorch's DataLoader "
+    "with num_workers=0"
+)
+_LOOKS_AGAIN, _AGAIN_S = 3, 0.1
+_SYSLOG = ("/dev/log", "/run/systemd/journal/dev-log")
+"""DMTCP closes the C library's connection to it by itself."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen on one node: a HINDRANCE, the two ends of each TCP CONNECTION, and how many RANKS of MPI."""
+
+    hindrance: Hindrance | None
+    connections: tuple[tuple[End, End], ...] = ()
+    ranks: int = 0
+    all_ranks: int = 0
+    """How many they are to be on all nodes, as far as one of them was told."""
+
+
+def look(pid: int | None) -> Look:
+    """Return what is to be seen of process PID and its descendants, or of all that is below us where PID is None."""
+    import psutil  # noqa: PLC0415 - 19 ms that a start of a program need not wait for
+
+    connections: list[Any] = []
+    sizes = []
+    for member, is_below in _members(pid):
+        with suppress(FileNotFoundError, ProcessLookupError, psutil.Error):
+            if found := hindrance_in(member, is_below=is_below):
+                return Look(found)
+            if not is_below and not is_inside(member):
+                continue
+            sizes += _SIZE.findall(Path(f"/proc/{member}/environ").read_bytes())
+            if sockets_of(member):
+                connections += psutil.Process(member).net_connections(kind="inet")
+    # what is connected has, over UDP, no state
+    connected = [one for one in connections if one.raddr and one.status in ("ESTABLISHED", "NONE")]
+    ends = {(_end(one.laddr), _end(one.raddr)) for one in connected}
+    found = _sent(pid) or _never_comes_up(connected) or _connected_by_name(pid)
+    return Look(found, tuple(sorted(ends)), len(sizes), max(map(int, sizes), default=0))
+
+
+def hindrance(looks: Sequence[Look], *, coordinator_port: int) -> Hindrance | None:
+    """Return what DMTCP cannot take of a computation, of each node of which there is a look; None for nothing."""
+    found = next((one.hindrance for one in looks if one.hindrance), None)
+    return found or _connected({ends for one in looks for ends in one.connections}, coordinator_port)
+
+
+def _sent(pid: int | None) -> Hindrance | None:
+    """Look for what other processes sent, in process PID, those below it and what it has made a daemon of."""
+    members = []
+    for member, is_below in _members(pid):
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            if is_below or is_inside(member):
+                members.append(member)
+    holder = received(members, streams={target_of(f"/proc/{pid or os.getpid()}/fd/{stream}") for stream in range(3)})
+    if holder is None:
+        return None
+    return Hindrance(
+        f"process {holder.pid} ({name_of(holder.pid)}) has a descriptor that another process sent it "
+        f"({holder.target}), and DMTCP would not bring it up again",
+        _CRIU_OR_NONE_SENT,
+    )
+
+
+def _end(address: Any) -> End:
+    """Return one end of a connection; an IPv4 address that is given as an IPv6 one is the same."""
+    return address.ip.removeprefix("::ffff:"), address.port
+
+
+def _connected(pairs: Collection[tuple[End, End]], coordinator_port: int) -> Hindrance | None:
+    """Look for a TCP connection whose other end is not the program's own."""
+    for local, remote in sorted(pairs):
+        if (remote, local) not in pairs and remote[1] != coordinator_port:
+            return Hindrance(
+                f"it is connected to {remote[0]} port {remote[1]}, and DMTCP would wait for the other end for ever",
+                f"it is tried again later; {UNPROTECTED}",
+            )
+    return None
+
+
+def _never_comes_up(connected: Sequence[Any]) -> Hindrance | None:
+    """Look for connections that DMTCP takes and does not make again.
+
+    They are TCP of IPv6 sockets, which may be to an IPv4 address, while listeners alone do come up; and UDP among the
+    program's own sockets.
+    """
+    datagrams = {(_end(one.laddr), _end(one.raddr)) for one in connected if one.type == socket.SOCK_DGRAM}
+    for one in connected:
+        where = f"{one.raddr.ip} port {one.raddr.port}"
+        if one.family == socket.AF_INET6 and one.type == socket.SOCK_STREAM:
+            return Hindrance(
+                f"it is connected over IPv6 ({where}), and DMTCP would not bring it up again",
+                f"{CRIU_TAKES_IT}, or use 127.0.0.1 at both ends",
+            )
+        if one.type == socket.SOCK_DGRAM and (_end(one.raddr), _end(one.laddr)) in datagrams:
+            return Hindrance(
+                f"its processes are connected over UDP ({where}), and DMTCP would not bring them up again",
+                CRIU_TAKES_IT,
+            )
+    return None
+
+
+def _connected_by_name(pid: int | None) -> Hindrance | None:
+    """Look for a connection over a Unix socket whose other end is in none of our processes.
+
+    A process that came in the meantime, and has the other end, was not looked at: only what stays so counts.
+    """
+    found = _foreign(_sockets_of_all(pid))
+    for _ in range(_LOOKS_AGAIN):
+        if not found:
+            return None
+        time.sleep(_AGAIN_S)
+        now = _foreign(_sockets_of_all(pid))
+        found = {inode: name for inode, name in found.items() if inode in now}
+    if not found:
+        return None
+    return Hindrance(
+        f"it is connected to {next(iter(found.values()))} (a Unix socket), and DMTCP would wait for the other end "
+        "for ever",
+        f"it is tried again later; {UNPROTECTED}",
+    )
+
+
+def _foreign(sockets: set[int]) -> dict[int, str]:
+    """Return those of SOCKETS, by inode, that are connected to others than them, and the name of the other end."""
+    # what we hold too was inherited from us, and is nothing that DMTCP saw connected
+    mine = sockets - sockets_of(os.getpid())
+    known = unix_sockets() if mine else {}
+    found = {}
+    for inode in sorted(mine & known.keys()):
+        one = known[inode]
+        if one.peer and one.peer not in sockets:
+            other = known.get(one.peer)
+            name = (other.name if other else "") or one.name or "another program"
+            if name not in _SYSLOG:
+                found[inode] = name
+    return found
+
+
+def _members(pid: int | None) -> list[tuple[int, bool]]:
+    """Return process PID, those below it and all below us, and whether each is one of the former; None is all below us.
+
+    What the program has made a daemon of is not below its first process any more.
+    """
+    ours = {member for member, _ in tree(os.getpid())[1:]}
+    below = ours if pid is None else {member for member, _ in tree(pid)}
+    return [(member, member in below) for member in below | ours]
+
+
+def _sockets_of_all(pid: int | None) -> set[int]:
+    """Return the sockets of process PID and those below it, and of what the program has made a daemon of."""
+    found = set()
+    for member, is_below in _members(pid):
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            if is_below or is_inside(member):
+                found |= sockets_of(member)
+    return found

@@ -1,0 +1,181 @@
+/* Descriptors that processes send each other over Unix sockets, which DMTCP (3.2, 4.2, 5.0) does not see; part of the
+   plugin `forks`.
+
+   What was received is closed after a restart. It is noted in a file in memory with the name of RECEIVED, and refused by
+   that (engine/dmtcp/received.py).
+
+   What is on its way at a checkpoint arrives without its descriptors, also where the program only runs on. None is sent
+   while the file HOLD is there, from the look for what is on its way to the end of the checkpoint
+   (engine/dmtcp/computation.py). Where somebody else begins one, who would lose some ends instead. */
+
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "forks.h"
+
+#define SHARED_MEMORY "/dev/shm/"
+#define RECEIVED "dmtcp-run: received"
+#define MOST_NOTES (1 << 20)
+#define LOWEST_NOTES 512
+#define LINK_LENGTH 64
+#define HOLD "hold-sending" /* engine/dmtcp/computation.py makes it */
+#define HOLD_LOOKS_NS 10000000
+#define ON_THEIR_WAY "scm_fds:"
+#define TEXT_LENGTH 256
+#define BLOCK 4096
+
+static bool link_of(int fd, char *link, size_t size)
+{
+    char name[LINK_LENGTH];
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    ssize_t length = syscall(SYS_readlinkat, AT_FDCWD, name, link, size - 1);
+    if (length < 0)
+        return false;
+    link[length] = 0;
+    return true;
+}
+
+/* Note that FD came from another process: its number, how it is open, what it leads to, and a NUL. Of shared memory the
+   first is noted, as one hinders for ever, and of others up to MOST_NOTES bytes, which do so too. A child shares the
+   notes, and after a restart their number may be another's. It is a high one: programs close a descriptor and count on
+   its number for the next. */
+static void note(int fd)
+{
+    static int notes = -1;
+    static bool has_memory;
+    char link[PATH_MAX], line[PATH_MAX + LINK_LENGTH];
+    if (notes < 0 || !link_of(notes, link, sizeof link) || !strstr(link, RECEIVED)) {
+        int low = (int)syscall(SYS_memfd_create, RECEIVED, 0);
+        notes = (int)syscall(SYS_fcntl, low, F_DUPFD, LOWEST_NOTES);
+        if (notes < 0)
+            notes = low;
+        else
+            syscall(SYS_close, low);
+        has_memory = false;
+    }
+    if (has_memory || syscall(SYS_lseek, notes, 0, SEEK_CUR) >= MOST_NOTES || !link_of(fd, link, sizeof link))
+        return;
+    has_memory = !strncmp(link, SHARED_MEMORY, strlen(SHARED_MEMORY));
+    int access = (int)syscall(SYS_fcntl, fd, F_GETFL) & O_ACCMODE;
+    syscall(SYS_write, notes, line, snprintf(line, sizeof line, "%d %d %s", fd, access, link) + 1);
+}
+
+static void note_all(struct msghdr *message)
+{
+    int saved = errno;
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
+        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+            continue;
+        hold_checkpoints();
+        for (size_t i = 0; i < (part->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++)
+            note(((int *)CMSG_DATA(part))[i]);
+        let_checkpoints();
+    }
+    errno = saved;
+}
+
+ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+    /* in a restart it is DMTCP that has its descriptors sent so, and nothing can be looked up */
+    if (worker_state != RUNNING && worker_state != PRESUSPEND)
+        return syscall(SYS_recvmsg, fd, message, flags);
+    FIND(recvmsg);
+    ssize_t length = next(fd, message, flags);
+    if (length >= 0)
+        note_all(message);
+    return length;
+}
+
+int recvmmsg(int fd, struct mmsghdr *messages, unsigned most, int flags, struct timespec *timeout)
+{
+    FIND(recvmmsg);
+    int count = next(fd, messages, most, flags, timeout);
+    for (int i = 0; i < count; i++)
+        note_all(&messages[i].msg_hdr);
+    return count;
+}
+
+const char *dmtcp_get_tmpdir(void) __attribute__((weak));
+
+/* DMTCP's own folder is in the one that it was given. */
+static bool is_held(void)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/../" HOLD, dmtcp_get_tmpdir());
+    return !syscall(SYS_faccessat, AT_FDCWD, path, F_OK);
+}
+
+static void await_leave(const struct msghdr *message)
+{
+    const struct timespec some = {.tv_nsec = HOLD_LOOKS_NS};
+    int saved = errno;
+    const struct cmsghdr *part = CMSG_FIRSTHDR(message);
+    bool sends_some = part && part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS;
+    while (sends_some && dmtcp_get_tmpdir && is_held())
+        syscall(SYS_nanosleep, &some, NULL);
+    errno = saved;
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    if (worker_state != RUNNING && worker_state != PRESUSPEND)
+        return syscall(SYS_sendmsg, fd, message, flags);
+    FIND(sendmsg);
+    await_leave(message);
+    return next(fd, message, flags);
+}
+
+/* What is called from here may not call malloc(), which another thread may stand still in. */
+static bool is_sent_some(const char *fd)
+{
+    char path[PATH_MAX], text[TEXT_LENGTH];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%s", fd);
+    int file = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY);
+    ssize_t length = syscall(SYS_read, file, text, sizeof text - 1);
+    syscall(SYS_close, file);
+    text[length < 0 ? 0 : length] = 0;
+    const char *told = strstr(text, ON_THEIR_WAY);
+    return told && atoi(told + strlen(ON_THEIR_WAY)) > 0;
+}
+
+/* Whether descriptors wait in a socket to be received, as Linux tells from 5.6 on. */
+static bool are_on_their_way(void)
+{
+    _Alignas(struct dirent64) char block[BLOCK];
+    bool found = false;
+    long length;
+    int folder = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY);
+    while (!found && (length = syscall(SYS_getdents64, folder, block, sizeof block)) > 0) {
+        const struct dirent64 *entry;
+        for (long at = 0; at < length && !found; at += entry->d_reclen) {
+            entry = (const struct dirent64 *)(block + at);
+            found = is_sent_some(entry->d_name);
+        }
+    }
+    syscall(SYS_close, folder);
+    return found;
+}
+
+void before_images(void)
+{
+    static const char said[] = "*** ERROR: a descriptor that one process sends another would be lost on its way\n";
+    char path[PATH_MAX];
+    if (!are_on_their_way())
+        return;
+    snprintf(path, sizeof path, "%s/on-its-way.log", dmtcp_get_tmpdir ? dmtcp_get_tmpdir() : "");
+    int file = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    syscall(SYS_write, file, said, strlen(said));
+    syscall(SYS_exit_group, EXIT_FAILURE);
+}
