@@ -46,8 +46,6 @@
 #include "forks.h"
 
 #define MOST 16
-#define SHARED_MEMORY "/dev/shm/"
-#define LINK_LENGTH 64
 #define OWNERS (S_IRUSR | S_IWUSR)
 
 /* dlsym(RTLD_NEXT) is DMTCP's own up to 4.2, and leaves out the layer right below us: the fork() that gives a child
@@ -121,6 +119,7 @@ static void before_fork(void)
 }
 
 volatile int worker_state;
+void (*before_images)(void);
 
 static __thread int forking;
 
@@ -129,7 +128,7 @@ void _ZN5dmtcp11WorkerState15setCurrentStateERKNS0_12eWorkerStateE(const int *st
 void _ZN5dmtcp11WorkerState15setCurrentStateERKNS0_12eWorkerStateE(const int *state)
 {
     worker_state = *state;
-    if (worker_state == CHECKPOINTING)
+    if (worker_state == CHECKPOINTING && before_images)
         before_images();
 }
 

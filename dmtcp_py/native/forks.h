@@ -2,6 +2,9 @@
 
 #pragma GCC visibility push(hidden)
 
+#define SHARED_MEMORY "/dev/shm/"
+#define LINK_LENGTH 64
+
 /* of dmtcp::WorkerState */
 enum { RUNNING = 1, PRESUSPEND = 2, CHECKPOINTING = 4 };
 
@@ -21,6 +24,6 @@ void hold_checkpoints(void);
 void let_checkpoints(void);
 
 /* Called while the other threads, and all other processes, stand still, before anything of them is saved. */
-void before_images(void);
+extern void (*before_images)(void);
 
 #pragma GCC visibility pop
