@@ -350,6 +350,13 @@ def run_on(process: subprocess.Popen[bytes], seconds: float) -> None:
         raise AssertionError(f"ended with {status} where it should have run on")
 
 
+def is_alive(process: psutil.Process | None) -> bool:
+    """Whether PROCESS is there and has not ended."""
+    with suppress(psutil.NoSuchProcess):
+        return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def kill_all(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL a dmtcp-run and everything below it, as the end of a batch job or the death of a node does."""
     below = descendants(process.pid)
@@ -359,4 +366,4 @@ def kill_all(process: subprocess.Popen[bytes]) -> None:
         except ProcessLookupError:
             continue
     process.wait(LONG_S)
-    wait_until(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in below))
+    wait_until(lambda: not any(map(is_alive, below)))

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
-from harness import LONG_S, RUN, descendants, wait_until
+from harness import LONG_S, RUN, descendants, is_alive, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,7 +98,7 @@ class Daemon:
         if self.process:
             with suppress(psutil.NoSuchProcess):
                 self.process.send_signal(signum)
-                wait_until(lambda: not _is_alive(self.process), CALL_S)
+                wait_until(lambda: not is_alive(self.process), CALL_S)
 
     def end(self) -> None:
         """SIGKILL the daemon and everything that ever came of it."""
@@ -111,7 +111,7 @@ class Daemon:
     @property
     def others(self) -> list[psutil.Process]:
         """The living processes that came of the daemon: slurmstepd, jobs, orphans."""
-        return [one for one in descendants(self.keeper.pid) if one != self.process and _is_alive(one)]
+        return [one for one in descendants(self.keeper.pid) if one != self.process and is_alive(one)]
 
 
 @dataclass
@@ -314,7 +314,7 @@ class Cluster:
     def cancel_all(self) -> list[str]:
         """Cancel all jobs and wait for their end; SIGKILL what they left behind, and return its command lines."""
         for name in self.nodes:
-            if name not in self._daemons or not _is_alive(self._daemons[name].process):
+            if name not in self._daemons or not is_alive(self._daemons[name].process):
                 self.start_node(name)
         self.call("scancel", "--user", self.account.pw_name)
         self._wait_for(lambda: not self.call("squeue", "--noheader"), "the jobs' end")
@@ -514,9 +514,3 @@ def _is_free(port: int) -> bool:
 
 def _host() -> str:
     return socket.gethostname().partition(".")[0]
-
-
-def _is_alive(process: psutil.Process | None) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from harness import REPOSITORY, RUN, descendants, wait_until
+from harness import REPOSITORY, RUN, descendants, is_alive, wait_until
 from slurm.cluster import parse, why_not
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def test_nothing_is_left_when_the_tests_are_killed(short_folder: Path) -> None:
             assert {"slurmctld", "slurmd", "munged"} <= {one.name() for one in below}
         finally:
             process.kill()
-    wait_until(lambda: not [one for one in below if one.is_running() and one.status() != psutil.STATUS_ZOMBIE], 20)
+    wait_until(lambda: not any(map(is_alive, below)), 20)
 
 
 @pytest.mark.parametrize(
