@@ -34,6 +34,8 @@ STARTED_KEY = "started_on_nodes"
 _HOLD_SENDING = "hold-sending"
 """native/sent.c waits for it to go."""
 _LOOK_S = 0.25
+_LOOKS = 3
+"""So often what does not pass by itself has to be seen until it counts."""
 _PASSES_WITHIN_S, _PASSES_WITHIN_STOP_S = 120.0, 3.0
 _STOP_S = 30.0
 _MOST_CHARS = 300
@@ -139,6 +141,7 @@ class DmtcpComputation:
         the program cannot be taken.
         """
         patience = Patience(_PASSES_WITHIN_STOP_S if then_stop else _PASSES_WITHIN_S)
+        looks_left = _LOOKS
         while True:
             self._ready.await_running()
             if self._is_launched:
@@ -155,7 +158,9 @@ class DmtcpComputation:
                     if hindered_by is None:
                         yield peers, segments
                         return
-            if not hindered_by.passes:
+            # of a connection whose one process has just ended, only the other end is seen
+            looks_left -= not hindered_by.passes
+            if looks_left == 0:
                 raise HinderedError(hindered_by.what, hindered_by.hint)
             if patience.is_over():
                 self._awaits_ranks = False
