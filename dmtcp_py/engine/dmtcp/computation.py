@@ -35,7 +35,7 @@ _HOLD_SENDING = "hold-sending"
 """native/sent.c waits for it to go."""
 _LOOK_S = 0.25
 _LOOKS = 3
-"""So often what does not pass by itself has to be seen until it counts."""
+"""So often what is doubtful has to be seen until it counts."""
 _PASSES_WITHIN_S, _PASSES_WITHIN_STOP_S = 120.0, 3.0
 _STOP_S = 30.0
 _MOST_CHARS = 300
@@ -158,9 +158,8 @@ class DmtcpComputation:
                     if hindered_by is None:
                         yield peers, segments
                         return
-            # of a connection whose one process has just ended, only the other end is seen
-            looks_left -= not hindered_by.passes
-            if looks_left == 0:
+            looks_left -= 1
+            if not hindered_by.passes and (looks_left <= 0 or not hindered_by.is_doubtful):
                 raise HinderedError(hindered_by.what, hindered_by.hint)
             if patience.is_over():
                 self._awaits_ranks = False

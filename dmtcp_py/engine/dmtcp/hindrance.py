@@ -49,6 +49,8 @@ class Hindrance:
     hint: str
     passes: bool = False
     """Whether it will be over by itself, however long that takes."""
+    is_doubtful: bool = False
+    """Whether it may be nothing but what a process leaves for a moment that has just ended."""
 
 
 def hindrance_in(pid: int, *, is_below: bool) -> Hindrance | None:

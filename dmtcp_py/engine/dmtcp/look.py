@@ -100,6 +100,7 @@ def _connected(pairs: Collection[tuple[End, End]], coordinator_port: int) -> Hin
             return Hindrance(
                 f"it is connected to {remote[0]} port {remote[1]}, and DMTCP would wait for the other end for ever",
                 f"it is tried again later; {UNPROTECTED}",
+                is_doubtful=True,
             )
     return None
 
