@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -70,12 +69,20 @@ static void note(int fd)
     syscall(SYS_write, notes, line, snprintf(line, sizeof line, "%d %d %s", fd, access, link) + 1);
 }
 
+/* Return the part of MESSAGE with descriptors that comes after PART, or the first where that is NULL. */
+static struct cmsghdr *next_with_descriptors(struct msghdr *message, struct cmsghdr *part)
+{
+    do
+        part = part ? CMSG_NXTHDR(message, part) : CMSG_FIRSTHDR(message);
+    while (part && (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS));
+    return part;
+}
+
 static void note_all(struct msghdr *message)
 {
     int saved = errno;
-    for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
-        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
-            continue;
+    struct cmsghdr *part = NULL;
+    while ((part = next_with_descriptors(message, part))) {
         hold_checkpoints();
         for (size_t i = 0; i < (part->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++)
             note(((int *)CMSG_DATA(part))[i]);
@@ -119,8 +126,7 @@ static void await_leave(const struct msghdr *message)
 {
     const struct timespec some = {.tv_nsec = HOLD_LOOKS_NS};
     int saved = errno;
-    const struct cmsghdr *part = CMSG_FIRSTHDR(message);
-    bool sends_some = part && part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS;
+    bool sends_some = next_with_descriptors((struct msghdr *)message, NULL);
     while (sends_some && dmtcp_get_tmpdir && is_held())
         syscall(SYS_nanosleep, &some, NULL);
     errno = saved;

@@ -73,12 +73,7 @@ def hindrance(looks: Sequence[Look], *, coordinator_port: int) -> Hindrance | No
 
 def _sent(pid: int | None) -> Hindrance | None:
     """Look for what other processes sent, in process PID, those below it and what it has made a daemon of."""
-    members = []
-    for member, is_below in _members(pid):
-        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            if is_below or is_inside(member):
-                members.append(member)
-    holder = received(members, streams={target_of(f"/proc/{pid or os.getpid()}/fd/{stream}") for stream in range(3)})
+    holder = received(_ours(pid), streams={target_of(f"/proc/{pid or os.getpid()}/fd/{stream}") for stream in range(3)})
     if holder is None:
         return None
     return Hindrance(
@@ -174,11 +169,20 @@ def _members(pid: int | None) -> list[tuple[int, bool]]:
     return [(member, member in below) for member in below | ours]
 
 
-def _sockets_of_all(pid: int | None) -> set[int]:
-    """Return the sockets of process PID and those below it, and of what the program has made a daemon of."""
-    found = set()
+def _ours(pid: int | None) -> list[int]:
+    """Return process PID, those below it, and what the program has made a daemon of."""
+    found = []
     for member, is_below in _members(pid):
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             if is_below or is_inside(member):
-                found |= sockets_of(member)
+                found.append(member)
+    return found
+
+
+def _sockets_of_all(pid: int | None) -> set[int]:
+    """Return the sockets of those processes."""
+    found = set()
+    for member in _ours(pid):
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            found |= sockets_of(member)
     return found

@@ -1,6 +1,6 @@
 """Descriptors that processes of a program were sent by others, which DMTCP does not see: who still has them.
 
-By the notes of native/forks.c. It does not know what a process took by other calls than recvmsg() and recvmmsg(), nor
+By the notes of native/sent.c. It does not know what a process took by other calls than recvmsg() and recvmmsg(), nor
 what the only process that had the notes has handed on before it ended.
 """
 
