@@ -6,11 +6,14 @@ step, written so that it can be typed. The command lines turn them into text and
 
 from __future__ import annotations
 
+FAILED_STATUS = 125
+"""The exit status of dmtcp-run when it failed itself, as env(1) and timeout(1) use it."""
+
 
 class DmtcpRunError(Exception):
     """Something that the user can act on."""
 
-    status = 125
+    status = FAILED_STATUS
 
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(what)
@@ -78,7 +81,7 @@ class CheckpointFailedError(EngineError):
         self.program_lives = program_lives
 
 
-class HinderedError(CheckpointFailedError):
+class BlockedError(CheckpointFailedError):
     """Nothing was begun: something of the program is there that the engine cannot take."""
 
     def __init__(self, what: str, hint: str = "") -> None:

@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.batch import BatchJob, BatchState
-from dmtcp_py.census import command_of
+from dmtcp_py.batch.scheduler import BatchJob, BatchState
 from dmtcp_py.errors import BatchError, EngineError, NoResubmissionError
-from dmtcp_py.process import run_tool
+from dmtcp_py.system.proc import command_of
+from dmtcp_py.system.tools import run_tool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,7 @@ class Slurm:
 
     name = "Slurm"
 
-    def look(self, job_id: str | None) -> list[BatchJob]:
+    def query(self, job_id: str | None) -> list[BatchJob]:
         """Return job JOB_ID, or all of this user's."""
         which = ["--me"] if job_id is None else ["--jobs", job_id]
         columns = ",".join(f"{name}:|" for name in _FIELDS)
@@ -174,7 +174,7 @@ def _address(job_id: str) -> str:
     """
     if job_id not in _addresses:
         with suppress(BatchError):
-            Slurm().look(job_id)
+            Slurm().query(job_id)
     return _addresses.get(job_id, job_id)
 
 

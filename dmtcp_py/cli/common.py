@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from dmtcp_py.errors import DmtcpRunError, UsageError
-from dmtcp_py.outcome import FAILED_STATUS
-from dmtcp_py.report import one_line
-from dmtcp_py.units import parse_duration
+from dmtcp_py.errors import FAILED_STATUS, DmtcpRunError, UsageError
+from dmtcp_py.report.lines import one_line
+from dmtcp_py.system.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +23,7 @@ BROKEN_PIPE_STATUS = 141
 
 
 def interval_s(_context: click.Context, _option: click.Parameter, value: str) -> float | None:
-    """Return seconds as `dmtcp_py.outcome.RunOptions` wants them: ``auto`` is negative, ``0`` is None."""
+    """Return seconds as `dmtcp_py.options.RunOptions` wants them: ``auto`` is negative, ``0`` is None."""
     if value == "auto":
         return -1.0
     try:

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from dmtcp_py import __version__
+from dmtcp_py.attempt.attempt import run
 from dmtcp_py.cli.common import directory_option, duration_s, interval_s, leave
-from dmtcp_py.outcome import AT_LIMIT, RunOptions
-from dmtcp_py.report import NORMAL, QUIET, VERBOSE, Report
-from dmtcp_py.supervisor import run
+from dmtcp_py.options import AT_LIMIT, RunOptions
+from dmtcp_py.report.lines import NORMAL, QUIET, VERBOSE, Report
 
 _STATUSES = """\
 \b

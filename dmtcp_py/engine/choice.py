@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine import plugins
-from dmtcp_py.engine.criu import CriuEngine
-from dmtcp_py.engine.dmtcp import DmtcpEngine
+from dmtcp_py.engine import entry_points as plugins
+from dmtcp_py.engine.criu.engine import CriuEngine
+from dmtcp_py.engine.dmtcp.engine import DmtcpEngine
 from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, is_schedulers_launcher
 from dmtcp_py.engine.unprotected import Unprotected
 from dmtcp_py.errors import EngineError, UsageError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dmtcp_py.engine import Engine
+    from dmtcp_py.engine.protocol import Engine
 
 AUTO = "auto"
 _FIND: dict[str, Callable[[], Engine]] = {DmtcpEngine.name: DmtcpEngine.find, CriuEngine.name: CriuEngine.find}

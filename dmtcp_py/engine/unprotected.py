@@ -6,16 +6,17 @@ import signal
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from dmtcp_py.engine import End, How
-from dmtcp_py.errors import EngineError, HinderedError
-from dmtcp_py.files import remove_tree
-from dmtcp_py.process import LEFTOVER_GRACE_S, Child, Guard, Streams, end_descendants, end_group
+from dmtcp_py.engine.protocol import EndKind, ProgramEnd
+from dmtcp_py.errors import BlockedError, EngineError
+from dmtcp_py.system.child import Child, ChildStdio, Guard
+from dmtcp_py.system.files import remove_tree
+from dmtcp_py.system.reaping import LEFTOVER_GRACE_S, end_descendants, end_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dmtcp_py.engine import Launch, Restart, Stdio
+    from dmtcp_py.engine.protocol import Launch, Restart, Stdio
 
 
 class Unprotected:
@@ -55,7 +56,7 @@ class UnprotectedComputation:
         self.temporary = launch.temporary
         self._guard = Guard(launch.temporary, launch.environ)
         with _opened(launch.stdio) as streams:
-            self._child = Child([str(launch.program), *launch.command[1:]], env=launch.environ, streams=streams)
+            self._child = Child([str(launch.program), *launch.command[1:]], env=launch.environ, stdio=streams)
         self._guard.watch(self._child.pid)
         self.pid = self._child.pid
 
@@ -63,18 +64,18 @@ class UnprotectedComputation:
         """Return our children that belong to it."""
         return [self.pid, self._guard.pid]
 
-    def poll(self) -> End | None:
+    def poll(self) -> ProgramEnd | None:
         """Return how it ended; None while it runs."""
         ending = self._child.poll()
         if ending is None:
             return None
         if ending.signum is not None:
-            return End(How.SIGNALLED, signum=ending.signum)
-        return End(How.EXITED, status=ending.status or 0)
+            return ProgramEnd(EndKind.SIGNALLED, signum=ending.signum)
+        return ProgramEnd(EndKind.EXITED, status=ending.status or 0)
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> NoReturn:  # noqa: ARG002 - the protocol's
-        """Raise HinderedError."""
-        raise HinderedError("the program runs unprotected, as no engine takes it", "it starts over, if it is stopped")
+        """Raise BlockedError."""
+        raise BlockedError("the program runs unprotected, as no engine takes it", "it starts over, if it is stopped")
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""
@@ -94,7 +95,7 @@ class UnprotectedComputation:
 
 
 @contextmanager
-def _opened(stdio: Stdio) -> Iterator[Streams]:
+def _opened(stdio: Stdio) -> Iterator[ChildStdio]:
     """Give the files of the program's standard streams, open for as long as it takes to start it."""
     with ExitStack() as stack:
         stdin = stack.enter_context(stdio.stdin.open("rb")) if stdio.stdin else None
@@ -104,4 +105,4 @@ def _opened(stdio: Stdio) -> Iterator[Streams]:
         stderr = stdout
         if stdio.stderr != stdio.stdout:
             stderr = stack.enter_context(stdio.stderr.open("wb")) if stdio.stderr else None
-        yield Streams(*(file.fileno() if file else None for file in (stdin, stdout, stderr)))
+        yield ChildStdio(*(file.fileno() if file else None for file in (stdin, stdout, stderr)))

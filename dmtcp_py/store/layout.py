@@ -96,6 +96,10 @@ class JobLayout:
             return []
         return sorted(int(path.name) for path in self.generations.iterdir() if _GENERATION.fullmatch(path.name))
 
+    def generations_from(self, first: int) -> tuple[int, ...]:
+        """Return the numbers of the complete generations from number FIRST on, highest first."""
+        return tuple(number for number in reversed(self.generation_numbers()) if number >= first)
+
     def partials(self) -> list[Path]:
         """Return what earlier attempts left half done."""
         return sorted(self.generations.glob("*.partial"))

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dmtcp_py.census import boot_id, started_at
 from dmtcp_py.errors import FencedError, LockedError, StoreError
-from dmtcp_py.files import PRIVATE_FILE
 from dmtcp_py.store.records import LockRecord, decode, encode
+from dmtcp_py.system.files import PRIVATE_FILE
+from dmtcp_py.system.proc import boot_id, started_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,6 +20,10 @@ FORMAT = 1
 """The format that this release writes, and the newest that it reads."""
 
 
+_FORMER_UNDO_PART = "undo"
+"""Where manifests had `Manifest.undo_part` before it was a field."""
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What a job is: ``job.json``, written once a lineage."""
 
@@ -128,6 +132,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     stderr_size: int | None = None
     engine_data: dict[str, str] = {}
     """What the engine wants to know again at the restart."""
+    undo_part: str | None = None
+    """The part of the journal of changed files that began with this generation; None if nothing was recorded."""
     quirks: list[str] = []
     """What the program was launched with so that it works, each with its reason."""
     updated_files: list[str] = []
@@ -216,6 +222,8 @@ def decode(data: bytes, kind: type[RecordT], path: Path) -> RecordT:
         raise StoreError(f"{path} is damaged: {error}", hint) from error
     if isinstance(record, Manifest):
         _check_names(record, path)
+        if record.undo_part is None and _FORMER_UNDO_PART in record.engine_data:
+            return msgspec.structs.replace(record, undo_part=record.engine_data[_FORMER_UNDO_PART])
     return record
 
 

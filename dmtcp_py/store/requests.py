@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dmtcp_py.errors import StoreError
-from dmtcp_py.files import write_atomic
+from dmtcp_py.errors import DmtcpRunError, LockedError, StoreError
+from dmtcp_py.store.lock import holding, is_running
 from dmtcp_py.store.records import Request, encode, read_record, utc_now
+from dmtcp_py.system.files import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from dmtcp_py.store.layout import JobLayout
@@ -29,7 +30,7 @@ _SERVED_S = 1.0
 
 
 @dataclass(frozen=True)
-class Waiting:
+class PendingRequest:
     """A request that was read and is to be answered."""
 
     path: Path
@@ -47,7 +48,37 @@ class Waiting:
             write_atomic(self.path, encode(answered), durable=False)
 
 
-def collect(layout: JobLayout) -> list[Waiting]:
+class RequestQueue:
+    """The requests of one running attempt, from when they are read until they are answered."""
+
+    def __init__(self, layout: JobLayout) -> None:
+        self._layout = layout
+        self._waiting: list[PendingRequest] = []
+        self._being_answered: list[PendingRequest] = []
+
+    def read(self) -> Iterator[PendingRequest]:
+        """Yield the requests that came since the last call, and keep them until they are answered."""
+        for request in collect(self._layout):
+            self._waiting.append(request)
+            yield request
+
+    def begin_answering(self) -> None:
+        """Let the next `answer` be that of all requests that were read until now."""
+        self._being_answered, self._waiting = [*self._being_answered, *self._waiting], []
+
+    def answer(self, *, ok: bool, text: str, generation: int | None = None) -> None:
+        """Answer those requests."""
+        answered, self._being_answered = self._being_answered, []
+        for request in answered:
+            request.answer(ok=ok, text=text, generation=generation)
+
+    def answer_all(self, *, ok: bool, text: str) -> None:
+        """Answer all requests that are left."""
+        self.begin_answering()
+        self.answer(ok=ok, text=text)
+
+
+def collect(layout: JobLayout) -> list[PendingRequest]:
     """Return the requests that came since the last call, and take them from their place."""
     found = []
     for path in _asked(layout):
@@ -59,7 +90,7 @@ def collect(layout: JobLayout) -> list[Waiting]:
             with suppress(OSError):
                 path.unlink()
             continue
-        waiting = Waiting(taken, request)
+        waiting = PendingRequest(taken, request)
         if request.action in ACTIONS:
             found.append(waiting)
         else:
@@ -109,6 +140,22 @@ def ask(layout: JobLayout, action: str, *, timeout_s: float, is_served: Callable
     finally:
         for leftover in (path, taken):
             leftover.unlink(missing_ok=True)
+
+
+def order(layout: JobLayout, action: str, *, timeout_s: float) -> Request:
+    """Have the running attempt of a job do ACTION and return its answer."""
+    held = holding(layout)
+    if held is None or not held.is_alive:
+        raise DmtcpRunError(f"job {layout.name} is not running", f"'dmtcp-ctl status {layout.name}' says how it ended")
+    answer = ask(layout, action, timeout_s=timeout_s, is_served=lambda: is_running(layout))
+    if answer is None and not is_running(layout):
+        raise DmtcpRunError(f"job {layout.name} ended before it answered", f"look at 'dmtcp-ctl status {layout.name}'")
+    if answer is None:
+        raise LockedError(
+            f"job {layout.name} on {held.record.host} (pid {held.record.pid}) did not answer within {timeout_s:.0f} s",
+            "look at the program there, or give --timeout",
+        )
+    return answer
 
 
 def _asked(layout: JobLayout) -> list[Path]:

@@ -14,22 +14,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dmtcp_py.errors import NewerFormatError, StoreError
-from dmtcp_py.files import (
+from dmtcp_py.store.layout import manifest_path
+from dmtcp_py.store.lock import acquire
+from dmtcp_py.store.records import ImageFile, Job, Manifest, State, encode, read_record, utc_now
+from dmtcp_py.store.retention import Generation, Verdict, plan
+from dmtcp_py.store.verify import hash_file, read_manifest
+from dmtcp_py.system.files import (
     append_line,
     files_below,
     free_bytes,
     fsync_path,
-    hash_file,
     make_private_dir,
     move_file,
     remove_tree,
     write_atomic,
 )
-from dmtcp_py.store.layout import manifest_path
-from dmtcp_py.store.lock import acquire
-from dmtcp_py.store.records import ImageFile, Job, Manifest, State, encode, read_record, utc_now
-from dmtcp_py.store.retention import Generation, Verdict, plan
-from dmtcp_py.store.verify import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +45,7 @@ Restoring an image runs what is in it: keep this folder yours alone.
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StagedImages:
     """Complete images as an engine left them: FILES and RESTART_IMAGES are names below FOLDER."""
 
@@ -62,6 +61,8 @@ class StagedImages:
     """What else of the program a restart cannot make as it was."""
     engine_data: dict[str, str] = field(default_factory=dict)
     """What the engine wants to know again at the restart."""
+    undo_part: str | None = None
+    """The part of the journal of changed files that began with these images."""
 
 
 class Store:
@@ -197,6 +198,14 @@ class Store:
             remove_tree(doomed)
             self.record("pruned", generation=verdict.number, rule=verdict.rule)
 
+    def undo_parts(self, generations: Sequence[int]) -> list[str]:
+        """Return the parts of the journal that began with GENERATIONS; nothing if a manifest cannot be read."""
+        try:
+            parts = [read_manifest(self.layout, number).undo_part for number in generations]
+        except StoreError:
+            return []
+        return [part for part in parts if part is not None]
+
     @contextmanager
     def _warning_of(self, path: Path) -> Iterator[None]:
         """Turn an OSError into a warning, once for each text."""
@@ -291,17 +300,15 @@ def retention_plan(layout: JobLayout, *, keep: int, lineage: int) -> list[Verdic
     )
 
 
-def stage(
-    folder: Path,
-    restart_images: Sequence[str],
-    processes: int,
-    *,
-    updated_files: Sequence[str] = (),
-    notes: Sequence[str] = (),
-) -> StagedImages:
-    """Return all that lies in FOLDER as the images of one checkpoint."""
-    files = tuple(str(path.relative_to(folder)) for path in files_below(folder))
-    return StagedImages(folder, files, tuple(restart_images), processes, tuple(updated_files), tuple(notes))
+def stage(folder: Path, restart_images: Sequence[str], processes: int, **fields: Any) -> StagedImages:
+    """Return all that lies in FOLDER as the images of one checkpoint; FIELDS are those of `StagedImages` besides."""
+    return StagedImages(
+        folder=folder,
+        files=tuple(str(path.relative_to(folder)) for path in files_below(folder)),
+        restart_images=tuple(restart_images),
+        processes=processes,
+        **fields,
+    )
 
 
 def _move(source: Path, partial: Path, name: str) -> ImageFile:

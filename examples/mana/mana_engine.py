@@ -14,12 +14,14 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from dmtcp_py.engine import End, How
+from dmtcp_py.engine.protocol import End, How
 from dmtcp_py.engine.dmtcp.coordinator import Coordinator
 from dmtcp_py.engine.dmtcp.installation import Installation, clean
 from dmtcp_py.errors import CheckpointFailedError, EngineError, RestartFailedError
-from dmtcp_py.files import make_private_dir, remove_tree
-from dmtcp_py.process import LEFTOVER_GRACE_S, Child, Guard, Patience, end_descendants, end_group
+from dmtcp_py.system.files import make_private_dir, remove_tree
+from dmtcp_py.system.UNKNOWN import Patience
+from dmtcp_py.system.child import Child, Guard
+from dmtcp_py.system.reaping import LEFTOVER_GRACE_S, end_descendants, end_group
 from dmtcp_py.store.store import stage
 
 MARK = "mana_launch"

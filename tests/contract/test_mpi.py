@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from harness import LONG_S, REPOSITORY, EngineHere, Workbench, kill_all
 
-from dmtcp_py.census import SHARED_MEMORY
-from dmtcp_py.files import own_folder
 from dmtcp_py.native import built
+from dmtcp_py.system.files import own_folder
+from dmtcp_py.system.proc import SHARED_MEMORY
 
 CYCLES = int(os.environ.get("DMTCP_RUN_MPI_CYCLES", "2"))
 STEPS = str(30 + 25 * CYCLES)

@@ -71,7 +71,7 @@ with socket.socket(socket.AF_UNIX) as connection:
 """
 IMPATIENT = """
 import sys
-from dmtcp_py import checkpointing
+from dmtcp_py.attempt import checkpoint as checkpointing
 from dmtcp_py.cli.run import main
 from dmtcp_py.engine.dmtcp import computation
 checkpointing.STALL_S = 4.0

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from harness import LONG_S, REPOSITORY, RUN, WITHOUT, EngineHere, Workbench, kill_all, wait_until
 
-from dmtcp_py.census import SHARED_MEMORY
-from dmtcp_py.files import remove_temporaries
 from dmtcp_py.native import built
+from dmtcp_py.system.files import remove_temporaries
+from dmtcp_py.system.proc import SHARED_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from dmtcp_py.engine import undo
-from dmtcp_py.engine.criu import frozen
+from dmtcp_py.engine.criu.inside import post_dump as frozen
 from dmtcp_py.errors import RestartFailedError
 from dmtcp_py.native import built
+from dmtcp_py.rollback import undo
 
 WATCHER = built("files")
 pytestmark = pytest.mark.skipif(WATCHER is None, reason="built without a C compiler")
@@ -223,8 +223,8 @@ def test_after_going_back_further_a_newer_generation_is_refused(lab: Lab) -> Non
 KILLED = """
 import os, sys
 from pathlib import Path
-from dmtcp_py.engine import undo
-from dmtcp_py.engine.criu import frozen
+from dmtcp_py.rollback import undo
+from dmtcp_py.engine.criu.inside import post_dump as frozen
 left = int(sys.argv[2])
 def counted(call):
     def counts(*words, **named):

@@ -20,8 +20,8 @@ from slurm.cluster import Cluster
 from slurm.cluster import why_not as why_no_slurm
 from slurm.desk import Desk
 
-from dmtcp_py.census import SHARED_MEMORY
-from dmtcp_py.files import own_folder
+from dmtcp_py.system.files import own_folder
+from dmtcp_py.system.proc import SHARED_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dmtcp_py.batch import Allocation, detect, link
+from dmtcp_py.batch.allocation import Allocation, detect, link
 from dmtcp_py.errors import UsageError
 
 PLAIN = {"PATH": "/usr/bin", "HOME": "/home/me", "USER": "me"}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from harness import LONG_S
 
-from dmtcp_py.events import EventStream
+from dmtcp_py.system.events import EventStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dmtcp_py.interval import (
+from dmtcp_py.attempt.interval import (
     ASSUMED_MTTI_S,
     FIRST_S,
     LONGEST_S,

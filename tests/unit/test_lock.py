@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from harness import LONG_S
 
-from dmtcp_py.attempt import TICK_S
+from dmtcp_py.attempt.supervisor import TICK_S
 from dmtcp_py.errors import FencedError, LockedError, StoreError
 from dmtcp_py.store import lock
 from dmtcp_py.store.lock import HEARTBEAT_S, STALE_S, acquire, holding, kept

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from dmtcp_py.policy import (
+from dmtcp_py.attempt.policy import (
     LAST_TRIES,
     LIMIT,
     RETRY_S,
@@ -337,7 +337,7 @@ def test_time_alone_wakes_for_whichever_comes_first() -> None:
     assert wakes_at(begin(None, 0)) is None
 
 
-hindered = CheckpointEnded(ok=False, interval_s=60, was_hindered=True)
+hindered = CheckpointEnded(ok=False, interval_s=60, was_blocked=True)
 
 
 def first_checkpoints(*history: tuple[float, Event], may_refuse: bool = True) -> list[Action]:

@@ -17,10 +17,13 @@ import psutil
 import pytest
 from harness import LONG_S, wait_until
 
-from dmtcp_py.census import boot_id, started_at, tree
 from dmtcp_py.errors import EngineError
-from dmtcp_py.files import make_temporary, remove_temporaries
-from dmtcp_py.process import Child, Ending, Guard, Streams, end_group, end_leftovers, reap_group, run_tool, signal_group
+from dmtcp_py.system.files import make_temporary, remove_temporaries
+from dmtcp_py.system.proc import boot_id, started_at, tree
+from dmtcp_py.system.UNKNOWN import Ending
+from dmtcp_py.system.child import Child, ChildStdio, Guard
+from dmtcp_py.system.reaping import end_group, end_leftovers, reap_group, signal_group
+from dmtcp_py.system.tools import run_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +34,7 @@ DEAF = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1000; done"]
 SUPERVISOR = """
 import sys, time
 from pathlib import Path
-from dmtcp_py.process import Child, Guard
+from dmtcp_py.system.child import Child, Guard
 folder = Path(sys.argv[1])
 guard = Guard(folder, {"PATH": "/usr/bin:/bin"})
 program = Child(["sh", "-c", "trap '' TERM HUP INT; sleep 1000 & wait"], env={"PATH": "/usr/bin:/bin"})
@@ -49,7 +52,7 @@ def start() -> Iterator[Callable[..., Child]]:
     """Start children that are ended, with what they started, after the test."""
     started: list[Child] = []
 
-    def start_one(argv: list[str], **options: bool | Streams) -> Child:
+    def start_one(argv: list[str], **options: bool | ChildStdio) -> Child:
         child = Child(argv, env=os.environ, **options)  # type: ignore[arg-type]
         started.append(child)
         return child
@@ -103,7 +106,7 @@ class TestChild:
         assert start(SLEEP).stop() == Ending(signum=signal.SIGTERM)
 
     def test_stop_kills_what_does_not_listen(self, start: Callable[..., Child]) -> None:
-        child = start(DEAF, streams=Streams(stdout=subprocess.PIPE))
+        child = start(DEAF, stdio=ChildStdio(stdout=subprocess.PIPE))
         assert child.stdout is not None
         assert child.stdout.readline() == b"deaf\n"
         assert child.stop(grace_s=0.1) == Ending(signum=signal.SIGKILL)
@@ -114,7 +117,7 @@ class TestChild:
         assert child.stop() == Ending(status=0)
 
     def test_a_signal_to_its_group_reaches_its_children(self, start: Callable[..., Child]) -> None:
-        child = start(["sh", "-c", "sleep 1000 & echo $!; wait"], streams=Streams(stdout=subprocess.PIPE))
+        child = start(["sh", "-c", "sleep 1000 & echo $!; wait"], stdio=ChildStdio(stdout=subprocess.PIPE))
         assert child.stdout is not None
         grandchild = int(child.stdout.readline())
         assert child.signal_group(signal.SIGKILL)
@@ -132,7 +135,7 @@ class TestChild:
             Child([str(tmp_path / "text")], env=os.environ)
 
     def test_it_gets_the_environment_that_is_given_and_no_other(self) -> None:
-        child = Child(["/usr/bin/env"], env={"ONLY": "this"}, streams=Streams(stdout=subprocess.PIPE))
+        child = Child(["/usr/bin/env"], env={"ONLY": "this"}, stdio=ChildStdio(stdout=subprocess.PIPE))
         assert child.stdout is not None
         assert child.stdout.read() == b"ONLY=this\n"
         child.wait(LONG_S)
@@ -140,7 +143,7 @@ class TestChild:
 
     def test_one_that_dies_with_us_does(self) -> None:
         script = (
-            "import os, signal\nfrom dmtcp_py.process import Child\n"
+            "import os, signal\nfrom dmtcp_py.system.process import Child\n"
             "child = Child(['sleep', '1000'], env=os.environ, dies_with_us=True)\n"
             "print(child.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
         )
@@ -255,14 +258,14 @@ class TestLeftovers:
 
     def test_one_that_does_not_go_stops_us(self, start: Callable[..., Child], monkeypatch: pytest.MonkeyPatch) -> None:
         child = start(SLEEP)
-        monkeypatch.setattr("dmtcp_py.process.KILL_WAIT_S", 0.05)
+        monkeypatch.setattr("dmtcp_py.system.process.KILL_WAIT_S", 0.05)
         with monkeypatch.context() as patched:
             patched.setattr(os, "kill", lambda _pid, _signum: None)
             with pytest.raises(EngineError, match=rf"processes \[{child.pid}\].* do not end"):
                 end_leftovers(tree(child.pid))
 
 
-_PIPE = Streams(stdout=subprocess.PIPE)
+_PIPE = ChildStdio(stdout=subprocess.PIPE)
 
 
 def _await_line(child: Child) -> bytes:
@@ -292,7 +295,7 @@ class TestGroup:
     def test_one_that_does_not_listen_is_killed(
         self, start: Callable[..., Child], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("dmtcp_py.process.TERM_GRACE_S", 0.1)
+        monkeypatch.setattr("dmtcp_py.system.process.TERM_GRACE_S", 0.1)
         child = start(DEAF, streams=_PIPE)
         _await_line(child)
         assert end_group(child.pid, grace_s=0.05)
@@ -346,7 +349,7 @@ class TestRunTool:
 def _in_a_session_of_its_own(tool: list[str]) -> subprocess.CompletedProcess[bytes]:
     """Have another process run TOOL with a short time-out: killing too much must not reach the tests."""
     script = (
-        "import sys\nfrom dmtcp_py.errors import EngineError\nfrom dmtcp_py.process import run_tool\n"
+        "import sys\nfrom dmtcp_py.errors import EngineError\nfrom dmtcp_py.system.process import run_tool\n"
         "try: run_tool(sys.argv[1:], timeout_s=0.3)\nexcept EngineError as error: print(error)\n"
     )
     argv = [sys.executable, "-c", script, *tool]

@@ -11,9 +11,9 @@ import pytest
 from harness import LONG_S, wait_until
 
 from dmtcp_py.errors import StoreError
-from dmtcp_py.files import make_private_dir
 from dmtcp_py.store import requests
 from dmtcp_py.store.records import Request, encode, read_record, utc_now
+from dmtcp_py.system.files import make_private_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ def asking(layout: JobLayout, action: str, timeout_s: float = LONG_S) -> tuple[t
 
 def test_what_is_asked_is_collected_and_answered(layout: JobLayout) -> None:
     thread, answers = asking(layout, "checkpoint")
-    collected: list[requests.Waiting] = []
+    collected: list[requests.PendingRequest] = []
     wait_until(lambda: collected.extend(requests.collect(layout)) or collected)
     (waiting,) = collected
     assert waiting.action == "checkpoint"

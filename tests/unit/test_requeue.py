@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dmtcp_py.batch import BatchJob, BatchState
-from dmtcp_py.policy import LIMIT, REQUEST
-from dmtcp_py.requeue import MOST_FRUITLESS, Facts, Next, fruitless, plan
+from dmtcp_py.attempt.policy import LIMIT, REQUEST
+from dmtcp_py.batch.allocation import BatchJob, BatchState
+from dmtcp_py.batch.requeue import MOST_FRUITLESS, Facts, Next, fruitless, plan
 
 RUNNING = BatchJob("7", BatchState.RUNNING)
 AT_LIMIT = Facts(stopped_for=LIMIT, has_new_generation=True, fruitless=0, at_limit=None, batch_job=RUNNING)

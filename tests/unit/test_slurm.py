@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dmtcp_py.batch import BatchJob, BatchState
+from dmtcp_py.batch.allocation import BatchJob, BatchState
+from dmtcp_py.batch.continuation import _claimed
 from dmtcp_py.batch.slurm import _covers, _facts, _job, _options
-from dmtcp_py.follow import _claimed
 from dmtcp_py.store.layout import chain_path
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmtcp_py.errors import UsageError
-from dmtcp_py.units import format_duration, format_size, parse_duration
+from dmtcp_py.system.units import format_duration, format_size, parse_duration
 
 fast = settings(database=None, deadline=None, max_examples=200)
 

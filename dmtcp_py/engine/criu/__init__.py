@@ -4,9 +4,3 @@ A program runs in a PID namespace of its own, below a keeper that dies with us; 
 inside of that namespace, so that a restored process has its pid again, and is waited for as any child is. What an
 image does not hold (the content of files, /dev/shm, our standard streams) is kept, put back and reconnected here.
 """
-
-from __future__ import annotations
-
-from dmtcp_py.engine.criu.engine import CriuEngine
-
-__all__ = ["CriuEngine"]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.criu import frozen, ports
-from dmtcp_py.files import PRIVATE_DIR
+from dmtcp_py.engine.criu.inside.argv import inside_argv
+from dmtcp_py.system.files import PRIVATE_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,8 +50,8 @@ class Tool:
 
 def dump_argv(tool: Tool, images: Path, *, then_stop: bool) -> list[str]:
     """Return the command that takes an image of a tree; which tree, and which files are not its own, is added."""
-    script = tool.temporary / "frozen.sh"
-    words = [sys.executable, "-I", "-S", frozen.__file__, str(int(tool.covers_shm)), str(tool.undo or "")]
+    script = tool.temporary / "post-dump.sh"
+    words = inside_argv("engine.criu.inside.post_dump", str(int(tool.covers_shm)), str(tool.undo or ""))
     script.write_text(f"#!/bin/sh\nexec {shlex.join(words)}\n", encoding="utf-8")
     script.chmod(PRIVATE_DIR)
     goes_on = [] if then_stop else ["--leave-running"]
@@ -61,7 +60,7 @@ def dump_argv(tool: Tool, images: Path, *, then_stop: bool) -> list[str]:
 
 def restore_argv(tool: Tool, images: Path) -> list[str]:
     """Return the command that restores a tree as the caller's child; which files it is given is added."""
-    first = [sys.executable, "-I", "-S", ports.__file__, str(images)]
+    first = inside_argv("engine.criu.tcp_ports", str(images))
     return [*first, *_argv(tool, "restore", images), "--restore-detached", "--restore-sibling"]
 
 

@@ -8,24 +8,26 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine import Launch, undo
-from dmtcp_py.engine.criu import frozen, keeper, ports
 from dmtcp_py.engine.criu import installation as installed
-from dmtcp_py.engine.criu.channel import Channel
+from dmtcp_py.engine.criu import tcp_ports
 from dmtcp_py.engine.criu.command import Tool, failure_in, restore_argv
 from dmtcp_py.engine.criu.computation import CriuComputation
-from dmtcp_py.engine.criu.streams import Connections
-from dmtcp_py.engine.rollback import roll_back
+from dmtcp_py.engine.criu.inside import keeper
+from dmtcp_py.engine.criu.keeper_client import KeeperClient
+from dmtcp_py.engine.criu.stdio import Connections
+from dmtcp_py.engine.protocol import Launch
 from dmtcp_py.errors import EngineError, RestartFailedError
-from dmtcp_py.files import remove_tree
 from dmtcp_py.native import built
-from dmtcp_py.process import Patience
+from dmtcp_py.rollback import held_files, recording, restore_held_files
+from dmtcp_py.rollback.undo import go_back
+from dmtcp_py.system.files import remove_tree
+from dmtcp_py.system.timeout import Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dmtcp_py.engine import Restart, Stdio
     from dmtcp_py.engine.criu.installation import Installation
+    from dmtcp_py.engine.protocol import Restart, Stdio
 
 _START_S = 30.0
 _RESTART_S = 60.0
@@ -87,13 +89,13 @@ class CriuEngine:
         first = str(launch.program) if launch.command[0].startswith("-") else launch.command[0]
         root = _any_pid()
         order = {"root": root, "command": [first, *launch.command[1:]], "environ": _environ(launch)}
-        undo.begin(launch.undo)
-        channel = _begin(tool, connections, "launch", order)
+        recording.begin(launch.undo)
+        keeper_client = _begin(tool, connections, "launch", order)
         try:
-            _await_start(channel)
-            return _computation(tool, channel, connections, root, launch.staging)
+            _await_start(keeper_client)
+            return _computation(tool, keeper_client, connections, root, launch.staging)
         except BaseException:
-            _undo(channel, connections)
+            _undo(keeper_client, connections)
             remove_tree(launch.temporary)
             raise
 
@@ -108,30 +110,36 @@ class CriuEngine:
         return computation
 
     def _restart_patiently(self, restart: Restart) -> CriuComputation | None:
-        patience, short = Patience(_ADDRESS_S), Patience(_OTHERS_S)
+        timeout, short = Timeout(_ADDRESS_S), Timeout(_OTHERS_S)
         while True:
             try:
                 return self._restart(restart)
             except RestartFailedError as error:
-                if _ADDRESS_IN_USE not in error.what or patience.is_over():
+                if _ADDRESS_IN_USE not in error.what or timeout.is_over():
                     raise
                 if short.is_over():
                     _refuse_ports_of_others(restart)
             for _ in range(_ADDRESS_LOOKS):
                 if restart.is_cancelled():
                     return None
-                patience.is_over()
+                timeout.is_over()
                 time.sleep(_LOOK_S)
 
     def _tool(self, order: Launch | Restart, *, covers_shm: bool) -> Tool:
-        is_watched = _is_watched(order) if isinstance(order, Launch) else undo.KEY in order.manifest.engine_data
+        is_watched = _is_watched(order) if isinstance(order, Launch) else order.manifest.undo_part is not None
         notes = order.undo if is_watched else None
         return Tool(self._criu.path, self._criu.options, order.environ, order.temporary, covers_shm, notes)
 
     def _restart(self, restart: Restart) -> CriuComputation | None:
         record = json.loads((restart.folder / keeper.RECORD).read_text(encoding="utf-8"))
-        undo.go_back(restart)
-        roll_back(restart.folder)
+        go_back(
+            restart.undo,
+            restart.manifest.undo_part,
+            program_stopped=restart.manifest.program_stopped,
+            accept=restart.accepts_changed,
+            warn=restart.warn,
+        )
+        restore_held_files.restore(restart.folder)
         tool = self._tool(restart, covers_shm=record["covers_shm"])
         connections = Connections(restart.stdio, record["kinds"])
         order = {
@@ -141,14 +149,14 @@ class CriuEngine:
             "environ": dict(restart.environ),
             "output": str(tool.output("restore")),
         }
-        channel = _begin(tool, connections, "restore", order)
+        keeper_client = _begin(tool, connections, "restore", order)
         try:
-            if not _is_up(channel, tool, restart):
-                _undo(channel, connections)
+            if not _is_up(keeper_client, tool, restart):
+                _undo(keeper_client, connections)
                 return None
-            return _computation(tool, channel, connections, order["root"], restart.staging)
+            return _computation(tool, keeper_client, connections, order["root"], restart.staging)
         except BaseException:
-            _undo(channel, connections)
+            _undo(keeper_client, connections)
             raise
 
 
@@ -159,7 +167,7 @@ def _environ(launch: Launch) -> dict[str, str]:
         loaded = [*map(str, launch.plugins), *filter(None, [environ.get("LD_PRELOAD")])]
         environ["LD_PRELOAD"] = ":".join(loaded)
     if _is_watched(launch):
-        environ[undo.VARIABLE] = str(launch.undo)
+        environ[recording.VARIABLE] = str(launch.undo)
     return environ
 
 
@@ -177,13 +185,13 @@ def _any_pid() -> int:
     return random.randrange(keeper.LEAST_PID, most - _ROOM)  # noqa: S311 - no secret
 
 
-def _begin(tool: Tool, connections: Connections, action: str, order: Mapping[str, object]) -> Channel:
+def _begin(tool: Tool, connections: Connections, action: str, order: Mapping[str, object]) -> KeeperClient:
     try:
-        channel = Channel(installed.launcher(), tool.environ, tool.temporary, connections.descriptors)
+        keeper_client = KeeperClient(installed.launcher(), tool.environ, tool.temporary, connections.descriptors)
     except BaseException:
         connections.close()
         raise
-    channel.order(
+    keeper_client.order(
         action,
         **order,
         streams=connections.orders,
@@ -191,51 +199,52 @@ def _begin(tool: Tool, connections: Connections, action: str, order: Mapping[str
         covers_shm=tool.covers_shm,
         temporary=str(tool.temporary),
     )
-    return channel
+    return keeper_client
 
 
-def _await_start(channel: Channel) -> None:
-    if not channel.wait_for(lambda told: told.has_started, _START_S):
-        why = "; ".join(channel.told.why) or channel.own_words() or "it says nothing"
+def _await_start(keeper_client: KeeperClient) -> None:
+    if not keeper_client.wait_for(lambda told: told.has_started, _START_S):
+        why = "; ".join(keeper_client.state.why) or keeper_client.own_words() or "it says nothing"
         raise EngineError(f"the program could not be started in namespaces of its own: {why}")
 
 
-def _is_up(channel: Channel, tool: Tool, restart: Restart) -> bool:
+def _is_up(keeper_client: KeeperClient, tool: Tool, restart: Restart) -> bool:
     """Wait until all processes run again; return whether they do, and not because the wait was cancelled."""
-    patience = Patience(_RESTART_S + restart.manifest.size / _SLOWEST_BYTES_PER_S)
-    while not channel.wait_for(lambda told: told.has_started, _LOOK_S):
-        told = channel.told
+    timeout = Timeout(_RESTART_S + restart.manifest.size / _SLOWEST_BYTES_PER_S)
+    while not keeper_client.wait_for(lambda told: told.has_started, _LOOK_S):
+        told = keeper_client.state
         if told.failed or told.is_gone:
             why = "; ".join(told.why) or failure_in(tool, "restore")
             raise RestartFailedError(f"criu restore failed: {why}")
         if restart.is_cancelled():
             return False
-        if patience.is_over():
+        if timeout.is_over():
             raise RestartFailedError("criu restore did not bring its processes up in time")
     return True
 
 
-def _computation(tool: Tool, channel: Channel, connections: Connections, root: int, staging: Path) -> CriuComputation:
+def _computation(
+    tool: Tool, keeper_client: KeeperClient, connections: Connections, root: int, staging: Path
+) -> CriuComputation:
     connections.started()
-    pid = channel.outer_pid(root)
+    pid = keeper_client.outer_pid(root)
     # a program that has ended already is not asked for its processes any more
-    return CriuComputation(tool, channel, connections, pid or channel.child.pid, staging)
+    return CriuComputation(tool, keeper_client, connections, pid or keeper_client.child.pid, staging)
 
 
 def _refuse_ports_of_others(restart: Restart) -> None:
-    look = json.loads((restart.folder / frozen.FILES).read_text(encoding="utf-8"))
-    held = ports.holders(set(look.get("ports", ())))
+    held = tcp_ports.holders(set(held_files.read(restart.folder).ports))
     if held:
         raise EngineError(
             f"the program has TCP ports that others use here now: {', '.join(held)}",
-            "give the line again when they are free, or on another machine",
+            "run the same line again once they are free, or on another machine",
         )
 
 
-def _undo(channel: Channel, connections: Connections) -> None:
-    channel.kill()
-    channel.child.stop()
-    channel.close()
+def _undo(keeper_client: KeeperClient, connections: Connections) -> None:
+    keeper_client.kill()
+    keeper_client.child.stop()
+    keeper_client.close()
     connections.close()
 
 

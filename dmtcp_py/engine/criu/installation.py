@@ -1,7 +1,7 @@
 """Where CRIU is on this machine, which version, and whether it can work for this user.
 
 What an ordinary user needs was measured with CRIU 4.2 on Linux 6.18, each capability taken away in turn. How a
-private copy is brought here is `dmtcp_py.engine.criu.private`'s business.
+private copy is brought here is `dmtcp_py.engine.criu.private_copy`'s business.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 
 from dmtcp_py.errors import EngineError
-from dmtcp_py.files import make_private_dir
-from dmtcp_py.process import run_tool
+from dmtcp_py.system.files import make_private_dir
+from dmtcp_py.system.tools import run_tool
 
 NEEDED = {"cap_setpcap": 8, "cap_net_admin": 12, "cap_sys_admin": 21}
 """The capabilities that CRIU needs, by their numbers in linux/capability.h: to drop what a restored process must not

@@ -2,9 +2,3 @@
 
 Works with 3.2, 4.2 and 5.0. What each of them does was measured, and is told in docs/dmtcp.md.
 """
-
-from __future__ import annotations
-
-from dmtcp_py.engine.dmtcp.engine import DmtcpEngine
-
-__all__ = ["DmtcpEngine"]

@@ -8,26 +8,30 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine import End, How, undo
 from dmtcp_py.engine.dmtcp import images
-from dmtcp_py.engine.dmtcp.coordinator import COLOUR
-from dmtcp_py.engine.dmtcp.hindrance import Hindrance
+from dmtcp_py.engine.dmtcp.inspection import Inspection, first_obstacle, inspect
 from dmtcp_py.engine.dmtcp.installation import logs_failures
-from dmtcp_py.engine.dmtcp.look import Look, hindrance, look
+from dmtcp_py.engine.dmtcp.obstacles import Obstacle
 from dmtcp_py.engine.dmtcp.readiness import Readiness
-from dmtcp_py.engine.dmtcp.segments import for_node, recorded
-from dmtcp_py.engine.dmtcp.updates import Updates
-from dmtcp_py.errors import CheckpointFailedError, EngineError, HinderedError
-from dmtcp_py.files import remove_tree
-from dmtcp_py.process import LEFTOVER_GRACE_S, Ending, Patience, end_descendants, end_group
+from dmtcp_py.engine.dmtcp.shared_memory import for_node, recorded
+from dmtcp_py.engine.dmtcp.verdict import Evidence, judge
+from dmtcp_py.engine.protocol import ProgramEnd
+from dmtcp_py.errors import BlockedError, CheckpointFailedError, EngineError
+from dmtcp_py.rollback import recording
+from dmtcp_py.rollback.copies import FileCopies
+from dmtcp_py.rollback.parts import has_begun
+from dmtcp_py.system.child import ExitStatus
+from dmtcp_py.system.files import remove_tree
+from dmtcp_py.system.reaping import LEFTOVER_GRACE_S, end_descendants, end_group
+from dmtcp_py.system.timeout import Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from dmtcp_py.engine.dmtcp.coordinator import Told
-    from dmtcp_py.engine.dmtcp.place import Place
-    from dmtcp_py.process import Child
+    from dmtcp_py.engine.dmtcp.coordinator import LogState
+    from dmtcp_py.engine.dmtcp.workspace import Workspace
     from dmtcp_py.store.store import StagedImages
+    from dmtcp_py.system.child import Child
 
 NODES_KEY = "nodes"
 STARTED_KEY = "started_on_nodes"
@@ -38,39 +42,38 @@ _LOOKS = 3
 """So often what is doubtful has to be seen until it counts."""
 _PASSES_WITHIN_S, _PASSES_WITHIN_STOP_S = 120.0, 3.0
 _STOP_S = 30.0
-_MOST_CHARS = 300
 
 
 class DmtcpComputation:
     """A program that runs under a coordinator of its own."""
 
-    def __init__(self, root: Child, place: Place, *, is_launched: bool = False) -> None:
+    def __init__(self, root: Child, workspace: Workspace, *, is_launched: bool = False) -> None:
         self._root = root
         self._is_launched = is_launched
-        self.place = place
-        self.coordinator = place.coordinator
-        self._nodes = place.nodes
-        self._awaits_ranks = is_launched and place.nodes is not None
-        self.temporary = place.folder
-        self._staging = place.staging
+        self.workspace = workspace
+        self.coordinator = workspace.coordinator
+        self._nodes = workspace.nodes
+        self._awaits_ranks = is_launched and workspace.nodes is not None
+        self.temporary = workspace.folder
+        self._staging = workspace.staging
         self.pid = root.pid
-        self._ready = Readiness(place.coordinator, root.pid, self.has_ended)
+        self._ready = Readiness(workspace.coordinator, root.pid, self.has_ended)
         self._ran_after = 0
         self._begun_before_stop = 0
         self._stopped_by_us = False
         self._failure: str | None = None
-        self._end: End | None = None
+        self._end: ProgramEnd | None = None
         self._ended_leftovers = False
 
     def known_pids(self) -> list[int]:
         """Return our children that belong to it."""
-        return [self.pid, self.coordinator.pid, self.place.guard.pid, *(self._nodes.pids if self._nodes else [])]
+        return [self.pid, self.coordinator.pid, self.workspace.guard.pid, *(self._nodes.pids if self._nodes else [])]
 
     def has_ended(self) -> bool:
         """Whether the program's first process has ended."""
         return self._root.poll() is not None
 
-    def poll(self) -> End | None:
+    def poll(self) -> ProgramEnd | None:
         """Return how it ended; None while it runs."""
         if self._end is None:
             ending = self._root.poll()
@@ -90,7 +93,7 @@ class DmtcpComputation:
         return self._end
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
-        """Return complete images; see `dmtcp_py.engine.Computation`. TIMEOUT_S bounds a time without progress."""
+        """Return complete images; see `dmtcp_py.engine.protocol.Computation`. TIMEOUT_S bounds a time without progress."""
         try:
             with self._safe_moment(then_stop=then_stop) as (peers, segments):
                 staged = self._checkpoint(peers, segments, then_stop=then_stop, timeout_s=timeout_s)
@@ -110,10 +113,10 @@ class DmtcpComputation:
         return {NODES_KEY: str(self._nodes.count), STARTED_KEY: json.dumps(self._nodes.started)}
 
     def _checkpoint(self, peers: int, segments: dict[str, str], *, then_stop: bool, timeout_s: float) -> StagedImages:
-        self.place.empty_staging()
-        before = self.coordinator.told
-        updates = Updates(self.pid, self.temporary, self._staging)
-        updates.look()
+        self.workspace.empty_staging()
+        before = self.coordinator.log_state
+        copies = FileCopies(self.pid, self.temporary, self._staging)
+        copies.find()
         self._stopped_by_us, self._begun_before_stop = then_stop, before.checkpoints_begun
         part = self._make_part_ready(holds=not then_stop)
         try:
@@ -122,25 +125,26 @@ class DmtcpComputation:
                 self._ran_after = before.checkpoints_begun + 1
             self.coordinator.command("--kcheckpoint" if then_stop else "--checkpoint")
             if not then_stop and self._await(lambda told: told.written > before.written, timeout_s):
-                self._save(updates, is_held=bool(self._begun(part)))
+                self._save(copies, is_held=self._begun(part) is not None)
         finally:
-            self._release()
+            recording.release(self.workspace.undo)
         self._await_complete(before, then_stop=then_stop, timeout_s=timeout_s)
         if then_stop:
             # nothing has changed yet, but it will once this is resumed, and that life may be cut short
-            updates.save(None)
-        staged = images.collect(self.place, peers, updates.missed, program_lives=not then_stop)
-        data = {**staged.engine_data, **segments, **self._begun(part)}
-        return replace(staged, engine_data=data, mapped_files=updates.missed_mapped)
+            copies.save(None)
+        staged = images.collect(self.workspace, peers, copies.missed, program_lives=not then_stop)
+        data = {**staged.engine_data, **segments}
+        missed = copies.missed_mapped
+        return replace(staged, engine_data=data, mapped_files=missed, undo_part=self._begun(part))
 
     @contextmanager
     def _safe_moment(self, *, then_stop: bool) -> Iterator[tuple[int, dict[str, str]]]:
         """Wait for a moment at which DMTCP can take all of the program, and have nothing started on other nodes in it.
 
-        Gives of how many processes, and what `_look` tells of shared memory. Raises HinderedError where something of
+        Gives of how many processes, and what `_inspect` tells of shared memory. Raises BlockedError where something of
         the program cannot be taken.
         """
-        patience = Patience(_PASSES_WITHIN_STOP_S if then_stop else _PASSES_WITHIN_S)
+        timeout = Timeout(_PASSES_WITHIN_STOP_S if then_stop else _PASSES_WITHIN_S)
         looks_left = _LOOKS
         while True:
             self._ready.await_running()
@@ -154,16 +158,16 @@ class DmtcpComputation:
                 peers = self._ready.await_running()
                 # what is sent from now on waits for the end of the checkpoint
                 with self._nothing_sent():
-                    hindered_by, segments = self._look()
-                    if hindered_by is None:
+                    obstacle, segments = self._inspect()
+                    if obstacle is None:
                         yield peers, segments
                         return
             looks_left -= 1
-            if not hindered_by.passes and (looks_left <= 0 or not hindered_by.is_doubtful):
-                raise HinderedError(hindered_by.what, hindered_by.hint)
-            if patience.is_over():
+            if not obstacle.is_temporary and (looks_left <= 0 or not obstacle.needs_confirmation):
+                raise BlockedError(obstacle.what, obstacle.hint)
+            if timeout.is_over():
                 self._awaits_ranks = False
-                raise CheckpointFailedError(hindered_by.what, hindered_by.hint, program_lives=True)
+                raise CheckpointFailedError(obstacle.what, obstacle.hint, program_lives=True)
             self.coordinator.wait_for(lambda _told: False, _LOOK_S)
 
     @contextmanager
@@ -176,48 +180,48 @@ class DmtcpComputation:
         finally:
             hold.unlink(missing_ok=True)
 
-    def _save(self, updates: Updates, *, is_held: bool) -> None:
+    def _save(self, copies: FileCopies, *, is_held: bool) -> None:
         """Save UPDATES while the program is suspended, which may be over unless it IS HELD."""
         if is_held:
-            updates.look()
-        updates.save(None if is_held else self.coordinator.told.written_ns)
+            copies.find()
+        copies.save(None if is_held else self.coordinator.log_state.written_ns)
 
-    def _await_complete(self, before: Told, *, then_stop: bool, timeout_s: float) -> None:
+    def _await_complete(self, before: LogState, *, then_stop: bool, timeout_s: float) -> None:
         """Wait until all images are written, by what was told BEFORE; raise where they cannot be trusted."""
         is_complete = self._await(lambda told: told.checkpoints_complete > before.checkpoints_complete, timeout_s)
         if then_stop and self._await_stopped() and not is_complete:
             # 3.2 does not always say so when it kills the program at once (4 of 8 runs with three processes)
-            is_complete = self.coordinator.told.checkpoints_begun > before.checkpoints_begun
+            is_complete = self.coordinator.log_state.checkpoints_begun > before.checkpoints_begun
         if not is_complete or not self.coordinator.is_alive():
             raise CheckpointFailedError("the program or its coordinator died in it", program_lives=False)
-        if self.coordinator.told.is_unclean:
+        if self.coordinator.log_state.is_unclean:
             raise CheckpointFailedError(
                 "a process started or ended in the middle of it, and such images cannot be trusted",
                 program_lives=not then_stop,
             )
-        if self.coordinator.told.checkpoints_begun > before.checkpoints_begun + 1:
+        if self.coordinator.log_state.checkpoints_begun > before.checkpoints_begun + 1:
             raise CheckpointFailedError("somebody else took a checkpoint at the same time", program_lives=not then_stop)
 
-    def _look(self) -> tuple[Hindrance | None, dict[str, str]]:
+    def _inspect(self) -> tuple[Obstacle | None, dict[str, str]]:
         """Return what of the program cannot be taken, and what a restart has to know of its shared memory, by node."""
-        looks, segments = [look(self.pid)], recorded(self.pid)
-        for index, answer in self._nodes.ask_all("look") if self._nodes else ():
-            found = Hindrance(*answer["hindrance"]) if answer["hindrance"] else None
+        inspections, segments = [inspect(self.pid)], recorded(self.pid)
+        for index, answer in self._nodes.ask_all("inspect") if self._nodes else ():
+            found = Obstacle(*answer["obstacle"]) if answer["obstacle"] else None
             ends = [((here, port), (there, other)) for (here, port), (there, other) in answer["connections"]]
-            looks.append(Look(found, tuple(ends), *answer["ranks"]))
+            inspections.append(Inspection(found, tuple(ends), *answer["ranks"]))
             segments |= for_node(answer["segments"], index)
-        found = hindrance(looks, coordinator_port=self.coordinator.port)
-        return found or self._starting(looks), segments
+        found = first_obstacle(inspections, coordinator_port=self.coordinator.port)
+        return found or self._starting(inspections), segments
 
-    def _starting(self, looks: Sequence[Look]) -> Hindrance | None:
+    def _starting(self, inspections: Sequence[Inspection]) -> Obstacle | None:
         """Look whether mpirun still starts processes on the nodes, which after a restart would not find each other."""
         if not self._awaits_ranks or not self._ready.has_mpi_launcher():
             return None
-        all_ranks = max(one.all_ranks for one in looks)
-        if 0 < all_ranks <= sum(one.ranks for one in looks):
+        all_ranks = max(one.all_ranks for one in inspections)
+        if 0 < all_ranks <= sum(one.ranks for one in inspections):
             self._awaits_ranks = False
             return None
-        return Hindrance("mpirun has not started all of its processes", "it is tried again later", passes=True)
+        return Obstacle("mpirun has not started all of its processes", "it is tried again later", is_temporary=True)
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""
@@ -239,110 +243,79 @@ class DmtcpComputation:
             self.coordinator.stop()
         if self._nodes is not None:
             self._nodes.close()
-        self.place.guard.dismiss()
+        self.workspace.guard.dismiss()
         end_descendants()
         remove_tree(self.temporary)
         return self._ended_leftovers
 
-    def _judge(self, ending: Ending) -> End:
-        """Return what ENDING of the first process means, once all that can be known of it is known."""
+    def _judge(self, exit_status: ExitStatus) -> ProgramEnd:
+        """Return what EXIT_STATUS of the first process means, once all that can be known of it is known."""
         coordinator_lived = self.coordinator.is_alive()
         self._ended_leftovers = end_group(self.pid, grace_s=LEFTOVER_GRACE_S)
-        told = self.coordinator.stop()
-        if told.kill_command is not None:
-            return End(How.KILLED_BY_COMMAND, detail=told.kill_command)
-        if self._failure is None and self._nodes is not None and ending != Ending(status=0):
-            # what is told as the program's own failure may be nothing but the loss of a node
-            self._failure = self._nodes.lost() or self._nodes.silent()
-        if self._failure is not None:
-            return End(How.ENGINE_FAILED, detail=self._failure)
-        failure = self._message_of_failure() or (None if coordinator_lived else "its coordinator died")
-        if failure is None and ending.status == self.place.fail_status:
-            in_checkpoint = told.checkpoints_begun > told.checkpoints_complete
-            if in_checkpoint or not logs_failures(self.place.dmtcp.version):
-                failure = f"DMTCP gave up with status {ending.status}"
-        if ending.signum is not None and ending.signum != signal.SIGABRT:
-            return End(How.SIGNALLED, signum=ending.signum)
-        if failure is not None:
-            # also where it was another process that DMTCP failed in: its parent may not have noticed
-            return End(How.ENGINE_FAILED, detail=failure)
-        if ending.signum is not None:
-            return End(How.SIGNALLED, signum=ending.signum)
-        if self._was_killed_by_checkpoint(told, ending):
-            return End(How.KILLED_BY_COMMAND, detail="dmtcp_command -kc")
-        return End(How.EXITED, status=ending.status or 0)
-
-    def _was_killed_by_checkpoint(self, told: Told, ending: Ending) -> bool:
-        """Whether ``-kc`` ended it, ours or somebody's: 4.2 and 5.0 log nothing of it, and its status is 0.
-
-        A process that it kills never runs again after its image, so an end with 0 is the program's own only if it
-        was seen to run since. Where in doubt it was killed: then the same line resumes, and comes to the same end.
-        """
-        begun = told.checkpoints_begun
-        return ending.status == 0 and (
-            begun > self._begun_before_stop if self._stopped_by_us else begun > self._ran_after
+        log = self.coordinator.stop()
+        if self._failure is None and log.kill_command is None and exit_status != ExitStatus(status=0):
+            # what looks like the program's own failure may be nothing but the loss of a node
+            self._failure = (self._nodes.lost() or self._nodes.silent()) if self._nodes is not None else None
+        return judge(
+            Evidence(
+                exit_status=exit_status,
+                log=log,
+                coordinator_lived=coordinator_lived,
+                failure=self._failure,
+                message=self.workspace.message_of_failure(),
+                fail_status=self.workspace.fail_status,
+                logs_failures=logs_failures(self.workspace.dmtcp.version),
+                last_that_ran_on=self._begun_before_stop if self._stopped_by_us else self._ran_after,
+            )
         )
 
     def _make_part_ready(self, *, holds: bool) -> str | None:
-        """Have the checkpoint begin a new part of the notes on files, and with HOLDS not run on before `_release`."""
-        root = self.place.undo
+        """Have the checkpoint begin a new part of the journal, and with HOLDS no process run on before its release."""
+        root = self.workspace.undo
         if root is None:
             return None
         if holds:
-            (root / undo.HOLD).touch()
-        return undo.make_ready(root)
+            recording.hold(root)
+        return recording.make_ready(root)
 
-    def _release(self) -> None:
-        if self.place.undo is not None:
-            (self.place.undo / undo.HOLD).unlink(missing_ok=True)
-
-    def _begun(self, part: str | None) -> dict[str, str]:
-        root = self.place.undo
-        return {undo.KEY: part} if root is not None and part is not None and undo.has_begun(root, part) else {}
+    def _begun(self, part: str | None) -> str | None:
+        """Return PART if it has begun."""
+        root = self.workspace.undo
+        return part if root is not None and part is not None and has_begun(root, part) else None
 
     def _look_after_foreign_checkpoint(self) -> None:
         """Remember up to which checkpoint the program was seen to run on, where one was somebody else's."""
-        begun = self.coordinator.told.checkpoints_begun
+        begun = self.coordinator.log_state.checkpoints_begun
         if begun > self._ran_after:
             with suppress(EngineError):
                 if self.coordinator.status().is_running:
                     self._ran_after = begun
 
-    def _message_of_failure(self) -> str | None:
-        """Return DMTCP's own words for its failure; None where it has not failed."""
-        for path in sorted(self.temporary.rglob("*")):
-            if path.is_file() and (path.name == "messages" or path.suffix == ".log"):
-                for raw in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                    line = COLOUR.sub("", raw).strip()
-                    if line.startswith(("ASSERT at", "*** ERROR")) or ", Error]" in line:
-                        return line[:_MOST_CHARS]
-        return None
-
-    def _await(self, condition: Callable[[Told], bool], timeout_s: float) -> bool:
+    def _await(self, condition: Callable[[LogState], bool], timeout_s: float) -> bool:
         """Wait for CONDITION as long as anything moves, and return whether it came true before the program ended.
 
         Kills the program where nothing moves for TIMEOUT_S.
         """
-        before, patience = -1, Patience(timeout_s)
+        before, timeout = -1, Timeout(timeout_s)
         while not self.coordinator.wait_for(condition, _LOOK_S):
             if self.has_ended() or not self.coordinator.is_alive():
                 # what it told last may still be on its way
                 return self.coordinator.wait_for(condition, _LOOK_S)
-            size = images.written(self.place)
+            size = images.written(self.workspace)
             if size != before:
                 before = size
-                patience.renew()
-            if patience.is_over():
+                timeout.renew()
+            if timeout.is_over():
                 hung = f"a checkpoint hung: nothing was written for {timeout_s:.0f} s"
-                self._failure = self._message_of_failure() or hung
+                self._failure = self.workspace.message_of_failure() or hung
                 self.kill()
                 raise CheckpointFailedError(self._failure, program_lives=False)
         return True
 
     def _await_stopped(self) -> bool:
         """Wait until no process of the program is left after its last checkpoint; kill what does not go."""
-        patience = Patience(_STOP_S)
-        while not patience.is_over():
+        timeout = Timeout(_STOP_S)
+        while not timeout.is_over():
             with suppress(EngineError):
                 if self.has_ended() and self.coordinator.status().peers == 0:
                     return True

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import EngineError
-from dmtcp_py.process import Child, Streams, run_tool
+from dmtcp_py.system.child import Child, ChildStdio
+from dmtcp_py.system.tools import run_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,7 +44,7 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Told:
+class LogState:
     """What the log has told so far."""
 
     connected: int = 0
@@ -72,7 +73,7 @@ class Coordinator:
         self._host = host
         # dmtcp_command has no option for its temporary folder
         self._env = {**env, "DMTCP_TMPDIR": str(folder)}
-        self._told = Told()
+        self._log_state = LogState()
         self._changed = threading.Condition()
         port_file = folder / "port"
         os.mkfifo(port_file, 0o600)
@@ -84,7 +85,7 @@ class Coordinator:
                 env={**self._env, "JALIB_STDERR_PATH": "/dev/stderr"},
                 own_session=True,
                 dies_with_us=True,
-                streams=Streams(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT),
+                stdio=ChildStdio(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT),
             )
             self.pid = self._child.pid
             self._reader = threading.Thread(target=self._read, daemon=True)
@@ -99,19 +100,19 @@ class Coordinator:
         return ["--coord-host", self._host, "--coord-port", str(self.port)]
 
     @property
-    def told(self) -> Told:
+    def log_state(self) -> LogState:
         """What the log has told until now."""
         with self._changed:
-            return self._told
+            return self._log_state
 
     def is_alive(self) -> bool:
         """Whether it still runs."""
         return self._child.poll() is None
 
-    def wait_for(self, condition: Callable[[Told], bool], timeout_s: float) -> bool:
+    def wait_for(self, condition: Callable[[LogState], bool], timeout_s: float) -> bool:
         """Wait at most TIMEOUT_S until what the log told meets CONDITION; return whether it does."""
         with self._changed:
-            return self._changed.wait_for(lambda: condition(self._told), timeout_s)
+            return self._changed.wait_for(lambda: condition(self._log_state), timeout_s)
 
     def status(self) -> Status:
         """Ask how many processes take part and whether all run; raise EngineError where it does not answer."""
@@ -127,13 +128,13 @@ class Coordinator:
         argv = [self._dmtcp.tool("dmtcp_command"), *self.address, option]
         return run_tool(argv, timeout_s=COMMAND_S, env=self._env).output
 
-    def stop(self) -> Told:
+    def stop(self) -> LogState:
         """End it and return all that its log told."""
         self._child.stop()
         self._reader.join(START_S)
         if self._child.stdout is not None:
             self._child.stdout.close()
-        return self.told
+        return self.log_state
 
     def _await_port(self, fd: int) -> int:
         poller = select.poll()
@@ -160,7 +161,7 @@ class Coordinator:
         for raw in stream:
             line = COLOUR.sub("", raw.decode("utf-8", "replace"))
             with self._changed:
-                self._told = _hear(self._told, line, time.monotonic())
+                self._log_state = _hear(self._log_state, line, time.monotonic())
                 self._changed.notify_all()
         with self._changed:
             self._changed.notify_all()
@@ -172,7 +173,7 @@ def _argv(dmtcp: Installation, folder: Path, port_file: Path, staging: Path) -> 
     return [dmtcp.tool("dmtcp_coordinator"), *port, *places, "--stale-timeout", str(_STALE_S)]
 
 
-def _hear(told: Told, line: str, now: float) -> Told:
+def _hear(told: LogState, line: str, now: float) -> LogState:
     """Return what is known after LINE of the log; the texts are the same in 3.2, 4.2 and 5.0."""
     lowered = line.lower()
     if "starting checkpoint;" in lowered:

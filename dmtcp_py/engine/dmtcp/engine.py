@@ -10,26 +10,27 @@ import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine import How, undo
-from dmtcp_py.engine.criu.frozen import FILES
 from dmtcp_py.engine.dmtcp import selftest
 from dmtcp_py.engine.dmtcp.computation import NODES_KEY, STARTED_KEY, DmtcpComputation
 from dmtcp_py.engine.dmtcp.images import FAIL_KEY
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
-from dmtcp_py.engine.dmtcp.place import Place
-from dmtcp_py.engine.dmtcp.segments import claim, clear, of_node, unname
+from dmtcp_py.engine.dmtcp.shared_memory import claim, clear, of_node, unname
+from dmtcp_py.engine.dmtcp.workspace import Workspace
 from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_setuid, is_static, mpi_of
-from dmtcp_py.engine.rollback import roll_back
+from dmtcp_py.engine.protocol import EndKind
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.native import built
-from dmtcp_py.process import Child, Patience, Streams
+from dmtcp_py.rollback import held_files, recording, restore_held_files
+from dmtcp_py.rollback.undo import go_back
 from dmtcp_py.store.records import path_of
+from dmtcp_py.system.child import Child, ChildStdio
+from dmtcp_py.system.timeout import Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from dmtcp_py.engine import Launch, Restart, Stdio
+    from dmtcp_py.engine.protocol import Launch, Restart, Stdio
 
 _RESTART_S = 60.0
 _FOR_US = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
@@ -88,23 +89,23 @@ class DmtcpEngine:
 
     def launch(self, launch: Launch) -> DmtcpComputation:
         """Start a program under a coordinator of its own."""
-        undo.begin(launch.undo)
-        place = Place(self._dmtcp, launch, random.choice(FAIL_STATUSES))  # noqa: S311 - no secret
+        recording.begin(launch.undo)
+        workspace = Workspace(self._dmtcp, launch, random.choice(FAIL_STATUSES))  # noqa: S311 - no secret
         try:
             for folder in launch.folders:
                 claim(folder)
             options = _launch_options(launch.plugins)
-            argv = place.argv("dmtcp_launch", options, _with_streams(launch.command, launch.program, launch.stdio))
-            place.make_image_folders()
-            if place.nodes is not None:
-                place.nodes.serve(_starting(place, options))
+            argv = workspace.argv("dmtcp_launch", options, _with_streams(launch.command, launch.program, launch.stdio))
+            workspace.make_image_folders()
+            if workspace.nodes is not None:
+                workspace.nodes.serve(_starting(workspace, options))
             with _terminal_by_its_other_name(launch.stdio) as streams:
-                root = Child(argv, env=place.environ(), own_session=True, streams=streams)
-            place.guard.watch(root.pid)
+                root = Child(argv, env=workspace.environ(), own_session=True, stdio=streams)
+            workspace.guard.watch(root.pid)
         except BaseException:
-            place.close()
+            workspace.close()
             raise
-        return DmtcpComputation(root, place, is_launched=True)
+        return DmtcpComputation(root, workspace, is_launched=True)
 
     def restart(self, restart: Restart) -> DmtcpComputation | None:
         """Go on from images under a new coordinator; None where it was cancelled before all processes ran."""
@@ -116,34 +117,40 @@ class DmtcpEngine:
                 f"load DMTCP {made_by} (or set DMTCP_PREFIX), or start over with --fresh",
             )
         _refuse_other_count(restart)
-        undo.go_back(restart)
-        if any(image.name == FILES for image in restart.manifest.images):
-            roll_back(restart.folder)
+        go_back(
+            restart.undo,
+            restart.manifest.undo_part,
+            program_stopped=restart.manifest.program_stopped,
+            accept=restart.accepts_changed,
+            warn=restart.warn,
+        )
+        if any(image.name == held_files.NAME for image in restart.manifest.images):
+            restore_held_files.restore(restart.folder)
         clear(restart.manifest.engine_data)
         with _where_it_was_made(restart):
             computation = self._restart(restart)
         unname(restart.manifest.engine_data)
-        if computation is not None and (nodes := computation.place.nodes) is not None:
+        if computation is not None and (nodes := computation.workspace.nodes) is not None:
             for index in range(1, nodes.count):
                 nodes.ask(index, "unname", engine_data=of_node(restart.manifest.engine_data, index))
         return computation
 
     def _restart(self, restart: Restart) -> DmtcpComputation | None:
         # the images keep the status that they were launched with
-        place = Place(self._dmtcp, restart, int(restart.manifest.engine_data[FAIL_KEY]))
+        workspace = Workspace(self._dmtcp, restart, int(restart.manifest.engine_data[FAIL_KEY]))
         try:
-            place.make_image_folders()
-            argv = place.argv("dmtcp_restart", [], _images_of(restart, 0))
-            _restart_others(place, restart)
+            workspace.make_image_folders()
+            argv = workspace.argv("dmtcp_restart", [], _images_of(restart, 0))
+            _restart_others(workspace, restart)
             # dmtcp_restart makes the session itself, as the images have one, and complains if it is there already
             # with a randomized break the heap of the program grows into nothing after a restart (3.2, 4.2, 5.0)
             # until it has its session, what is meant for us reaches it too; the images bring the program's own handlers
-            root = Child(argv, env=place.environ(), own_session=False, fixed_addresses=True, ignores=_FOR_US)
-            place.guard.watch(root.pid)
+            root = Child(argv, env=workspace.environ(), own_session=False, fixed_addresses=True, ignores=_FOR_US)
+            workspace.guard.watch(root.pid)
         except BaseException:
-            place.close()
+            workspace.close()
             raise
-        computation = DmtcpComputation(root, place)
+        computation = DmtcpComputation(root, workspace)
         try:
             with _flags_of_streams_kept():
                 is_up = _await_all(computation, restart)
@@ -163,15 +170,17 @@ def _launch_options(plugins: Sequence[Path]) -> list[str]:
     return ["--no-gzip", *loaded]
 
 
-def _starting(place: Place, options: Sequence[str]) -> Callable[[int, Sequence[str]], tuple[list[str], dict[str, str]]]:
+def _starting(
+    workspace: Workspace, options: Sequence[str]
+) -> Callable[[int, Sequence[str]], tuple[list[str], dict[str, str]]]:
     """Return what gives the line and the environment by which something is started on a node."""
-    return lambda index, what: (place.argv("dmtcp_launch", options, what, index), place.environ(index))
+    return lambda index, what: (workspace.argv("dmtcp_launch", options, what, index), workspace.environ(index))
 
 
 def _refuse_other_count(restart: Restart) -> None:
     """Refuse an allocation that has not as many nodes as the images are of."""
     made_on = int(restart.manifest.engine_data.get(NODES_KEY, "1"))
-    here = len(restart.spread.names) if restart.spread else 1
+    here = len(restart.nodes.names) if restart.nodes else 1
     if made_on != here:
         raise EngineError(
             f"generation {restart.manifest.generation} is of {made_on} nodes, and this run has {here}",
@@ -182,22 +191,22 @@ def _refuse_other_count(restart: Restart) -> None:
 def _images_of(restart: Restart, index: int) -> list[str]:
     """Return the images of node INDEX."""
     names = restart.manifest.restart_images
-    if restart.spread is not None:
+    if restart.nodes is not None:
         names = [name for name in names if name.startswith(f"{index}/")]
     return [str(restart.folder / name) for name in names]
 
 
-def _restart_others(place: Place, restart: Restart) -> None:
+def _restart_others(workspace: Workspace, restart: Restart) -> None:
     """Have the images of the other nodes brought up there."""
-    data, nodes = restart.manifest.engine_data, place.nodes
+    data, nodes = restart.manifest.engine_data, workspace.nodes
     if nodes is None:
         return
-    nodes.serve(_starting(place, _launch_options(restart.plugins)), json.loads(data[STARTED_KEY]))
+    nodes.serve(_starting(workspace, _launch_options(restart.plugins)), json.loads(data[STARTED_KEY]))
     for index in range(1, nodes.count):
         nodes.ask(index, "clear", engine_data=of_node(data, index))
         if images := _images_of(restart, index):
-            argv = place.argv("dmtcp_restart", [], images, index)
-            nodes.ask(index, "start", argv=argv, environ=place.environ(index), cwd="/", is_restart=True)
+            argv = workspace.argv("dmtcp_restart", [], images, index)
+            nodes.ask(index, "start", argv=argv, environ=workspace.environ(index), cwd="/", is_restart=True)
 
 
 def _with_streams(command: Sequence[str], program: Path, stdio: Stdio) -> list[str]:
@@ -223,7 +232,7 @@ def _with_streams(command: Sequence[str], program: Path, stdio: Stdio) -> list[s
 
 
 @contextmanager
-def _terminal_by_its_other_name(stdio: Stdio) -> Iterator[Streams]:
+def _terminal_by_its_other_name(stdio: Stdio) -> Iterator[ChildStdio]:
     """Give the program our terminal as ``/dev/tty``, where it inherits it.
 
     DMTCP ties a stream that is its own or its parent's controlling terminal to that role: 3.2 then cannot restart,
@@ -236,7 +245,7 @@ def _terminal_by_its_other_name(stdio: Stdio) -> Iterator[Streams]:
         with suppress(OSError):
             opened = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
     try:
-        yield Streams(*(opened if fd in terminals else None for fd in range(3)))
+        yield ChildStdio(*(opened if fd in terminals else None for fd in range(3)))
     finally:
         if opened is not None:
             os.close(opened)
@@ -288,12 +297,12 @@ def _where_it_was_made(restart: Restart) -> Iterator[None]:
 def _await_all(computation: DmtcpComputation, restart: Restart) -> bool:
     """Wait until all processes run again; return whether they do, and not because the wait was cancelled."""
     manifest = restart.manifest
-    patience = Patience(_RESTART_S + manifest.size / _SLOWEST_BYTES_PER_S)
+    timeout = Timeout(_RESTART_S + manifest.size / _SLOWEST_BYTES_PER_S)
     while True:
         if computation.has_ended():
             end = computation.poll()
-            came = computation.coordinator.told.connected >= manifest.processes
-            is_own = end is not None and end.how is How.EXITED and end.status != computation.place.fail_status
+            came = computation.coordinator.log_state.connected >= manifest.processes
+            is_own = end is not None and end.kind is EndKind.EXITED and end.status != computation.workspace.fail_status
             if is_own and came:
                 # it was up, and at its end before we looked
                 return True
@@ -307,7 +316,7 @@ def _await_all(computation: DmtcpComputation, restart: Restart) -> bool:
             status = computation.coordinator.status()
             if status.is_running and status.peers == manifest.processes:
                 return True
-        if patience.is_over():
+        if timeout.is_over():
             raise RestartFailedError("its processes did not all come up in time")
         # no version logs when the last process runs again: it has to be asked
         computation.coordinator.wait_for(lambda told: told.kill_command is not None, _LOOK_S)

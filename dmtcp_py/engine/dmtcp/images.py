@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import CheckpointFailedError, EngineError
-from dmtcp_py.files import size_below
-from dmtcp_py.process import Patience
 from dmtcp_py.store.store import StagedImages, stage
+from dmtcp_py.system.files import size_below
+from dmtcp_py.system.timeout import Timeout
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dmtcp_py.engine.dmtcp.place import Place
+    from dmtcp_py.engine.dmtcp.workspace import Workspace
 
 FAIL_KEY = "fail_status"
 _PROCESSES = re.compile(r"^# Number of processes in the computation = (\d+)$", re.MULTILINE)
@@ -25,55 +25,56 @@ _SEEN_S = 120.0
 _LOOK_S = 0.25
 
 
-def written(place: Place) -> int:
+def written(workspace: Workspace) -> int:
     """Return how many bytes of images there are; what another node has written is known there first."""
-    nodes = place.nodes
+    nodes = workspace.nodes
     if nodes is None:
-        return size_below(place.staging)
-    found = size_below(place.image_folder(0))
+        return size_below(workspace.staging)
+    found = size_below(workspace.image_folder(0))
     with suppress(EngineError):
         found += sum(
-            nodes.ask(index, "size", folder=str(place.image_folder(index)))["size"] for index in range(1, nodes.count)
+            nodes.ask(index, "size", folder=str(workspace.image_folder(index)))["size"]
+            for index in range(1, nodes.count)
         )
     return found
 
 
-def collect(place: Place, peers: int, updated: list[str], *, program_lives: bool) -> StagedImages:
+def collect(workspace: Workspace, peers: int, updated: list[str], *, program_lives: bool) -> StagedImages:
     """Return the images of PEERS processes, with the files UPDATED of which there is no copy.
 
     Raises CheckpointFailedError where one is missing or unfinished.
     """
-    _gather(place)
-    folders = [place.image_folder(index) for index in range(place.count)]
-    images = sorted(str(path.relative_to(place.staging)) for folder in folders for path in folder.glob("*.dmtcp"))
-    unfinished = [path.name for path in place.staging.rglob("*.temp")]
-    expected = _expected(place.staging, peers)
+    _gather(workspace)
+    folders = [workspace.image_folder(index) for index in range(workspace.count)]
+    images = sorted(str(path.relative_to(workspace.staging)) for folder in folders for path in folder.glob("*.dmtcp"))
+    unfinished = [path.name for path in workspace.staging.rglob("*.temp")]
+    expected = _expected(workspace.staging, peers)
     if unfinished or not images or len(images) != expected:
         raise CheckpointFailedError(
             f"{len(images)} of {expected} images are complete, {len(unfinished)} unfinished",
             program_lives=program_lives,
         )
-    for path in place.staging.iterdir():
+    for path in workspace.staging.iterdir():
         if path.suffix == ".sh":
             path.unlink()
-    staged = stage(place.staging, images, len(images), updated_files=updated)
-    return replace(staged, engine_data={FAIL_KEY: str(place.fail_status)})
+    staged = stage(workspace.staging, images, len(images), updated_files=updated)
+    return replace(staged, engine_data={FAIL_KEY: str(workspace.fail_status)})
 
 
-def _gather(place: Place) -> None:
+def _gather(workspace: Workspace) -> None:
     """Wait until the images of the other nodes are on the shared disk and seen here."""
-    if (nodes := place.nodes) is None:
+    if (nodes := workspace.nodes) is None:
         return
     for index in range(1, nodes.count):
-        folder = place.image_folder(index)
+        folder = workspace.image_folder(index)
         files = nodes.ask(index, "sync", folder=str(folder))["files"]
-        patience = Patience(_SEEN_S)
+        timeout = Timeout(_SEEN_S)
         while missing := [name for name, size in files.items() if _size_or_none(folder / name) != size]:
-            if patience.is_over():
+            if timeout.is_over():
                 raise CheckpointFailedError(
                     f"images of node {index} are not seen here: {', '.join(missing)}",
                     "all nodes have to see the job's directory",
-                    program_lives=place.coordinator.is_alive(),
+                    program_lives=workspace.coordinator.is_alive(),
                 )
             time.sleep(_LOOK_S)
 

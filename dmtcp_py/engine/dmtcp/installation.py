@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import EngineError
-from dmtcp_py.process import run_tool
+from dmtcp_py.system.tools import run_tool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

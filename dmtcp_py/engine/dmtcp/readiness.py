@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.census import age_s, tree
 from dmtcp_py.engine.executable import is_mpi_launcher
 from dmtcp_py.errors import CheckpointFailedError, EngineError
-from dmtcp_py.process import Patience
+from dmtcp_py.system.proc import age_s, process_tree
+from dmtcp_py.system.timeout import Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dmtcp_py.engine.dmtcp.coordinator import Coordinator
-    from dmtcp_py.engine.dmtcp.spread.nodes import Nodes
+    from dmtcp_py.engine.dmtcp.nodes.agents import NodeAgents
 
 _READY_S = 20.0
 _LOOK_S = 0.25
@@ -36,9 +36,9 @@ class Readiness:
 
     def await_running(self) -> int:
         """Wait until the program takes part and runs, which right after its start it does not; return its processes."""
-        patience = Patience(_READY_S)
+        timeout = Timeout(_READY_S)
         status = None
-        while not patience.is_over() and not self.has_ended():
+        while not timeout.is_over() and not self.has_ended():
             try:
                 status = self.coordinator.status()
             except EngineError as error:
@@ -59,21 +59,21 @@ class Readiness:
 
         Seen with Open MPI 4.1, four processes and a loaded machine: MPI_Init failed, and the job ended with status 1.
         """
-        patience = Patience(_MPI_BEGINS_S)
-        while not patience.is_over() and not self.has_ended():
-            ages = [age_s(pid) for pid, _ in tree(self.pid) if _is_mpi_launcher(pid)]
+        timeout = Timeout(_MPI_BEGINS_S)
+        while not timeout.is_over() and not self.has_ended():
+            ages = [age_s(pid) for pid, _ in process_tree(self.pid) if _is_mpi_launcher(pid)]
             if all(age is None or age >= _MPI_BEGINS_S for age in ages):
                 return
             self._pass(_LOOK_S)
 
     def has_mpi_launcher(self) -> bool:
         """Whether the program is, or has started, an mpirun."""
-        return any(_is_mpi_launcher(pid) for pid, _ in tree(self.pid))
+        return any(_is_mpi_launcher(pid) for pid, _ in process_tree(self.pid))
 
-    def await_settled(self, nodes: Nodes, *, then_stop: bool) -> None:
+    def await_settled(self, nodes: NodeAgents, *, then_stop: bool) -> None:
         """Wait until the program is not just starting something on one of the other NODES, or the time for it is up."""
-        patience = Patience(_QUIET_WITHIN_STOP_S if then_stop else _QUIET_WITHIN_S)
-        while not nodes.is_settled(self.pid) and not patience.is_over() and not self.has_ended():
+        timeout = Timeout(_QUIET_WITHIN_STOP_S if then_stop else _QUIET_WITHIN_S)
+        while not nodes.is_settled(self.pid) and not timeout.is_over() and not self.has_ended():
             self._pass(_LOOK_S)
 
     def await_quiet(self, *, then_stop: bool) -> None:
@@ -81,9 +81,9 @@ class Readiness:
 
         A last checkpoint is tried all the same where there is none.
         """
-        patience = Patience(_QUIET_WITHIN_STOP_S if then_stop else _QUIET_WITHIN_S)
-        while not patience.is_over() and not self.has_ended():
-            quiet_s = time.monotonic() - self.coordinator.told.moved_at
+        timeout = Timeout(_QUIET_WITHIN_STOP_S if then_stop else _QUIET_WITHIN_S)
+        while not timeout.is_over() and not self.has_ended():
+            quiet_s = time.monotonic() - self.coordinator.log_state.moved_at
             if quiet_s >= _QUIET_S:
                 return
             self._pass(_QUIET_S - quiet_s)

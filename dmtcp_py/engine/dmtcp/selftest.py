@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 from dmtcp_py.engine.dmtcp.coordinator import Coordinator
 from dmtcp_py.engine.dmtcp.installation import clean
 from dmtcp_py.errors import EngineError
-from dmtcp_py.files import make_private_dir, write_atomic
 from dmtcp_py.native import built
-from dmtcp_py.process import Child, Patience, Streams
+from dmtcp_py.system.child import Child, ChildStdio
+from dmtcp_py.system.files import make_private_dir, write_atomic
+from dmtcp_py.system.timeout import Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -182,10 +183,10 @@ class _Trial:
 
 def _child(argv: list[str], env: Mapping[str, str], folder: Path, *, is_restart: bool) -> Child:
     # dmtcp_restart makes the session itself, as the images have one
-    nothing = Streams(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    nothing = ChildStdio(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     there = ["env", "--chdir", str(folder), *argv]
     return Child(
-        there, env=env, own_session=not is_restart, dies_with_us=True, fixed_addresses=is_restart, streams=nothing
+        there, env=env, own_session=not is_restart, dies_with_us=True, fixed_addresses=is_restart, stdio=nothing
     )
 
 
@@ -212,8 +213,8 @@ def _all_run(coordinator: Coordinator, programs: list[Child]) -> bool:
 
 def _wait(condition: Callable[[], bool], programs: list[Child]) -> bool:
     """Wait for CONDITION; return whether it came true before one of PROGRAMS ended."""
-    patience = Patience(_WAIT_S)
-    while not patience.is_over():
+    timeout = Timeout(_WAIT_S)
+    while not timeout.is_over():
         if condition():
             return True
         if any(program.wait(_LOOK_S) for program in programs):

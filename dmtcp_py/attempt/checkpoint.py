@@ -1,0 +1,163 @@
+"""One checkpoint from the request to the committed generation. Runs beside the event loop, in a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError
+from dmtcp_py.store.records import Cost, Host, ImageFile, Manifest, path_text, utc_now
+from dmtcp_py.system.files import free_bytes
+from dmtcp_py.system.proc import resident_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dmtcp_py.attempt.plan import Plan
+    from dmtcp_py.attempt.start import Running
+
+STALL_S = 60.0
+"""A checkpoint that has written nothing for this long hangs."""
+_GROWTH = 1.2
+_SPARE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class CheckpointDone:
+    """What came of a checkpoint: a MANIFEST with NOTES for the user, or the ERROR and whether the program lives."""
+
+    manifest: Manifest | None = None
+    notes: tuple[str, ...] = ()
+    error: DmtcpRunError | None = None
+    program_lives: bool = True
+    crash: BaseException | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSubject:
+    """What a checkpoint is taken of, and what its manifest says besides."""
+
+    plan: Plan
+    running: Running
+    parent: int | None
+    """The generation before this one."""
+    expected_bytes: int | None
+    """The size of the images, as far as it can be told from the last ones."""
+    came_up_at: float
+    """When the program came up, in monotonic seconds."""
+
+
+def take(subject: CheckpointSubject, reason: str, *, then_stop: bool, post: Callable[[CheckpointDone], None]) -> None:
+    """Take one checkpoint, commit it and POST what came of it; nothing is raised."""
+    try:
+        post(_take(subject, reason, then_stop=then_stop))
+    except CheckpointFailedError as error:
+        post(CheckpointDone(error=error, program_lives=error.program_lives))
+    except DmtcpRunError as error:
+        post(CheckpointDone(error=error, program_lives=not then_stop))
+    except BaseException as error:
+        post(CheckpointDone(crash=error))
+
+
+def _take(subject: CheckpointSubject, reason: str, *, then_stop: bool) -> CheckpointDone:
+    store, running = subject.plan.store, subject.running
+    store.lock.check()
+    _check_space(subject)
+    began = time.monotonic()
+    staged = running.computation.checkpoint(then_stop=then_stop, timeout_s=STALL_S)
+    checkpointed = time.monotonic()
+
+    def describe(number: int, images: list[ImageFile]) -> Manifest:
+        return Manifest(
+            generation=number,
+            lineage=subject.plan.start.job.lineage,
+            epoch=store.epoch,
+            parent=subject.parent,
+            created=utc_now(),
+            reason=reason,
+            program_stopped=then_stop,
+            engine=running.choice.engine.name,
+            engine_version=running.choice.engine.version(),
+            engine_reason=running.choice.reason,
+            images=images,
+            restart_images=list(staged.restart_images),
+            staging=path_text(staged.folder),
+            processes=staged.processes,
+            host=_host(),
+            cost=Cost(checkpoint_s=checkpointed - began, commit_s=time.monotonic() - checkpointed),
+            stdout_size=_size(subject.plan.stdio.stdout, 1),
+            stderr_size=_size(subject.plan.stdio.stderr, 2),
+            engine_data=staged.engine_data,
+            undo_part=staged.undo_part,
+            quirks=list(running.quirks),
+            updated_files=[path_text(path) for path in staged.updated_files],
+            mapped_files=[path_text(path) for path in staged.mapped_files],
+        )
+
+    manifest = store.commit(staged, describe)
+    store.record(
+        "checkpointed",
+        generation=manifest.generation,
+        lineage=manifest.lineage,
+        reason=reason,
+        size=manifest.size,
+        ran_s=round(began - subject.came_up_at, 3),
+        checkpoint_s=round(manifest.cost.checkpoint_s, 3),
+        commit_s=round(time.monotonic() - checkpointed, 3),
+        program_stopped=then_stop,
+    )
+    return CheckpointDone(manifest=manifest, notes=staged.notes)
+
+
+def _check_space(subject: CheckpointSubject) -> None:
+    """Refuse before the engine would have to: a full disk kills the program under some of them."""
+    needed = subject.expected_bytes or resident_bytes(subject.running.computation.pid)
+    layout = subject.plan.store.layout
+    for place in (layout.staging, layout.generations):
+        free = free_bytes(place)
+        if free < needed * _GROWTH + _SPARE_BYTES:
+            raise CheckpointFailedError(
+                f"{free} bytes are free in {place.resolve()} and the images take about {needed}",
+                "make room, or run 'dmtcp-ctl prune --keep 1'",
+                program_lives=True,
+            )
+
+
+def _size(path: Path | None, inherited_fd: int) -> int | None:
+    """Return the size of the file behind a standard stream; None where it is no regular file."""
+    try:
+        if path is not None:
+            return path.stat().st_size
+        found = os.fstat(inherited_fd)
+    except OSError:
+        return None
+    return found.st_size if Path(f"/proc/self/fd/{inherited_fd}").is_file() else None
+
+
+def _host() -> Host:
+    import platform  # noqa: PLC0415 - 10 ms, not needed to start a program
+
+    uname = os.uname()
+    return Host(
+        name=uname.nodename,
+        kernel=uname.release,
+        machine=uname.machine,
+        libc=" ".join(platform.libc_ver()),
+        cpu_flags=_cpu_flags(),
+    )
+
+
+def _cpu_flags() -> list[str]:
+    """Return the processor's feature names, without which an image that uses them dies elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return value.split()
+    return []

@@ -1,0 +1,76 @@
+"""Checkpoints that failed: what is recorded and what the user reads, and when."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from dmtcp_py.engine.protocol import EndKind
+from dmtcp_py.errors import BlockedError
+
+if TYPE_CHECKING:
+    from dmtcp_py.attempt.checkpoint import CheckpointDone
+    from dmtcp_py.attempt.plan import Plan
+    from dmtcp_py.engine.protocol import ProgramEnd
+    from dmtcp_py.errors import DmtcpRunError
+    from dmtcp_py.report.lines import Report
+    from dmtcp_py.store.records import Manifest
+
+_ENDS_WITHIN_S = 10.0
+
+
+class Warnings:
+    """Warnings that stay true for as long as a computation runs, so that each is printed once."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self._printed: set[str] = set()
+
+    def warn_once(self, *texts: str) -> None:
+        """Print those of TEXTS that were not printed before."""
+        for text in texts:
+            if text not in self._printed:
+                self._printed.add(text)
+                self.report.warn(text)
+
+
+class CheckpointFailures:
+    """The failed checkpoints of one computation."""
+
+    def __init__(self, plan: Plan, warnings: Warnings) -> None:
+        self._plan = plan
+        self._warnings = warnings
+        self._doubted: DmtcpRunError | None = None
+        """The failure of a checkpoint in which the program died, until it is known whether it ended on its own."""
+        self._doubted_until = 0.0
+        self.last_error = ""
+
+    def add(self, done: CheckpointDone, newest: Manifest | None) -> None:
+        """Take note of a failed checkpoint; NEWEST is the generation from which a resume would start."""
+        self.last_error = str(done.error)
+        if done.program_lives:
+            self._warn(done.error, newest, lives=True)
+        else:
+            # how it ended is often known a moment later
+            self._doubted, self._doubted_until = done.error, time.monotonic() + _ENDS_WITHIN_S
+
+    def resolve_doubt(self, end: ProgramEnd | None, newest: Manifest | None) -> None:
+        """Report a checkpoint in which the program died, unless it turns out that END was the program's own."""
+        error = self._doubted
+        if error is None or (end is None and time.monotonic() < self._doubted_until):
+            return
+        self._doubted = None
+        if end is None or end.kind not in (EndKind.EXITED, EndKind.SIGNALLED):
+            self._warn(error, newest, lives=False)
+
+    def _warn(self, error: DmtcpRunError | None, newest: Manifest | None, *, lives: bool) -> None:
+        self._plan.store.record("failed", what="checkpoint", error=str(error), lives=lives)
+        text = f"checkpoint failed: {error}" + ("; the program runs on" if lives else "")
+        if not isinstance(error, BlockedError):
+            self._warnings.report.warn(text)
+        elif newest is None or self._plan.options.allow_unprotected:
+            # it will be so for as long as the program is as it is
+            self._warnings.warn_once(text)
+        else:
+            # it could be checkpointed before, and with each failure a resume would lose more
+            self._warnings.report.warn(f"{text}, and a resume would start from generation {newest.generation}")

@@ -1,0 +1,118 @@
+"""How an attempt ended, and what the end of a computation means for it. PURE."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from dmtcp_py.attempt import policy
+from dmtcp_py.engine.protocol import EndKind
+from dmtcp_py.errors import FAILED_STATUS
+
+if TYPE_CHECKING:
+    from dmtcp_py.attempt.policy import Action, Situation
+    from dmtcp_py.engine.protocol import ProgramEnd
+
+_CRASHES = (
+    signal.SIGILL,
+    signal.SIGTRAP,
+    signal.SIGABRT,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGSEGV,
+    signal.SIGSYS,
+)
+
+
+class Kind(Enum):
+    """The ways in which an attempt ends; the values stand in the history and in ``state.json``."""
+
+    FINISHED = "finished"
+    """The program ended by itself with a status of its own."""
+    SIGNALLED = "signalled"
+    """A signal killed the program; from whom cannot be told, so the next attempt resumes."""
+    CHECKPOINTED = "checkpointed"
+    """A last checkpoint is committed, and nothing of the program ran after it."""
+    STOPPED = "stopped"
+    """We killed the program because we were told twice to stop."""
+    KILLED_BY_COMMAND = "killed by command"
+    """Somebody else had the engine kill the program, as with ``dmtcp_command -k``."""
+    ENGINE_FAILED = "engine failed"
+    """The engine lost the program, and no generation could take over."""
+    REFUSED = "refused"
+    """We ended the program because it cannot be checkpointed."""
+    OUT_OF_TIME = "out of time"
+    """The time limit came, and the last checkpoint before it had failed."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended; STATUS is what dmtcp-run exits with."""
+
+    kind: Kind
+    status: int
+    job: str
+    generation: int | None = None
+    detail: str = ""
+    stopped_for: str | None = None
+    """Why the last checkpoint was taken: ``time limit``, ``request`` or the name of a signal."""
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """What had happened in an attempt when its computation ended."""
+
+    job: str
+    newest: int | None
+    """The generation from which the same line would resume."""
+    checkpointed_status: int
+    situation: Situation
+    ended_by: Action | None
+    """The action of ours that ended the computation; None if it ended otherwise."""
+    last_error: str
+
+
+def outcome_of(seen: Supervised, end: ProgramEnd) -> Outcome:
+    """Return how the attempt ended whose computation came to END."""
+    return _ended_by_us(seen) if seen.ended_by is not None else _ended_otherwise(seen, end)
+
+
+def _ended_by_us(seen: Supervised) -> Outcome:
+    job, newest, reason, action = seen.job, seen.newest, _stop_reason(seen), seen.ended_by
+    if isinstance(action, policy.EndAttempt):
+        return Outcome(Kind.CHECKPOINTED, seen.checkpointed_status, job, newest, stopped_for=reason)
+    if isinstance(action, policy.GiveUp):
+        status = FAILED_STATUS if newest is None else seen.checkpointed_status
+        return Outcome(Kind.OUT_OF_TIME, status, job, newest, detail=seen.last_error, stopped_for=reason)
+    if isinstance(action, policy.StopNow):
+        return Outcome(Kind.STOPPED, 128 + action.signum, job, newest)
+    return Outcome(Kind.REFUSED, FAILED_STATUS, job, newest, detail=seen.last_error)
+
+
+def _ended_otherwise(seen: Supervised, end: ProgramEnd) -> Outcome:
+    job, newest, reason = seen.job, seen.newest, _stop_reason(seen)
+    was_ours = end.kind is EndKind.KILLED_BY_COMMAND and seen.situation.phase is policy.Phase.STOPPING
+    if end.kind is EndKind.ENGINE_FAILED or was_ours:
+        detail = seen.last_error or end.detail if was_ours else end.detail or seen.last_error
+        return Outcome(Kind.ENGINE_FAILED, FAILED_STATUS, job, newest, detail=detail, stopped_for=reason)
+    if end.kind is EndKind.KILLED_BY_COMMAND:
+        return Outcome(Kind.KILLED_BY_COMMAND, 128 + signal.SIGKILL, job, newest, detail=end.detail)
+    if end.kind is EndKind.SIGNALLED:
+        return Outcome(Kind.SIGNALLED, 128 + end.signum, job, newest, stopped_for=reason)
+    stopping_signal = seen.situation.stopping_signal
+    if stopping_signal is not None:
+        # a scheduler signals the program too, and a closed terminal fails its writes: this may not be its own end
+        detail = f"it ended with status {end.status} while it was being stopped"
+        return Outcome(Kind.SIGNALLED, 128 + stopping_signal, job, newest, detail=detail, stopped_for=reason)
+    return Outcome(Kind.FINISHED, end.status, job, newest)
+
+
+def _stop_reason(seen: Supervised) -> str | None:
+    return seen.situation.stop_reason or seen.situation.stop_wanted
+
+
+def is_crash(outcome: Outcome) -> bool:
+    """Whether a fault ended the program or one of its processes: ``mpirun`` and shells report it as their status."""
+    return outcome.kind in (Kind.SIGNALLED, Kind.FINISHED) and outcome.status - 128 in _CRASHES

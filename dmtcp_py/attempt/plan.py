@@ -1,0 +1,131 @@
+"""The plan of one attempt: everything that is decided before the program starts, found out once and handed down."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtcp_py.attempt.identity import identify, stdio_of
+from dmtcp_py.attempt.start_point import find_start_point
+from dmtcp_py.attempt.takeover import open_for
+from dmtcp_py.batch import allocation as batch
+from dmtcp_py.batch import chain
+from dmtcp_py.batch.installed import scheduler_of
+from dmtcp_py.engine.choice import Choice, check_asked, choose
+from dmtcp_py.engine.executable import find_program, is_mpi_launcher
+from dmtcp_py.engine.protocol import NodeList
+from dmtcp_py.engine.unprotected import Unprotected
+from dmtcp_py.errors import DmtcpRunError, EngineError, UsageError
+from dmtcp_py.store.layout import job_layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dmtcp_py.attempt.identity import Identity
+    from dmtcp_py.attempt.start_point import StartPoint
+    from dmtcp_py.batch.allocation import Allocation
+    from dmtcp_py.batch.scheduler import Scheduler
+    from dmtcp_py.engine.protocol import Stdio
+    from dmtcp_py.options import RunOptions
+    from dmtcp_py.report.lines import Report
+    from dmtcp_py.store.layout import JobLayout
+    from dmtcp_py.store.store import Store
+
+_SEVERAL = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What one attempt is going to do, with the job held in STORE."""
+
+    options: RunOptions
+    program: Path
+    identity: Identity
+    stdio: Stdio
+    allocation: Allocation
+    scheduler: Scheduler | None
+    checkpointed_status: int
+    nodes: NodeList | None
+    """The nodes that the program uses; None if it uses this one alone."""
+    store: Store
+    start: StartPoint
+    choice: Choice | None
+    """The engine to launch the program with; None if a generation is resumed, by whichever engine made it."""
+
+
+@contextmanager
+def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
+    """Yield the plan of an attempt with these OPTIONS, and hold the job until the end.
+
+    Raises DmtcpRunError if the attempt cannot be made; then nothing on disk has changed but the history.
+    """
+    cwd = _working_directory()
+    check_asked(options.engine, options.engine_plugin)
+    program = find_program(options.command[0], cwd, os.environ.get("PATH"))
+    allocation = batch.detect(os.environ)
+    scheduler = scheduler_of(allocation)
+    allocation = chain.confirm(allocation, scheduler, cwd / options.directory)
+    if options.array_chain:
+        allocation = batch.link(allocation)
+    identity = identify(options, cwd, allocation.array_task)
+    layout = job_layout(cwd / options.directory, _job_name(options, identity))
+    nodes = _nodes(options, program, scheduler, layout)
+    # where there may be something to resume, whichever engine made it is used
+    choice = None if layout.generation_numbers() else _choice(program, options, nodes)
+    store = open_for(layout, allocation, scheduler, report)
+    try:
+        start = find_start_point(store, identity, options, allocation)
+        if choice is None and not start.candidates and start.finished is None:
+            choice = _choice(program, options, nodes)
+        yield Plan(
+            options=options,
+            program=program,
+            identity=identity,
+            stdio=stdio_of(identity, layout),
+            allocation=allocation,
+            scheduler=scheduler,
+            checkpointed_status=options.checkpointed_status or allocation.checkpointed_status,
+            nodes=nodes,
+            store=store,
+            start=start,
+            choice=None if start.candidates else choice,
+        )
+    finally:
+        store.lock.release()
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise DmtcpRunError("the working directory is gone", "cd to one that exists") from None
+
+
+def _job_name(options: RunOptions, identity: Identity) -> str:
+    if options.job is None:
+        return identity.name
+    return f"{options.job}-{identity.array_task}" if identity.array_task else options.job
+
+
+def _nodes(options: RunOptions, program: Path, scheduler: Scheduler | None, layout: JobLayout) -> NodeList | None:
+    """Return the nodes that the program is to use; None if it is this one alone."""
+    is_wanted = options.nodes == "auto" or (options.nodes is None and is_mpi_launcher(program))
+    names = scheduler.nodes() if scheduler is not None and is_wanted else ()
+    if scheduler is None or len(names) < _SEVERAL:
+        return None
+    if options.stage_local is not None:
+        raise UsageError("--stage-local is for one node", f"leave it out, or --nodes 1: there are {len(names)} nodes")
+    return NodeList(names=tuple(names), command_on=scheduler.on_node, spool=layout.spool.absolute(), owner=layout.root)
+
+
+def _choice(program: Path, options: RunOptions, nodes: NodeList | None) -> Choice:
+    """Return the engine for PROGRAM; with --allow-unprotected that may be none."""
+    try:
+        return choose(program, options.engine, plugin=options.engine_plugin, several_nodes=nodes is not None)
+    except EngineError as error:
+        if not options.allow_unprotected:
+            raise
+        return Choice(Unprotected(), f"--allow-unprotected: {error.what}")

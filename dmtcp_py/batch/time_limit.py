@@ -1,0 +1,140 @@
+"""The end of the allocation, on a clock of our own: asked of the scheduler in a thread, now and then."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dmtcp_py.batch.scheduler import BatchState, job_of
+from dmtcp_py.errors import BatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dmtcp_py.batch.allocation import Allocation
+    from dmtcp_py.batch.scheduler import BatchJob, Scheduler
+
+MOST_BETWEEN_S = 300.0
+LEAST_BETWEEN_S = 5.0
+"""Shortest interval between two queries to the scheduler."""
+_SHARE_OF_REST = 0.1
+_AGAIN_S = 15.0
+_SAME_S = 3.0
+"""How far two answers about the same end may differ."""
+_JUMP_S = 10.0
+"""A longer gap between two polls means that this process was suspended, and then the end has moved too."""
+END_MARGIN_S = 5.0
+"""How long before the end the program is ended if no last checkpoint was committed."""
+
+
+@dataclass(frozen=True)
+class LimitAnswer:
+    """What asking the scheduler gave: when the allocation ends (monotonic seconds, None for never), or an ERROR."""
+
+    end_at: float | None = None
+    error: BatchError | None = None
+
+
+class TimeLimit:
+    """When the allocation ends, as far as it is known; monotonic seconds, None for never."""
+
+    def __init__(
+        self, end_at: float | None, scheduler: Scheduler | None = None, job_id: str = "", at_most: float | None = None
+    ) -> None:
+        self.began_at = time.monotonic()
+        self._at_most = at_most
+        self.end_at = self._earlier(end_at)
+        self.is_sure = True
+        self.lead_s = 0.0
+        self._scheduler = scheduler
+        self._job_id = job_id
+        self._thread: threading.Thread | None = None
+        self._ask_at = self.began_at
+        self._polled_at = self.began_at
+
+    @property
+    def whole_s(self) -> float:
+        """The time that the attempt has in all; infinite without a limit."""
+        return math.inf if self.end_at is None else max(self.end_at - self.began_at, 0.0)
+
+    @property
+    def stop_at(self) -> float | None:
+        """When the last checkpoint has to begin; None without a limit, or where the end is not sure just now."""
+        return None if self.end_at is None or not self.is_sure else self.end_at - self.lead_s
+
+    @property
+    def give_up_at(self) -> float | None:
+        """When the program has to be ended, where no last checkpoint comes; None as for `stop_at`."""
+        return None if self.end_at is None or not self.is_sure else self.end_at - min(END_MARGIN_S, self.lead_s / 2)
+
+    def poll(self, post: Callable[[LimitAnswer], None]) -> None:
+        """Begin to ask the scheduler where it is time; what came of it is posted. To be called every second or so."""
+        now = time.monotonic()
+        if now - self._polled_at > _JUMP_S and self._scheduler is not None:
+            self.is_sure, self._ask_at = False, now
+        self._polled_at = now
+        if self._scheduler is None or now < self._ask_at or self._thread is not None:
+            return
+        self._thread = threading.Thread(target=lambda: post(self._ask()), daemon=True)
+        self._thread.start()
+
+    def update(self, answer: LimitAnswer) -> bool:
+        """Take in what was posted, and return whether the end has moved.
+
+        Where the scheduler did not answer, what was known before holds on.
+        """
+        self._thread, before = None, self.end_at
+        if answer.error is None:
+            self.end_at = self._earlier(answer.end_at)
+        self.is_sure = True
+        self._ask_at = time.monotonic() + (self._between_s() if answer.error is None else _AGAIN_S)
+        if before is None or self.end_at is None:
+            return before is not self.end_at
+        return abs(before - self.end_at) > _SAME_S
+
+    def _earlier(self, end_at: float | None) -> float | None:
+        return min((at for at in (end_at, self._at_most) if at is not None), default=None)
+
+    def _between_s(self) -> float:
+        stop_at = self.stop_at
+        if stop_at is None:
+            return MOST_BETWEEN_S
+        return min(max((stop_at - time.monotonic()) * _SHARE_OF_REST, LEAST_BETWEEN_S), MOST_BETWEEN_S)
+
+    def _ask(self) -> LimitAnswer:
+        if self._scheduler is None:
+            return LimitAnswer(self.end_at)
+        try:
+            return LimitAnswer(end_of(job_of(self._scheduler, self._job_id)))
+        except BatchError as error:
+            return LimitAnswer(error=error)
+
+
+def find_time_limit(
+    at_most_s: float | None, allocation: Allocation, scheduler: Scheduler | None, warn: Callable[[str], None]
+) -> TimeLimit:
+    """Return the time limit of the attempt that begins now: AT_MOST_S or the scheduler's, whichever comes first."""
+    at_most = None if at_most_s is None else time.monotonic() + at_most_s
+    known_at = None if allocation.ends is None else time.monotonic() + allocation.ends - time.time()
+    if scheduler is None or allocation.job_id is None:
+        if allocation.scheduler is not None and known_at is None and at_most is None:
+            warn(f"dmtcp-run cannot ask {allocation.scheduler} when the job ends: give its limit with --time-limit")
+        return TimeLimit(known_at, at_most=at_most)
+    try:
+        end_at = end_of(job_of(scheduler, allocation.job_id))
+    except BatchError as error:
+        warn(f"{error.what}; the time limit will be asked for again")
+        end_at = known_at
+    return TimeLimit(end_at, scheduler, allocation.job_id, at_most)
+
+
+def end_of(job: BatchJob | None) -> float | None:
+    """Return the end of JOB on the monotonic clock; None for never. Raises BatchError where there is no such job."""
+    if job is None:
+        raise BatchError("the scheduler does not know this job")
+    if job.ends is None or job.state is BatchState.WAITING:
+        return None
+    return time.monotonic() + (job.ends - time.time())

@@ -1,0 +1,85 @@
+"""What the commands of ``dmtcp-ctl`` share: the job argument, --json, and rows printed as JSON or as columns."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from dmtcp_py.errors import NoSuchJobError
+from dmtcp_py.report.lines import one_line
+from dmtcp_py.store.layout import job_layout, jobs_in
+from dmtcp_py.store.requests import order
+from dmtcp_py.system.units import format_duration, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dmtcp_py.store.layout import JobLayout
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+job_argument = click.argument("job", required=False)
+answer_timeout_option = click.option(
+    "--timeout", "timeout_s", type=float, default=600.0, show_default=True, metavar="S", help="How long to wait."
+)
+
+
+def jobs_named(directory: Path, name: str | None) -> list[JobLayout]:
+    """Return the job NAME in DIRECTORY, or all jobs if NAME is None; raise NoSuchJobError if there is none."""
+    found = list(jobs_in(directory))
+    if name is None:
+        if not directory.is_dir():
+            raise NoSuchJobError(f"there is no directory {directory}", "name it with --dir or DMTCP_RUN_DIR")
+        return found
+    if job_layout(directory, name) not in found:
+        names = ", ".join(layout.name for layout in found) or "none"
+        raise NoSuchJobError(f"there is no job '{name}' in {directory}", f"it has: {names}")
+    return [job_layout(directory, name)]
+
+
+def order_and_show(directory: Path, job: str, action: str, timeout_s: float) -> int:
+    """Have the running attempt of JOB do ACTION and print its answer; return the exit status."""
+    answer = order(jobs_named(directory, job)[0], action, timeout_s=timeout_s)
+    click.echo(answer.answer, err=not answer.ok)
+    return 0 if answer.ok else 1
+
+
+def show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    """Print ROWS as JSON, or as columns for people; None is a dash."""
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2))
+        return
+    shown = [{key: value for key, value in row.items() if not isinstance(value, list | dict)} for row in rows]
+    if not shown:
+        click.echo("nothing here", err=True)
+        return
+    cells = [
+        [key.replace("_", " ").upper() for key in shown[0]],
+        *([_cell(key, value) for key, value in row.items()] for row in shown),
+    ]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    for row in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def warn(text: str) -> None:
+    """Print TEXT on standard error."""
+    click.echo(f"dmtcp-ctl: {text}", err=True)
+
+
+def _cell(key: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if key == "size":
+        return format_size(value)
+    if key == "heartbeat_s":
+        return f"{format_duration(value)} ago"
+    if key == "since":
+        return f"{datetime.fromisoformat(value).astimezone():%m-%d %H:%M:%S}"
+    if key in ("next_checkpoint", "ends"):
+        left_s = (datetime.fromisoformat(value) - datetime.now(timezone.utc)).total_seconds()
+        return f"in {format_duration(max(left_s, 0))}"
+    return one_line(str(value))

@@ -1,0 +1,34 @@
+"""``dmtcp-ctl prune``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dmtcp_py.cli.ctl.common import job_argument, jobs_named, json_option, show, warn
+from dmtcp_py.report.generations import pruned
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("prune")
+@job_argument
+@click.option(
+    "--keep", type=click.IntRange(min=1), default=2, show_default=True, metavar="N", help="Keep the newest N."
+)
+@click.option("--finished", is_flag=True, help="Remove all generations of jobs that have finished.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@json_option
+@click.pass_obj
+def command(  # noqa: PLR0913 - one for each option
+    directory: Path, job: str | None, *, keep: int, finished: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Remove old generations; the newest one of an unfinished job always stays."""
+    rows = [
+        row
+        for layout in jobs_named(directory, job)
+        for row in pruned(layout, keep=keep, finished=finished, dry_run=dry_run, warn=warn)
+    ]
+    show(rows, as_json=as_json)

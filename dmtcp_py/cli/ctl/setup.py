@@ -1,0 +1,42 @@
+"""``dmtcp-ctl setup``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from dmtcp_py.cli.ctl.common import json_option, warn
+from dmtcp_py.errors import EngineError
+
+if TYPE_CHECKING:
+    from dmtcp_py.engine.package_managers import Offer
+
+
+@click.command("setup")
+@click.option(
+    "--engine", type=click.Choice(["dmtcp", "criu"]), help="Only this one.  [default: whichever is available]"
+)
+@click.option("-y", "--yes", is_flag=True, help="Run package managers without asking.")
+@click.option("--remove", is_flag=True, help="Remove the private copy of CRIU.")
+@json_option
+def command(*, engine: str | None, yes: bool, remove: bool, as_json: bool) -> int:
+    """Install an engine on this machine; the system is not changed without asking."""
+    from dmtcp_py.engine import setup  # noqa: PLC0415 - the other commands need no engine
+
+    def agree(offer: Offer) -> bool:
+        return yes or (sys.stdin.isatty() and click.confirm(f"run '{offer.line}'?", err=True))
+
+    try:
+        result = setup.remove(warn) if remove else setup.set_up(engine, agree=agree, say=warn)
+    except EngineError as error:
+        warn(str(error))
+        return 1
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(result.row), indent=2))
+    else:
+        for line in result.lines:
+            click.echo(line)
+    return int(not remove and not result.works)

@@ -1,0 +1,21 @@
+"""``dmtcp-ctl stop``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dmtcp_py.cli.ctl.common import answer_timeout_option, order_and_show
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("stop")
+@click.argument("job")
+@answer_timeout_option
+@click.pass_obj
+def command(directory: Path, job: str, timeout_s: float) -> int:
+    """Have a running job take its last checkpoint and stop, as SIGUSR1 does."""
+    return order_and_show(directory, job, "stop", timeout_s)

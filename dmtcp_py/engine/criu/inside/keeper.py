@@ -1,0 +1,304 @@
+"""The first process of a computation's PID namespace: starts the program, or has criu restore it, and reaps.
+
+Runs in namespaces that unshare(1) made: its own pids and /proc, and with it everything in them dies. It is never in an image: below it runs the init, a shell that leads the session, adopts
+orphans and is the root of what criu dumps, and below that the program. Orders and events are JSON objects, one a
+line, on a socket; at the end of that socket the supervisor is gone, and so is everything here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dmtcp_py.engine.criu.inside import libc
+from dmtcp_py.engine.criu.inside.argv import inside_argv
+from dmtcp_py.rollback import held_files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LEAST_PID = 300
+"""The least pid of an init; after a first round the kernel gives out none below 300, which leaves room for criu."""
+TOOL_PID = 20
+RECORD = "computation.json"
+"""What a restore has to know, beside the images."""
+SHM = "/dev/shm"  # noqa: S108 - the computation's own
+SHM_TAR = "shm.tar"
+PTS = "/dev/pts"
+_LEFTOVER_GRACE_S = 2.0
+_TERM_GRACE_S = 5.0
+_TOOL_S = 600.0
+_LOOK_S = 0.001
+_FIRST_LOOK_S = 2.0
+_MOST_BYTES = 1 << 16
+_MS_NOSUID, _MS_NOSUID_NODEV = 2, 6
+# struct pidfd_info of Linux 6.15: mask first, exit code last
+_PIDFD_INFO_BYTES = 64
+_PIDFD_GET_INFO = 3 << 30 | _PIDFD_INFO_BYTES << 16 | 0xFF << 8 | 11
+_PIDFD_INFO_EXIT = 1 << 3
+_IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Keeper:
+    """The loop over orders and ended children."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._unread = b""
+        self._woken, wake = os.pipe()
+        os.set_blocking(self._woken, False)
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _IGNORED}
+        self._root = LEAST_PID
+        self._root_status: int | None = None
+        self._program: int | None = None
+        self._tool: subprocess.Popen[bytes] | None = None
+        self._order: dict[str, Any] = {}
+        self._record: dict[str, Any] = {}
+        self._temporary = ""
+
+    def run(self) -> NoReturn:
+        """Serve until the program has ended, the last image is taken, or the supervisor is gone."""
+        poller = select.poll()
+        poller.register(self._sock, select.POLLIN)
+        poller.register(self._woken, select.POLLIN)
+        while True:
+            for order in self._orders():
+                getattr(self, f"_{order['order']}")(order)
+            self._reap()
+            if self._tool is None and self._root_status is not None:
+                self._end(self._root_status)
+            poller.poll()
+            with suppress(BlockingIOError):
+                os.read(self._woken, _MOST_BYTES)
+
+    def _tell(self, event: str, **values: Any) -> None:
+        with suppress(OSError):
+            self._sock.sendall(json.dumps({"event": event, **values}).encode() + b"\n")
+
+    def _orders(self) -> list[dict[str, Any]]:
+        try:
+            data = self._sock.recv(_MOST_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
+        except OSError:
+            data = b""
+        if not data:
+            self._vanish()
+        self._unread += data
+        *lines, self._unread = self._unread.split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def _vanish(self) -> NoReturn:
+        with suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        if self._temporary:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+        os._exit(0)
+
+    def _launch(self, order: dict[str, Any]) -> None:
+        self._take(order)
+        self._cover()
+        _say_last_pid(self._root - 1)
+        init = inside_argv("engine.criu.inside.init")
+        ignored = [int(number) for number, handler in self._handlers.items() if handler is signal.SIG_IGN]
+        values = {name: order[name] for name in ("command", "environ", "streams")}
+        fds = [fd for fd in self._record["fds"] if fd is not None]
+        pipe = subprocess.PIPE
+        child = subprocess.Popen(init, stdin=pipe, stdout=pipe, pass_fds=fds, start_new_session=True)
+        # it is reaped with all others, and not by this object
+        child.returncode = 0
+        if child.stdin and child.stdout:
+            with child.stdin, child.stdout:
+                child.stdin.write(json.dumps({**values, "ignored": ignored}).encode())
+                child.stdin.close()
+                text = child.stdout.read().decode(errors="replace")
+        if not text and child.pid != self._root:
+            text = "the kernel does not let a process have the pid that it needs (ns_last_pid)"
+        if text:
+            self._tell("failed", why=[text])
+            os._exit(1)
+        self._record["ids"] = [_identity(fd) for fd in self._record.pop("fds")]
+        self._close_streams(order)
+        self._watch_program(patience_s=_FIRST_LOOK_S)
+        self._tell("started")
+
+    def _restore(self, order: dict[str, Any]) -> None:
+        self._take(order)
+        folder = Path(order["folder"])
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        self._cover()
+        if self._record["covers_shm"]:
+            unpack = ["tar", "--extract", "--file", str(folder / SHM_TAR), "-C", SHM]
+            owners = ["--same-owner", "--same-permissions"]
+            done = subprocess.run([*unpack, *owners], stdin=subprocess.DEVNULL, timeout=_TOOL_S, check=False)
+            if done.returncode:
+                self._tell("failed", why=[f"{SHM} could not be filled: tar ended with {done.returncode}"])
+                os._exit(1)
+        fds = self._record.pop("fds")
+        given = {identity: fd for fd, identity in zip(fds, record["ids"], strict=True) if fd is not None}
+        inherit = [word for identity, fd in given.items() for word in ("--inherit-fd", f"fd[{fd}]:{identity}")]
+        self._record["ids"] = [_identity(fd) for fd in fds]
+        self._run_tool(order, [*order["argv"], *inherit], [fd for fd in fds if fd is not None])
+        self._close_streams(order)
+
+    def _dump(self, order: dict[str, Any]) -> None:
+        folder = Path(order["folder"])
+        (folder / RECORD).write_text(json.dumps(self._record), encoding="utf-8")
+        identities = dict.fromkeys(filter(None, self._record["ids"]))
+        external = [word for identity in identities for word in ("--external", identity)]
+        self._run_tool(order, [*order["argv"], "--tree", str(self._root), *external], [])
+
+    def _take(self, order: dict[str, Any]) -> None:
+        """Remember what an order to launch or to restore says of the computation."""
+        self._temporary = order["temporary"]
+        streams = order["streams"]
+        fds = [stream.get("fd") for stream in streams]
+        self._root = order["root"]
+        self._record = {"kinds": order["kinds"], "covers_shm": order["covers_shm"], "root": self._root, "fds": fds}
+        for fd in fds:
+            if fd is not None:
+                os.set_inheritable(fd, False)
+
+    def _close_streams(self, order: dict[str, Any]) -> None:
+        for fd in {stream["fd"] for stream in order["streams"] if "fd" in stream}:
+            os.close(fd)
+
+    def _cover(self) -> None:
+        """Mount a /dev/shm that goes into the images, and terminals with numbers that nobody else's have."""
+        if self._record["covers_shm"]:
+            size = os.statvfs(SHM)
+            options = f"mode=1777,size={size.f_blocks * size.f_frsize}".encode()
+            libc.call("mount", b"tmpfs", SHM.encode(), b"tmpfs", _MS_NOSUID_NODEV, options)
+        mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
+        pts = [mount for mount in mounts if mount[4] == PTS]
+        if pts and "terminal" not in self._record["kinds"]:
+            options = f"{pts[-1][-1]},ptmxmode=666".removeprefix("rw,").encode()
+            libc.call("mount", b"devpts", PTS.encode(), b"devpts", _MS_NOSUID, options)
+
+    def _run_tool(self, order: dict[str, Any], argv: list[str], fds: list[int]) -> None:
+        self._order = order
+        _say_last_pid(TOOL_PID - 1)
+        with Path(order["output"]).open("wb") as output:
+            self._tool = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=fds, env=order["environ"]
+            )
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if pid == self._root:
+                    self._root_status = status
+                elif self._tool is not None and pid == self._tool.pid:
+                    self._tool.returncode = os.waitstatus_to_exitcode(status)
+                    self._tool_ended(self._tool.returncode)
+
+    def _tool_ended(self, status: int) -> None:
+        order, self._tool = self._order, None
+        if order["order"] == "restore":
+            if status != 0:
+                self._tell("failed", status=status)
+                os._exit(1)
+            self._watch_program(patience_s=0)
+            self._tell("started")
+            return
+        if status == 0 and not (Path(order["folder"]) / held_files.NAME).exists():
+            status = 1
+        self._tell("dumped", status=status)
+        if status == 0 and order["then_stop"]:
+            # criu killed the whole tree, and nothing of it may be judged as an end of its own
+            os._exit(0)
+
+    def _watch_program(self, *, patience_s: float) -> None:
+        """Open a descriptor that will tell how the program ended, which the init's status leaves open above 128."""
+        until = time.monotonic() + patience_s
+        while self._program is None:
+            with suppress(OSError, ValueError):
+                stat = Path(f"/proc/{self._root + 1}/stat").read_text(encoding="utf-8", errors="replace")
+                if int(stat[stat.rindex(")") + 2 :].split()[1]) == self._root:
+                    self._program = os.pidfd_open(self._root + 1)
+            if time.monotonic() >= until:
+                return
+            time.sleep(_LOOK_S)
+
+    def _end(self, status: int) -> NoReturn:
+        """Tell how the program ended, give what it left behind a little time, and go."""
+        exact = None if self._program is None else _exit_status_of(self._program)
+        self._tell("ended", status=status if exact is None else exact)
+        if not self._is_alone_within(_LEFTOVER_GRACE_S):
+            self._tell("leftovers")
+            for signum in (signal.SIGTERM, signal.SIGCONT):
+                with suppress(ProcessLookupError):
+                    os.kill(-1, signum)
+            self._is_alone_within(_TERM_GRACE_S)
+        os._exit(0)
+
+    def _is_alone_within(self, seconds: float) -> bool:
+        poller = select.poll()
+        poller.register(self._woken, select.POLLIN)
+        poller.register(self._sock, select.POLLIN)
+        until = time.monotonic() + seconds
+        while True:
+            with suppress(BlockingIOError):
+                os.read(self._woken, _MOST_BYTES)
+            try:
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                return True
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                return False
+            poller.poll(left_s * 1000)
+            self._orders()
+
+
+def _identity(fd: int | None) -> str | None:
+    """Return criu's name for what it must not dump but be given again."""
+    if fd is None:
+        return None
+    found = os.fstat(fd)
+    if os.isatty(fd):
+        return f"tty[{found.st_rdev:x}:{found.st_dev:x}]"
+    return f"pipe:[{found.st_ino}]"
+
+
+def _exit_status_of(pidfd: int) -> int | None:
+    """Return the wait status of a process that was reaped; None before Linux 6.15, and while it runs."""
+    reply = bytearray(_PIDFD_INFO_BYTES)
+    struct.pack_into("=Q", reply, 0, _PIDFD_INFO_EXIT)
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, reply)
+    except OSError:
+        return None
+    mask, status = struct.unpack_from("=Q", reply)[0], struct.unpack_from("=i", reply, _PIDFD_INFO_BYTES - 4)[0]
+    return int(status) if mask & _PIDFD_INFO_EXIT else None
+
+
+def _say_last_pid(pid: int) -> None:
+    """Have the next process get the pid after PID, so that no tool ever takes one that a restore needs."""
+    with suppress(OSError):
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid), encoding="ascii")
+
+
+def main(words: Sequence[str]) -> NoReturn:
+    """Keep a computation; WORDS: the number of the socket to the supervisor."""
+    connection = socket.socket(fileno=int(words[0]))
+    connection.set_inheritable(False)
+    Keeper(connection).run()

@@ -1,0 +1,190 @@
+"""What criu runs when an image is written and every process is still frozen: list open files, copy some of them.
+
+criu calls it as its action script, inside the computation's namespaces. An image holds no file's content: each regular
+file that is open for writing is listed with its size, and those whose old content the program may read back (open for
+reading and writing, or mapped) are copied. `dmtcp_py.rollback.held_files` has the format.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dmtcp_py.engine.executable import is_go
+from dmtcp_py.rollback import held_files
+from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
+from dmtcp_py.rollback.parts import begin_next
+from dmtcp_py.system.proc import DELETED, open_descriptors, shared_writable_maps, sockets_of
+from dmtcp_py.system.tcp import readable, tcp_sockets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+SHM = "/dev/shm"  # noqa: S108 - the computation's own
+WATCHER = "/native/files."
+LEAST_PID = 300
+"""Below it are the keeper, criu and this."""
+_TOOL_S = 3600
+_NOT_FILES = ("/SYSV", "/memfd:", "/dev/zero")
+
+Key = tuple[int, int]
+
+
+def main(words: Sequence[str]) -> None:
+    """Do what criu's action asks for; WORDS: whether /dev/shm belongs to the computation, the folder of the journal."""
+    if os.environ.get("CRTOOLS_SCRIPT_ACTION") != "post-dump":
+        return
+    covers_shm, journal = words
+    record(Path(os.environ["CRTOOLS_IMAGE_DIR"]), covers_shm=covers_shm == "1", journal=journal)
+    if journal:
+        # what is done to files from now on was done after this image
+        with suppress(FileNotFoundError):
+            begin_next(Path(journal))
+
+
+def record(images: Path, *, covers_shm: bool, journal: str) -> None:
+    """Write the list of files, and the copies, into IMAGES; with COVERS_SHM also all of /dev/shm.
+
+    JOURNAL is the folder in which the processes record what they do to files by name; empty if they do not.
+    """
+    but_in = (*_NOT_FILES, f"{SHM}/") if covers_shm else _NOT_FILES
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) >= LEAST_PID]  # noqa: PTH208
+    files = _Files(images)
+    fifos: dict[str, int] = {}
+    for pid in pids:
+        fifos |= _fifos_of(pid, but_in)
+        for place, flags in _open_for_writing(pid, but_in):
+            files.add(place, is_read=flags & os.O_ACCMODE == os.O_RDWR and not flags & os.O_APPEND)
+        for place in _mapped_for_writing(pid, but_in):
+            files.add(place, is_read=True, is_mapped=True)
+    if covers_shm:
+        # the names too: of the links, among others, that criu makes for files without one
+        pack = ["tar", "--create", "--sparse", "--file", str(images / "shm.tar"), "-C", SHM, "."]
+        subprocess.run(pack, check=True, timeout=_TOOL_S)
+    paths = [Path(file.path) for file in files.found] + [Path(name) for name in fifos]
+    held = HeldFiles(
+        files=files.found,
+        fifos=fifos,
+        folders=_modes({folder for path in paths for folder in path.parents}),
+        processes=len(pids),
+        unwatched=sorted({_name(pid) for pid in pids if journal and not _is_watched(pid, journal)}),
+        **_connections(pids),
+    )
+    held_files.write(images, held)
+
+
+class _Files:
+    """The files that were found, each once, with their copies in IMAGES."""
+
+    def __init__(self, images: Path) -> None:
+        self._images = images
+        self._by_inode: dict[Key, HeldFile] = {}
+
+    @property
+    def found(self) -> list[HeldFile]:
+        return list(self._by_inode.values())
+
+    def add(self, place: Path, *, is_read: bool, is_mapped: bool = False) -> None:
+        """Add the file at PLACE, a link in /proc; what is no regular file, or has no name any more, is left out."""
+        found, path = place.stat(), os.readlink(place)
+        is_deleted = found.st_nlink == 0 or path.endswith(DELETED)
+        if not stat.S_ISREG(found.st_mode) or is_deleted:
+            return
+        key = (found.st_dev, found.st_ino)
+        file = self._by_inode.get(key) or _described(place, path, found)
+        file = file._replace(is_read=file.is_read or is_read, is_mapped=file.is_mapped or is_mapped)
+        self._by_inode[key] = file
+        if is_read and file.copy is None:
+            name = f"file-{len(self._by_inode)}"
+            if _copied(place, self._images / name, found.st_size):
+                self._by_inode[key] = file._replace(copy=name)
+
+
+def _described(place: Path, path: str, found: os.stat_result) -> HeldFile:
+    tail = ""
+    with suppress(OSError):
+        tail = held_files.tail_of(place, found.st_size)
+    return HeldFile(
+        path=path,
+        size=found.st_size,
+        device=found.st_dev,
+        inode=found.st_ino,
+        mode=stat.S_IMODE(found.st_mode),
+        tail=tail,
+    )
+
+
+def _open_for_writing(pid: int, but_in: tuple[str, ...]) -> Iterator[tuple[Path, int]]:
+    for place, target, flags in open_descriptors(pid):
+        is_written = flags & os.O_ACCMODE != os.O_RDONLY and not flags & os.O_PATH
+        if is_written and not target.startswith(but_in):
+            yield place, flags
+
+
+def _mapped_for_writing(pid: int, but_in: tuple[str, ...]) -> Iterator[Path]:
+    """Yield the files whose shared pages it can write: the image does not hold them, descriptor closed or not."""
+    for addresses, path in shared_writable_maps(pid):
+        if not path.startswith(but_in):
+            yield Path(f"/proc/{pid}/map_files/{addresses}")
+
+
+def _fifos_of(pid: int, but_in: tuple[str, ...]) -> dict[str, int]:
+    """Return the modes of the FIFOs that it has open."""
+    found = {}
+    for place, target, _ in open_descriptors(pid):
+        if target.startswith("/") and not target.startswith(but_in) and not target.endswith(DELETED):
+            with suppress(FileNotFoundError):
+                mode = place.stat().st_mode
+                if stat.S_ISFIFO(mode):
+                    found[target] = stat.S_IMODE(mode)
+    return found
+
+
+def _is_watched(pid: int, journal: str) -> bool:
+    """Whether the process records its changes: the library is mapped, calls go through libc, it may write there."""
+    maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+    if not maps:
+        return True
+    owner = Path(journal).stat().st_uid
+    is_allowed = owner == Path(f"/proc/{pid}").stat().st_uid and os.readlink(f"/proc/{pid}/root") == "/"
+    return WATCHER in maps and is_allowed and not is_go(Path(f"/proc/{pid}/exe"))
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+
+
+def _modes(folders: set[Path]) -> dict[str, int]:
+    found = {}
+    for folder in folders:
+        with suppress(OSError):
+            found[str(folder)] = stat.S_IMODE(folder.stat().st_mode)
+    return found
+
+
+def _connections(pids: list[int]) -> dict[str, Any]:
+    """Return what PIDS have of TCP: the far ends outside of them, which no restore brings back, and their own ports."""
+    own = {inode for pid in pids for inode in sockets_of(pid)}
+    mine = [one for one in tcp_sockets(pids[0]) if one.inode in own]
+    ends = {(one.near, one.far) for one in mine if one.is_established}
+    return {
+        "outside": sorted({readable(far) for near, far in ends if (far, near) not in ends}),
+        "ports": sorted({one.port for one in mine}),
+    }
+
+
+def _copied(place: Path, target: Path, size: int) -> bool:
+    """Copy a file if it is small or its file system shares blocks; return whether there is a copy."""
+    for reflink in ("always", "auto"):
+        if reflink == "auto" and size > held_files.MOST_COPIED_BYTES:
+            return False
+        copy = ["cp", "--dereference", f"--reflink={reflink}", "--sparse=auto", str(place), str(target)]
+        done = subprocess.run(copy, check=False, timeout=_TOOL_S, capture_output=reflink == "always")
+        if done.returncode == 0:
+            return True
+        target.unlink(missing_ok=True)
+    raise OSError(f"{place} could not be copied")

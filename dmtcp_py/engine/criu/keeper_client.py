@@ -1,0 +1,143 @@
+"""The supervisor's side of a keeper: its namespaces, the socket to it, and what it told."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dmtcp_py.engine.criu.inside.argv import inside_argv
+from dmtcp_py.errors import EngineError
+from dmtcp_py.system.child import Child, ChildStdio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_NAMESPACES = ("--pid", "--mount", "--propagation", "slave", "--fork", "--kill-child=KILL", "--mount-proc")
+_JOIN_S = 5.0
+
+
+@dataclass(frozen=True)
+class KeeperState:
+    """What the keeper has told until now."""
+
+    has_started: bool = False
+    dumps: tuple[int, ...] = ()
+    """The exit status of criu for each image that was taken or tried."""
+    ended: int | None = None
+    """The wait status of the program."""
+    leftovers: bool = False
+    failed: bool = False
+    why: tuple[str, ...] = field(default=())
+    is_gone: bool = False
+
+
+class KeeperClient:
+    """A keeper in namespaces of its own; it dies with us."""
+
+    def __init__(
+        self, launcher: Sequence[str], environ: Mapping[str, str], temporary: Path, descriptors: Sequence[int]
+    ) -> None:
+        unshare = shutil.which("unshare")
+        if unshare is None:
+            raise EngineError("there is no unshare on PATH, which the CRIU engine needs", "install util-linux")
+        self._log = temporary / "keeper.log"
+        self._state = KeeperState()
+        self._changed = threading.Condition()
+        self._sock, theirs = socket.socketpair()
+        with theirs, self._log.open("wb") as log:
+            self.child = Child(
+                [*launcher, unshare, *_NAMESPACES, *inside_argv("engine.criu.inside.keeper", str(theirs.fileno()))],
+                env=environ,
+                own_session=True,
+                stdio=ChildStdio(stdin=subprocess.DEVNULL, stdout=log.fileno(), stderr=log.fileno()),
+                pass_fds=(theirs.fileno(), *descriptors),
+            )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def state(self) -> KeeperState:
+        """What the keeper has told until now."""
+        with self._changed:
+            return self._state
+
+    def order(self, order: str, **values: Any) -> None:
+        """Give the keeper an order; that it is gone already shows in what it told."""
+        with suppress(OSError):
+            self._sock.sendall(json.dumps({"order": order, **values}).encode() + b"\n")
+
+    def wait_for(self, condition: Callable[[KeeperState], bool], timeout_s: float) -> bool:
+        """Wait at most TIMEOUT_S until what it told meets CONDITION, or it is gone; return whether it does."""
+        with self._changed:
+            self._changed.wait_for(lambda: condition(self._state) or self._state.is_gone, timeout_s)
+            return condition(self._state)
+
+    def outer_pid(self, inner: int) -> int | None:
+        """Return the pid that the keeper's child INNER has outside."""
+        for first in _children(self.child.pid):
+            for pid in _children(first):
+                with suppress(OSError, StopIteration):
+                    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+                    pids = next(line for line in text.splitlines() if line.startswith("NSpid:")).split()
+                    if int(pids[-1]) == inner:
+                        return pid
+        return None
+
+    def kill(self) -> None:
+        """Kill the keeper and with it all in its namespace; once its parent has ended nothing of them is left."""
+        keepers = _children(self.child.pid)
+        for pid in keepers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not keepers and self.child.poll() is None:
+            self.child.signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let go of the socket once the keeper has ended."""
+        self._reader.join(_JOIN_S)
+        self._sock.close()
+
+    def own_words(self) -> str:
+        """Return what unshare or the keeper's interpreter said of a failure of their own."""
+        try:
+            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return ""
+        return lines[-1].strip() if lines else ""
+
+    def _read(self) -> None:
+        with suppress(OSError), self._sock.makefile("rb") as lines:
+            for line in lines:
+                self._hear(json.loads(line))
+        with self._changed:
+            self._state = replace(self._state, is_gone=True)
+            self._changed.notify_all()
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        with self._changed:
+            told = self._state
+            self._state = {
+                "started": lambda: replace(told, has_started=True),
+                "dumped": lambda: replace(told, dumps=(*told.dumps, event["status"])),
+                "ended": lambda: replace(told, ended=event["status"]),
+                "leftovers": lambda: replace(told, leftovers=True),
+                "failed": lambda: replace(told, failed=True, why=tuple(event.get("why", ()))),
+            }[event["event"]]()
+            self._changed.notify_all()
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    except OSError:
+        return []
+    return [int(word) for word in text.split()]

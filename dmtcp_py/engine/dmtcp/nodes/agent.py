@@ -1,0 +1,160 @@
+"""What runs on each other node of a computation: starts processes there for the supervisor, and ends them with it.
+
+``python -m dmtcp_py.engine.dmtcp.nodes.agent INDEX OWNER PORT ADDRESS...`` connects to the first ADDRESS that answers
+and serves it. When the connection ends, all that it started dies. The job's temporary files are those of OWNER.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import contextmanager, suppress
+from dataclasses import astuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dmtcp_py.engine.dmtcp import shared_memory as segments
+from dmtcp_py.engine.dmtcp.inspection import inspect
+from dmtcp_py.engine.dmtcp.nodes.link import AGENT, SUPERVISOR, TOKEN, connect
+from dmtcp_py.errors import DmtcpRunError
+from dmtcp_py.system.child import Child, ChildStdio
+from dmtcp_py.system.files import files_below, fsync_path, make_temporary, own_folder, remove_temporaries, size_below
+from dmtcp_py.system.prctl import become_subreaper
+from dmtcp_py.system.proc import SHARED_MEMORY, process_tree, resident_bytes
+from dmtcp_py.system.reaping import end_descendants, reap_orphans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+OF_THE_NODE = ("HOSTNAME", "SLURMD_NODENAME", "TMPDIR")
+"""Environment variables that each node has values of its own for."""
+_SHARED = Path(SHARED_MEMORY)
+
+
+def main() -> None:
+    """Serve the supervisor until it goes."""
+    index, owner, port, addresses = int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
+    token = os.environ.pop(TOKEN)
+    become_subreaper()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with _temporaries(owner, index) as folder:
+        try:
+            link = connect(addresses, port)
+            link.prove(token, AGENT, SUPERVISOR)
+        except (DmtcpRunError, OSError) as error:
+            sys.exit(f"node {index} of the computation: {error}")
+        agent = Agent()
+        mine = {name: os.environ[name] for name in OF_THE_NODE if name in os.environ}
+        with suppress(OSError):
+            # until the supervisor is gone, or done
+            link.send({"index": index, "folder": str(folder), "environ": mine})
+            while True:
+                link.send(agent.serve(link.receive()))
+
+
+@contextmanager
+def _temporaries(owner: Path, index: int) -> Iterator[Path]:
+    """Give a folder for temporary files, and have the job's own in shared memory; in the end nothing uses them."""
+    # where TMPDIR is not the node's, those of the other nodes are there too
+    mine = owner / str(index)
+    _remove(owner, mine)
+    try:
+        if os.access(_SHARED, os.W_OK):
+            segments.claim(own_folder(owner, _SHARED))
+        yield make_temporary(mine)
+    finally:
+        end_descendants()
+        _remove(owner, mine)
+
+
+def _remove(owner: Path, mine: Path) -> None:
+    remove_temporaries(mine)
+    remove_temporaries(owner, _SHARED)
+
+
+class Agent:
+    """What the supervisor can ask for on this node."""
+
+    def __init__(self) -> None:
+        self._children: list[Child] = []
+
+    def serve(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to REQUEST: what it asks for, or the error."""
+        answers: dict[str, Callable[..., dict[str, Any]]] = {
+            "start": self._start,
+            "inspect": self._inspect,
+            "size": _size,
+            "sync": _sync,
+            "signal": self._signal,
+            "clear": self._clear,
+            "unname": self._unname,
+        }
+        reap_orphans([child.pid for child in self._children if child.poll() is None])
+        try:
+            return answers[request.pop("do")](**request)
+        except DmtcpRunError as error:
+            return {"error": error.what, "hint": error.hint}
+        except OSError as error:
+            return {"error": f"{error.filename or 'a call'}: {error.strerror}"}
+
+    def _start(
+        self, argv: Sequence[str], environ: dict[str, str], cwd: str, *, is_restart: bool = False
+    ) -> dict[str, Any]:
+        """Start ARGV in folder CWD, or at home where that is not."""
+        with suppress(OSError):
+            os.chdir(Path.home())
+            os.chdir(cwd)
+        null = os.open(os.devnull, os.O_RDWR)
+        try:
+            child = Child(
+                argv, env=environ, own_session=not is_restart, fixed_addresses=is_restart, stdio=ChildStdio(null)
+            )
+        finally:
+            os.close(null)
+        self._children.append(child)
+        return {"pid": child.pid}
+
+    def _inspect(self) -> dict[str, Any]:
+        """Return what stands in the way of a checkpoint here, and what the engine has to know of the processes."""
+        found = inspect(None)
+        return {
+            "obstacle": None if found.obstacle is None else astuple(found.obstacle),
+            "connections": found.connections,
+            "ranks": [found.ranks, found.all_ranks],
+            "resident": resident_bytes(os.getpid()),
+            "segments": segments.recorded(os.getpid()),
+        }
+
+    def _signal(self, signum: int) -> dict[str, Any]:
+        for pid, _ in process_tree(os.getpid())[1:]:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signum)
+        return {}
+
+    def _clear(self, engine_data: dict[str, str]) -> dict[str, Any]:
+        segments.clear(engine_data)
+        return {}
+
+    def _unname(self, engine_data: dict[str, str]) -> dict[str, Any]:
+        segments.unname(engine_data)
+        return {}
+
+
+def _size(folder: str) -> dict[str, Any]:
+    """Return the bytes below FOLDER."""
+    return {"size": size_below(Path(folder))}
+
+
+def _sync(folder: str) -> dict[str, Any]:
+    """Bring what was written below FOLDER onto its disk, where the first node sees it; return the names and sizes."""
+    found = {}
+    for path in files_below(Path(folder)):
+        fsync_path(path)
+        found[str(path.relative_to(folder))] = path.stat().st_size
+    fsync_path(Path(folder))
+    return {"files": found}
+
+
+if __name__ == "__main__":
+    main()

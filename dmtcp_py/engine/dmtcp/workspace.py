@@ -1,0 +1,101 @@
+"""What a computation under DMTCP needs around it: a private folder, a guard, a coordinator, an environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dmtcp_py.engine.dmtcp.coordinator import COLOUR, LOCALHOST, Coordinator
+from dmtcp_py.engine.dmtcp.installation import Installation, clean
+from dmtcp_py.engine.dmtcp.nodes.agents import NodeAgents
+from dmtcp_py.system.child import Guard
+from dmtcp_py.system.files import make_private_dir, remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dmtcp_py.engine.protocol import Launch, Restart
+
+# messages of DMTCP's own belong in its log, not among the program's
+_QUIET = ["--quiet", "--quiet"]
+_MOST_CHARS = 300
+
+
+class Workspace:
+    """What a computation needs around it: a private folder, a guard, a coordinator, agents on its other nodes."""
+
+    def __init__(self, dmtcp: Installation, order: Launch | Restart, fail_status: int) -> None:
+        self.dmtcp = dmtcp
+        self.folder, self.staging, self.fail_status = order.temporary, order.staging, fail_status
+        self.undo = order.undo
+        plain = clean(order.environ)
+        self.nodes: NodeAgents | None = None
+        self.guard = Guard(self.folder, plain)
+        try:
+            if order.nodes is not None:
+                self.nodes = NodeAgents(order.nodes, plain, self.folder)
+                plain |= self.nodes.settings()
+            host = self.nodes.address if self.nodes else LOCALHOST
+            self.coordinator = Coordinator(dmtcp, plain, self.folder, self.staging, host)
+        except BaseException:
+            self.guard.dismiss()
+            if self.nodes:
+                self.nodes.close()
+            remove_tree(self.folder)
+            raise
+        self._plain = plain
+
+    @property
+    def count(self) -> int:
+        """How many nodes the computation has."""
+        return self.nodes.count if self.nodes else 1
+
+    def image_folder(self, index: int) -> Path:
+        """Return where node INDEX writes its images."""
+        return self.staging / str(index) if self.nodes else self.staging
+
+    def empty_staging(self) -> None:
+        """Make room for the images of the next checkpoint."""
+        remove_tree(self.staging)
+        make_private_dir(self.staging)
+        self.make_image_folders()
+
+    def make_image_folders(self) -> None:
+        """Make a folder for the images of each node, where there are several."""
+        for index in range(self.count if self.nodes else 0):
+            make_private_dir(self.image_folder(index))
+
+    def argv(self, tool: str, options: Sequence[str], what: Sequence[str], index: int = 0) -> list[str]:
+        """Return the command line of TOOL for this coordinator on node INDEX."""
+        folder = self.nodes.folder(index) if self.nodes and index else str(self.folder)
+        join = ["--join-coordinator", *self.coordinator.address, "--tmpdir", folder]
+        images = ["--ckptdir", str(self.image_folder(index))]
+        return [self.dmtcp.tool(tool), *_QUIET, *join, *images, *options, *what]
+
+    def environ(self, index: int = 0) -> dict[str, str]:
+        """Return the environment of DMTCP's tools on node INDEX."""
+        folder = self.nodes.folder(index) if self.nodes and index else str(self.folder)
+        plain = self.nodes.environ(index, self._plain) if self.nodes else self._plain
+        return {
+            **plain,
+            "DMTCP_FAIL_RC": str(self.fail_status),
+            "JALIB_STDERR_PATH": f"{folder}/messages",
+        }
+
+    def message_of_failure(self) -> str | None:
+        """Return DMTCP's own words for its failure; None if it has not failed."""
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file() and (path.name == "messages" or path.suffix == ".log"):
+                for raw in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                    line = COLOUR.sub("", raw).strip()
+                    if line.startswith(("ASSERT at", "*** ERROR")) or ", Error]" in line:
+                        return line[:_MOST_CHARS]
+        return None
+
+    def close(self) -> None:
+        """Undo it all."""
+        if self.nodes:
+            self.nodes.close()
+        self.coordinator.stop()
+        self.guard.dismiss()
+        remove_tree(self.folder)

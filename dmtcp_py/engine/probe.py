@@ -1,0 +1,134 @@
+"""The engines on this machine: which are here, and whether a program can be started with them now."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dmtcp_py.engine.choice import AUTO, choose
+from dmtcp_py.engine.criu import installation as criu
+from dmtcp_py.engine.criu.engine import CriuEngine
+from dmtcp_py.engine.dmtcp import installation as dmtcp
+from dmtcp_py.engine.dmtcp.engine import DmtcpEngine
+from dmtcp_py.engine.protocol import EndKind, Launch, Stdio
+from dmtcp_py.errors import DmtcpRunError
+from dmtcp_py.system.files import make_temporary, remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dmtcp_py.engine.choice import Choice
+    from dmtcp_py.engine.protocol import Engine
+
+NAMES = (DmtcpEngine.name, CriuEngine.name)
+"""In the order in which ``auto`` prefers them."""
+_REHEARSAL_S = 30.0
+_LOOK_S = 0.02
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """An engine on this machine; PROBLEM is why it does not work here."""
+
+    engine: str
+    path: str | None = None
+    version: str | None = None
+    problem: str | None = None
+
+    @property
+    def works(self) -> bool:
+        """Whether a program was started with it just now."""
+        return self.problem is None
+
+    @property
+    def told(self) -> str:
+        """What there is to say of it."""
+        where = f"{self.version} in {self.path}: " if self.version else ""
+        return f"{where}{self.problem or 'works'}"
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The fields for a table."""
+        return {
+            "engine": self.engine,
+            "works": self.works,
+            "version": self.version,
+            "path": self.path,
+            "problem": self.problem,
+        }
+
+
+def engine_state(name: str) -> EngineState:
+    """Look for engine NAME and start a program with it."""
+    return _dmtcp() if name == DmtcpEngine.name else _criu()
+
+
+def chosen() -> Choice:
+    """Return what ``auto`` takes for a plain program, whatever a start with it has shown; EngineError if nothing."""
+    return choose(_plain_program(), AUTO)
+
+
+def privileges() -> str:
+    """Return who we are and what is missing to use CRIU."""
+    missing = criu.missing_capabilities()
+    who = "root" if criu.is_root() else f"user {os.geteuid()}"
+    lacks = f"without {', '.join(missing).upper()}" if missing else "with all that CRIU needs"
+    return f"{who}, {lacks}"
+
+
+def _dmtcp() -> EngineState:
+    path = version = None
+    try:
+        found = dmtcp.find()
+        path = str(found.bin)
+        version = found.version
+        problem = _rehearse(lambda: DmtcpEngine(found))
+    except DmtcpRunError as error:
+        problem = str(error)
+    return EngineState(DmtcpEngine.name, path, version, problem)
+
+
+def _criu() -> EngineState:
+    path = version = None
+    try:
+        found = criu.find()
+        path = str(found.path)
+        version = found.version
+        problem = criu.problem(found) or _rehearse(lambda: CriuEngine(found))
+    except DmtcpRunError as error:
+        problem = str(error)
+    return EngineState(CriuEngine.name, path, version, problem)
+
+
+def _rehearse(engine: Callable[[], Engine]) -> str | None:
+    """Start true(1) with an engine; return why it did not end as it should."""
+    folder = Path(tempfile.mkdtemp(prefix="dmtcp-doctor-"))
+    try:
+        staging = folder / "staging"
+        staging.mkdir()
+        program = _plain_program()
+        launch = Launch((str(program),), program, Stdio(), os.environ, staging, make_temporary(folder))
+        computation = engine().launch(launch)
+        try:
+            until = time.monotonic() + _REHEARSAL_S
+            while (end := computation.poll()) is None:
+                if time.monotonic() > until:
+                    return f"a program that does nothing was not done within {_REHEARSAL_S:.0f} s"
+                time.sleep(_LOOK_S)
+        finally:
+            computation.kill()
+            computation.close()
+        if end.kind is EndKind.EXITED and end.status == 0:
+            return None
+        return f"a program that does nothing ended wrongly: {end.detail or end.kind.value}, status {end.status}"
+    finally:
+        remove_tree(folder)
+
+
+def _plain_program() -> Path:
+    return Path(shutil.which("true") or "/bin/true")

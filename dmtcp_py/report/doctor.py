@@ -1,0 +1,112 @@
+"""What this machine offers a job: engines, and whether they work; kernel, privileges, locks, space, scheduler."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmtcp_py.batch import allocation as batch
+from dmtcp_py.engine.probe import NAMES, chosen, engine_state, privileges
+from dmtcp_py.errors import EngineError
+from dmtcp_py.native import built
+from dmtcp_py.system.files import free_bytes
+from dmtcp_py.system.units import format_size
+
+_ENGINE = "engine "
+_LEAST_FREE_BYTES = 1 << 30
+_SUBMITTERS = {"sbatch": "slurm", "qsub": "pbs or gridengine", "bsub": "lsf", "condor_submit": "htcondor"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the machine; IS_GOOD is None where there is nothing to judge."""
+
+    about: str
+    is_good: bool | None
+    finding: str
+
+
+def is_fit(findings: list[Finding]) -> bool:
+    """Return whether jobs can run here: with any engine, and nothing else in the way."""
+    engines = [finding.is_good for finding in findings if finding.about.startswith(_ENGINE)]
+    others = [finding.is_good for finding in findings if not finding.about.startswith(_ENGINE)]
+    return any(engines) and False not in others
+
+
+def examine(directory: Path) -> list[Finding]:
+    """Look at the machine, and at the file system on which the jobs of DIRECTORY are or would be."""
+    states = [engine_state(name) for name in NAMES]
+    place = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
+    return [
+        *(Finding(f"{_ENGINE}{state.engine}", state.works, state.told) for state in states),
+        _choice(),
+        _native(),
+        Finding("kernel", None, f"{os.uname().sysname} {os.uname().release} on {os.uname().machine}"),
+        Finding("privileges", None, privileges()),
+        _locks(place),
+        _space(place),
+        _scheduler(),
+    ]
+
+
+def _choice() -> Finding:
+    """Ask what would be taken for a plain program, whatever a start with it has shown."""
+    try:
+        choice = chosen()
+    except EngineError as error:
+        return Finding("auto", False, error.what)
+    return Finding("auto", True, f"takes {choice.engine_text}: {choice.reason}")
+
+
+def _native() -> Finding:
+    """Look whether the small parts in C were built."""
+    if built("forks"):
+        return Finding("parts in C", True, "built: programs with threaded BLAS may start processes under DMTCP")
+    return Finding(
+        "parts in C",
+        None,
+        "not built, for want of a C compiler at the installation: under DMTCP programs with threaded BLAS that start "
+        "processes hang, unless OPENBLAS_NUM_THREADS=1 is set",
+    )
+
+
+def _locks(place: Path) -> Finding:
+    """Take a lock in PLACE twice: the second must be refused."""
+    about = "locks"
+    try:
+        with (
+            tempfile.NamedTemporaryFile(dir=place, prefix=".dmtcp-doctor-") as file,
+            Path(file.name).open("rb") as other,
+        ):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(BlockingIOError):
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return Finding(about, False, f"flock does not exclude anybody in {place}: choose another --dir")
+    except OSError as error:
+        return Finding(about, False, f"{place} cannot be locked or written: {error.strerror}; choose another --dir")
+    return Finding(about, True, f"flock works in {place} ({_file_system(place)}), on this machine")
+
+
+def _space(place: Path) -> Finding:
+    free = free_bytes(place)
+    return Finding("space", free >= _LEAST_FREE_BYTES, f"{format_size(free)} are free in {place}")
+
+
+def _file_system(place: Path) -> str:
+    import psutil  # noqa: PLC0415 - not needed to run a program
+
+    mounts = [part for part in psutil.disk_partitions(all=True) if place.is_relative_to(part.mountpoint)]
+    return max(mounts, key=lambda part: len(part.mountpoint)).fstype if mounts else "unknown"
+
+
+def _scheduler() -> Finding:
+    allocation = batch.detect(os.environ)
+    if allocation.scheduler:
+        return Finding("scheduler", None, f"inside job {allocation.job_id} of {allocation.scheduler}")
+    here = [f"{scheduler} ({tool})" for tool, scheduler in _SUBMITTERS.items() if shutil.which(tool)]
+    return Finding("scheduler", None, f"outside a job; here: {', '.join(here) or 'none'}")

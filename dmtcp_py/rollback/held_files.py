@@ -1,0 +1,83 @@
+"""The format of ``files.json``: the files that a program held open for writing when an image was taken.
+
+Lies beside the images of a generation, with copies of those files whose old content the program may read back. Written
+for CRIU inside the computation's namespaces, so this module uses the standard library alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "files.json"
+MOST_COPIED_BYTES = 64 << 20
+"""Larger files are copied only if their file system shares blocks."""
+_TAIL_BYTES = 1 << 16
+
+
+class HeldFile(NamedTuple):
+    """A regular file that was open for writing, or mapped for it."""
+
+    path: str
+    size: int
+    device: int
+    inode: int
+    mode: int
+    tail: str = ""
+    """A hash of the last bytes, by which a file is recognized that got another inode; empty if it was not taken."""
+    copy: str | None = None
+    """The name of its copy beside the images."""
+    is_read: bool = False
+    """Whether the program may read back what it wrote."""
+    is_mapped: bool = False
+    """Whether the program writes it as memory, so that its times say nothing."""
+
+
+class HeldFiles(NamedTuple):
+    """What is recorded beside the images of one generation."""
+
+    files: list[HeldFile]
+    fifos: dict[str, int] = {}  # noqa: RUF012 - a tuple's fields are never changed
+    """The FIFOs that it had open, with their modes."""
+    folders: dict[str, int] = {}  # noqa: RUF012 - as above
+    """The directories above all of these, with their modes."""
+    processes: int = 0
+    unwatched: list[str] = []  # noqa: RUF012 - as above
+    """The names of processes whose changes to files are not recorded in the journal."""
+    outside: list[str] = []  # noqa: RUF012 - as above
+    """The far ends of TCP connections to other programs."""
+    ports: list[int] = []  # noqa: RUF012 - as above
+    """The TCP ports that it used."""
+
+
+def write(folder: Path, held: HeldFiles) -> None:
+    """Write HELD beside the images in FOLDER."""
+    values = {**held._asdict(), "files": [file._asdict() for file in held.files]}
+    (folder / NAME).write_text(json.dumps(values), encoding="utf-8")
+
+
+def read(folder: Path) -> HeldFiles:
+    """Return what lies beside the images in FOLDER; fields that are not known here are ignored."""
+    values: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    files = [HeldFile(**_known(file, HeldFile._fields)) for file in values["files"]]
+    return HeldFiles(**{**_known(values, HeldFiles._fields), "files": files})
+
+
+def tail_of(place: str | Path, size: int) -> str:
+    """Return the hash of the last bytes of the file at PLACE when it has SIZE; raise OSError if it cannot be read."""
+    import hashlib  # noqa: PLC0415 - a few ms, for which most computations need not be frozen
+
+    start = max(size - _TAIL_BYTES, 0)
+    fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return hashlib.sha256(os.pread(fd, size - start, start)).hexdigest()
+    finally:
+        os.close(fd)
+
+
+def _known(values: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in fields}

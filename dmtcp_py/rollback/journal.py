@@ -1,0 +1,181 @@
+"""The format of the journal: what a program did to files by name, as ``native/journal.c`` writes it.
+
+A line is ``length name-key content-key kind size mtime-ns mode inode device copy path``, with tabs between, and a NUL
+before and after it; its length is what follows the first tab. Kinds: C, it was not there; A, it was only appended to,
+and had this size; F, it had the content of the copy, a file in the part (``-``: there is none); D, it was a folder; P,
+it was a pipe; M, a folder was moved (path, newline, new path; the size is the length of the first).
+
+A part also has ``lost``: who cannot write a line writes the path there, over what was written before, or removes it.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LIST = "list"
+_LOST = "lost"
+_LOST_BYTES = 4096
+_FIELDS = 10
+_KINDS = frozenset("CAFDPM")
+_NO_COPY = "-"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line, which starts at a byte of its part's list."""
+
+    start: int
+    kind: str
+    size: int
+    mtime_ns: int
+    mode: int
+    inode: tuple[int, int]
+    copy: Path | None
+    path: Path
+    moved_to: Path | None = None
+
+
+def read_entries(folder: Path) -> list[Entry]:
+    """Return what the list says; a line that was not written whole was followed by nothing that it told of."""
+    try:
+        content = (folder / LIST).read_bytes()
+    except FileNotFoundError:
+        return []
+    notes, start = [], 0
+    for line in content.split(b"\0")[:-1]:
+        length, _, rest = line.partition(b"\t")
+        with suppress(ValueError):
+            fields = rest.split(b"\t", _FIELDS - 1)
+            if line and int(length, 16) == len(rest) and len(fields) == _FIELDS:
+                notes += _parsed(folder, start, fields)
+        start += len(line) + 1
+    return notes
+
+
+def _parsed(folder: Path, start: int, fields: list[bytes]) -> list[Entry]:
+    kind, size, mtime, mode, inode, device, copy, path = map(os.fsdecode, fields[2:])
+    if kind not in _KINDS:
+        return []
+    first = os.fsdecode(fields[-1][: int(size)]) if kind == "M" else path
+    second = os.fsdecode(fields[-1][int(size) + 1 :]) if kind == "M" else ""
+    return [
+        Entry(
+            start=start,
+            kind=kind,
+            size=int(size),
+            mtime_ns=int(mtime),
+            mode=int(mode, 8),
+            inode=(int(device), int(inode)),
+            copy=None if copy == _NO_COPY else folder / Path(copy).name,
+            path=Path(first),
+            moved_to=Path(second) if second else None,
+        )
+    ]
+
+
+def reset_lost(folder: Path) -> None:
+    """Make room in the part FOLDER for the name of what cannot be noted."""
+    (folder / _LOST).write_bytes(bytes(_LOST_BYTES))
+    (folder / _LOST).chmod(0o600)
+
+
+def begun_at(folder: Path) -> float:
+    """Return when the part FOLDER began, in seconds since the epoch; 0 where that is not known any more."""
+    with suppress(FileNotFoundError):
+        return (folder / _LOST).stat().st_mtime
+    return 0.0
+
+
+def lost_in(folder: Path) -> list[str]:
+    """Return, as a sentence, that something could not be noted in the part FOLDER, if so."""
+    why = "and that could not be noted"
+    try:
+        name = os.fsdecode((folder / _LOST).read_bytes().partition(b"\0")[0])
+    except FileNotFoundError:
+        return [f"the program changed a file since then, {why}"]
+    return [f"{name}, which the program changed since then, {why}"] if name else []
+
+
+def problems_of(notes: Sequence[Entry]) -> list[str]:
+    """Return what of NOTES cannot be undone, as sentences; the first line of a file decides, later ones build on it."""
+    found = []
+    of_path: dict[Path, list[Entry]] = {}
+    for note in notes:
+        if note.kind != "M":
+            of_path.setdefault(note.path, []).append(note)
+    restored = {note.inode for note in notes if note.kind == "A" or (note.copy is not None and not _is_linked(note))}
+    moves = [note for note in notes if note.kind == "M"]
+    for path, of_file in of_path.items():
+        problem = _problem(_found(of_file[0], moves), of_file, restored)
+        if problem:
+            found.append(f"{path}, which the program changed since then, {problem}")
+    return found
+
+
+def _problem(path: Path, of_file: Sequence[Entry], restored: set[tuple[int, int]]) -> str | None:
+    for note in of_file:
+        if note.kind in "CDP" or (note.kind == "A" and note.size == 0):
+            return None
+        if note.kind == "F":
+            if note.copy is not None and os.path.lexists(note.copy):
+                is_cured = note.inode in restored or not _is_linked(note) or not _was_written_to(note)
+                return None if is_cured else "was written to after it was moved"
+            is_same = note is of_file[0] and is_as_noted(note)
+            return None if is_same else "could not be kept: it was too large to copy, or there was no room"
+    # only appended to
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        return f"is gone ({error.strerror})"
+    return f"had {of_file[0].size} bytes and now has {size}" if size < of_file[0].size else None
+
+
+def _found(note: Entry, moves: Sequence[Entry]) -> Path:
+    """Return where the file of NOTE is now, as folders may have been moved since."""
+    places = [note.path]
+    for move in moves:
+        if places[-1].is_relative_to(move.path) and move.moved_to is not None:
+            places.append(move.moved_to / places[-1].relative_to(move.path))
+    for place in reversed(places):
+        with suppress(OSError):
+            found = place.stat()
+            if (found.st_dev, found.st_ino) == note.inode:
+                return place
+    return note.path
+
+
+def _is_linked(note: Entry) -> bool:
+    """Whether the copy is the moved file itself."""
+    if note.copy is None or not stat.S_ISREG(note.mode):
+        return False
+    found = note.copy.stat()
+    return (found.st_dev, found.st_ino) == note.inode
+
+
+def _was_written_to(note: Entry) -> bool:
+    if note.copy is None:
+        return False
+    found = note.copy.stat()
+    # what grew was open for append when the generation was taken, and is cut
+    return found.st_size < note.size or (found.st_size == note.size and found.st_mtime_ns != note.mtime_ns)
+
+
+def is_as_noted(note: Entry) -> bool:
+    """Whether the file of NOTE is what it was."""
+    with suppress(OSError):
+        found = note.path.lstat()
+        is_same = (found.st_dev, found.st_ino) == note.inode
+        if is_same and note.copy is not None and stat.S_ISREG(note.mode):
+            # its time alone may not tell: a clock of files ticks every some milliseconds
+            return not _is_linked(note) and filecmp.cmp(note.path, note.copy, shallow=False)
+        return is_same and (found.st_size, found.st_mtime_ns) == (note.size, note.mtime_ns)
+    return False

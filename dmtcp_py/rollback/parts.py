@@ -1,0 +1,45 @@
+"""The folder of the journal: its parts, and which of them is written to. Uses the standard library alone.
+
+In the job's folder ``undo`` lie, beside the parts: ``now`` and ``next``, links to the part that is written to and to
+the one that the next checkpoint begins; ``hold``, while processes have to wait after a checkpoint; ``gate`` and
+``shut``, by which an image is taken while no process is between a journal entry and the change that it announces;
+``boot``, which machine wrote last; ``start``, the part with which the program began.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW, NEXT, HOLD, GATE, SHUT, BOOT, START = "now", "next", "hold", "gate", "shut", "boot", "start"
+VOID = ".void"
+"""The suffix of parts that were undone after that of the generation: a generation that began with one is void too."""
+
+
+def begin_next(root: Path) -> None:
+    """Begin the part that was made ready: from now on changes belong to it. Raises FileNotFoundError if none was."""
+    (root / NEXT).replace(root / NOW)
+
+
+def has_begun(root: Path, name: str) -> bool:
+    """Whether the part NAME is written to: if no process records anything, it never is."""
+    with suppress(OSError):
+        return os.readlink(root / NOW) == name
+    return False
+
+
+def next_name(root: Path) -> str:
+    """Return a name that no part has had."""
+    used = [int(path.name.removesuffix(VOID)) for path in root.iterdir() if path.name[:1].isdecimal()]
+    return f"{max([0, *used]) + 1:06}"
+
+
+def numbers_of(root: Path) -> list[int]:
+    """Return the numbers of the parts, lowest first."""
+    if not root.is_dir():
+        return []
+    return sorted(int(path.name) for path in root.iterdir() if path.name.isdecimal())

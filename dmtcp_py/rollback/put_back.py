@@ -1,0 +1,203 @@
+"""Undo one part of the notes on files: make each what it was, and set aside what it held."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.rollback.journal import LIST, is_as_noted, reset_lost
+from dmtcp_py.system.files import make_private_dir, remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dmtcp_py.rollback.journal import Entry
+
+
+def undo_part(folder: Path, notes: Sequence[Entry], aside: SetAside) -> None:
+    """Undo NOTES, and take what is undone from the list: what comes before a moved folder must not be undone twice."""
+    touched: set[Path] = set()
+    for note, later in zip(reversed(notes), [None, *reversed(notes)], strict=False):
+        if note.kind == "M" and later is not None:
+            _settle(folder, touched, later.start)
+        try:
+            _undo(note, aside)
+        except OSError as error:
+            raise RestartFailedError(
+                f"{note.path} cannot be made what it was: {error.strerror}", "look at its permissions"
+            ) from error
+        touched |= {note.path, note.path.parent}
+        if note.kind == "M":
+            _settle(folder, touched, note.start)
+    if notes:
+        _settle(folder, touched, 0)
+    reset_lost(folder)
+
+
+def _settle(folder: Path, touched: set[Path], size: int) -> None:
+    for path in touched:
+        with suppress(OSError):
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+    touched.clear()
+    os.truncate(folder / LIST, size)
+
+
+class SetAside:
+    """Where things go that the generation did not have; those of the rollback before make room for these."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.count = 0
+        self.left: list[Path] = []
+        """Folders that are not empty once all is undone that was noted."""
+        self._unfinished = folder / ".unfinished"
+
+    def place(self, path: Path) -> Path:
+        """Return a free name for what was at PATH."""
+        if self.count == 0:
+            if self._unfinished.exists():
+                self.count = sum(1 for _ in self.folder.iterdir()) - 1
+            else:
+                remove_tree(self.folder)
+                make_private_dir(self.folder)
+                self._unfinished.touch(mode=0o600)
+        self.count += 1
+        while os.path.lexists(self.folder / self._name(path)):
+            self.count += 1
+        return self.folder / self._name(path)
+
+    def close(self) -> None:
+        """Say that the rollback came to its end."""
+        self._unfinished.unlink(missing_ok=True)
+
+    def _name(self, path: Path) -> str:
+        # a name may be as long as names can be
+        return f"{self.count:04}-{path.name[:40]}"
+
+
+def _undo(note: Entry, aside: SetAside) -> None:
+    if note.kind == "C" and os.path.lexists(note.path):
+        _take_away(note.path, aside)
+    elif note.kind == "A":
+        _cut(note, aside)
+    elif note.kind == "F" and note.copy is not None and os.path.lexists(note.copy):
+        if not is_as_noted(note):
+            _put_back(note, note.copy, aside)
+    elif note.kind in "DP":
+        _make_again(note, aside)
+    elif note.kind == "M":
+        _move_back(note)
+
+
+def _make_again(note: Entry, aside: SetAside) -> None:
+    """Make the folder or the pipe that NOTE tells of, unless it is there."""
+    if stat.S_IFMT(_mode(note.path)) == stat.S_IFMT(note.mode):
+        return
+    _clear(note.path, aside)
+    if note.kind == "D":
+        note.path.mkdir()
+    else:
+        os.mkfifo(note.path)
+    note.path.chmod(stat.S_IMODE(note.mode))
+
+
+def _move_back(note: Entry) -> None:
+    """Move the folder back that NOTE tells of, if it was moved, and is still the one."""
+    with suppress(FileNotFoundError):
+        if note.moved_to is not None and not os.path.lexists(note.path):
+            found = note.moved_to.lstat()
+            if (found.st_dev, found.st_ino) == note.inode:
+                note.moved_to.rename(note.path)
+
+
+def _mode(path: Path) -> int:
+    with suppress(OSError):
+        return path.lstat().st_mode
+    return 0
+
+
+def _clear(path: Path, aside: SetAside) -> None:
+    """Let there be a folder for PATH, and nothing in its place."""
+    if os.path.lexists(path):
+        _move_away(path, aside)
+    _make_folders(path.parent)
+
+
+def _take_away(path: Path, aside: SetAside) -> None:
+    """Move away what was not there, but no folder with what the program was not seen to put into it."""
+    if stat.S_ISDIR(_mode(path)):
+        try:
+            path.rmdir()
+        except OSError:
+            aside.left.append(path)
+    else:
+        _move_away(path, aside)
+
+
+def _move_away(path: Path, aside: SetAside) -> None:
+    mode = _mode(path)
+    if stat.S_ISDIR(mode):
+        with suppress(OSError):
+            path.rmdir()
+            return
+    elif not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+        path.unlink()  # a pipe or a socket holds nothing
+        return
+    shutil.move(path, aside.place(path))
+
+
+def _cut(note: Entry, aside: SetAside) -> None:
+    """Cut a file that was appended to; what is cut off may be another program's too, so it is kept."""
+    if note.size == 0 and not stat.S_ISREG(_mode(note.path)):
+        _clear(note.path, aside)
+        note.path.touch()
+        note.path.chmod(stat.S_IMODE(note.mode))
+    try:
+        found = note.path.stat()
+    except FileNotFoundError:
+        return
+    if found.st_size > note.size:
+        with note.path.open("rb") as source, aside.place(note.path).open("wb") as target:
+            source.seek(note.size)
+            shutil.copyfileobj(source, target)
+        os.truncate(note.path, note.size)
+        os.utime(note.path, ns=(found.st_atime_ns, note.mtime_ns))
+
+
+def _put_back(note: Entry, copy: Path, aside: SetAside) -> None:
+    """Give a file its old content back: in place where it is still the same one, else as a new one."""
+    there = note.path.lstat() if os.path.lexists(note.path) else None
+    is_same = there is not None and (there.st_dev, there.st_ino) == note.inode and stat.S_ISREG(there.st_mode)
+    if there is not None:
+        if is_same:
+            shutil.copyfile(note.path, aside.place(note.path))
+        else:
+            _move_away(note.path, aside)
+    _make_folders(note.path.parent)
+    if stat.S_ISLNK(note.mode):
+        note.path.symlink_to(os.readlink(copy))
+        return
+    found = copy.stat()
+    if not is_same and (found.st_dev, found.st_ino) == note.inode:
+        # too large to be copied, or with a second name, and moved away: it is the file itself
+        os.link(copy, note.path)
+        if found.st_size > note.size:
+            os.truncate(note.path, note.size)
+        return
+    shutil.copyfile(copy, note.path)
+    if not is_same:
+        note.path.chmod(stat.S_IMODE(note.mode))
+    os.utime(note.path, ns=(note.mtime_ns, note.mtime_ns))
+
+
+def _make_folders(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,121 @@
+"""Recording what a program does to files by name, seen from the supervisor: when parts of the journal begin and go.
+
+``native/journal.c`` writes the journal. A new part begins with each computation, and at each checkpoint while all
+processes are suspended; a generation remembers the part that began with it. `dmtcp_py.rollback.undo` undoes parts.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtcp_py.errors import CheckpointFailedError
+from dmtcp_py.rollback.journal import reset_lost
+from dmtcp_py.rollback.parts import BOOT, GATE, HOLD, NEXT, SHUT, VOID, begin_next, next_name, numbers_of
+from dmtcp_py.rollback.shared_files import remember_appended
+from dmtcp_py.system.files import make_private_dir, remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
+
+VARIABLE = "DMTCP_RUN_UNDO"
+"""The environment variable that leads the library in the program to the journal, if its engine does not."""
+_GATE_S = 10.0
+_LOOK_S = 0.01
+
+
+def begin(root: Path | None) -> None:
+    """Begin a new part, before a computation starts."""
+    if root is None:
+        return
+    for name in (HOLD, SHUT):
+        (root / name).unlink(missing_ok=True)
+    make_ready(root)
+    (root / GATE).touch(mode=0o600)
+    (root / BOOT).write_text("\n".join(_boot()), encoding="utf-8")
+    begin_next(root)
+    for void in root.glob(f"*{VOID}"):
+        remove_tree(void)
+
+
+def make_ready(root: Path) -> str:
+    """Make the part that the next checkpoint begins, and return its name."""
+    make_private_dir(root)
+    name = next_name(root)
+    make_private_dir(root / name)
+    reset_lost(root / name)
+    (root / NEXT).unlink(missing_ok=True)
+    (root / NEXT).symlink_to(name)
+    return name
+
+
+@contextmanager
+def closed_gate(root: Path | None, *, for_last: bool) -> Iterator[None]:
+    """Wait until no process is between recording a change and making it, and keep it so.
+
+    Raises CheckpointFailedError if a process does not come out in time, unless it is FOR the LAST checkpoint.
+    """
+    if root is None:
+        yield
+        return
+    try:
+        (root / SHUT).touch(mode=0o600)
+        with (root / GATE).open("rb") as gate:
+            _lock(gate, for_last=for_last)
+            yield
+    finally:
+        (root / SHUT).unlink(missing_ok=True)
+
+
+def hold(root: Path | None) -> None:
+    """Have the processes that the next checkpoint suspends not run on before `release`."""
+    if root is not None:
+        (root / HOLD).touch()
+
+
+def release(root: Path | None) -> None:
+    """Let them run on."""
+    if root is not None:
+        (root / HOLD).unlink(missing_ok=True)
+
+
+def forget_unneeded(root: Path, needed: Sequence[str]) -> None:
+    """Remove the parts that are older than all NEEDED ones; nothing if none is needed."""
+    oldest = min(map(int, needed), default=0)
+    for number in numbers_of(root):
+        if number < oldest:
+            remember_appended(root, root / f"{number:06}")
+            remove_tree(root / f"{number:06}")
+
+
+def has_gone_down(root: Path) -> bool:
+    """Whether this machine wrote the last part and was booted since: it kept some of it in its memory."""
+    with suppress(OSError, ValueError):
+        host, boot_id = (root / BOOT).read_text(encoding="utf-8").split("\n")
+        return host == _boot()[0] and boot_id != _boot()[1]
+    return False
+
+
+def _lock(gate: BinaryIO, *, for_last: bool) -> None:
+    until = time.monotonic() + _GATE_S
+    while time.monotonic() < until:
+        with suppress(BlockingIOError):
+            fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_LOOK_S)
+    if for_last:
+        return
+    raise CheckpointFailedError(
+        f"a process has been opening, moving or removing a file for {_GATE_S:.0f} s",
+        "does its file system answer?",
+        program_lives=True,
+    )
+
+
+def _boot() -> tuple[str, str]:
+    return os.uname().nodename, Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

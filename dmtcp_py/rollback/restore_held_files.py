@@ -1,0 +1,101 @@
+"""Make the files that a program held open what they were when its image was taken.
+
+An image knows of a file that it was open, and where; what was written into it since is still there. Before a restart
+files are cut to the size that they had, and those that the program may read back get their old content. Nothing is
+changed unless everything can be.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.rollback import held_files
+from dmtcp_py.system.files import PRIVATE_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
+
+_BLOCK = 1 << 20
+
+
+def restore(images: Path) -> None:
+    """Make the files of the generation in folder IMAGES what they were.
+
+    Raises RestartFailedError with the first file that cannot be; then none has been touched.
+    """
+    held = held_files.read(images)
+    _refuse_lost(held.files)
+    _make_fifos(held)
+    for file in held.files:
+        try:
+            if file.copy is not None:
+                _make_folders(Path(file.path), held)
+            _put_back(file, images)
+        except OSError as error:
+            raise RestartFailedError(
+                f"{file.path} cannot be made what it was: {error.strerror}", "look at its permissions"
+            ) from error
+
+
+def _refuse_lost(files: Sequence[HeldFile]) -> None:
+    for file in files:
+        problem = _problem(file) if file.copy is None else None
+        if problem:
+            raise RestartFailedError(
+                f"{file.path}, which the program had open, {problem}", "put it back as it was, or use --fresh"
+            )
+
+
+def _problem(file: HeldFile) -> str | None:
+    """Return why FILE, of which there is no copy, cannot be what it was."""
+    try:
+        found = Path(file.path).stat()
+    except OSError as error:
+        return f"is gone ({error.strerror})"
+    if not stat.S_ISREG(found.st_mode):
+        return "is no regular file any more"
+    if found.st_size < file.size:
+        return f"had {file.size} bytes and now has {found.st_size}"
+    is_another = (found.st_dev, found.st_ino) != (file.device, file.inode)
+    if is_another and file.tail and held_files.tail_of(file.path, file.size) != file.tail:
+        return "was replaced by another"
+    return None
+
+
+def _make_fifos(held: HeldFiles) -> None:
+    """Make the FIFOs that are gone, as temporary files are on another machine or after a reboot."""
+    for name, mode in held.fifos.items():
+        try:
+            if not os.path.lexists(name):
+                _make_folders(Path(name), held)
+                os.mkfifo(name, mode)
+        except OSError as error:
+            raise RestartFailedError(
+                f"the pipe {name} cannot be made again: {error.strerror}", "look at the permissions"
+            ) from error
+
+
+def _make_folders(path: Path, held: HeldFiles) -> None:
+    """Make those folders above PATH that are gone, with the modes that they had."""
+    for folder in reversed(path.parents):
+        if not folder.exists():
+            folder.mkdir(held.folders.get(str(folder), PRIVATE_DIR))
+
+
+def _put_back(file: HeldFile, images: Path) -> None:
+    if file.copy is None:
+        if Path(file.path).stat().st_size != file.size:
+            os.truncate(file.path, file.size)
+        return
+    # in place if the file is still there: its other names, and whoever holds it open, keep it
+    fd = os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, file.mode)
+    with os.fdopen(fd, "wb") as target, (images / Path(file.copy).name).open("rb") as source:
+        shutil.copyfileobj(source, target, _BLOCK)
+        target.truncate(file.size)

@@ -1,0 +1,130 @@
+"""Ending and reaping processes: groups, descendants, and leftovers of an attempt that was killed.
+
+Signals only processes that this supervisor or a previous attempt of the same job started, or their descendants.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dmtcp_py.errors import EngineError
+from dmtcp_py.system.proc import process_tree, started_at
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TERM_GRACE_S = 5.0
+KILL_WAIT_S = 30.0
+LEFTOVER_GRACE_S = 2.0
+"""How long processes of the program may outlive its first one."""
+_STEP_S = 0.05
+
+
+def signal_group(group: int, signum: int) -> bool:
+    """Send SIGNUM to process group GROUP; return whether it has any member."""
+    try:
+        os.killpg(group, signum)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def reap_orphans(known: Sequence[int]) -> None:
+    """Reap ended processes that we inherited. KNOWN are children that somebody else waits for."""
+    with suppress(ChildProcessError):
+        while True:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None or found.si_pid in known:
+                return
+            os.waitpid(found.si_pid, os.WNOHANG)
+
+
+def has_children() -> bool:
+    """Whether any process is left that we started or inherited, after reaping those that ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def end_group(group: int, *, grace_s: float) -> bool:
+    """Give process group GROUP so long to end by itself, then TERM, then KILL; return whether it had to be ended."""
+    if _group_gone(group, grace_s):
+        return False
+    signal_group(group, signal.SIGTERM)
+    signal_group(group, signal.SIGCONT)
+    if not _group_gone(group, TERM_GRACE_S):
+        signal_group(group, signal.SIGKILL)
+        _group_gone(group, KILL_WAIT_S)
+    return True
+
+
+def end_descendants() -> None:
+    """Kill every process that is still below us. Only for the end, when nobody waits for any of them any more."""
+    until = time.monotonic() + KILL_WAIT_S
+    while has_children() and time.monotonic() < until:
+        for pid, _ in process_tree(os.getpid())[1:]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_STEP_S)
+
+
+def end_leftovers(processes: Sequence[tuple[int, float]]) -> bool:
+    """Kill PROCESSES, given as `tree` returns them, with their sessions; return whether any was left.
+
+    Raises EngineError where one does not go away: then nothing may be started in its place.
+    """
+    left = [member for pid, start in processes for member in _session_or_self(pid, start)]
+    for pid in left:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    until = time.monotonic() + KILL_WAIT_S
+    while remaining := [pid for pid in left if started_at(pid) is not None]:
+        if time.monotonic() >= until:
+            raise EngineError(
+                f"processes {remaining} of the attempt before do not end after SIGKILL", "end them, then run again"
+            )
+        time.sleep(_STEP_S)
+    return bool(left)
+
+
+def _session_or_self(pid: int, start: float) -> list[int]:
+    """Return process PID if it still is the one that started then, and what is left of the session that it led."""
+    now = started_at(pid)
+    if now is not None and now != start:
+        return []
+    members = [] if now is None else [pid]
+    for entry in os.listdir("/proc"):  # noqa: PTH208 - names are all that is wanted
+        if entry.isdigit() and int(entry) != pid:
+            with suppress(ProcessLookupError, PermissionError):
+                began = started_at(int(entry))
+                if os.getsid(int(entry)) == pid and began is not None and began >= start:
+                    members.append(int(entry))
+    return members
+
+
+def _group_gone(group: int, within_s: float) -> bool:
+    """Wait until GROUP has no member: there is no descriptor that tells, so it is looked at again and again."""
+    until = time.monotonic() + within_s
+    while True:
+        reap_group(group)
+        if not signal_group(group, 0):
+            return True
+        if time.monotonic() >= until:
+            return False
+        time.sleep(_STEP_S)
+
+
+def reap_group(group: int) -> None:
+    """Reap the ended members of process group GROUP that are our children."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-group, os.WNOHANG)[0]:
+            pass

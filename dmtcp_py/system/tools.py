@@ -1,0 +1,78 @@
+"""Short calls of other programs' tools, run to their end with a time-out, through sh.
+
+The supervised program, its coordinator and its guards are not run here but as `dmtcp_py.system.child.Child`: sh starts
+what it runs in the background with SIGHUP and SIGXFSZ ignored, which an image would carry on.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from signal import SIGKILL
+from typing import TYPE_CHECKING, Any
+
+from dmtcp_py.errors import EngineError
+from dmtcp_py.system.reaping import signal_group
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a short tool call gave; STATUS is as a shell reports it."""
+
+    status: int
+    output: str
+
+
+def run_tool(argv: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | None = None) -> ToolResult:
+    """Run a short tool to its end and return its status with stdout and stderr together.
+
+    Raises EngineError if it cannot be started or is not done within TIMEOUT_S.
+    """
+    # sh takes 85 to 260 ms to import: nothing on the way from the command line to the running program needs it
+    import sh  # noqa: PLC0415
+
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - it has no path of ours
+        command = _started(sh, argv, env, nothing)
+        is_late = threading.Event()
+        timer = threading.Timer(timeout_s, _kill, [command.pid, is_late])
+        timer.daemon = True
+        timer.start()
+        try:
+            # never wait(timeout=...), which polls
+            command.wait()
+        finally:
+            timer.cancel()
+    if is_late.is_set():
+        raise EngineError(f"{argv[0]} did not answer within {timeout_s:.0f} s")
+    status = command.exit_code
+    return ToolResult(status if status >= 0 else 128 - status, command.stdout.decode("utf-8", "replace"))
+
+
+def _started(sh: Any, argv: Sequence[str], env: Mapping[str, str] | None, stdin: Any) -> Any:
+    try:
+        return sh.Command(argv[0])(
+            *argv[1:],
+            _bg=True,
+            _bg_exc=False,
+            _new_session=True,
+            _tty_out=False,
+            _err_to_out=True,
+            _in=stdin,
+            _ok_code=range(-64, 256),
+            _env=None if env is None else dict(env),
+        )
+    except (sh.CommandNotFound, sh.ForkException, OSError) as error:
+        raise EngineError(f"{argv[0]} cannot be run: {_reason(error)}", "is it installed?") from error
+
+
+def _kill(pid: int, is_late: threading.Event) -> None:
+    is_late.set()
+    signal_group(pid, SIGKILL)
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else (str(error).strip() or "not found")
