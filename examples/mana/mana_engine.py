@@ -14,12 +14,12 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from dmtcp_py.engine.protocol import End, How
+from dmtcp_py.engine.protocol import EndKind, ProgramEnd
 from dmtcp_py.engine.dmtcp.coordinator import Coordinator
 from dmtcp_py.engine.dmtcp.installation import Installation, clean
 from dmtcp_py.errors import CheckpointFailedError, EngineError, RestartFailedError
 from dmtcp_py.system.files import make_private_dir, remove_tree
-from dmtcp_py.system.UNKNOWN import Patience
+from dmtcp_py.system.timeout import Timeout
 from dmtcp_py.system.child import Child, Guard
 from dmtcp_py.system.reaping import LEFTOVER_GRACE_S, end_descendants, end_group
 from dmtcp_py.store.store import stage
@@ -107,7 +107,7 @@ class ManaEngine:
 
 def _await_ranks(computation, restart):
     """Wait until all ranks run; return whether they do, and not because the wait was cancelled."""
-    patience = Patience(RESTART_S + restart.manifest.size / 20e6)
+    patience = Timeout(RESTART_S + restart.manifest.size / 20e6)
     while not computation.is_running(restart.manifest.processes):
         end = computation.poll()
         if end is not None:
@@ -187,12 +187,12 @@ class ManaComputation:
                 self.kill()
             return None
         if self._killed is not None:
-            return End(How.ENGINE_FAILED, detail=self._killed)
-        if self._coordinator.told.kill_command is not None:
-            return End(How.KILLED_BY_COMMAND, detail=self._coordinator.told.kill_command)
+            return ProgramEnd(EndKind.ENGINE_FAILED, detail=self._killed)
+        if self._coordinator.log_state.kill_command is not None:
+            return ProgramEnd(EndKind.KILLED_BY_COMMAND, detail=self._coordinator.log_state.kill_command)
         if ending.signum is not None:
-            return End(How.SIGNALLED, signum=ending.signum)
-        return End(How.EXITED, status=ending.status or 0)
+            return ProgramEnd(EndKind.SIGNALLED, signum=ending.signum)
+        return ProgramEnd(EndKind.EXITED, status=ending.status or 0)
 
     def checkpoint(self, *, then_stop, timeout_s):
         self._is_in_checkpoint = True
@@ -211,11 +211,14 @@ class ManaComputation:
         ranks = self._ranks()
         remove_tree(self._place.staging)
         make_private_dir(self._place.staging)
-        complete, begun = self._coordinator.told.checkpoints_complete, self._coordinator.told.checkpoints_begun
+        complete, begun = (
+            self._coordinator.log_state.checkpoints_complete,
+            self._coordinator.log_state.checkpoints_begun,
+        )
         self._coordinator.command("--kcheckpoint" if then_stop else "--checkpoint")
         # where the ranks are killed at once, that the checkpoint is complete is not always told: the images tell
-        self._await(lambda: self._coordinator.told.checkpoints_complete > complete, timeout_s, may_end=then_stop)
-        if self._coordinator.told.checkpoints_begun == begun:
+        self._await(lambda: self._coordinator.log_state.checkpoints_complete > complete, timeout_s, may_end=then_stop)
+        if self._coordinator.log_state.checkpoints_begun == begun:
             raise CheckpointFailedError("the ranks ended before it", program_lives=False)
         if then_stop and self._root.wait(STOP_S) is None:
             self._fail("its ranks did not end after the last checkpoint")
@@ -229,7 +232,7 @@ class ManaComputation:
         return staged
 
     def _ranks(self):
-        patience = Patience(READY_S)
+        patience = Timeout(READY_S)
         while self._root.poll() is None and not patience.is_over():
             with suppress(EngineError):
                 status = self._coordinator.status()
@@ -239,7 +242,7 @@ class ManaComputation:
         raise CheckpointFailedError("the ranks are not under MANA", program_lives=self._root.poll() is None)
 
     def _await(self, is_done, timeout_s, *, may_end):
-        patience, size = Patience(timeout_s), -1
+        patience, size = Timeout(timeout_s), -1
         while not self._coordinator.wait_for(lambda told: is_done(), LOOK_S):
             if self._root.poll() is not None:
                 if self._coordinator.wait_for(lambda told: is_done(), LOOK_S) or may_end:

@@ -302,7 +302,7 @@ def as_user(user: pwd.struct_passwd, *words: str) -> subprocess.CompletedProcess
 def _can_run(user: pwd.struct_passwd, python: str, environ: dict[str, str]) -> bool:
     try:
         tried = subprocess.run(
-            [python, "-c", "import dmtcp_py.engine.survey, dmtcp_py.cli.ctl"],
+            [python, "-c", "import dmtcp_py.engine.probe, dmtcp_py.cli.ctl.main"],
             env=environ,
             cwd=user.pw_dir,
             user=user.pw_uid,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SITE = """
 import sys
-from dmtcp_py.engine.{family} import {base}
+from dmtcp_py.engine.{family}.engine import {base}
 
 class SiteEngine({base}):
     name = "site"

@@ -71,11 +71,11 @@ with socket.socket(socket.AF_UNIX) as connection:
 """
 IMPATIENT = """
 import sys
-from dmtcp_py.attempt import checkpoint as checkpointing
+from dmtcp_py.attempt import checkpoint
 from dmtcp_py.cli.run import main
 from dmtcp_py.engine.dmtcp import computation
-checkpointing.STALL_S = 4.0
-computation.hindrance = lambda *_, **__: None
+checkpoint.STALL_S = 4.0
+computation.first_obstacle = lambda *_, **__: None
 sys.argv[0] = "dmtcp-run"
 main()
 """

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from dmtcp_py.engine.criu.inside import post_dump as frozen
+from dmtcp_py.engine.executable import is_go
 from dmtcp_py.errors import RestartFailedError
 from dmtcp_py.native import built
-from dmtcp_py.rollback import undo
+from dmtcp_py.rollback import parts, recording, undo
 
 WATCHER = built("files")
 pytestmark = pytest.mark.skipif(WATCHER is None, reason="built without a C compiler")
@@ -32,24 +32,24 @@ class Lab:
         self.told: list[str] = []
         for folder in (self.folder, self.job):
             folder.mkdir()
-        undo.begin(self.notes)
+        recording.begin(self.notes)
 
     def run(self, text: str, *words: str) -> None:
         """Run a program in Python with this TEXT, and all that it starts."""
-        environ = {**os.environ, "LD_PRELOAD": str(WATCHER), undo.VARIABLE: str(self.notes)}
+        environ = {**os.environ, "LD_PRELOAD": str(WATCHER), recording.VARIABLE: str(self.notes)}
         argv = [sys.executable, "-c", "import os, socket, sys\n" + text, *words]
         subprocess.run(argv, cwd=self.folder, env=environ, check=True, timeout=LONG_S)
 
     def checkpoint(self) -> str:
         """Begin a new part as a checkpoint does."""
-        part = undo.make_ready(self.notes)
-        (self.notes / undo.NEXT).replace(self.notes / undo.NOW)
+        part = recording.make_ready(self.notes)
+        parts.begin_next(self.notes)
         return part
 
     def undo(self, since: str, *, accept: bool = False) -> None:
         """Go back to the checkpoint that the part SINCE began with, and begin a new life."""
-        undo.undo(self.notes, since, accept=accept, tell=self.told.append)
-        undo.begin(self.notes)
+        undo.undo(self.notes, since, accept=accept, warn=self.told.append)
+        recording.begin(self.notes)
 
     def tree(self) -> dict[str, object]:
         """Return all that is in the folder, by name."""
@@ -224,7 +224,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from dmtcp_py.rollback import undo
-from dmtcp_py.engine.criu.inside import post_dump as frozen
+from dmtcp_py.engine.executable import is_go
 left = int(sys.argv[2])
 def counted(call):
     def counts(*words, **named):
@@ -236,8 +236,8 @@ def counted(call):
     return counts
 for name in ("rename", "rmdir", "truncate", "utime", "unlink", "mkdir", "link", "symlink", "mkfifo", "fsync"):
     setattr(os, name, counted(getattr(os, name)))
-undo.undo(Path(sys.argv[1]), "000002", accept=False, tell=print)
-undo.begin(Path(sys.argv[1]))
+undo.undo(Path(sys.argv[1]), "000002", accept=False, warn=print)
+recording.begin(Path(sys.argv[1]))
 print("done")
 """
 
@@ -346,10 +346,10 @@ def test_a_folder_with_our_name_in_it_is_the_users(lab: Lab) -> None:
 
 
 def test_after_the_machine_went_down_a_warning_says_what_may_be_missing(lab: Lab) -> None:
-    assert not undo._has_gone_down(lab.notes)
-    host = (lab.notes / undo.BOOT).read_text().split("\n")[0]
-    (lab.notes / undo.BOOT).write_text(f"{host}\nanother")
-    assert undo._has_gone_down(lab.notes)
+    assert not recording.has_gone_down(lab.notes)
+    host = (lab.notes / parts.BOOT).read_text().split("\n")[0]
+    (lab.notes / parts.BOOT).write_text(f"{host}\nanother")
+    assert recording.has_gone_down(lab.notes)
 
 
 SIGNALS = """
@@ -423,7 +423,7 @@ def test_signals_forks_and_cancelled_threads_leave_nobody_waiting(lab: Lab, tmp_
     subprocess.run(["cc", "-O1", "-pthread", "-o", program, tmp_path / "signals.c"], check=True, timeout=LONG_S)
     since = lab.checkpoint()
     lab.run("os.execv(sys.argv[1], sys.argv[1:])", str(program))
-    with undo.closed_gate(lab.notes, for_last=False):
+    with recording.closed_gate(lab.notes, for_last=False):
         pass
     lab.undo(since)
     assert lab.tree() == {}
@@ -439,11 +439,11 @@ def opens(name):
 for name in "wxyz":
     threading.Thread(target=opens, args=(name,)).start()
 """
-    environ = {**os.environ, "LD_PRELOAD": str(WATCHER), undo.VARIABLE: str(lab.notes)}
+    environ = {**os.environ, "LD_PRELOAD": str(WATCHER), recording.VARIABLE: str(lab.notes)}
     program = subprocess.Popen([sys.executable, "-c", "import os\n" + text], cwd=lab.folder, env=environ)
     try:
         for _ in range(20):
-            with undo.closed_gate(lab.notes, for_last=False):
+            with recording.closed_gate(lab.notes, for_last=False):
                 pass
     finally:
         (lab.folder / "stop").touch()
@@ -452,9 +452,9 @@ for name in "wxyz":
 
 @pytest.mark.skipif(shutil.which("go") is None, reason="no Go here")
 def test_programs_that_pass_by_the_c_library_are_known() -> None:
-    assert frozen._is_go(Path(shutil.which("go") or ""))
-    assert not frozen._is_go(Path(sys.executable))
-    assert not frozen._is_go(Path(__file__))
+    assert is_go(Path(shutil.which("go") or ""))
+    assert not is_go(Path(sys.executable))
+    assert not is_go(Path(__file__))
 
 
 OTHERS = 'open("results", "a").write(sys.argv[1] + "\\n")'
@@ -492,7 +492,7 @@ def test_a_file_that_another_job_appends_to_as_well_is_not_cut_but_refused(
     part = mine.checkpoint()
     other.run(OTHERS, "other")
     if is_forgotten:
-        undo.forget(other.notes, other.checkpoint())
+        recording.forget_unneeded(other.notes, [other.checkpoint()])
     mine.run(OTHERS, "mine")
     with pytest.raises(RestartFailedError, match=f"{results}.*is changed by job other-1 too"):
         mine.undo(part)

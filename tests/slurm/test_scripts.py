@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from harness import CTL, LONG_S, REPOSITORY, EngineHere, wait_until
 
-from dmtcp_py.attempt.policy import LIMIT
+from dmtcp_py.batch.requeue import LIMIT
 
 if TYPE_CHECKING:
     from slurm.cluster import Cluster

@@ -18,27 +18,23 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli.common",),
     # `import dmtcp_py`, and its version
     ("dmtcp_py",),
-    # one attempt, and what dmtcp-ctl does
-    ("supervisor", "ctl", "doctor"),
-    ("follow", "handover", "starting"),
+    # what people read of jobs and machines
+    ("report",),
     ("attempt",),
-    ("checkpointing", "job", "streams"),
-    ("limit", "requeue", "ending"),
-    ("policy", "interval", "report", "outcome"),
-    # engines, schedulers, what lies on disk
-    ("engine.provision",),
-    ("engine.survey",),
+    ("batch",),
+    # the lines of a running attempt
+    ("report.lines",),
+    # which engine, and those that there are
+    ("engine.setup",),
+    ("engine.probe",),
     ("engine.choice",),
-    ("engine.dmtcp",),
-    ("engine", "batch"),
-    ("packages",),
-    ("store.store",),
+    ("engine.dmtcp", "engine.criu"),
+    ("engine",),
+    ("rollback",),
     ("store",),
-    ("store.layout", "store.records", "store.retention"),
+    ("options", "native"),
     # the operating system
-    ("process", "events"),
-    ("files", "census"),
-    ("units", "native"),
+    ("system",),
     ("errors",),
 )
 """From the top down; a package's name stands for all of its modules that have no place of their own.
@@ -48,7 +44,17 @@ a circle.
 """
 
 PLACE = {name: number for number, layer in enumerate(LAYERS) for name in layer}
-PURE = ("policy", "interval", "requeue", "ending", "store.retention", "units", "outcome", "batch")
+PURE = (
+    "attempt.policy",
+    "attempt.interval",
+    "attempt.outcome",
+    "batch.allocation",
+    "batch.requeue",
+    "engine.dmtcp.verdict",
+    "options",
+    "store.retention",
+    "system.units",
+)
 IMPURE = {"os", "time", "subprocess", "socket", "shutil", "tempfile", "threading", "random", "select", "fcntl"}
 
 

@@ -18,10 +18,9 @@ import pytest
 from harness import LONG_S, wait_until
 
 from dmtcp_py.errors import EngineError
+from dmtcp_py.system.child import Child, ChildStdio, ExitStatus, Guard
 from dmtcp_py.system.files import make_temporary, remove_temporaries
-from dmtcp_py.system.proc import boot_id, started_at, tree
-from dmtcp_py.system.UNKNOWN import Ending
-from dmtcp_py.system.child import Child, ChildStdio, Guard
+from dmtcp_py.system.proc import boot_id, process_tree, started_at
 from dmtcp_py.system.reaping import end_group, end_leftovers, reap_group, signal_group
 from dmtcp_py.system.tools import run_tool
 
@@ -81,12 +80,12 @@ class TestChild:
 
     def test_it_runs_and_its_status_is_told(self, start: Callable[..., Child]) -> None:
         child = start(["sh", "-c", "exit 7"])
-        assert child.wait(LONG_S) == Ending(status=7)
-        assert child.poll() == Ending(status=7)
+        assert child.wait(LONG_S) == ExitStatus(status=7)
+        assert child.poll() == ExitStatus(status=7)
 
     def test_the_signal_that_killed_it_is_told(self, start: Callable[..., Child]) -> None:
         ending = start(["sh", "-c", "kill -USR1 $$"]).wait(LONG_S)
-        assert ending == Ending(signum=signal.SIGUSR1)
+        assert ending == ExitStatus(signum=signal.SIGUSR1)
         assert ending is not None
         assert ending.shell_status == 138
 
@@ -103,18 +102,18 @@ class TestChild:
         assert os.getsid(start(SLEEP, own_session=False).pid) == os.getsid(0)
 
     def test_stop_asks_first(self, start: Callable[..., Child]) -> None:
-        assert start(SLEEP).stop() == Ending(signum=signal.SIGTERM)
+        assert start(SLEEP).stop() == ExitStatus(signum=signal.SIGTERM)
 
     def test_stop_kills_what_does_not_listen(self, start: Callable[..., Child]) -> None:
         child = start(DEAF, stdio=ChildStdio(stdout=subprocess.PIPE))
         assert child.stdout is not None
         assert child.stdout.readline() == b"deaf\n"
-        assert child.stop(grace_s=0.1) == Ending(signum=signal.SIGKILL)
+        assert child.stop(grace_s=0.1) == ExitStatus(signum=signal.SIGKILL)
 
     def test_stopping_what_has_ended_tells_its_ending(self, start: Callable[..., Child]) -> None:
         child = start(["true"])
         child.wait(LONG_S)
-        assert child.stop() == Ending(status=0)
+        assert child.stop() == ExitStatus(status=0)
 
     def test_a_signal_to_its_group_reaches_its_children(self, start: Callable[..., Child]) -> None:
         child = start(["sh", "-c", "sleep 1000 & echo $!; wait"], stdio=ChildStdio(stdout=subprocess.PIPE))
@@ -143,7 +142,7 @@ class TestChild:
 
     def test_one_that_dies_with_us_does(self) -> None:
         script = (
-            "import os, signal\nfrom dmtcp_py.system.process import Child\n"
+            "import os, signal\nfrom dmtcp_py.system.child import Child\n"
             "child = Child(['sleep', '1000'], env=os.environ, dies_with_us=True)\n"
             "print(child.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
         )
@@ -159,7 +158,7 @@ class TestGuard:
         with subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(folder)], stdout=subprocess.PIPE) as supervisor:
             assert supervisor.stdout is not None
             guard, program = map(int, supervisor.stdout.readline().split())
-            below = [pid for pid, _ in tree(program)]
+            below = [pid for pid, _ in process_tree(program)]
             assert started_at(program) is not None
             supervisor.kill()
         wait_until(lambda: all([is_gone(pid) for pid in (*below, program, guard)]), 10)  # noqa: C419 - reap them all
@@ -220,9 +219,9 @@ class TestLeftovers:
     """What an attempt that was killed may have left running."""
 
     def test_what_is_left_is_killed(self, start: Callable[..., Child]) -> None:
-        child = start(["sh", "-c", "sleep 1000 & sleep 1000 & echo ready; wait"], streams=_PIPE)
+        child = start(["sh", "-c", "sleep 1000 & sleep 1000 & echo ready; wait"], stdio=_PIPE)
         _await_line(child)
-        left = tree(child.pid)
+        left = process_tree(child.pid)
         assert len(left) == 3
         assert end_leftovers(left)
         assert all(started_at(pid) is None for pid, _ in left)
@@ -236,15 +235,15 @@ class TestLeftovers:
         assert child.poll() is None
 
     def test_the_session_of_another_process_with_that_pid_is_harmless(self, start: Callable[..., Child]) -> None:
-        child = start(["sh", "-c", "sleep 1000 & echo ready; wait"], streams=_PIPE)
+        child = start(["sh", "-c", "sleep 1000 & echo ready; wait"], stdio=_PIPE)
         _await_line(child)
         then = started_at(child.pid)
         assert then is not None
         assert not end_leftovers([(child.pid, then - 100)])
-        assert len(tree(child.pid)) == 2
+        assert len(process_tree(child.pid)) == 2
 
     def test_children_are_found_when_the_leader_of_their_session_is_gone(self, start: Callable[..., Child]) -> None:
-        child = start(["sh", "-c", "sleep 1000 & echo $!"], streams=_PIPE)
+        child = start(["sh", "-c", "sleep 1000 & echo $!"], stdio=_PIPE)
         leader = [(child.pid, started_at(child.pid) or 0.0)]
         grandchild = int(_await_line(child))
         child.wait(LONG_S)
@@ -258,11 +257,11 @@ class TestLeftovers:
 
     def test_one_that_does_not_go_stops_us(self, start: Callable[..., Child], monkeypatch: pytest.MonkeyPatch) -> None:
         child = start(SLEEP)
-        monkeypatch.setattr("dmtcp_py.system.process.KILL_WAIT_S", 0.05)
+        monkeypatch.setattr("dmtcp_py.system.reaping.KILL_WAIT_S", 0.05)
         with monkeypatch.context() as patched:
             patched.setattr(os, "kill", lambda _pid, _signum: None)
             with pytest.raises(EngineError, match=rf"processes \[{child.pid}\].* do not end"):
-                end_leftovers(tree(child.pid))
+                end_leftovers(process_tree(child.pid))
 
 
 _PIPE = ChildStdio(stdout=subprocess.PIPE)
@@ -277,12 +276,12 @@ class TestGroup:
     """A process group that is to end."""
 
     def test_one_that_ends_by_itself_in_time_is_let_be(self, start: Callable[..., Child]) -> None:
-        child = start(["sh", "-c", "sleep 0.2 & echo ready"], streams=_PIPE)
+        child = start(["sh", "-c", "sleep 0.2 & echo ready"], stdio=_PIPE)
         _await_line(child)
         assert not end_group(child.pid, grace_s=LONG_S)
 
     def test_one_that_does_not_is_ended(self, start: Callable[..., Child]) -> None:
-        child = start(["sh", "-c", "sleep 1000 & echo $!"], streams=_PIPE)
+        child = start(["sh", "-c", "sleep 1000 & echo $!"], stdio=_PIPE)
         grandchild = int(_await_line(child))
         assert end_group(child.pid, grace_s=0.05)
         assert is_gone(grandchild)
@@ -295,8 +294,8 @@ class TestGroup:
     def test_one_that_does_not_listen_is_killed(
         self, start: Callable[..., Child], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("dmtcp_py.system.process.TERM_GRACE_S", 0.1)
-        child = start(DEAF, streams=_PIPE)
+        monkeypatch.setattr("dmtcp_py.system.reaping.TERM_GRACE_S", 0.1)
+        child = start(DEAF, stdio=_PIPE)
         _await_line(child)
         assert end_group(child.pid, grace_s=0.05)
         wait_until(lambda: is_gone(child.pid), 10)
@@ -349,7 +348,7 @@ class TestRunTool:
 def _in_a_session_of_its_own(tool: list[str]) -> subprocess.CompletedProcess[bytes]:
     """Have another process run TOOL with a short time-out: killing too much must not reach the tests."""
     script = (
-        "import sys\nfrom dmtcp_py.errors import EngineError\nfrom dmtcp_py.system.process import run_tool\n"
+        "import sys\nfrom dmtcp_py.errors import EngineError\nfrom dmtcp_py.system.tools import run_tool\n"
         "try: run_tool(sys.argv[1:], timeout_s=0.3)\nexcept EngineError as error: print(error)\n"
     )
     argv = [sys.executable, "-c", script, *tool]
@@ -384,14 +383,14 @@ class TestLooking:
         shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
         child = start([str(program), "1000"])
         assert started_at(child.pid) == pytest.approx(started_at(os.getpid()), abs=1e7)
-        assert tree(child.pid) == [(child.pid, started_at(child.pid))]
+        assert process_tree(child.pid) == [(child.pid, started_at(child.pid))]
 
     def test_a_tree_begins_with_its_root(self, start: Callable[..., Child]) -> None:
-        child = start(["sh", "-c", "sleep 1000 & echo ready; wait"], streams=_PIPE)
+        child = start(["sh", "-c", "sleep 1000 & echo ready; wait"], stdio=_PIPE)
         _await_line(child)
-        assert tree(child.pid)[0][0] == child.pid
-        assert len(tree(child.pid)) == 2
-        assert tree(2**22) == []
+        assert process_tree(child.pid)[0][0] == child.pid
+        assert len(process_tree(child.pid)) == 2
+        assert process_tree(2**22) == []
 
     def test_the_boot_is_told_the_same_each_time(self) -> None:
         assert boot_id() == boot_id()

@@ -7,16 +7,25 @@ from typing import Any
 
 import pytest
 
-from dmtcp_py.attempt.policy import LIMIT, REQUEST
-from dmtcp_py.batch.allocation import BatchJob, BatchState
-from dmtcp_py.batch.requeue import MOST_FRUITLESS, Facts, Next, fruitless, plan
+from dmtcp_py.batch.requeue import (
+    LIMIT,
+    MOST_WITHOUT_PROGRESS,
+    REQUEST,
+    EndedAttempt,
+    Next,
+    attempts_without_progress,
+    decide,
+)
+from dmtcp_py.batch.scheduler import BatchJob, BatchState
 
 RUNNING = BatchJob("7", BatchState.RUNNING)
-AT_LIMIT = Facts(stopped_for=LIMIT, has_new_generation=True, fruitless=0, at_limit=None, batch_job=RUNNING)
+AT_LIMIT = EndedAttempt(
+    stopped_for=LIMIT, has_new_generation=True, without_progress=0, at_limit=None, batch_job=RUNNING
+)
 
 
 def test_a_job_that_stopped_for_its_limit_with_a_new_generation_is_requeued() -> None:
-    assert plan(AT_LIMIT).next is Next.REQUEUE
+    assert decide(AT_LIMIT).next is Next.REQUEUE
 
 
 @pytest.mark.parametrize("stopped_for", [LIMIT, "SIGUSR1"])
@@ -24,14 +33,14 @@ def test_a_job_that_stopped_for_its_limit_with_a_new_generation_is_requeued() ->
 def test_a_limit_and_its_warning_are_the_same_and_a_silent_scheduler_is_tried(
     stopped_for: str, batch_job: BatchJob | None
 ) -> None:
-    assert plan(replace(AT_LIMIT, stopped_for=stopped_for, batch_job=batch_job)).next is Next.REQUEUE
+    assert decide(replace(AT_LIMIT, stopped_for=stopped_for, batch_job=batch_job)).next is Next.REQUEUE
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
         ({"has_new_generation": False}, "this attempt committed no generation"),
-        ({"fruitless": MOST_FRUITLESS}, "3 attempts in a row made no progress"),
+        ({"without_progress": MOST_WITHOUT_PROGRESS}, "3 attempts in a row made no progress"),
         ({"at_limit": Next.EXIT}, "--at-limit exit"),
         ({"stopped_for": REQUEST}, "dmtcp-ctl asked"),
         ({"stopped_for": "SIGTERM"}, "SIGTERM asked for the end, not the time limit"),
@@ -46,26 +55,26 @@ def test_a_limit_and_its_warning_are_the_same_and_a_silent_scheduler_is_tried(
     ],
 )
 def test_each_reason_not_to_requeue_is_named(change: dict[str, Any], why: str) -> None:
-    decided = plan(replace(AT_LIMIT, **change))
+    decided = decide(replace(AT_LIMIT, **change))
     assert decided.next is Next.EXIT
     assert why in decided.why
 
 
 def test_no_progress_outweighs_every_wish() -> None:
     for wish in (None, *Next):
-        decided = plan(replace(AT_LIMIT, fruitless=MOST_FRUITLESS, at_limit=wish))
+        decided = decide(replace(AT_LIMIT, without_progress=MOST_WITHOUT_PROGRESS, at_limit=wish))
         assert decided.next is Next.EXIT
         assert decided.is_stuck
 
 
 def test_a_resubmission_needs_no_leave_to_requeue() -> None:
     refused = BatchJob("7", BatchState.RUNNING, can_requeue=False)
-    assert plan(replace(AT_LIMIT, at_limit=Next.RESUBMIT, batch_job=refused)).next is Next.RESUBMIT
+    assert decide(replace(AT_LIMIT, at_limit=Next.RESUBMIT, batch_job=refused)).next is Next.RESUBMIT
 
 
 def test_a_time_limit_that_was_seen_too_late_is_one_all_the_same() -> None:
     timed_out = BatchJob("7", BatchState.TIMED_OUT)
-    assert plan(replace(AT_LIMIT, stopped_for="SIGTERM", batch_job=timed_out)).next is Next.REQUEUE
+    assert decide(replace(AT_LIMIT, stopped_for="SIGTERM", batch_job=timed_out)).next is Next.REQUEUE
 
 
 def started(epoch: int, lineage: int = 1) -> dict[str, Any]:
@@ -96,4 +105,4 @@ def taken(epoch: int, ran_s: float, checkpoint_s: float = 1.0) -> dict[str, Any]
     ],
 )
 def test_attempts_without_progress_are_counted_back_from_the_last(history: list[dict[str, Any]], count: int) -> None:
-    assert fruitless(history, 1) == count
+    assert attempts_without_progress(history, 1) == count

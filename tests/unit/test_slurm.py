@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dmtcp_py.batch.allocation import BatchJob, BatchState
-from dmtcp_py.batch.continuation import _claimed
+from dmtcp_py.batch.chain import _claim
+from dmtcp_py.batch.scheduler import BatchJob, BatchState
 from dmtcp_py.batch.slurm import _covers, _facts, _job, _options
 from dmtcp_py.store.layout import chain_path
 
@@ -114,8 +114,8 @@ def test_a_list_of_statuses_covers_what_it_names(part: str, status: int, covers:
 
 def test_only_the_first_job_that_comes_continues_a_chain(tmp_path: Path) -> None:
     chain_path(tmp_path, "7").write_text("3\n")
-    assert _claimed(tmp_path, "7", "8") == "3"
-    assert _claimed(tmp_path, "7", "9") is None, "a job that the continuing one submitted"
-    assert _claimed(tmp_path, "7", "8") == "3", "the continuing one, requeued"
-    assert _claimed(tmp_path, "6", "8") is None
-    assert _claimed(tmp_path, None, "8") is None
+    assert _claim(tmp_path, "7", "8") == "3"
+    assert _claim(tmp_path, "7", "9") is None, "a job that the continuing one submitted"
+    assert _claim(tmp_path, "7", "8") == "3", "the continuing one, requeued"
+    assert _claim(tmp_path, "6", "8") is None
+    assert _claim(tmp_path, None, "8") is None
