@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.attempt.start import Running
+    from dmtcp_py.batch.time_limit import TimeLimit
     from dmtcp_py.options import RunOptions
     from dmtcp_py.report.lines import Report
     from dmtcp_py.store.store import Store
@@ -73,7 +74,7 @@ class _Attempt:
         plan, store = self.plan, self.plan.store
         self._prepare()
         with closing(EventStream(SIGNALS)) as stream, _no_temporaries_left(store.layout.root, plan.options.stage_local):
-            limit = find_time_limit(plan.options.time_limit_s, plan.allocation, plan.scheduler, self.report.warn)
+            limit = self._time_limit()
             context = AttemptContext(plan=plan, report=self.report, stream=stream, limit=limit, started=utc_now())
             if not plan.start.candidates:
                 for text in notes_on_start(plan.stdio):
@@ -81,6 +82,11 @@ class _Attempt:
             outcome, engine_text = self._run_until_it_ends(context)
             self._record_end(context, outcome, engine_text)
             return self._continue_batch_job(outcome)
+
+    def _time_limit(self) -> TimeLimit:
+        plan = self.plan
+        at_most = plan.options.time_limit_s
+        return find_time_limit(at_most, plan.allocation, plan.scheduler, plan.batch_job, self.report.warn)
 
     def _prepare(self) -> None:
         plan, store = self.plan, self.plan.store

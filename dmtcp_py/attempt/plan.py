@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +14,12 @@ from dmtcp_py.attempt.takeover import open_for
 from dmtcp_py.batch import allocation as batch
 from dmtcp_py.batch import chain
 from dmtcp_py.batch.installed import scheduler_of
+from dmtcp_py.batch.scheduler import job_of
 from dmtcp_py.engine.choice import Choice, check_asked, choose
 from dmtcp_py.engine.executable import find_program, is_mpi_launcher
 from dmtcp_py.engine.protocol import NodeList
 from dmtcp_py.engine.unprotected import Unprotected
-from dmtcp_py.errors import DmtcpRunError, EngineError, UsageError
+from dmtcp_py.errors import BatchError, DmtcpRunError, EngineError, UsageError
 from dmtcp_py.store.layout import job_layout
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from dmtcp_py.attempt.identity import Identity
     from dmtcp_py.attempt.start_point import StartPoint
     from dmtcp_py.batch.allocation import Allocation
-    from dmtcp_py.batch.scheduler import Scheduler
+    from dmtcp_py.batch.scheduler import BatchJob, Scheduler
     from dmtcp_py.engine.protocol import Stdio
     from dmtcp_py.options import RunOptions
     from dmtcp_py.report.lines import Report
@@ -47,6 +48,8 @@ class Plan:
     stdio: Stdio
     allocation: Allocation
     scheduler: Scheduler | None
+    batch_job: BatchJob | None
+    """What the scheduler said about the batch job; None if it did not answer."""
     checkpointed_status: int
     nodes: NodeList | None
     """The nodes that the program uses; None if it uses this one alone."""
@@ -67,7 +70,9 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
     program = find_program(options.command[0], cwd, os.environ.get("PATH"))
     allocation = batch.detect(os.environ)
     scheduler = scheduler_of(allocation)
-    allocation = chain.confirm(allocation, scheduler, cwd / options.directory)
+    batch_job = _batch_job(allocation, scheduler)
+    if scheduler is not None:
+        allocation = chain.confirm(allocation, batch_job, cwd / options.directory)
     if options.array_chain:
         allocation = batch.link(allocation)
     identity = identify(options, cwd, allocation.array_task)
@@ -87,6 +92,7 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
             stdio=stdio_of(identity, layout),
             allocation=allocation,
             scheduler=scheduler,
+            batch_job=batch_job,
             checkpointed_status=options.checkpointed_status or allocation.checkpointed_status,
             nodes=nodes,
             store=store,
@@ -95,6 +101,14 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
         )
     finally:
         store.lock.release()
+
+
+def _batch_job(allocation: Allocation, scheduler: Scheduler | None) -> BatchJob | None:
+    if scheduler is None or allocation.job_id is None:
+        return None
+    with suppress(BatchError):
+        return job_of(scheduler, allocation.job_id)
+    return None
 
 
 def _working_directory() -> Path:

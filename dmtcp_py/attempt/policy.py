@@ -9,8 +9,7 @@ import signal
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from dmtcp_py.batch.requeue import LIMIT
-from dmtcp_py.batch.requeue import REQUEST as REQUEST
+from dmtcp_py.batch.requeue import LIMIT, REQUEST
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 """These ask for a last checkpoint."""

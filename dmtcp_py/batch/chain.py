@@ -6,12 +6,9 @@ submits inherit that by accident. So only the first job that claims to continue 
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dmtcp_py.batch.scheduler import job_of
-from dmtcp_py.errors import BatchError
 from dmtcp_py.store.layout import chain_path
 from dmtcp_py.system.files import write_atomic
 
@@ -19,23 +16,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dmtcp_py.batch.allocation import Allocation
-    from dmtcp_py.batch.scheduler import Scheduler
+    from dmtcp_py.batch.scheduler import BatchJob
 
 
-def confirm(allocation: Allocation, scheduler: Scheduler | None, directory: Path) -> Allocation:
+def confirm(allocation: Allocation, job: BatchJob | None, directory: Path) -> Allocation:
     """Return ALLOCATION as its scheduler knows it, with the chain of resubmissions that it belongs to.
 
-    A job that was submitted from within another job inherits that job's environment, so the scheduler is asked. If it
-    does not answer, the environment is trusted. DIRECTORY is where jobs are kept.
+    A job that was submitted from within another job inherits that job's environment, so what the scheduler says about
+    JOB counts; None, if it did not answer, leaves the environment's word. DIRECTORY is where jobs are kept.
     """
-    job_id = allocation.job_id
-    if scheduler is None or job_id is None:
-        return allocation
-    with suppress(BatchError):
-        job = job_of(scheduler, job_id)
-        if job is not None:
-            allocation = replace(allocation, array_task=job.array_task, array=job.array, restarts=job.restarts)
-    return replace(allocation, chain=_claim(directory, allocation.continues, job_id))
+    if job is not None:
+        allocation = replace(allocation, array_task=job.array_task, array=job.array, restarts=job.restarts)
+    return replace(allocation, chain=_claim(directory, allocation.continues, allocation.job_id or ""))
 
 
 def offer(allocation: Allocation, directory: Path) -> None:

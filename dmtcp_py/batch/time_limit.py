@@ -114,9 +114,16 @@ class TimeLimit:
 
 
 def find_time_limit(
-    at_most_s: float | None, allocation: Allocation, scheduler: Scheduler | None, warn: Callable[[str], None]
+    at_most_s: float | None,
+    allocation: Allocation,
+    scheduler: Scheduler | None,
+    job: BatchJob | None,
+    warn: Callable[[str], None],
 ) -> TimeLimit:
-    """Return the time limit of the attempt that begins now: AT_MOST_S or the scheduler's, whichever comes first."""
+    """Return the time limit of the attempt that begins now: AT_MOST_S or the scheduler's, whichever comes first.
+
+    JOB is what the scheduler said a moment ago; if it is None the scheduler is asked.
+    """
     at_most = None if at_most_s is None else time.monotonic() + at_most_s
     known_at = None if allocation.ends is None else time.monotonic() + allocation.ends - time.time()
     if scheduler is None or allocation.job_id is None:
@@ -124,7 +131,7 @@ def find_time_limit(
             warn(f"dmtcp-run cannot ask {allocation.scheduler} when the job ends: give its limit with --time-limit")
         return TimeLimit(known_at, at_most=at_most)
     try:
-        end_at = end_of(job_of(scheduler, allocation.job_id))
+        end_at = end_of(job or job_of(scheduler, allocation.job_id))
     except BatchError as error:
         warn(f"{error.what}; the time limit will be asked for again")
         end_at = known_at

@@ -6,6 +6,7 @@ what it runs in the background with SIGHUP and SIGXFSZ ignored, which an image w
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from dataclasses import dataclass
@@ -50,6 +51,11 @@ def run_tool(argv: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | 
         raise EngineError(f"{argv[0]} did not answer within {timeout_s:.0f} s")
     status = command.exit_code
     return ToolResult(status if status >= 0 else 128 - status, command.stdout.decode("utf-8", "replace"))
+
+
+def import_early() -> None:
+    """Import sh in the background, so that a tool call that will come soon does not have to wait for that."""
+    threading.Thread(target=importlib.import_module, args=["sh"], daemon=True).start()
 
 
 def _started(sh: Any, argv: Sequence[str], env: Mapping[str, str] | None, stdin: Any) -> Any:

@@ -223,8 +223,7 @@ def test_after_going_back_further_a_newer_generation_is_refused(lab: Lab) -> Non
 KILLED = """
 import os, sys
 from pathlib import Path
-from dmtcp_py.rollback import undo
-from dmtcp_py.engine.executable import is_go
+from dmtcp_py.rollback import recording, undo
 left = int(sys.argv[2])
 def counted(call):
     def counts(*words, **named):

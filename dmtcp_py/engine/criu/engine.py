@@ -57,7 +57,7 @@ class CriuEngine:
     def find(cls) -> CriuEngine:
         """Return the engine on this machine; raise EngineError where there is none that works."""
         found = installed.find()
-        problem = installed.problem(found)
+        problem = installed.known_problem(found)
         if problem:
             raise EngineError(f"{found.path} does not work here: {problem}")
         return cls(found)

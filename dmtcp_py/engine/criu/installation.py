@@ -15,7 +15,9 @@ from functools import cached_property
 from pathlib import Path
 
 from dmtcp_py.errors import EngineError
+from dmtcp_py.system.cache import facts_of, remember, remembered
 from dmtcp_py.system.files import make_private_dir
+from dmtcp_py.system.proc import boot_id
 from dmtcp_py.system.tools import run_tool
 
 NEEDED = {"cap_setpcap": 8, "cap_net_admin": 12, "cap_sys_admin": 21}
@@ -26,6 +28,7 @@ _NEEDED_AS_ROOT = {**NEEDED, "cap_sys_chroot": 18, "cap_sys_time": 25}
 _VERSION = re.compile(r"^Version:\s*(\d+(?:\.\d+)*\S*)", re.MULTILINE)
 _NOISE = re.compile(r"^(?:Warn|\s*$)")
 _TOOL_S = 20.0
+_WORKS = "criu-works"
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
@@ -38,10 +41,14 @@ class Installation:
     @cached_property
     def version(self) -> str:
         """The version, such as ``4.2.1``."""
+        facts = [facts_of(self.path)]
+        if (known := remembered("criu-version", facts)) is not None:
+            return known
         output = run_tool([str(self.path), "--version"], timeout_s=_TOOL_S).output
         found = _VERSION.search(output)
         if found is None:
-            raise EngineError(f"{self.path} does not tell its version", "is this CRIU?")
+            raise EngineError(f"{self.path} does not print its version", "is this CRIU?")
+        remember("criu-version", facts, found[1])
         return found[1]
 
     @property
@@ -65,12 +72,30 @@ def find() -> Installation:
         raise EngineError("CRIU is not installed here", "dmtcp-ctl setup --engine criu")
     if len(found) == 1:
         return found[0]
-    return next((one for one in found if problem(one) is None), found[0])
+    return next((one for one in found if known_problem(one) is None), found[0])
 
 
 def problem(installation: Installation) -> str | None:
-    """Return why CRIU does not work for this user on this kernel, with the next step; None where it does."""
+    """Return why CRIU does not work for this user on this kernel, with the next step; None if it does."""
     return lacking_privilege() or _failed_check(installation)
+
+
+def known_problem(installation: Installation) -> str | None:
+    """Return the same, but trust what was found before by this user, with the same privileges, since the boot."""
+    facts = _facts(installation)
+    if remembered(_WORKS, facts) is not None:
+        return None
+    found = problem(installation)
+    if found is None:
+        remember(_WORKS, facts, f"{installation.path} {installation.version}\n")
+    return found
+
+
+def _facts(installation: Installation) -> list[str]:
+    """Return what it depends on whether CRIU works."""
+    privileges = [_status(name) for name in ("Uid", "CapPrm", "CapEff", "CapAmb", "CapBnd", "NoNewPrivs")]
+    files = [facts_of(path) for path in (installation.path, raiser()) if path.is_file()]
+    return [boot_id(), os.uname().release, *privileges, *files]
 
 
 def lacking_privilege() -> str | None:

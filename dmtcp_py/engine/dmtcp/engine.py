@@ -25,6 +25,7 @@ from dmtcp_py.rollback.undo import go_back
 from dmtcp_py.store.records import path_of
 from dmtcp_py.system.child import Child, ChildStdio
 from dmtcp_py.system.timeout import Timeout
+from dmtcp_py.system.tools import import_early
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -136,6 +137,8 @@ class DmtcpEngine:
         return computation
 
     def _restart(self, restart: Restart) -> DmtcpComputation | None:
+        # the coordinator has to be asked when all processes run again, for want of a line in its log
+        import_early()
         # the images keep the status that they were launched with
         workspace = Workspace(self._dmtcp, restart, int(restart.manifest.engine_data[FAIL_KEY]))
         try:

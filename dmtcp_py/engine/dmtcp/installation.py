@@ -22,6 +22,9 @@ FAIL_STATUSES = range(200, 251)
 Its own 99 is also Grid Engine's requeue status, and any fixed one may be a program's.
 """
 _VERSION = re.compile(r"\(DMTCP\)\s+(?:version\s+)?v?(\d+(?:\.\d+)*\S*)")
+_VERSION_IN_FILE = re.compile(rb"dmtcp_launch \(DMTCP\) (\d+(?:\.\d+)*[^\s\0]*)[\n\0]")
+_ELF = b"\x7fELF"
+_MOST_TOOL_BYTES = 32 << 20
 _TOOL_S = 20.0
 _LOSES_WORDS = 5
 _TOOLS = ("dmtcp_launch", "dmtcp_restart", "dmtcp_coordinator", "dmtcp_command")
@@ -39,13 +42,12 @@ class Installation:
 
     @cached_property
     def version(self) -> str:
-        """The version, such as ``4.2.0``."""
-        # some versions exit with 1 after printing it
-        output = run_tool([self.tool("dmtcp_launch"), "--version"], timeout_s=_TOOL_S, env=clean(os.environ)).output
-        found = _VERSION.search(output)
-        if found is None:
-            raise EngineError(f"{self.bin / 'dmtcp_launch'} does not tell its version", "is this DMTCP?")
-        return found[1]
+        """The version, such as ``4.2.0``: read from the tool's file, which is faster than running it."""
+        tool = Path(self.tool("dmtcp_launch"))
+        version = _version_in_file(tool) or _version_it_prints(tool)
+        if version is None:
+            raise EngineError(f"{tool} does not print its version", "is this DMTCP?")
+        return version
 
     def tool(self, name: str) -> str:
         """Return the path of the tool NAME."""
@@ -65,6 +67,24 @@ def find() -> Installation:
     if lacking:
         raise EngineError(f"{found.bin} has no {', '.join(lacking)}: DMTCP is not installed whole there", _WHERE)
     return found
+
+
+def _version_in_file(tool: Path) -> str | None:
+    """Return the version in the text that TOOL prints for --version, if it is there in one piece."""
+    try:
+        with tool.open("rb") as file:
+            text = file.read(_MOST_TOOL_BYTES)
+    except OSError:
+        return None
+    found = _VERSION_IN_FILE.search(text) if text.startswith(_ELF) else None
+    return found[1].decode("ascii") if found else None
+
+
+def _version_it_prints(tool: Path) -> str | None:
+    # some versions exit with 1 after printing it
+    output = run_tool([str(tool), "--version"], timeout_s=_TOOL_S, env=clean(os.environ)).output
+    found = _VERSION.search(output)
+    return found[1] if found else None
 
 
 def clean(environ: Mapping[str, str]) -> dict[str, str]:

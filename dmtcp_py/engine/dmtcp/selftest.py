@@ -8,13 +8,12 @@ published at a restart would be right elsewhere is seen from what the plugin rep
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,8 @@ from dmtcp_py.engine.dmtcp.coordinator import Coordinator
 from dmtcp_py.engine.dmtcp.installation import clean
 from dmtcp_py.errors import EngineError
 from dmtcp_py.native import built
+from dmtcp_py.system.cache import facts_of, remember, remembered
 from dmtcp_py.system.child import Child, ChildStdio
-from dmtcp_py.system.files import make_private_dir, write_atomic
 from dmtcp_py.system.timeout import Timeout
 
 if TYPE_CHECKING:
@@ -87,8 +86,8 @@ def refusal(dmtcp: Installation) -> str | None:
     plugin = built(PLUGIN)
     if plugin is None:
         return NOT_BUILT
-    note = _note(dmtcp, plugin)
-    if note.is_file():
+    facts = _facts(dmtcp, plugin)
+    if remembered(PLUGIN, facts) is not None:
         return None
     try:
         with tempfile.TemporaryDirectory(prefix="dmtcp-run-hosts-") as folder:
@@ -96,22 +95,16 @@ def refusal(dmtcp: Installation) -> str | None:
     except EngineError as error:
         found = error.what
     if found is None:
-        with suppress(OSError):
-            make_private_dir(note.parent)
-            write_atomic(note, f"{dmtcp.bin} {dmtcp.version}\n".encode(), durable=False)
+        remember(PLUGIN, facts, f"{dmtcp.bin} {dmtcp.version}\n")
         return None
     return f"the plugin for several hosts does not work with this DMTCP {dmtcp.version}: {found}"
 
 
-def _note(dmtcp: Installation, plugin: Path) -> Path:
-    """Return the file that is there if this DMTCP was found to work with PLUGIN."""
+def _facts(dmtcp: Installation, plugin: Path) -> list[str]:
+    """Return what the result depends on: this build of DMTCP and of the plugin."""
     prefix = dmtcp.bin.resolve().parent
     parts = [plugin, *sorted(prefix.glob("lib*/dmtcp/*.so")), *sorted(prefix.glob("lib/*/dmtcp/*.so"))]
-    facts = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in parts]
-    digest = hashlib.sha256("\n".join([dmtcp.version, str(prefix), *facts]).encode()).hexdigest()
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    cache = Path(named) if named.startswith("/") else Path.home() / ".cache"
-    return cache / "dmtcp-py" / f"hosts-{digest[:32]}"
+    return [dmtcp.version, str(prefix), *map(facts_of, parts)]
 
 
 class _Trial:
