@@ -21,7 +21,7 @@ def run(command: Sequence[str], **options: Any) -> Outcome:
     started.
     """
     from dmtcp_py.attempt.attempt import run as run_attempt  # noqa: PLC0415
+    from dmtcp_py.messages import Report  # noqa: PLC0415
     from dmtcp_py.options import RunOptions  # noqa: PLC0415 - importing the package stays free
-    from dmtcp_py.report.lines import Report  # noqa: PLC0415
 
     return run_attempt(RunOptions(command=tuple(command), **options), Report())

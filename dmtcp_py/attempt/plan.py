@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from dmtcp_py.batch.allocation import Allocation
     from dmtcp_py.batch.scheduler import BatchJob, Scheduler
     from dmtcp_py.engine.protocol import Stdio
+    from dmtcp_py.messages import Report
     from dmtcp_py.options import RunOptions
-    from dmtcp_py.report.lines import Report
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.store import Store
 
@@ -68,13 +68,7 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
     cwd = _working_directory()
     check_asked(options.engine, options.engine_plugin)
     program = find_program(options.command[0], cwd, os.environ.get("PATH"))
-    allocation = batch.detect(os.environ)
-    scheduler = scheduler_of(allocation)
-    batch_job = _batch_job(allocation, scheduler)
-    if scheduler is not None:
-        allocation = chain.confirm(allocation, batch_job, cwd / options.directory)
-    if options.array_chain:
-        allocation = batch.link(allocation)
+    allocation, scheduler, batch_job = _allocation(options, cwd)
     identity = identify(options, cwd, allocation.array_task)
     layout = job_layout(cwd / options.directory, _job_name(options, identity))
     nodes = _nodes(options, program, scheduler, layout)
@@ -103,12 +97,15 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
         store.lock.release()
 
 
-def _batch_job(allocation: Allocation, scheduler: Scheduler | None) -> BatchJob | None:
-    if scheduler is None or allocation.job_id is None:
-        return None
-    with suppress(BatchError):
-        return job_of(scheduler, allocation.job_id)
-    return None
+def _allocation(options: RunOptions, cwd: Path) -> tuple[Allocation, Scheduler | None, BatchJob | None]:
+    """Return the batch job around us, its scheduler if it can be asked, and what that says about the job."""
+    allocation, batch_job = batch.detect(os.environ), None
+    scheduler = scheduler_of(allocation)
+    if scheduler is not None:
+        with suppress(BatchError):
+            batch_job = job_of(scheduler, allocation.job_id or "")
+        allocation = chain.confirm(allocation, batch_job, cwd / options.directory)
+    return batch.link(allocation) if options.array_chain else allocation, scheduler, batch_job
 
 
 def _working_directory() -> Path:

@@ -13,7 +13,7 @@ from dmtcp_py.engine.choice import Choice, engine_named
 from dmtcp_py.engine.protocol import Launch, Restart
 from dmtcp_py.engine.quirks import Applied, apply
 from dmtcp_py.errors import DmtcpRunError, RestartFailedError, StoreError
-from dmtcp_py.report.lines import VERBOSE
+from dmtcp_py.messages import VERBOSE
 from dmtcp_py.rollback import changed_files, undo
 from dmtcp_py.store.verify import verify
 from dmtcp_py.system.files import make_temporary, own_folder, remove_temporaries
@@ -22,7 +22,7 @@ from dmtcp_py.system.proc import SHARED_MEMORY
 if TYPE_CHECKING:
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.engine.protocol import Computation
-    from dmtcp_py.report.lines import Report
+    from dmtcp_py.messages import Report
     from dmtcp_py.store.records import Manifest
     from dmtcp_py.system.events import EventStream
 

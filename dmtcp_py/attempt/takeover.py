@@ -15,7 +15,7 @@ from dmtcp_py.store.store import open_store
 if TYPE_CHECKING:
     from dmtcp_py.batch.allocation import Allocation
     from dmtcp_py.batch.scheduler import Scheduler
-    from dmtcp_py.report.lines import Report
+    from dmtcp_py.messages import Report
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.store import Store
 

@@ -15,7 +15,7 @@ from dmtcp_py.batch.allocation import CHAIN
 from dmtcp_py.batch.requeue import Decision, EndedAttempt, Next, attempts_without_progress, decide
 from dmtcp_py.batch.scheduler import BatchState, job_of
 from dmtcp_py.errors import FAILED_STATUS, BatchError, EngineError, NoResubmissionError, StoreError
-from dmtcp_py.store.store import read_history
+from dmtcp_py.store.history import read_history
 from dmtcp_py.store.verify import verify
 from dmtcp_py.system.tools import run_tool
 from dmtcp_py.system.units import format_duration
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from dmtcp_py.batch.allocation import Allocation
     from dmtcp_py.batch.scheduler import BatchJob, Scheduler
-    from dmtcp_py.report.lines import Report
+    from dmtcp_py.messages import Report
     from dmtcp_py.store.store import Store
 
 MOST_RESTARTS = "DMTCP_RUN_MAX_REQUEUES"

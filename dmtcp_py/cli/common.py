@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from dmtcp_py.errors import FAILED_STATUS, DmtcpRunError, UsageError
-from dmtcp_py.report.lines import one_line
+from dmtcp_py.messages import one_line
 from dmtcp_py.system.units import parse_duration
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import click
 from dmtcp_py import __version__
 from dmtcp_py.attempt.attempt import run
 from dmtcp_py.cli.common import directory_option, duration_s, interval_s, leave
+from dmtcp_py.messages import NORMAL, QUIET, VERBOSE, Report
 from dmtcp_py.options import AT_LIMIT, RunOptions
-from dmtcp_py.report.lines import NORMAL, QUIET, VERBOSE, Report
 
 _STATUSES = """\
 \b

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dmtcp_py.store.records import Manifest
-    from dmtcp_py.store.store import StagedImages
+    from dmtcp_py.store.staged import StagedImages
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ disk, manifest, on the disk, renamed, the folder on the disk; a generation witho
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from dmtcp_py.errors import NewerFormatError, StoreError
+from dmtcp_py.store.history import numbers_in_history
 from dmtcp_py.store.layout import manifest_path
 from dmtcp_py.store.lock import acquire
 from dmtcp_py.store.records import ImageFile, Job, Manifest, State, encode, read_record, utc_now
@@ -21,7 +21,6 @@ from dmtcp_py.store.retention import Generation, Verdict, plan
 from dmtcp_py.store.verify import hash_file, read_manifest
 from dmtcp_py.system.files import (
     append_line,
-    files_below,
     free_bytes,
     fsync_path,
     make_private_dir,
@@ -32,10 +31,10 @@ from dmtcp_py.system.files import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import Any
 
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.lock import Holding, JobLock
+    from dmtcp_py.store.staged import StagedImages
 
 _LEAST_FREE_BYTES = 1 << 20
 _README = """\
@@ -43,26 +42,6 @@ dmtcp-run keeps its jobs here: one folder a job, with the images from which the 
 Look with 'dmtcp-ctl --dir THIS-FOLDER status' and 'list'; delete a job by deleting its folder once it does not run.
 Restoring an image runs what is in it: keep this folder yours alone.
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class StagedImages:
-    """Complete images as an engine left them: FILES and RESTART_IMAGES are names below FOLDER."""
-
-    folder: Path
-    files: tuple[str, ...]
-    restart_images: tuple[str, ...]
-    processes: int
-    updated_files: tuple[str, ...] = ()
-    """Files of the program that it may read back, and whose old content is not among the images."""
-    mapped_files: tuple[str, ...] = ()
-    """Those of them that it writes as memory."""
-    notes: tuple[str, ...] = ()
-    """What else of the program a restart cannot make as it was."""
-    engine_data: dict[str, str] = field(default_factory=dict)
-    """What the engine wants to know again at the restart."""
-    undo_part: str | None = None
-    """The part of the journal of changed files that began with these images."""
 
 
 class Store:
@@ -75,7 +54,9 @@ class Store:
         self._warn = warn
         self._warned: set[str] = set()
         self._stagings = 0
-        self._last_number = max([0, *layout.generation_numbers(), *_told(layout, "checkpointed", "generation")])
+        self._last_number = max(
+            [0, *layout.generation_numbers(), *numbers_in_history(layout, "checkpointed", "generation")]
+        )
 
     @property
     def epoch(self) -> int:
@@ -121,9 +102,9 @@ class Store:
 
     def lost(self, first: int) -> list[int]:
         """Return the generations from number FIRST on that were committed and that nobody pruned, yet are gone."""
-        pruned = _told(self.layout, "pruned", "generation")
+        pruned = numbers_in_history(self.layout, "pruned", "generation")
         there = self.layout.generation_numbers()
-        committed = _told(self.layout, "checkpointed", "generation")
+        committed = numbers_in_history(self.layout, "checkpointed", "generation")
         return sorted(number for number in {*committed} - {*pruned} - {*there} if number >= first)
 
     def write_job(self, job: Job) -> None:
@@ -238,7 +219,7 @@ def open_store(
         if make_private_dir(directory):
             write_atomic(directory / "README", _README.encode(), durable=False)
         make_private_dir(layout.root)
-        least_epoch = max(_told(layout, None, "epoch"), default=0)
+        least_epoch = max(numbers_in_history(layout, None, "epoch"), default=0)
         lock, before = acquire(layout, least_epoch=least_epoch, scheduler_job=scheduler_job, restarts=restarts, say=say)
     return Store(layout, lock, before, warn)
 
@@ -273,41 +254,13 @@ def read_state(layout: JobLayout) -> State | None:
         return None
 
 
-def read_history(layout: JobLayout) -> list[dict[str, Any]]:
-    """Return the lines of the history, oldest first; a line torn by a crash is left out."""
-    try:
-        lines = layout.history.read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    found = []
-    for line in lines:
-        try:
-            value = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            found.append(value)
-    return found
-
-
 def retention_plan(layout: JobLayout, *, keep: int, lineage: int) -> list[Verdict]:
     """Return what pruning would do."""
     return plan(
         [Generation(number, _lineage_of(layout, number)) for number in layout.generation_numbers()],
         keep=keep,
         lineage=lineage,
-        proved=_told(layout, "resumed", "generation"),
-    )
-
-
-def stage(folder: Path, restart_images: Sequence[str], processes: int, **fields: Any) -> StagedImages:
-    """Return all that lies in FOLDER as the images of one checkpoint; FIELDS are those of `StagedImages` besides."""
-    return StagedImages(
-        folder=folder,
-        files=tuple(str(path.relative_to(folder)) for path in files_below(folder)),
-        restart_images=tuple(restart_images),
-        processes=processes,
-        **fields,
+        proved=numbers_in_history(layout, "resumed", "generation"),
     )
 
 
@@ -326,9 +279,3 @@ def _lineage_of(layout: JobLayout, number: int) -> int | None:
         return read_manifest(layout, number).lineage
     except StoreError:
         return None
-
-
-def _told(layout: JobLayout, event: str | None, field: str) -> list[int]:
-    """Return the numbers in FIELD of the history's lines of EVENT, or of all; other shapes are passed over."""
-    lines = (line for line in read_history(layout) if event is None or line.get("event") == event)
-    return [line[field] for line in lines if isinstance(line.get(field), int)]

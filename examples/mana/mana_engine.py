@@ -22,7 +22,7 @@ from dmtcp_py.system.files import make_private_dir, remove_tree
 from dmtcp_py.system.timeout import Timeout
 from dmtcp_py.system.child import Child, Guard
 from dmtcp_py.system.reaping import LEFTOVER_GRACE_S, end_descendants, end_group
-from dmtcp_py.store.store import stage
+from dmtcp_py.store.staged import stage
 
 MARK = "mana_launch"
 TYPE = "type mpirun -np N mana_launch PROGRAM ARGS"

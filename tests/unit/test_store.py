@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dmtcp_py.errors import StoreError
+from dmtcp_py.store.history import read_history
 from dmtcp_py.store.layout import job_layout, manifest_path
 from dmtcp_py.store.records import Job, State, encode, utc_now
-from dmtcp_py.store.store import open_store, read_history, read_state
+from dmtcp_py.store.store import open_store, read_state
 from dmtcp_py.store.verify import verify
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.records import Manifest
-    from dmtcp_py.store.store import StagedImages, Store
+    from dmtcp_py.store.staged import StagedImages
+    from dmtcp_py.store.store import Store
 
     Open = Callable[[], Store]
     Commit = Callable[..., Manifest]

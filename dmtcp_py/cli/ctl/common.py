@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from dmtcp_py.errors import NoSuchJobError
-from dmtcp_py.report.lines import one_line
+from dmtcp_py.messages import one_line
 from dmtcp_py.store.layout import job_layout, jobs_in
 from dmtcp_py.store.requests import order
 from dmtcp_py.system.units import format_duration, format_size

@@ -13,7 +13,7 @@ from dmtcp_py.engine.protocol import EndKind, ProgramEnd
 from dmtcp_py.errors import BlockedError, CheckpointFailedError
 from dmtcp_py.rollback import held_files, recording
 from dmtcp_py.rollback.parts import has_begun
-from dmtcp_py.store.store import StagedImages, stage
+from dmtcp_py.store.staged import StagedImages, stage
 from dmtcp_py.system.files import make_private_dir, remove_tree, size_below
 from dmtcp_py.system.reaping import end_descendants, signal_group
 from dmtcp_py.system.timeout import Timeout

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.dmtcp import images
-from dmtcp_py.engine.dmtcp.inspection import Inspection, first_obstacle, inspect
 from dmtcp_py.engine.dmtcp.installation import logs_failures
-from dmtcp_py.engine.dmtcp.obstacles import Obstacle
-from dmtcp_py.engine.dmtcp.readiness import Readiness
-from dmtcp_py.engine.dmtcp.shared_memory import for_node, recorded
+from dmtcp_py.engine.dmtcp.safe_moment import SafeMoment
 from dmtcp_py.engine.dmtcp.verdict import Evidence, judge
 from dmtcp_py.engine.protocol import ProgramEnd
-from dmtcp_py.errors import BlockedError, CheckpointFailedError, EngineError
+from dmtcp_py.errors import CheckpointFailedError, EngineError
 from dmtcp_py.rollback import recording
 from dmtcp_py.rollback.copies import FileCopies
 from dmtcp_py.rollback.parts import has_begun
@@ -26,21 +23,16 @@ from dmtcp_py.system.reaping import LEFTOVER_GRACE_S, end_descendants, end_group
 from dmtcp_py.system.timeout import Timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
     from dmtcp_py.engine.dmtcp.coordinator import LogState
     from dmtcp_py.engine.dmtcp.workspace import Workspace
-    from dmtcp_py.store.store import StagedImages
+    from dmtcp_py.store.staged import StagedImages
     from dmtcp_py.system.child import Child
 
 NODES_KEY = "nodes"
 STARTED_KEY = "started_on_nodes"
-_HOLD_SENDING = "hold-sending"
-"""native/sent.c waits for it to go."""
 _LOOK_S = 0.25
-_LOOKS = 3
-"""So often what is doubtful has to be seen until it counts."""
-_PASSES_WITHIN_S, _PASSES_WITHIN_STOP_S = 120.0, 3.0
 _STOP_S = 30.0
 
 
@@ -49,15 +41,13 @@ class DmtcpComputation:
 
     def __init__(self, root: Child, workspace: Workspace, *, is_launched: bool = False) -> None:
         self._root = root
-        self._is_launched = is_launched
         self.workspace = workspace
         self.coordinator = workspace.coordinator
         self._nodes = workspace.nodes
-        self._awaits_ranks = is_launched and workspace.nodes is not None
         self.temporary = workspace.folder
         self._staging = workspace.staging
         self.pid = root.pid
-        self._ready = Readiness(workspace.coordinator, root.pid, self.has_ended)
+        self._safe_moment = SafeMoment(workspace, root.pid, self.has_ended, is_launched=is_launched)
         self._ran_after = 0
         self._begun_before_stop = 0
         self._stopped_by_us = False
@@ -93,9 +83,9 @@ class DmtcpComputation:
         return self._end
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
-        """Return complete images; see `dmtcp_py.engine.protocol.Computation`. TIMEOUT_S bounds a time without progress."""
+        """Return complete images; see `dmtcp_py.engine.protocol`. TIMEOUT_S bounds a time without progress."""
         try:
-            with self._safe_moment(then_stop=then_stop) as (peers, segments):
+            with self._safe_moment.wait(then_stop=then_stop) as (peers, segments):
                 staged = self._checkpoint(peers, segments, then_stop=then_stop, timeout_s=timeout_s)
                 data = self._nodes_data()
         except CheckpointFailedError:
@@ -137,49 +127,6 @@ class DmtcpComputation:
         missed = copies.missed_mapped
         return replace(staged, engine_data=data, mapped_files=missed, undo_part=self._begun(part))
 
-    @contextmanager
-    def _safe_moment(self, *, then_stop: bool) -> Iterator[tuple[int, dict[str, str]]]:
-        """Wait for a moment at which DMTCP can take all of the program, and have nothing started on other nodes in it.
-
-        Gives of how many processes, and what `_inspect` tells of shared memory. Raises BlockedError where something of
-        the program cannot be taken.
-        """
-        timeout = Timeout(_PASSES_WITHIN_STOP_S if then_stop else _PASSES_WITHIN_S)
-        looks_left = _LOOKS
-        while True:
-            self._ready.await_running()
-            if self._is_launched:
-                self._ready.await_mpi()
-            if self._nodes is not None:
-                self._ready.await_settled(self._nodes, then_stop=then_stop)
-            # not for longer than that: what hinders may be waiting for something on another node
-            with self._nodes.paused() if self._nodes is not None else nullcontext():
-                self._ready.await_quiet(then_stop=then_stop)
-                peers = self._ready.await_running()
-                # what is sent from now on waits for the end of the checkpoint
-                with self._nothing_sent():
-                    obstacle, segments = self._inspect()
-                    if obstacle is None:
-                        yield peers, segments
-                        return
-            looks_left -= 1
-            if not obstacle.is_temporary and (looks_left <= 0 or not obstacle.needs_confirmation):
-                raise BlockedError(obstacle.what, obstacle.hint)
-            if timeout.is_over():
-                self._awaits_ranks = False
-                raise CheckpointFailedError(obstacle.what, obstacle.hint, program_lives=True)
-            self.coordinator.wait_for(lambda _told: False, _LOOK_S)
-
-    @contextmanager
-    def _nothing_sent(self) -> Iterator[None]:
-        """Have no process on this node send descriptors, which DMTCP loses on their way and does not see arrive."""
-        hold = self.temporary / _HOLD_SENDING
-        hold.touch()
-        try:
-            yield
-        finally:
-            hold.unlink(missing_ok=True)
-
     def _save(self, copies: FileCopies, *, is_held: bool) -> None:
         """Save UPDATES while the program is suspended, which may be over unless it IS HELD."""
         if is_held:
@@ -201,27 +148,6 @@ class DmtcpComputation:
             )
         if self.coordinator.log_state.checkpoints_begun > before.checkpoints_begun + 1:
             raise CheckpointFailedError("somebody else took a checkpoint at the same time", program_lives=not then_stop)
-
-    def _inspect(self) -> tuple[Obstacle | None, dict[str, str]]:
-        """Return what of the program cannot be taken, and what a restart has to know of its shared memory, by node."""
-        inspections, segments = [inspect(self.pid)], recorded(self.pid)
-        for index, answer in self._nodes.ask_all("inspect") if self._nodes else ():
-            found = Obstacle(*answer["obstacle"]) if answer["obstacle"] else None
-            ends = [((here, port), (there, other)) for (here, port), (there, other) in answer["connections"]]
-            inspections.append(Inspection(found, tuple(ends), *answer["ranks"]))
-            segments |= for_node(answer["segments"], index)
-        found = first_obstacle(inspections, coordinator_port=self.coordinator.port)
-        return found or self._starting(inspections), segments
-
-    def _starting(self, inspections: Sequence[Inspection]) -> Obstacle | None:
-        """Look whether mpirun still starts processes on the nodes, which after a restart would not find each other."""
-        if not self._awaits_ranks or not self._ready.has_mpi_launcher():
-            return None
-        all_ranks = max(one.all_ranks for one in inspections)
-        if 0 < all_ranks <= sum(one.ranks for one in inspections):
-            self._awaits_ranks = False
-            return None
-        return Obstacle("mpirun has not started all of its processes", "it is tried again later", is_temporary=True)
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""

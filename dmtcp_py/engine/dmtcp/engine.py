@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import random
 import signal
 from contextlib import contextmanager, suppress
@@ -15,6 +13,7 @@ from dmtcp_py.engine.dmtcp.computation import NODES_KEY, STARTED_KEY, DmtcpCompu
 from dmtcp_py.engine.dmtcp.images import FAIL_KEY
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.shared_memory import claim, clear, of_node, unname
+from dmtcp_py.engine.dmtcp.stdio import flags_of_streams_kept, terminal_by_its_other_name, with_streams
 from dmtcp_py.engine.dmtcp.workspace import Workspace
 from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_setuid, is_static, mpi_of
 from dmtcp_py.engine.protocol import EndKind
@@ -23,7 +22,7 @@ from dmtcp_py.native import built
 from dmtcp_py.rollback import held_files, recording, restore_held_files
 from dmtcp_py.rollback.undo import go_back
 from dmtcp_py.store.records import path_of
-from dmtcp_py.system.child import Child, ChildStdio
+from dmtcp_py.system.child import Child
 from dmtcp_py.system.timeout import Timeout
 from dmtcp_py.system.tools import import_early
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from dmtcp_py.engine.protocol import Launch, Restart, Stdio
+    from dmtcp_py.engine.protocol import Launch, Restart
 
 _RESTART_S = 60.0
 _FOR_US = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
@@ -96,11 +95,11 @@ class DmtcpEngine:
             for folder in launch.folders:
                 claim(folder)
             options = _launch_options(launch.plugins)
-            argv = workspace.argv("dmtcp_launch", options, _with_streams(launch.command, launch.program, launch.stdio))
+            argv = workspace.argv("dmtcp_launch", options, with_streams(launch.command, launch.program, launch.stdio))
             workspace.make_image_folders()
             if workspace.nodes is not None:
                 workspace.nodes.serve(_starting(workspace, options))
-            with _terminal_by_its_other_name(launch.stdio) as streams:
+            with terminal_by_its_other_name(launch.stdio) as streams:
                 root = Child(argv, env=workspace.environ(), own_session=True, stdio=streams)
             workspace.guard.watch(root.pid)
         except BaseException:
@@ -155,7 +154,7 @@ class DmtcpEngine:
             raise
         computation = DmtcpComputation(root, workspace)
         try:
-            with _flags_of_streams_kept():
+            with flags_of_streams_kept():
                 is_up = _await_all(computation, restart)
         except BaseException:
             computation.kill()
@@ -210,67 +209,6 @@ def _restart_others(workspace: Workspace, restart: Restart) -> None:
         if images := _images_of(restart, index):
             argv = workspace.argv("dmtcp_restart", [], images, index)
             nodes.ask(index, "start", argv=argv, environ=workspace.environ(index), cwd="/", is_restart=True)
-
-
-def _with_streams(command: Sequence[str], program: Path, stdio: Stdio) -> list[str]:
-    """Return COMMAND with its streams opened by a shell inside the computation: only so are they in the images."""
-    # neither dmtcp_launch nor a shell's exec takes a name that starts with a dash
-    command = [str(program) if command[0].startswith("-") else command[0], *command[1:]]
-    opens, paths = [], []
-    for path, redirection in ((stdio.stdin, "<"), (stdio.stdout, ">"), (stdio.stderr, "2>")):
-        if path is not None and redirection == "2>" and path == stdio.stdout:
-            opens.append("2>&1")
-        elif path is not None:
-            paths.append(str(path))
-            opens.append(f'{redirection}"$file{len(paths)}"')
-    if not opens:
-        return command
-    takes = "".join(f"file{number}=$1; shift; " for number in range(1, len(paths) + 1))
-    seek = f"dd count=0 skip={stdio.stdin_offset} iflag=skip_bytes of=/dev/null 2>/dev/null; "
-    if stdio.stdin is not None and stdio.stdin_offset:
-        script = f'{takes}exec {" ".join(opens)}; {seek}exec "$@"'
-    else:
-        script = f'{takes}exec "$@" {" ".join(opens)}'
-    return ["/bin/sh", "-c", script, "dmtcp-run", *paths, *command]
-
-
-@contextmanager
-def _terminal_by_its_other_name(stdio: Stdio) -> Iterator[ChildStdio]:
-    """Give the program our terminal as ``/dev/tty``, where it inherits it.
-
-    DMTCP ties a stream that is its own or its parent's controlling terminal to that role: 3.2 then cannot restart,
-    and 4.2 and 5.0 close the stream where the restart has no terminal. Under the other name they let it inherit.
-    """
-    terminals = [fd for fd, path in enumerate(stdio.paths) if path is None and os.isatty(fd)]
-    opened = None
-    if terminals:
-        # without a controlling terminal of ours none of them is DMTCP's business
-        with suppress(OSError):
-            opened = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
-    try:
-        yield ChildStdio(*(opened if fd in terminals else None for fd in range(3)))
-    finally:
-        if opened is not None:
-            os.close(opened)
-
-
-@contextmanager
-def _flags_of_streams_kept() -> Iterator[None]:
-    """Undo what DMTCP does to streams that it inherits: it gives them the flags of the streams of the launch.
-
-    Without O_APPEND a file opened with ``>>`` would be overwritten from its beginning (3.2, 4.2 and 5.0).
-    """
-    kept = {}
-    for fd in range(3):
-        with suppress(OSError):
-            kept[fd] = fcntl.fcntl(fd, fcntl.F_GETFL)
-            if kept[fd] & os.O_APPEND:
-                os.lseek(fd, 0, os.SEEK_END)
-    try:
-        yield
-    finally:
-        for fd, flags in kept.items():
-            fcntl.fcntl(fd, fcntl.F_SETFL, flags)
 
 
 @contextmanager

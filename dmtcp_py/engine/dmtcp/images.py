@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import CheckpointFailedError, EngineError
-from dmtcp_py.store.store import StagedImages, stage
+from dmtcp_py.store.staged import StagedImages, stage
 from dmtcp_py.system.files import size_below
 from dmtcp_py.system.timeout import Timeout
 

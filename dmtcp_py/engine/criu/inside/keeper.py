@@ -7,14 +7,12 @@ line, on a socket; at the end of that socket the supervisor is gone, and so is e
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import select
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import time
 from contextlib import suppress
@@ -23,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dmtcp_py.engine.criu.inside import libc
 from dmtcp_py.engine.criu.inside.argv import inside_argv
+from dmtcp_py.engine.criu.inside.pidfd import exit_status_of
 from dmtcp_py.rollback import held_files
 
 if TYPE_CHECKING:
@@ -43,10 +42,6 @@ _LOOK_S = 0.001
 _FIRST_LOOK_S = 2.0
 _MOST_BYTES = 1 << 16
 _MS_NOSUID, _MS_NOSUID_NODEV = 2, 6
-# struct pidfd_info of Linux 6.15: mask first, exit code last
-_PIDFD_INFO_BYTES = 64
-_PIDFD_GET_INFO = 3 << 30 | _PIDFD_INFO_BYTES << 16 | 0xFF << 8 | 11
-_PIDFD_INFO_EXIT = 1 << 3
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -239,7 +234,7 @@ class Keeper:
 
     def _end(self, status: int) -> NoReturn:
         """Tell how the program ended, give what it left behind a little time, and go."""
-        exact = None if self._program is None else _exit_status_of(self._program)
+        exact = None if self._program is None else exit_status_of(self._program)
         self._tell("ended", status=status if exact is None else exact)
         if not self._is_alone_within(_LEFTOVER_GRACE_S):
             self._tell("leftovers")
@@ -277,18 +272,6 @@ def _identity(fd: int | None) -> str | None:
     if os.isatty(fd):
         return f"tty[{found.st_rdev:x}:{found.st_dev:x}]"
     return f"pipe:[{found.st_ino}]"
-
-
-def _exit_status_of(pidfd: int) -> int | None:
-    """Return the wait status of a process that was reaped; None before Linux 6.15, and while it runs."""
-    reply = bytearray(_PIDFD_INFO_BYTES)
-    struct.pack_into("=Q", reply, 0, _PIDFD_INFO_EXIT)
-    try:
-        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, reply)
-    except OSError:
-        return None
-    mask, status = struct.unpack_from("=Q", reply)[0], struct.unpack_from("=i", reply, _PIDFD_INFO_BYTES - 4)[0]
-    return int(status) if mask & _PIDFD_INFO_EXIT else None
 
 
 def _say_last_pid(pid: int) -> None:

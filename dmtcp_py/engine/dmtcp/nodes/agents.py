@@ -8,19 +8,19 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shlex
 import socket
 import subprocess
 import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.engine.dmtcp.nodes import rsh
 from dmtcp_py.engine.dmtcp.nodes.link import AGENT, SUPERVISOR, TOKEN, Link
 from dmtcp_py.engine.dmtcp.nodes.network import addresses, aliases, network
+from dmtcp_py.engine.dmtcp.nodes.remote_node import ANSWER_S, RemoteNode
+from dmtcp_py.engine.dmtcp.nodes.rsh_command import command_path, make_command
 from dmtcp_py.errors import EngineError
 from dmtcp_py.system.child import Child, ChildStdio
 from dmtcp_py.system.files import make_private_dir, remove_tree, write_atomic
@@ -35,66 +35,16 @@ if TYPE_CHECKING:
 
 _UP_S = 120.0
 """So long agents have to come up: a scheduler may take its time."""
-_ANSWER_S = 60.0
 _LOOK_S = 0.1
-_LAST_LINES = 5
 _SETTLES_S = 2.0
 """So long what was started on another node has to find those who wait for it, by an address that may soon be wrong."""
-RSH = "dmtcp-run-rsh"
 _MODULE = "dmtcp_py.engine.dmtcp.nodes.agent"
-_COMMAND = """\
-#!{python} -IS
-import runpy
-import sys
-sys.argv[1:1] = [{spool!r}]
-runpy.run_path({rsh!r}, run_name="__main__")
-"""
-_MOST_INTERPRETER = 120
 # within the computation, with its streams and its status in files of the checkpoint
 _WRAPPER = """\
 exec </dev/null >>"$1" 2>>"$2" 3>>"$3"
 /bin/sh -c "$4" 3>&-
 echo $? >&3
 """
-
-
-@dataclass
-class _Agent:
-    """Another node: its agent, and what that told of itself."""
-
-    index: int
-    name: str
-    child: Child
-    log: Path
-    link: Link | None = None
-    folder: str = ""
-    environ: dict[str, str] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def ask(self, do: str, **values: Any) -> dict[str, Any]:
-        """Return the agent's answer. Raises EngineError with what went wrong there, or where it does not answer."""
-        with self.lock:
-            link = self.link
-            if link is None:
-                raise EngineError(f"node {self.name} of the computation answers no more")
-            try:
-                link.send({"do": do, **values})
-                answer = link.receive(_ANSWER_S)
-            except OSError as error:
-                # what comes later would be taken for the answer to something else
-                link.close()
-                self.link = None
-                raise EngineError(f"node {self.name} of the computation does not answer: {error}") from error
-        if "error" in answer:
-            raise EngineError(f"on node {self.name}: {answer['error']}", answer.get("hint", ""))
-        return answer
-
-    @property
-    def said(self) -> str:
-        """The last lines that came from there."""
-        with suppress(OSError):
-            return " ".join(self.log.read_text(errors="replace").split("\n")[-_LAST_LINES:]).strip()
-        return ""
 
 
 class NodeAgents:
@@ -104,7 +54,7 @@ class NodeAgents:
         self._list = listed
         self._environ = environ
         self._token = secrets.token_hex(32)
-        self._agents: list[_Agent] = []
+        self._agents: list[RemoteNode] = []
         self._started: set[str] = set()
         self._settled_at = 0.0
         self._local: list[Child] = []
@@ -112,7 +62,7 @@ class NodeAgents:
         self._closing = threading.Event()
         self._serving = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._make_command()
+        make_command(self._list.spool)
         with socket.create_server(("0.0.0.0", 0)) as listener:  # noqa: S104 - the other nodes have to reach it
             try:
                 self._start_agents(listener.getsockname()[1], folder)
@@ -228,13 +178,13 @@ class NodeAgents:
         """End all that runs on the other nodes for this computation."""
         self._closing.set()
         if self._thread is not None:
-            self._thread.join(_ANSWER_S)
+            self._thread.join(ANSWER_S)
         for link in [node.link for node in self._agents]:
             if link is not None:
                 link.close()
         for node in self._agents:
             # what it started is ended by it, if it came up; a scheduler's command says when it is done
-            if node.child.wait(_ANSWER_S if node.folder else 0) is None:
+            if node.child.wait(ANSWER_S if node.folder else 0) is None:
                 node.child.stop()
         for child in self._local:
             child.stop(0)
@@ -242,18 +192,7 @@ class NodeAgents:
     @property
     def _command(self) -> Path:
         """What the program calls to reach another node."""
-        return self._list.spool.parent / RSH
-
-    def _make_command(self) -> None:
-        """Write the command; it is the same for every attempt."""
-        make_private_dir(self._command.parent)
-        # a process that executes twice at the beginning of a checkpoint does not survive it (3.2, 4.2, 5.0)
-        text = _COMMAND.format(python=sys.executable, rsh=rsh.__file__, spool=str(self._list.spool))
-        if _is_too_much_for_the_kernel(sys.executable):
-            words = [sys.executable, "-IS", rsh.__file__, str(self._list.spool)]
-            text = f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
-        write_atomic(self._command, text.encode())
-        self._command.chmod(0o700)
+        return command_path(self._list.spool)
 
     def _has_ended(self, stem: str) -> bool:
         with suppress(OSError):
@@ -271,7 +210,7 @@ class NodeAgents:
                     dies_with_us=True,
                     stdio=ChildStdio(subprocess.DEVNULL, file.fileno(), subprocess.STDOUT),
                 )
-            self._agents.append(_Agent(index, name, child, log))
+            self._agents.append(RemoteNode(index, name, child, log))
 
     def _await_agents(self, listener: socket.socket) -> None:
         listener.settimeout(1)
@@ -291,7 +230,7 @@ class NodeAgents:
         """Take in an agent; whoever else connects is turned away."""
         try:
             link.prove(self._token, SUPERVISOR, AGENT)
-            told = link.receive(_ANSWER_S)
+            told = link.receive(ANSWER_S)
         except (OSError, EngineError, ValueError):
             link.close()
             return
@@ -331,8 +270,3 @@ class NodeAgents:
         except (EngineError, OSError, ValueError, KeyError, IndexError) as error:
             files[1].write_text(f"dmtcp-run: {error}\n", encoding="utf-8")
             files[2].write_text("255\n", encoding="utf-8")
-
-
-def _is_too_much_for_the_kernel(interpreter: str) -> bool:
-    """Whether INTERPRETER cannot be named in the first line of a script."""
-    return len(interpreter) > _MOST_INTERPRETER or " " in interpreter

@@ -1,0 +1,46 @@
+"""The command ``dmtcp-run-rsh`` that a program of several nodes finds on its PATH; `rsh` is what it runs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from dmtcp_py.engine.dmtcp.nodes import rsh
+from dmtcp_py.system.files import make_private_dir, write_atomic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RSH = "dmtcp-run-rsh"
+_COMMAND = """\
+#!{python} -IS
+import runpy
+import sys
+sys.argv[1:1] = [{spool!r}]
+runpy.run_path({rsh!r}, run_name="__main__")
+"""
+_MOST_INTERPRETER = 120
+
+
+def command_path(spool: Path) -> Path:
+    """Return where the command is for a computation with this SPOOL."""
+    return spool.parent / RSH
+
+
+def make_command(spool: Path) -> None:
+    """Write the command; it is the same for every attempt."""
+    path = command_path(spool)
+    make_private_dir(path.parent)
+    # a process that executes twice at the beginning of a checkpoint does not survive it (3.2, 4.2, 5.0)
+    text = _COMMAND.format(python=sys.executable, rsh=rsh.__file__, spool=str(spool))
+    if _is_too_much_for_the_kernel(sys.executable):
+        words = [sys.executable, "-IS", rsh.__file__, str(spool)]
+        text = f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
+    write_atomic(path, text.encode("utf-8", "surrogateescape"))
+    path.chmod(0o700)
+
+
+def _is_too_much_for_the_kernel(interpreter: str) -> bool:
+    """Whether INTERPRETER cannot be named in the first line of a script."""
+    return len(interpreter) > _MOST_INTERPRETER or " " in interpreter
