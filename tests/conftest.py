@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shutil
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 from harness import LONG_S, REPOSITORY, EngineHere, Workbench, descendants, find_criu, find_dmtcp, wait_until
+from rerun_failed import END
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+MOST_CHARS = 100
 _PR_SET_CHILD_SUBREAPER = 36
 _HANDLERS = {
     signal.SIGINT: signal.default_int_handler,
@@ -29,8 +32,39 @@ CRIU, WHY_NO_CRIU = find_criu()
 ENGINES = [*find_dmtcp(), *CRIU]
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let ``rerun_failed.py`` know what failed."""
+    parser.addoption("--failures-to", metavar="FILE", help="write a line of JSON for each test that fails to FILE")
+
+
+class FailureList:
+    """Writes what failed to a file: one line of JSON a failure, and one at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write the test and the first line of why it failed."""
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            why = (crash.message if crash else str(report.longrepr)).strip().splitlines() or ["it says nothing"]
+            self._write({"test": report.nodeid, "why": why[0][:MOST_CHARS]})
+
+    def pytest_sessionfinish(self) -> None:
+        """Say that the run reached its end."""
+        self._write(END)
+        self._file.close()
+
+    def _write(self, values: dict[str, Any]) -> None:
+        self._file.write(json.dumps(values) + "\n")
+        self._file.flush()
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Adopt orphans, so that what a test leaves behind is found."""
+    path = config.getoption("--failures-to", None)
+    if path is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailureList(Path(path)))
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     # in the background or under nohup they are ignored, and all that is started here would inherit that
     for number, handler in _HANDLERS.items():
