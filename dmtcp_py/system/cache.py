@@ -1,7 +1,7 @@
 """Answers that take long to find out, remembered in the user's cache directory for as long as they hold.
 
-An answer belongs to the facts that it depends on, such as the size and time of a file: with other facts it is not found.
-A cache that cannot be written only costs time.
+An answer belongs to the facts that it depends on, such as the size and time of a file: with other facts it is not
+found. A cache that cannot be written only costs time.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from dmtcp_py.engine.dmtcp import images
 from dmtcp_py.engine.dmtcp.installation import logs_failures
 from dmtcp_py.engine.dmtcp.safe_moment import SafeMoment
 from dmtcp_py.engine.dmtcp.verdict import Evidence, judge
-from dmtcp_py.engine.protocol import ProgramEnd
 from dmtcp_py.errors import CheckpointFailedError, EngineError
 from dmtcp_py.rollback import recording
 from dmtcp_py.rollback.copies import FileCopies
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from dmtcp_py.engine.dmtcp.coordinator import LogState
     from dmtcp_py.engine.dmtcp.workspace import Workspace
+    from dmtcp_py.engine.protocol import ProgramEnd
     from dmtcp_py.store.staged import StagedImages
     from dmtcp_py.system.child import Child
 

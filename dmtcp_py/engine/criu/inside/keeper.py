@@ -1,8 +1,9 @@
 """The first process of a computation's PID namespace: starts the program, or has criu restore it, and reaps.
 
-Runs in namespaces that unshare(1) made: its own pids and /proc, and with it everything in them dies. It is never in an image: below it runs the init, a shell that leads the session, adopts
-orphans and is the root of what criu dumps, and below that the program. Orders and events are JSON objects, one a
-line, on a socket; at the end of that socket the supervisor is gone, and so is everything here.
+Runs in namespaces that unshare(1) made: its own pids and /proc; when it ends, everything in them ends. It is never in
+an image: below it runs the init, a shell that leads the session, adopts orphans and is the root of what criu dumps, and
+below that the program. Orders and events are JSON objects, one a line, on a socket; when that socket is closed, the
+supervisor is gone, and everything here ends too.
 """
 
 from __future__ import annotations
