@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from importlib.metadata import requires
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -274,10 +275,15 @@ def copy_modules(folder: Path) -> Path:
     """Copy dmtcp_py and what it needs to FOLDER, for a user who cannot read root's; return it, for PYTHONPATH."""
     needed = [re.split(r"[^\w.]", words)[0] for words in requires("dmtcp-py") or [] if "extra ==" not in words]
     for name in ("dmtcp_py", *needed):
-        found = importlib.util.find_spec(name)
+        # not find_spec(), as sh, once imported, has none
+        found = PathFinder.find_spec(name) or importlib.util.find_spec(name)
         assert found is not None
         assert found.origin is not None
-        shutil.copytree(Path(found.origin).parent, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        if Path(found.origin).name == "__init__.py":
+            without = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(Path(found.origin).parent, folder / name, ignore=without)
+        else:
+            shutil.copy(found.origin, folder)
     return folder
 
 

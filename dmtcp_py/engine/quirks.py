@@ -61,6 +61,12 @@ QUIRKS = (
     ),
     Quirk(
         "dmtcp",
+        "DMTCP suspends threads with SIGUSR2, which programs use themselves: it gets another signal",
+        "DMTCP 3.2, 4.2, 5.0",
+        plugin="signals",
+    ),
+    Quirk(
+        "dmtcp",
         "mpirun gives its processes pseudo-terminals that DMTCP does not see, and what they print would go elsewhere",
         "DMTCP 3.2, 4.2, 5.0 with Open MPI 4.1",
         plugin="openmpi",

@@ -245,7 +245,7 @@ def test_a_changed_file_too_large_for_a_copy_is_named_and_nothing_resumed(
     assert refused.returncode == 125
     assert str(bench.folder / "large") in refused.stderr
     assert "too large to copy" in refused.stderr
-    assert "--accept-changed-files goes on all the same" in refused.stderr
+    assert "--accept-changed-files resumes all the same" in refused.stderr
     assert (bench.folder / "out.txt").read_text() == ""
     accepted = bench.run("--accept-changed-files", *line)
     assert accepted.returncode == 0
@@ -405,7 +405,7 @@ for step in range(60):
     kill_all(process)
     done = bench.run(*line, env=environ)
     assert done.returncode == 0
-    assert "is done once more: nobody noted it" in done.stderr
+    assert "will be repeated: it was not recorded" in done.stderr
 
 
 def copy_bare(folder: Path) -> Path:

@@ -358,7 +358,7 @@ def test_a_program_that_was_safe_before_runs_on_and_each_time_it_is_told_where_a
     done = bench.run("-i", "3", "sh", "-c", 'sleep 4; exec "$@"', "sh", *connected)
     assert done.returncode == 0
     newest = bench.generations[-1]
-    assert done.stderr.count(f"and a resume would begin at generation {newest}\n") > 1
+    assert done.stderr.count(f"and a resume would start from generation {newest}\n") > 1
 
 
 @pytest.mark.parametrize("kind", ["a name in the file system", "abstract", "datagrams", "udp"])

@@ -222,7 +222,7 @@ def test_each_signal_that_asks_to_stop_gives_a_generation_after_which_nothing_of
         assert _last(bench) == ("checkpointed", 85)
         committed = [line for line in bench.history if line["event"] == "checkpointed" and "reason" in line]
         assert (committed[-1]["reason"], committed[-1]["program_stopped"]) == (signum.name, True)
-        assert f"checkpointed and stopped; the same line goes on from generation {count}" in _said(bench)
+        assert f"checkpointed and stopped; the same line resumes from generation {count}" in _said(bench)
         assert diary.read_text() == at_the_end
     assert bench.start(*line).wait(LONG_S) == 0
     assert diary.read_text() == "".join(f"{step}\n" for step in range(1, 71))
@@ -279,7 +279,7 @@ def test_a_second_signal_stops_at_once_without_a_generation(bench: Workbench, en
     assert process.wait(15) == 128 + signal.SIGTERM
     assert bench.generations == []
     assert _last(bench) == ("stopped", 128 + signal.SIGTERM)
-    assert "stopped at once; the same line goes on from the beginning" in _said(bench)
+    assert "stopped at once; the same line resumes from the beginning" in _said(bench)
     assert plain.wait(LONG_S) == 0
     _finishes(bench, line, "out.txt")
 
@@ -397,7 +397,7 @@ def test_an_engine_that_fails_before_the_first_generation_is_an_error(bench: Wor
     assert process.wait(LONG_S) == 125
     assert _last(bench) == ("engine-failed", 125)
     assert "the engine failed" in _said(bench)
-    assert "the same line goes on from the beginning: there is no generation yet" in _said(bench)
+    assert "the same line resumes from the beginning: there is no generation yet" in _said(bench)
     assert plain.wait(LONG_S) == 0
     _finishes(bench, line, "out.txt")
 
@@ -417,7 +417,7 @@ def test_an_engine_that_fails_later_goes_on_from_the_last_good_generation_in_the
         _kill_coordinator(process)
         wait_until(lambda count=count: bench.events.count("resumed") == count or process.poll() is not None)
     assert process.wait(LONG_S) == 0
-    assert _said(bench).count("going on from the last good one") == 2
+    assert _said(bench).count("resuming the last good generation") == 2
     assert {line["epoch"] for line in bench.history} == {1}
     assert [line["what"] for line in bench.history if line["event"] == "failed"] == ["engine", "engine"]
     assert plain.wait(LONG_S) == 0
@@ -519,7 +519,7 @@ def test_a_disk_too_full_for_a_checkpoint_warns_and_the_program_goes_on(
     filler = _fill(small_disk, leave_mb=0)
     bench.wait_said("checkpoint failed", process)
     bench.wait_lines(3, process)
-    assert "the program goes on" in _said(bench)
+    assert "the program runs on" in _said(bench)
     assert bench.ctl("--dir", small_disk / "jobs", "verify").returncode == 0
     filler.unlink()
     wait_until(lambda: any(generations.glob("*/generations/000002/manifest.json")) or process.poll() is not None)

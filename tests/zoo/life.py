@@ -40,7 +40,7 @@ _POLL_S = 0.05
 _ROUTINE = (
     re.compile(r"job \S+: (started|resumed)"),
     re.compile(r"generation \d+ committed"),
-    re.compile(r"(finished with status|ended what was left|processes that the program had left behind)"),
+    re.compile(r"(finished with status|ended leftover processes|processes that the program had left behind)"),
 )
 _MOST_WORDS = 260
 
@@ -281,7 +281,7 @@ class Lives:
 
     def _reason(self) -> str:
         """Return why it was refused, without the advice that follows."""
-        last = self._said(1).removeprefix("stopped, as it cannot be checkpointed: ")
+        last = self._said(1).removeprefix("stopped, because it cannot be checkpointed: ")
         return last.partition("; ")[0]
 
     def _lines_said(self) -> list[str]:

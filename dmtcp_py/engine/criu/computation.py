@@ -63,7 +63,7 @@ class CriuComputation:
         return self._end
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
-        """Return complete images; see `dmtcp_py.engine.protocol.Computation`. TIMEOUT_S bounds a time without progress."""
+        """Return complete images; see `dmtcp_py.engine.protocol`. TIMEOUT_S bounds a time without progress."""
         remove_tree(self._staging)
         make_private_dir(self._staging)
         root = self._tool.undo

@@ -20,6 +20,8 @@ _STARTING = "/memfd:dmtcp-run: MPI_Init"
 """native/openmpi.c opens it for as long as MPI_Init takes."""
 _ON_THEIR_WAY = re.compile(r"^scm_fds:\s*[1-9]", re.MULTILINE)
 """What the kernel (5.6 and later) tells of a socket in which descriptors wait to be received."""
+_HANDLES_OUR_SIGNAL = "/memfd:dmtcp-run: handles the checkpoint signal"
+"""native/signals.c opens it when the program handles the signal that DMTCP was given in place of SIGUSR2."""
 _RING = "anon_inode:[io_uring]"
 _LOST = (
     (re.compile(r"anon_inode:\[timerfd\]"), "a timer that is a file (timerfd)"),
@@ -147,6 +149,11 @@ def _held(pid: int) -> Obstacle | None:
             if _DEVICES.match(target):
                 return Obstacle(
                     f"process {pid} ({name_of(pid)}) uses {target}, and DMTCP cannot take a GPU", UNPROTECTED
+                )
+            if target.startswith(_HANDLES_OUR_SIGNAL):
+                return Obstacle(
+                    f"process {pid} ({name_of(pid)}) handles the real-time signal that DMTCP is given for checkpoints",
+                    CRIU_TAKES_IT,
                 )
             if target.startswith(_STARTING):
                 what = f"process {pid} ({name_of(pid)}) is within MPI_Init, and a restart would end it there"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR, LOCALHOST, Coordinator
 from dmtcp_py.engine.dmtcp.installation import Installation, clean
 from dmtcp_py.engine.dmtcp.nodes.agents import NodeAgents
+from dmtcp_py.errors import CheckpointFailedError
 from dmtcp_py.system.child import Guard
 from dmtcp_py.system.files import make_private_dir, remove_tree
 
@@ -55,10 +56,17 @@ class Workspace:
         return self.staging / str(index) if self.nodes else self.staging
 
     def empty_staging(self) -> None:
-        """Make room for the images of the next checkpoint."""
-        remove_tree(self.staging)
-        make_private_dir(self.staging)
-        self.make_image_folders()
+        """Make room for the images of the next checkpoint. Raises CheckpointFailedError if images are written now."""
+        try:
+            remove_tree(self.staging)
+            make_private_dir(self.staging)
+            self.make_image_folders()
+        except OSError as error:
+            raise CheckpointFailedError(
+                f"somebody else's checkpoint is being written to {self.staging} ({error.strerror})",
+                "do not call dmtcp_command for this program",
+                program_lives=True,
+            ) from error
 
     def make_image_folders(self) -> None:
         """Make a folder for the images of each node, where there are several."""
