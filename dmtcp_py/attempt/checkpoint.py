@@ -1,4 +1,4 @@
-"""One checkpoint from the request to the committed generation. Runs beside the event loop, in a thread of its own."""
+"""One checkpoint, from the request to the committed generation. Runs in a thread of its own beside the event loop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SPARE_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class CheckpointDone:
-    """What came of a checkpoint: a MANIFEST with NOTES for the user, or the ERROR and whether the program lives."""
+    """The result of a checkpoint: a MANIFEST with NOTES for the user, or an ERROR and whether the program is alive."""
 
     manifest: Manifest | None = None
     notes: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class CheckpointSubject:
 
 
 def take(subject: CheckpointSubject, reason: str, *, then_stop: bool, post: Callable[[CheckpointDone], None]) -> None:
-    """Take one checkpoint, commit it and POST what came of it; nothing is raised."""
+    """Take one checkpoint, commit it and POST the result; nothing is raised."""
     try:
         post(_take(subject, reason, then_stop=then_stop))
     except CheckpointFailedError as error:
@@ -118,7 +118,7 @@ def _manifest(subject: CheckpointSubject, staged: StagedImages, **fields: Any) -
 
 
 def _check_space(subject: CheckpointSubject) -> None:
-    """Refuse before the engine would have to: a full disk kills the program under some of them."""
+    """Refuse a checkpoint for which the disk has no room: under some engines a full disk kills the program."""
     needed = subject.expected_bytes or resident_bytes(subject.running.computation.pid)
     layout = subject.plan.store.layout
     for place in (layout.staging, layout.generations):
@@ -132,7 +132,7 @@ def _check_space(subject: CheckpointSubject) -> None:
 
 
 def _size(path: Path | None, inherited_fd: int) -> int | None:
-    """Return the size of the file behind a standard stream; None where it is no regular file."""
+    """Return the size of the file behind a standard stream; None if it is no regular file."""
     try:
         if path is not None:
             return path.stat().st_size
@@ -156,7 +156,7 @@ def _host() -> Host:
 
 
 def _cpu_flags() -> list[str]:
-    """Return the processor's feature names, without which an image that uses them dies elsewhere."""
+    """Return the names of the processor's features: an image that uses one dies on a machine without it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

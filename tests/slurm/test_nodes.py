@@ -40,7 +40,7 @@ def test_an_attempt_on_a_node_that_only_slurm_has_lost_hands_over_and_loses_noth
     desk.assert_finished(job, restarts=1)
     desk.assert_counted(150)
     desk.assert_done_once(150)
-    desk.said_with(f"an earlier run of job {job} lives on ")
+    desk.said_with(f"an earlier run of job {job} still runs on ")
     desk.cluster.start_node(node)
 
 
