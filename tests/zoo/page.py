@@ -16,10 +16,10 @@ _HEAD = """\
 
 What can and cannot be checkpointed, as measured. [Limits](limits.md) says what to do about the rest.
 
-`make zoo` wrote this page. It runs each program once alone, and once with `dmtcp-run` and an engine. In the second run it
-kills everything with SIGKILL, two times, each time after a checkpoint and some further progress, and types the same line
-again. Then it compares the exit status, the output and all files, byte for byte. The programs are in `examples/` and
-`tests/zoo/programs/`, their command lines in `tests/zoo/table.py`.
+`make zoo` wrote this page. It runs each program once alone, and once with `dmtcp-run` and an engine. In the second run
+it kills everything with SIGKILL, two times, each time after a checkpoint and some further progress, and types the same
+line again. Then it compares the exit status, the output and all files, byte for byte. The programs are in `examples/`
+and `tests/zoo/programs/`, their command lines in `tests/zoo/table.py`.
 
 | cell | result |
 |---|---|
