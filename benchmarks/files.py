@@ -3,7 +3,7 @@
 Run it with ``make bench-files`` on an idle machine; it needs a C compiler and some minutes. There are three rows for
 DMTCP (on PATH or in DMTCP_PREFIX) and for CRIU: the microseconds to open a file for reading; to open a file for append,
 write to it and close it; and to make a file. Each value is the median of five runs, with and without in turns. It is
-the program's own processor time, which other load on the machine changes least. "Without" is a copy of dmtcp_py that lacks
+the program's own processor time, which other load on the machine changes least. "Without" is a copy of dmtcp_py without
 the part that records.
 """
 

@@ -1,8 +1,8 @@
 """Measure how often an MPI job survives cycles of checkpoint, SIGKILL and resume, and whether its end is right.
 
 Run it with ``make bench-mpi``. It prints one line for each program and number of processes: how many cycles resumed
-from the images of the one before, whether the output equals an uninterrupted run's byte for byte, and the exit status, which
-should be 3. DMTCP_PREFIX selects a DMTCP that is not on PATH, --launcher another mpirun.
+from the images of the one before, whether the output equals an uninterrupted run's byte for byte, and the exit status,
+which should be 3. DMTCP_PREFIX selects a DMTCP that is not on PATH, --launcher another mpirun.
 """
 
 from __future__ import annotations

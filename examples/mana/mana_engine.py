@@ -2,8 +2,8 @@
      mpirun -np 4 mana_launch ./model
 
 Every rank runs under MANA, and mpirun does not: each attempt has an mpirun of its own. MANA_ROOT is the directory in
-which MANA was built. The output of the ranks goes to dmtcp-run's own streams. --stdin, --stdout and --stderr are refused:
-an image contains only files that the program itself opened.
+which MANA was built. The output of the ranks goes to dmtcp-run's own streams. --stdin, --stdout and --stderr are
+refused: an image contains only files that the program itself opened.
 """
 
 from __future__ import annotations
