@@ -66,7 +66,7 @@ clean:  ## remove the virtual environment and all build results
 	rm -rf $(VENV) build dist *.egg-info
 	$(MAKE) -C examples clean
 
-$(BIN)/dmtcp-run: pyproject.toml $(wildcard dmtcp_py/native/*.[ch])
+$(BIN)/dmtcp-run: pyproject.toml $(wildcard dmtcp_py/native/*.[ch] dmtcp_py/native/*.def)
 	@tests/install-programs python3-venv
 	@tests/install-programs gcc || true  # only the C parts need it
 	$(PYTHON) -m venv $(VENV)
