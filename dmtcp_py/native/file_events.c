@@ -83,7 +83,7 @@ static void on_event(int event, void *data)
     }
 }
 
-/* DMTCP's own plugins register through this function, and state the version of the interface: DMTCP accepts no other. */
+/* DMTCP's own plugins register through this function, and state the interface's version: DMTCP accepts no other. */
 void dmtcp_register_plugin(struct plugin one)
 {
     FIND(dmtcp_register_plugin);

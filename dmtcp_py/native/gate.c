@@ -1,9 +1,9 @@
 /* No checkpoint between an entry of the journal and the change that it announces; part of the plugin `files`.
 
-   A checkpoint begins a new part while all processes are suspended. If it came in between, the entry would be in the old
-   part, and the change after the image. Under DMTCP its wrapper lock keeps it out. CRIU suspends processes wherever they
-   are, so each caller holds a shared lock on the file `gate`, and the process that takes an image locks it exclusively
-   (dmtcp_py/rollback/recording.py).
+   A checkpoint begins a new part while all processes are suspended. If it came in between, the entry would be in the
+   old part, and the change after the image. Under DMTCP its wrapper lock keeps it out. CRIU suspends processes wherever
+   they are, so each caller holds a shared lock on the file `gate`, and the process that takes an image locks it
+   exclusively (dmtcp_py/rollback/recording.py).
 
    Signals wait as well: a handler may open files, or never return. */
 

@@ -9,8 +9,8 @@
 #define OUR_PREFIX "/dmtcp-run-"
 #define OUR_DIGITS 12
 
-/* Whether PATH is the kernel's, in the folder of the job, or in a temporary folder of ours (`dmtcp-run-`, 12 hex digits,
-   and another hyphen). */
+/* Whether PATH is the kernel's, in the folder of the job, or in a temporary folder of ours (`dmtcp-run-`, 12 hex
+   digits, and another hyphen). */
 int is_not_the_programs(const char *path)
 {
     static const char *const kernel[] = { "/dev/", "/proc/", "/sys/" };
@@ -28,8 +28,8 @@ int is_not_the_programs(const char *path)
     return 0;
 }
 
-/* Write to REAL where PATH, from DIR on, is: the path of its folder without links, and the last part of its name. Return
-   0 or minus errno; 1 if the last part is not a name ("/", ".", ".."). */
+/* Write to REAL where PATH, from DIR on, is: the path of its folder without links, and the last part of its name.
+   Return 0 or minus errno; 1 if the last part is not a name ("/", ".", ".."). */
 int find_real_name(int dir, const char *path, char *real)
 {
     size_t length = strnlen(path, PATH_MAX);
