@@ -35,6 +35,10 @@ int refuses_unnamed(int flags);
 FILE *open_unnamed(const char *function);
 void record_made(const char *path);
 
+/* pipe_links.c: pipes that are opened by the name of a descriptor. */
+int open_pipe_again(const char *path, int flags);
+FILE *open_pipe_stream_again(const char *path, const char *mode);
+
 /* file_locks.c: locks on files, which an image does not contain. */
 void read_file_locks(void);
 void take_file_locks(void);

@@ -84,8 +84,24 @@ static inline int descriptor_of(FILE *file)
         struct held held;                                                  \
         recording;                                                         \
         type result = next arguments;                                      \
+        if (result == -1 && errno == ENXIO)                                \
+            result = open_pipe_again(path, flags);                         \
         release_open(&held, result);                                       \
         return result;                                                     \
+    }
+
+#define OPENS_STREAM(type, name, parameters, arguments, recording) \
+    type name parameters;                                          \
+    type name parameters                                           \
+    {                                                              \
+        FIND(name);                                                \
+        struct held held;                                          \
+        recording;                                                 \
+        type result = next arguments;                              \
+        if (!result && errno == ENXIO)                             \
+            result = open_pipe_stream_again(path, mode);           \
+        release_open(&held, DESCRIPTOR(result));                   \
+        return result;                                             \
     }
 
 #define MAKES_FILE(type, name, parameters, arguments, recording) \
