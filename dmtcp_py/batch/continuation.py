@@ -102,7 +102,7 @@ class Continuation:
         argv, until, has_warned = self.scheduler.requeue(self.job_id), time.monotonic() + INSIST_S, False
         text = f"requeueing {self.scheduler.name} job {self.job_id}: {why}"
         self.report.say(text, event="requeue", scheduler_job=self.job_id)
-        self.store.follows(Next.REQUEUE.value, why=why)
+        self.store.record_continuation(Next.REQUEUE.value, why=why)
         while (silence := self._silence(argv)) is not None:
             if time.monotonic() > until:
                 raise silence
@@ -135,11 +135,11 @@ class Continuation:
         self._offer()
         text = f"submitting the script of {self.scheduler.name} job {self.job_id} again, to run after it"
         self.report.say(f"{text}: {why}", event="resubmit", scheduler_job=self.job_id)
-        self.store.follows(Next.RESUBMIT.value, why=why)
+        self.store.record_continuation(Next.RESUBMIT.value, why=why)
         # a site's own messages may come before it
         next_job = self._run(argv).splitlines()[-1].partition(";")[0]
         self.report.say(f"submitted as job {next_job}", event="resubmitted", scheduler_job=next_job)
-        self.store.follows(Next.RESUBMIT.value, why=why, next_job=next_job)
+        self.store.record_continuation(Next.RESUBMIT.value, why=why, next_job=next_job)
 
     def _exit(self, decision: Decision, status: int) -> int:
         """Say why the job is not requeued, with the line that the user can type; return what to exit with."""
@@ -149,7 +149,7 @@ class Continuation:
         elif decision.line_helps:
             text += f"; to go on, {self._line_to_type()}"
         self.report.warn(text)
-        self.store.follows(f"nothing: {decision.why}", why=decision.why)
+        self.store.record_continuation(f"nothing: {decision.why}", why=decision.why)
         if decision.is_stuck:
             return FAILED_STATUS
         return status if decision.is_up_to_site else self._status_that_stays(status)

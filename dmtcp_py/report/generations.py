@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.attempt.outcome import Kind
 from dmtcp_py.errors import StoreError
-from dmtcp_py.store.lock import kept
+from dmtcp_py.store.lock import hold_for_maintenance
 from dmtcp_py.store.records import Job, read_record
 from dmtcp_py.store.store import Store, read_state, retention_plan
 from dmtcp_py.store.verify import read_manifest, verify
@@ -89,7 +89,7 @@ def pruned(
         if not stays:
             doomed.append(verdict)
     if doomed and not dry_run:
-        with kept(layout) as lock:
+        with hold_for_maintenance(layout) as lock:
             store = Store(layout, lock, None, warn)
             for verdict in doomed:
                 store.remove(verdict)

@@ -1,4 +1,4 @@
-"""The history of a job: one line of JSON for each thing that happened, only ever appended to."""
+"""The history of a job: one line of JSON for each event. Lines are only appended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def read_history(layout: JobLayout) -> list[dict[str, Any]]:
-    """Return the lines of the history, oldest first; a line torn by a crash is left out."""
+    """Return the lines of the history, oldest first, without lines that a crash left incomplete."""
     try:
         lines = layout.history.read_bytes().splitlines()
     except FileNotFoundError:
@@ -28,6 +28,6 @@ def read_history(layout: JobLayout) -> list[dict[str, Any]]:
 
 
 def numbers_in_history(layout: JobLayout, event: str | None, field: str) -> list[int]:
-    """Return the numbers in FIELD of the history's lines of EVENT, or of all; other shapes are passed over."""
+    """Return the integers in FIELD of all history lines of EVENT (None: of every event); other values are skipped."""
     lines = (line for line in read_history(layout) if event is None or line.get("event") == event)
     return [line[field] for line in lines if isinstance(line.get(field), int)]

@@ -1,4 +1,4 @@
-"""Complete images as an engine left them, before they are committed."""
+"""The images of one checkpoint, complete but not committed yet."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StagedImages:
-    """Complete images as an engine left them: FILES and RESTART_IMAGES are names below FOLDER."""
+    """The images of one checkpoint as an engine wrote them. FILES and RESTART_IMAGES are names below FOLDER."""
 
     folder: Path
     files: tuple[str, ...]
     restart_images: tuple[str, ...]
     processes: int
     updated_files: tuple[str, ...] = ()
-    """Files of the program that it may read back, and whose old content is not among the images."""
+    """Files of the program that it may read back and of which the images hold no copy."""
     mapped_files: tuple[str, ...] = ()
-    """Those of them that it writes as memory."""
+    """Those of them that it has mapped for writing."""
     notes: tuple[str, ...] = ()
-    """What else of the program a restart cannot make as it was."""
+    """Further things that a restart cannot restore, as warnings for the user."""
     engine_data: dict[str, str] = field(default_factory=dict)
-    """What the engine wants to know again at the restart."""
+    """Values that the engine needs again for a restart."""
     undo_part: str | None = None
     """The part of the journal of changed files that began with these images."""
 
 
 def stage(folder: Path, restart_images: Sequence[str], processes: int, **fields: Any) -> StagedImages:
-    """Return all that lies in FOLDER as the images of one checkpoint; FIELDS are those of `StagedImages` besides."""
+    """Return all files in FOLDER as the images of one checkpoint; FIELDS are the other fields of `StagedImages`."""
     return StagedImages(
         folder=folder,
         files=tuple(str(path.relative_to(folder)) for path in files_below(folder)),

@@ -1,7 +1,8 @@
-"""One job's directory while an attempt holds it: lineages, generations, history, requests.
+"""The directory of a job while an attempt holds it: lineages, generations, state and history.
 
-Knows no engine and no clock but the one that stamps records. Commit: images moved into ``NNNNNN.partial``, on the
-disk, manifest, on the disk, renamed, the folder on the disk; a generation without its final name is never read.
+Knows no engine, and reads no clock except to stamp records. A commit moves the images into ``NNNNNN.partial`` and
+fsyncs them, writes and fsyncs the manifest, renames the directory, and fsyncs its parent. A generation without its
+final name is never read.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ if TYPE_CHECKING:
 
 _LEAST_FREE_BYTES = 1 << 20
 _README = """\
-dmtcp-run keeps its jobs here: one folder a job, with the images from which the program goes on.
-Look with 'dmtcp-ctl --dir THIS-FOLDER status' and 'list'; delete a job by deleting its folder once it does not run.
-Restoring an image runs what is in it: keep this folder yours alone.
+dmtcp-run keeps its jobs here: one directory for each job, with the images from which it resumes the program.
+'dmtcp-ctl --dir THIS-DIRECTORY status' and 'list' show them. To delete a job that is not running, delete its directory.
+Restoring an image runs the code in it: do not let other users write here.
 """
 
 
 class Store:
-    """A job's directory, held by this attempt."""
+    """The directory of a job that this attempt holds; BEFORE is the previous holder, and WARN reports warnings."""
 
     def __init__(self, layout: JobLayout, lock: JobLock, before: Holding | None, warn: Callable[[str], None]) -> None:
         self.layout = layout
@@ -69,7 +70,7 @@ class Store:
         return self._last_number + 1
 
     def make_staging(self) -> Path:
-        """Make a new folder for the images of one computation; no two ever have the same path."""
+        """Create a directory for the images of one computation. Its path is never used twice."""
         self._stagings += 1
         folder = self.layout.staging / f"{self.epoch:06}-{self._stagings}"
         with _writing(folder):
@@ -77,7 +78,7 @@ class Store:
         return folder
 
     def clean(self, staging: Path | None = None) -> None:
-        """Remove what earlier attempts left half done, and make room for this one's images: in STAGING, if given."""
+        """Remove unfinished work of earlier attempts, and prepare the directory for images (in STAGING, if given)."""
         with _writing(self.layout.root):
             for leftover in [*self.layout.partials(), self.layout.staging]:
                 remove_tree(leftover)
@@ -86,59 +87,59 @@ class Store:
             if staging is None:
                 make_private_dir(self.layout.staging)
             else:
-                # the images know the path in the job's folder alone, which is the same on every node
+                # images only contain the path in the job's directory, which is the same on every node
                 self.layout.staging.symlink_to(staging)
 
     def job(self) -> Job | None:
-        """Return what the job is; None before its first lineage."""
+        """Return the record of the job; None before its first lineage."""
         try:
             return read_record(self.layout.job, Job)
         except FileNotFoundError:
             return None
 
     def state(self) -> State | None:
-        """Return how far the newest attempt came; None where that is not known."""
+        """Return the state of the newest attempt; None if it cannot be read."""
         return read_state(self.layout)
 
     def lost(self, first: int) -> list[int]:
-        """Return the generations from number FIRST on that were committed and that nobody pruned, yet are gone."""
+        """Return the generations from FIRST on that were committed and not pruned, but do not exist any more."""
         pruned = numbers_in_history(self.layout, "pruned", "generation")
-        there = self.layout.generation_numbers()
+        present = self.layout.generation_numbers()
         committed = numbers_in_history(self.layout, "checkpointed", "generation")
-        return sorted(number for number in {*committed} - {*pruned} - {*there} if number >= first)
+        return sorted(number for number in {*committed} - {*pruned} - {*present} if number >= first)
 
     def write_job(self, job: Job) -> None:
-        """Begin a lineage."""
+        """Begin a lineage by writing its record."""
         with _writing(self.layout.job):
             write_atomic(self.layout.job, encode(job))
 
     def write_state(self, state: State, *, durable: bool) -> None:
-        """Say what this attempt does now; DURABLE where a later attempt decides by it.
+        """Record what this attempt is doing; DURABLE if a later attempt relies on it.
 
-        A file that cannot be written is warned of: no program is to end for it. Raises FencedError.
+        If the file cannot be written, this only warns: the program must not end because of that. Raises FencedError.
         """
         self.lock.check()
         with self._warning_of(self.layout.state):
             write_atomic(self.layout.state, encode(state), durable=durable)
 
-    def follows(self, what: str, *, why: str, next_job: str | None = None) -> None:
-        """Note WHAT follows the end of this attempt, and WHY: in which job, where that is another."""
+    def record_continuation(self, what: str, *, why: str, next_job: str | None = None) -> None:
+        """Record WHAT follows the end of this attempt and WHY; NEXT_JOB is the batch job that was submitted for it."""
         state = self.state()
         if state is not None and state.epoch == self.epoch:
             self.write_state(msgspec.structs.replace(state, follows=what, next_job=next_job), durable=True)
         self.record("follows", what=what, why=why, next_job=next_job)
 
     def record(self, event: str, **values: object) -> None:
-        """Append a line to the history; where it cannot be written that is warned of, as in `write_state`."""
+        """Append a line to the history; if it cannot be written, only warn, as in `write_state`."""
         line = {"time": utc_now(), "event": event, "epoch": self.epoch, **values}
         with self._warning_of(self.layout.history):
             append_line(self.layout.history, msgspec.json.encode(line))
 
     def commit(self, staged: StagedImages, describe: Callable[[int, list[ImageFile]], Manifest]) -> Manifest:
-        """Make a generation of STAGED; DESCRIBE returns its manifest from its number and files.
+        """Commit the images STAGED as a generation; DESCRIBE returns its manifest from its number and files.
 
-        When this returns the generation is on the disk. Raises FencedError, and StoreError where it cannot be
-        written; then the earlier generations are as they were.
+        When this returns, the generation is on disk. Raises FencedError, and StoreError if the generation cannot be
+        written; earlier generations are not changed then.
         """
         self.lock.check()
         number = self.next_number
@@ -159,12 +160,12 @@ class Store:
             remove_tree(partial)
             raise StoreError(
                 f"generation {number} could not be committed to {self.layout.generations}: {error.strerror or error}",
-                "make room there or choose another --dir; earlier generations are untouched",
+                "free space there or choose another --dir; earlier generations are not affected",
             ) from error
         return manifest
 
     def prune(self, *, keep: int, lineage: int) -> list[Verdict]:
-        """Remove the generations that the retention plan lets go; return the whole plan."""
+        """Remove the generations that the retention plan does not keep; return the whole plan."""
         verdicts = retention_plan(self.layout, keep=keep, lineage=lineage)
         for verdict in verdicts:
             if not verdict.keep:
@@ -172,7 +173,7 @@ class Store:
         return verdicts
 
     def remove(self, verdict: Verdict) -> None:
-        """Remove one generation, so that half of it is never taken for a whole one."""
+        """Remove one generation. It is renamed first, so that a crash leaves no incomplete generation."""
         doomed = self.layout.partial(verdict.number)
         with self._warning_of(doomed):
             self.layout.generation(verdict.number).rename(doomed)
@@ -180,7 +181,7 @@ class Store:
             self.record("pruned", generation=verdict.number, rule=verdict.rule)
 
     def undo_parts(self, generations: Sequence[int]) -> list[str]:
-        """Return the parts of the journal that began with GENERATIONS; nothing if a manifest cannot be read."""
+        """Return the parts of the journal that began with GENERATIONS; none if one of the manifests cannot be read."""
         try:
             parts = [read_manifest(self.layout, number).undo_part for number in generations]
         except StoreError:
@@ -189,11 +190,11 @@ class Store:
 
     @contextmanager
     def _warning_of(self, path: Path) -> Iterator[None]:
-        """Turn an OSError into a warning, once for each text."""
+        """Turn an OSError into a warning that is printed once for each text."""
         try:
             yield
         except OSError as error:
-            text = f"{path} cannot be written: {error.strerror}; make room there or mend its permissions"
+            text = f"{path} cannot be written: {error.strerror}; free space there or fix its permissions"
             if text not in self._warned:
                 self._warned.add(text)
                 self._warn(text)
@@ -207,11 +208,11 @@ def open_store(
     say: Callable[[str], None],
     warn: Callable[[str], None],
 ) -> Store:
-    """Make the job's directory if need be, and hold it.
+    """Create the directory of a job if it does not exist, and acquire its lock.
 
-    SCHEDULER_JOB is the batch job around us, and RESTARTS how often it was requeued before. SAY and WARN get what is
-    to be told while it is held. Raises LockedError where another attempt holds it, StoreError where the directory
-    cannot be used.
+    SCHEDULER_JOB is the batch job around us, and RESTARTS the number of its requeues so far. SAY and WARN report
+    messages and warnings. Raises LockedError if another attempt holds the job, and StoreError if the directory cannot
+    be used.
     """
     directory = layout.root.parent
     _refuse_full(directory)
@@ -225,11 +226,11 @@ def open_store(
 
 
 def _refuse_full(directory: Path) -> None:
-    """Refuse a file system on which not even the records of a job have room, before anything is made there."""
-    there = next(path for path in (directory, *directory.parents) if path.exists())
-    free = free_bytes(there)
+    """Raise StoreError, before anything is created, if the file system has no space even for the records of a job."""
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    free = free_bytes(existing)
     if free < _LEAST_FREE_BYTES:
-        raise StoreError(f"{free} bytes are free in {there}", "make room there or choose another --dir")
+        raise StoreError(f"only {free} bytes are free in {existing}", "free space there or choose another --dir")
 
 
 @contextmanager
@@ -239,23 +240,23 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"{error.filename or path} cannot be used: {error.strerror}",
-            "choose a directory that you can write to with --dir or DMTCP_RUN_DIR",
+            "choose a directory that you may write to with --dir or DMTCP_RUN_DIR",
         ) from error
 
 
 def read_state(layout: JobLayout) -> State | None:
-    """Return what the newest attempt wrote of itself; None where nothing can be read. Raises NewerFormatError."""
+    """Return the state that the newest attempt recorded; None if it cannot be read. Raises NewerFormatError."""
     try:
         return read_record(layout.state, State)
     except NewerFormatError:
         raise
     except (FileNotFoundError, StoreError):
-        # it is not brought onto the disk each time: a crash of the machine may leave it empty
+        # it is not fsynced every time, so a crash of the machine may leave it empty
         return None
 
 
 def retention_plan(layout: JobLayout, *, keep: int, lineage: int) -> list[Verdict]:
-    """Return what pruning would do."""
+    """Return the plan that pruning carries out."""
     return plan(
         [Generation(number, _lineage_of(layout, number)) for number in layout.generation_numbers()],
         keep=keep,

@@ -169,7 +169,7 @@ def test_a_commit_that_fails_names_the_path_and_the_reason(store: Store, commit:
             commit(store)
     assert str(layout.generations) in failed.value.what
     assert "No space left on device" in failed.value.what
-    assert "make room" in failed.value.hint
+    assert "free space" in failed.value.hint
 
 
 def test_a_number_is_not_used_again_where_only_the_last_fsync_failed(
@@ -419,7 +419,7 @@ class TestHistory:
             store.record("checkpointed", generation=1)
             store.record("checkpointed", generation=2)
         assert len(warned) == 1
-        assert "make room" in warned[0]
+        assert "free space" in warned[0]
 
 
 class TestState:

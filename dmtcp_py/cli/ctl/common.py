@@ -11,7 +11,7 @@ import msgspec
 from dmtcp_py.errors import NoSuchJobError
 from dmtcp_py.messages import one_line
 from dmtcp_py.store.layout import job_layout, jobs_in
-from dmtcp_py.store.requests import order
+from dmtcp_py.store.requests import request_action
 from dmtcp_py.system.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def jobs_named(directory: Path, name: str | None) -> list[JobLayout]:
 
 def order_and_show(directory: Path, job: str, action: str, timeout_s: float) -> int:
     """Have the running attempt of JOB do ACTION and print its answer; return the exit status."""
-    answer = order(jobs_named(directory, job)[0], action, timeout_s=timeout_s)
+    answer = request_action(jobs_named(directory, job)[0], action, timeout_s=timeout_s)
     click.echo(answer.answer, err=not answer.ok)
     return 0 if answer.ok else 1
 
