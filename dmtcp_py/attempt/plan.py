@@ -105,7 +105,7 @@ def _allocation(options: RunOptions, cwd: Path) -> tuple[Allocation, Scheduler |
         with suppress(BatchError):
             batch_job = job_of(scheduler, allocation.job_id or "")
         allocation = chain.confirm(allocation, batch_job, cwd / options.directory)
-    return batch.link(allocation) if options.array_chain else allocation, scheduler, batch_job
+    return batch.chain_array(allocation) if options.array_chain else allocation, scheduler, batch_job
 
 
 def _working_directory() -> Path:

@@ -163,7 +163,7 @@ class Supervisor:
         """Work out anew when the last checkpoint has to begin."""
         limit, lead_s = self._context.limit, self._context.plan.options.lead_s
         if limit.end_at is not None:
-            limit.lead_s = lead_for(self._cost.now_s(), limit.whole_s) if lead_s is None else lead_s
+            limit.lead_s = lead_for(self._cost.now_s(), limit.total_s) if lead_s is None else lead_s
         self._decide(policy.LimitSeen(limit.stop_at, limit.give_up_at))
 
     def _report_limit(self) -> None:
@@ -173,7 +173,7 @@ class Supervisor:
         left_s, lead = limit.end_at - time.monotonic(), format_duration(limit.lead_s)
         text = f"the time limit comes in {format_duration(max(left_s, 0))}; the last checkpoint begins {lead} before"
         self._context.report.say(text, event="limit", left_s=round(left_s), lead_s=round(limit.lead_s, 1))
-        if not is_worth_it(limit.lead_s, limit.whole_s):
+        if not is_worth_it(limit.lead_s, limit.total_s):
             self._warnings.warn_once(
                 f"so short a time limit leaves little for computing, because {lead} are kept free: ask for more"
             )
@@ -252,7 +252,7 @@ class Supervisor:
         if self._newest is not None:
             return auto_s(self._newest.cost.checkpoint_s)
         limit = self._context.limit
-        return first_s(None if limit.end_at is None else limit.whole_s)
+        return first_s(None if limit.end_at is None else limit.total_s)
 
     def _write_state(self) -> None:
         newest = self._newest.generation if self._newest else None

@@ -43,7 +43,7 @@ def open_for(layout: JobLayout, allocation: Allocation, scheduler: Scheduler | N
         except LockedError as error:
             held = holding(layout)
             if held is None or not _is_superseded(held, allocation, scheduler) or time.monotonic() > until:
-                if allocation.is_link:
+                if allocation.is_array_chain:
                     error.hint = f"with --array-chain tasks run one at a time, as with --array=1-10%1; {error.hint}"
                 raise
         if not has_asked:
@@ -62,7 +62,7 @@ def open_for(layout: JobLayout, allocation: Allocation, scheduler: Scheduler | N
 
 def _is_superseded(held: Holding, allocation: Allocation, scheduler: Scheduler | None) -> bool:
     record = held.record
-    if allocation.is_link and record.scheduler_job not in (None, allocation.job_id):
+    if allocation.is_array_chain and record.scheduler_job not in (None, allocation.job_id):
         return scheduler is not None and _has_ended(record.scheduler_job or "", scheduler)
     return (
         allocation.job_id is not None
