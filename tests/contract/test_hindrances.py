@@ -526,5 +526,5 @@ def test_what_the_scheduler_launches_is_refused_at_once(bench: Workbench, one_en
     srun.chmod(0o755)
     done = bench.run(srun, "-n", "2", "./a")
     assert (done.returncode, done.stdout) == (125, "")
-    assert "srun has the program's processes started by the scheduler's daemons" in done.stderr
+    assert "srun has the scheduler's daemons start the program's processes" in done.stderr
     assert "dmtcp-run mpirun" in done.stderr

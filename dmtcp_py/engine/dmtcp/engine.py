@@ -15,7 +15,7 @@ from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find
 from dmtcp_py.engine.dmtcp.shared_memory import claim, clear, of_node, unname
 from dmtcp_py.engine.dmtcp.stdio import flags_of_streams_kept, terminal_by_its_other_name, with_streams
 from dmtcp_py.engine.dmtcp.workspace import Workspace
-from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_setuid, is_static, mpi_of
+from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_setuid, is_static, mpi_implementation
 from dmtcp_py.engine.protocol import EndKind
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.native import built
@@ -80,7 +80,7 @@ class DmtcpEngine:
         """Return why it should not take PROGRAM unless it is asked to: an MPI that was not seen to come through."""
         if not is_mpi_launcher(program):
             return None
-        mpi = mpi_of(program)
+        mpi = mpi_implementation(program)
         if mpi is None:
             return "of all MPI only Open MPI 4 and MPICH 4 were seen to come through it"
         if mpi == OPEN_MPI and not (built("openmpi") and built("forks")):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmtcp_py.engine.dmtcp.passed_descriptors import target_of
-from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULERS_LAUNCHERS
+from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULER_LAUNCHERS
 from dmtcp_py.system.proc import DELETED, command_of, name_of
 
 _DEVICES = re.compile(r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)")
@@ -72,7 +72,7 @@ def is_inside(pid: int) -> bool:
 
 def _launches_elsewhere(pid: int) -> Obstacle | None:
     """Look whether it is a launcher of the scheduler's, which is no more DMTCP's than what it launches."""
-    if name_of(pid) not in SCHEDULERS_LAUNCHERS:
+    if name_of(pid) not in SCHEDULER_LAUNCHERS:
         return None
     return Obstacle(
         f"process {pid} ({name_of(pid)}) {LAUNCHES_ELSEWHERE}",
