@@ -80,7 +80,7 @@ QUIRKS = (
     ),
     Quirk(
         "dmtcp",
-        "after an exec DMTCP warns on the program's standard error; if that is a pipe, the next checkpoint may fail",
+        "after an exec DMTCP warns on the program's stderr; if that is a pipe, a checkpoint can kill the program",
         "DMTCP 5.0",
         plugin="messages",
     ),
