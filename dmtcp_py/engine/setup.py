@@ -14,9 +14,9 @@ from dmtcp_py.engine import package_managers as packages
 from dmtcp_py.engine.criu import private_copy as private
 from dmtcp_py.engine.criu.installation import (
     is_root,
-    lacking_privilege,
+    make_setpriv_copy,
     missing_capabilities,
-    place_raiser,
+    missing_privilege,
     private_prefix,
 )
 from dmtcp_py.engine.probe import EngineState, engine_state
@@ -105,7 +105,7 @@ def _install_dmtcp(result: Result, agree: Agree, say: Say) -> None:
 def _install_criu(result: Result, agree: Agree, say: Say) -> None:
     state = next(state for state in result.states if state.engine == _CRIU)
     if is_root() and missing_capabilities():
-        raise EngineError(f"CRIU cannot work here: {lacking_privilege()}")
+        raise EngineError(f"CRIU cannot work here: {missing_privilege()}")
     if state.version is None:
         for offer in _criu_offers(say):
             result.offers.append(offer)
@@ -117,7 +117,7 @@ def _install_criu(result: Result, agree: Agree, say: Say) -> None:
     if not (private_prefix() / "criu").is_file() and not _lacks_only_privilege(state):
         found = private.fetch(say)
         result.done.append(f"installed CRIU {found.version} in {private_prefix()}")
-    if missing_capabilities() and not is_root() and place_raiser():
+    if missing_capabilities() and not is_root() and make_setpriv_copy():
         result.done.append("made a copy of setpriv, to which an administrator can grant capabilities")
     _check_again(_CRIU, result)
 

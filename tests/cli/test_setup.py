@@ -214,7 +214,7 @@ def test_two_at_once_do_not_disturb_each_other(place: Place) -> None:
         assert holder.stdin
         holder.stdin.close()
     assert done.returncode == 1
-    assert "another setup is at work" in done.stderr
+    assert "another setup is running" in done.stderr
 
 
 class _Damaging(BaseHTTPRequestHandler):

@@ -51,7 +51,7 @@ class DmtcpEngine:
 
     @classmethod
     def find(cls) -> DmtcpEngine:
-        """Return the engine on this machine; raise EngineError where there is none."""
+        """Return the engine on this machine; raise EngineError if there is none."""
         engine = cls(find())
         # what prints no version is not DMTCP: fail now, and not when a program runs
         engine.version()
