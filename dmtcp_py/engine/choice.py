@@ -45,7 +45,7 @@ _INSTEAD = "run 'dmtcp-run mpirun …' for MPI, on one node or several, or 'srun
 def check_asked(asked: str, plugin: str | None) -> None:
     """Raise UsageError if there is no engine ASKED, or PLUGIN is not of the form MODULE:CLASS."""
     if plugin is not None:
-        plugins.named(plugin)
+        plugins.parse(plugin)
     elif asked not in (AUTO, *_FIND, *plugins.registered(_BUILT_IN)):
         names = ", ".join((AUTO, *known_names()))
         raise UsageError(f"there is no engine '{asked}' here", f"name one of {names}; or {_HOW_TO_ADD}")
@@ -61,7 +61,7 @@ def choose(program: Path, asked: str, *, plugin: str | None = None, several_node
         raise EngineError(f"{program.name} {LAUNCHES_ELSEWHERE}", _INSTEAD)
     if asked == AUTO and plugin is None:
         return _first_usable(program, several_nodes=several_nodes)
-    engine = engine_named(asked) if plugin is None else plugins.found_by(plugins.named(plugin), _BUILT_IN)
+    engine = engine_named(asked) if plugin is None else plugins.load(plugins.parse(plugin), _BUILT_IN)
     if asked not in {AUTO, engine.name}:
         raise UsageError(f"--engine {asked} and --engine-plugin {plugin} name two engines", "leave out one option")
     if refusal := _refusal(engine, program, several_nodes=several_nodes):
@@ -101,7 +101,7 @@ def engine_named(name: str, plugin: str | None = None) -> Engine:
     if name in _FIND:
         return _FIND[name]()
     if plugin is not None:
-        engine = plugins.found_by(plugins.named(plugin), _BUILT_IN)
+        engine = plugins.load(plugins.parse(plugin), _BUILT_IN)
         if engine.name == name:
             return engine
     entry = plugins.registered(_BUILT_IN).get(name)
@@ -110,7 +110,7 @@ def engine_named(name: str, plugin: str | None = None) -> Engine:
             f"there is no engine '{name}' here",
             f"name one of {', '.join(known_names())}; or {_HOW_TO_ADD}",
         )
-    return plugins.found_by(entry, _BUILT_IN)
+    return plugins.load(entry, _BUILT_IN)
 
 
 def known_names() -> list[str]:

@@ -37,7 +37,7 @@ def registered(built_in: Collection[str]) -> dict[str, EntryPoint]:
     return found
 
 
-def named(text: str) -> EntryPoint:
+def parse(text: str) -> EntryPoint:
     """Return the entry point for TEXT, whose class need not exist; raise UsageError if it is not MODULE:CLASS."""
     module, _, attribute = text.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
@@ -45,7 +45,7 @@ def named(text: str) -> EntryPoint:
     return EntryPoint(name="", value=text, group=GROUP)
 
 
-def found_by(entry: EntryPoint, built_in: Collection[str]) -> Engine:
+def load(entry: EntryPoint, built_in: Collection[str]) -> Engine:
     """Return the engine that the class of ENTRY finds on this machine.
 
     Raises EngineError if the class cannot be loaded, is not an engine, has a name that is BUILT_IN, or finds no engine.

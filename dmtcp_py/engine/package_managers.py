@@ -81,14 +81,14 @@ def offers(package: str, environ: Mapping[str, str], say: Say) -> list[Offer]:
         tool = manager.query[0]
         if shutil.which(tool) is None or shutil.which(manager.install[0]) is None:
             continue
-        if _has(package, _queried([*manager.query, package], say)):
+        if _has(package, _query([*manager.query, package], say)):
             found.append(_offer(manager, package))
     return found
 
 
 def version_of(package: str) -> str | None:
     """Return the version of PACKAGE that apt would install."""
-    output = _queried(["apt-cache", "show", "--no-all-versions", package], lambda _text: None).output
+    output = _query(["apt-cache", "show", "--no-all-versions", package], lambda _text: None).output
     found = re.search(r"^Version: (\S+)", output, re.MULTILINE)
     return found[1] if found else None
 
@@ -120,12 +120,12 @@ def _modules(environ: Mapping[str, str], say: Say) -> list[Offer]:
     if command is None:
         return []
     # both print the list on stderr, and take the name of the shell as their first argument
-    names = _MODULE.findall(_queried([command, "bash", "-t", "avail", "dmtcp"], say).output)
+    names = _MODULE.findall(_query([command, "bash", "-t", "avail", "dmtcp"], say).output)
     full = [name for name in names if not name.endswith("/")]
     return [Offer("module", "dmtcp", ("module", "load", full[-1]), can_run=False)] if full else []
 
 
-def _queried(argv: list[str], say: Say) -> ToolResult:
+def _query(argv: list[str], say: Say) -> ToolResult:
     say(f"running {shlex.join(argv)}")
     try:
         return run_tool(argv, timeout_s=_QUERY_S, env={**os.environ, "LC_ALL": "C"})

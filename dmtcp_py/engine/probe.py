@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NAMES = (DmtcpEngine.name, CriuEngine.name)
 """In the order in which ``auto`` prefers them."""
 _TRIAL_S = 30.0
-_LOOK_S = 0.02
+_POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ def chosen() -> Choice:
 def privileges() -> str:
     """Return the user's name or id, and the capabilities for CRIU that are missing."""
     missing = criu.missing_capabilities()
-    who = "root" if criu.is_root() else f"user {os.geteuid()}"
+    user = "root" if criu.is_root() else f"user {os.geteuid()}"
     lacks = f"without {', '.join(missing).upper()}" if missing else "with all capabilities that CRIU needs"
-    return f"{who}, {lacks}"
+    return f"{user}, {lacks}"
 
 
 def _dmtcp() -> EngineState:
@@ -119,7 +119,7 @@ def _run_true(engine: Callable[[], Engine]) -> str | None:
             while (end := computation.poll()) is None:
                 if time.monotonic() > until:
                     return f"{program} did not end within {_TRIAL_S:.0f} s under it"
-                time.sleep(_LOOK_S)
+                time.sleep(_POLL_S)
         finally:
             computation.kill()
             computation.close()

@@ -97,7 +97,7 @@ def _install_dmtcp(result: Result, agree: Agree, say: Say) -> None:
     if not offers:
         say("no package manager here has DMTCP")
     for offer in offers:
-        if _ran_install(offer, result, agree, say):
+        if _run_offer(offer, result, agree, say):
             _check_again(_DMTCP, result)
             return
 
@@ -109,7 +109,7 @@ def _install_criu(result: Result, agree: Agree, say: Say) -> None:
     if state.version is None:
         for offer in _criu_offers(say):
             result.offers.append(offer)
-            if _ran_install(offer, result, agree, say):
+            if _run_offer(offer, result, agree, say):
                 state = _check_again(_CRIU, result)
                 break
     if state.works:
@@ -136,7 +136,7 @@ def _criu_offers(say: Say) -> list[Offer]:
     return offers
 
 
-def _ran_install(offer: Offer, result: Result, agree: Agree, say: Say) -> bool:
+def _run_offer(offer: Offer, result: Result, agree: Agree, say: Say) -> bool:
     say(f"{offer.manager} has {offer.package}: {offer.line}")
     if not offer.can_run or not agree(offer):
         return False

@@ -55,7 +55,7 @@ class UnprotectedComputation:
     def __init__(self, launch: Launch) -> None:
         self.temporary = launch.temporary
         self._guard = Guard(launch.temporary, launch.environ)
-        with _opened(launch.stdio) as streams:
+        with _open_streams(launch.stdio) as streams:
             self._child = Child([str(launch.program), *launch.command[1:]], env=launch.environ, stdio=streams)
         self._guard.watch(self._child.pid)
         self.pid = self._child.pid
@@ -95,7 +95,7 @@ class UnprotectedComputation:
 
 
 @contextmanager
-def _opened(stdio: Stdio) -> Iterator[ChildStdio]:
+def _open_streams(stdio: Stdio) -> Iterator[ChildStdio]:
     """Open the files of the program's standard streams; yield them until the program has started."""
     with ExitStack() as stack:
         stdin = stack.enter_context(stdio.stdin.open("rb")) if stdio.stdin else None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dmtcp_py.rollback.held_files import HeldFiles
 
 RESTART_IMAGES = ("inventory.img",)
-_LOOK_S = 0.25
+_POLL_S = 0.25
 _DRAIN_S = 0.25
 _PASS_ON_S = 10.0
 _STOP_S = 30.0
@@ -85,7 +85,7 @@ class CriuComputation:
             self._failure = f"criu dump was killed by signal {-status}"
             self.kill()
             raise CheckpointFailedError(self._failure, program_lives=False)
-        if status != 0 and self._keeper.wait_for(lambda state: state.ended is not None, _LOOK_S):
+        if status != 0 and self._keeper.wait_for(lambda state: state.ended is not None, _POLL_S):
             raise CheckpointFailedError("the program ended during the checkpoint", program_lives=False)
         if status != 0:
             raise _failed(failure_in(self._tool, "dump"))
@@ -146,7 +146,7 @@ class CriuComputation:
     def _await_dump(self, done: int, timeout_s: float) -> None:
         """Wait as long as images are written; kill the program if nothing is written for TIMEOUT_S."""
         written, timeout = -1, Timeout(timeout_s)
-        while not self._keeper.wait_for(lambda state: len(state.dumps) > done, _LOOK_S):
+        while not self._keeper.wait_for(lambda state: len(state.dumps) > done, _POLL_S):
             if self._keeper.state.is_gone:
                 raise CheckpointFailedError("the program ended during the checkpoint", program_lives=False)
             size = size_below(self._staging)

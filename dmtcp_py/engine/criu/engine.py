@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 _START_S = 30.0
 _RESTART_S = 60.0
 _SLOWEST_BYTES_PER_S = 20e6
-_LOOK_S = 0.25
+_POLL_S = 0.25
 _ADDRESS_S = 70.0
 """How long a kernel that cannot free ports on request keeps them after a connection ends: TIME_WAIT and a margin."""
 _PREDECESSOR_S = 3.0
 """How long the process that uses a port may still be one of the previous attempt, which is ending."""
-_ADDRESS_LOOKS = 8
+_ADDRESS_POLLS = 8
 _LEAST_PID_MAX = 32768
 """The smallest pid_max that is expected on a machine on which the program resumes."""
 _ROOM = 1000
@@ -87,7 +87,7 @@ class CriuEngine:
         connections = Connections(launch.stdio)
         # a shell's exec accepts no name that starts with a dash
         first = str(launch.program) if launch.command[0].startswith("-") else launch.command[0]
-        root = _any_pid()
+        root = _random_pid()
         order = {"root": root, "command": [first, *launch.command[1:]], "environ": _environ(launch)}
         recording.begin(launch.undo)
         keeper_client = _start_keeper(tool, connections, "launch", order)
@@ -103,13 +103,13 @@ class CriuEngine:
         """Restart the program in new namespaces; return None if that was cancelled before all processes ran."""
         computation = None
         try:
-            computation = self._restart_patiently(restart)
+            computation = self._restart_when_ports_are_free(restart)
         finally:
             if computation is None:
                 remove_tree(restart.temporary)
         return computation
 
-    def _restart_patiently(self, restart: Restart) -> CriuComputation | None:
+    def _restart_when_ports_are_free(self, restart: Restart) -> CriuComputation | None:
         timeout, short = Timeout(_ADDRESS_S), Timeout(_PREDECESSOR_S)
         while True:
             try:
@@ -119,11 +119,11 @@ class CriuEngine:
                     raise
                 if short.is_over():
                     _refuse_ports_in_use(restart)
-            for _ in range(_ADDRESS_LOOKS):
+            for _ in range(_ADDRESS_POLLS):
                 if restart.is_cancelled():
                     return None
                 timeout.is_over()
-                time.sleep(_LOOK_S)
+                time.sleep(_POLL_S)
 
     def _tool(self, order: Launch | Restart, *, covers_shm: bool) -> Tool:
         is_watched = _is_watched(order) if isinstance(order, Launch) else order.manifest.undo_part is not None
@@ -176,7 +176,7 @@ def _is_watched(launch: Launch) -> bool:
     return launch.undo is not None and built("files") in launch.plugins
 
 
-def _any_pid() -> int:
+def _random_pid() -> int:
     """Return a random pid for the init, so that two computations are unlikely to have the same pids.
 
     Programs name temporary files by their pid, and use it to seed random numbers.
@@ -211,7 +211,7 @@ def _await_start(keeper_client: KeeperClient) -> None:
 def _await_restore(keeper_client: KeeperClient, tool: Tool, restart: Restart) -> bool:
     """Wait until all processes run again; return False if the wait was cancelled."""
     timeout = Timeout(_RESTART_S + restart.manifest.size / _SLOWEST_BYTES_PER_S)
-    while not keeper_client.wait_for(lambda state: state.has_started, _LOOK_S):
+    while not keeper_client.wait_for(lambda state: state.has_started, _POLL_S):
         state = keeper_client.state
         if state.failed or state.is_gone:
             why = "; ".join(state.why) or failure_in(tool, "restore")
@@ -226,7 +226,7 @@ def _await_restore(keeper_client: KeeperClient, tool: Tool, restart: Restart) ->
 def _computation(
     tool: Tool, keeper_client: KeeperClient, connections: Connections, root: int, staging: Path
 ) -> CriuComputation:
-    connections.started()
+    connections.start()
     pid = keeper_client.outer_pid(root)
     # if the program has already ended, nothing uses its pid any more
     return CriuComputation(tool, keeper_client, connections, pid or keeper_client.child.pid, staging)

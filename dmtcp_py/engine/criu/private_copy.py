@@ -180,7 +180,7 @@ def _fetch_from(archive: _Archive, suite: str, uri: str, work: Path, say: Say) -
     _configure(archive, suite, uri, work)
     say(f"1/3 reading the package list of {archive.origin} {suite} from {uri}")
     _apt(work, ["update"], _UPDATE_S)
-    plan = _planned(_apt(work, ["--print-uris", *_INSTALL], _ASK_S))
+    plan = _parse_plan(_apt(work, ["--print-uris", *_INSTALL], _ASK_S))
     total = format_size(sum(plan.values()))
     say(f"2/3 fetching CRIU and what it needs: {len(plan)} packages, {total}")
     archives = work / "cache/archives"
@@ -202,7 +202,7 @@ def _fetch_from(archive: _Archive, suite: str, uri: str, work: Path, say: Say) -
     unpacked.rename(private_prefix())
 
 
-def _planned(listing: str) -> dict[str, int]:
+def _parse_plan(listing: str) -> dict[str, int]:
     """Return the packages of ``apt-get --print-uris`` with their sizes."""
     rows = [line.split() for line in listing.splitlines() if line.startswith("'")]
     return {row[1]: int(row[2]) for row in rows if len(row) > 2 and row[2].isdigit()}  # noqa: PLR2004 - URI name size

@@ -55,7 +55,7 @@ class Connections:
         """The descriptors to pass to the keeper."""
         return [order["fd"] for order in self.orders if "fd" in order]
 
-    def started(self) -> None:
+    def start(self) -> None:
         """Close the program's ends here, and begin to copy. Call it once the program has them."""
         self._close_theirs()
         self._pumps = [OutputPump(source, target) for source, target in self._outputs]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 NODES_KEY = "nodes"
 STARTED_KEY = "started_on_nodes"
-_LOOK_S = 0.25
+_POLL_S = 0.25
 _STOP_S = 30.0
 
 
@@ -73,9 +73,9 @@ class DmtcpComputation:
                 # its processes then end on their own, unless they are stopped or writing an image
                 if self.coordinator.stop().kill_command is None:
                     self._failure = "its coordinator died"
-                self._root.wait(_LOOK_S)
+                self._root.wait(_POLL_S)
                 self.kill()
-            elif self._nodes is not None and self._failure is None and (lost := self._nodes.lost()) is not None:
+            elif self._nodes is not None and self._failure is None and (lost := self._nodes.lost_node()) is not None:
                 self._failure = lost
                 self.kill()
             else:
@@ -93,7 +93,9 @@ class DmtcpComputation:
         except EngineError as error:
             if self._nodes is None:
                 raise
-            raise CheckpointFailedError(error.what, error.hint, program_lives=self._nodes.lost() is None) from error
+            raise CheckpointFailedError(
+                error.what, error.hint, program_lives=self._nodes.lost_node() is None
+            ) from error
         return replace(staged, engine_data={**staged.engine_data, **data})
 
     def _nodes_data(self) -> dict[str, str]:
@@ -115,7 +117,7 @@ class DmtcpComputation:
                 self._last_survived = before.checkpoints_begun + 1
             self.coordinator.command("--kcheckpoint" if then_stop else "--checkpoint")
             if not then_stop and self._await(lambda log: log.written > before.written, timeout_s):
-                self._save(copies, is_held=self._begun(part) is not None)
+                self._save(copies, is_held=self._part_if_begun(part) is not None)
         finally:
             recording.release(self.workspace.undo)
         self._await_complete(before, then_stop=then_stop, timeout_s=timeout_s)
@@ -125,7 +127,7 @@ class DmtcpComputation:
         staged = images.collect(self.workspace, peers, copies.missed, program_lives=not then_stop)
         data = {**staged.engine_data, **segments}
         missed = copies.missed_mapped
-        return replace(staged, engine_data=data, mapped_files=missed, undo_part=self._begun(part))
+        return replace(staged, engine_data=data, mapped_files=missed, undo_part=self._part_if_begun(part))
 
     def _save(self, copies: FileCopies, *, is_held: bool) -> None:
         """Save COPIES while the program is suspended; unless it IS HELD, it may already run again."""
@@ -185,7 +187,7 @@ class DmtcpComputation:
         log = self.coordinator.stop()
         if self._failure is None and log.kill_command is None and exit_status != ExitStatus(status=0):
             # the loss of a node can look like a failure of the program
-            self._failure = (self._nodes.lost() or self._nodes.silent()) if self._nodes is not None else None
+            self._failure = (self._nodes.lost_node() or self._nodes.silent_node()) if self._nodes is not None else None
         return judge(
             Evidence(
                 exit_status=exit_status,
@@ -208,7 +210,7 @@ class DmtcpComputation:
             recording.hold(root)
         return recording.make_ready(root)
 
-    def _begun(self, part: str | None) -> str | None:
+    def _part_if_begun(self, part: str | None) -> str | None:
         """Return PART if the checkpoint has begun it."""
         root = self.workspace.undo
         return part if root is not None and part is not None and has_begun(root, part) else None
@@ -227,10 +229,10 @@ class DmtcpComputation:
         Kills the program if nothing is written for TIMEOUT_S.
         """
         before, timeout = -1, Timeout(timeout_s)
-        while not self.coordinator.wait_for(condition, _LOOK_S):
+        while not self.coordinator.wait_for(condition, _POLL_S):
             if self.has_ended() or not self.coordinator.is_alive():
                 # the last lines of the log may not have been read yet
-                return self.coordinator.wait_for(condition, _LOOK_S)
+                return self.coordinator.wait_for(condition, _POLL_S)
             size = images.bytes_written(self.workspace)
             if size != before:
                 before = size
@@ -249,7 +251,7 @@ class DmtcpComputation:
             with suppress(EngineError):
                 if self.has_ended() and self.coordinator.status().peers == 0:
                     return True
-            self.coordinator.wait_for(lambda _log: False, _LOOK_S)
+            self.coordinator.wait_for(lambda _log: False, _POLL_S)
         self._failure = "the program did not stop after its last checkpoint"
         self.kill()
         return False

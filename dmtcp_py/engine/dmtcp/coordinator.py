@@ -31,7 +31,7 @@ START_S = 20.0
 COMMAND_S = 20.0
 # a coordinator that no process joins exits after this long
 _STALE_S = 600
-_LOOK_MS = 100
+_POLL_MS = 100
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -142,7 +142,7 @@ class Coordinator:
         until = time.monotonic() + START_S
         data = b""
         while time.monotonic() < until and (self.is_alive() or data):
-            poller.poll(_LOOK_MS)
+            poller.poll(_POLL_MS)
             # BlockingIOError: nothing to read yet; an empty block: the coordinator has closed the pipe
             with suppress(BlockingIOError):
                 block = os.read(fd, 64)

@@ -38,7 +38,7 @@ SIGNALS_PLUGIN = "signals"
 _RESTART_S = 60.0
 _OUR_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
 _SLOWEST_BYTES_PER_S = 20e6
-_LOOK_S = 0.05
+_POLL_S = 0.05
 
 
 class DmtcpEngine:
@@ -265,4 +265,4 @@ def _await_all(computation: DmtcpComputation, restart: Restart) -> bool:
         if timeout.is_over():
             raise RestartFailedError("its processes did not all run again in time")
         # no version logs when the last process runs again, so the coordinator is asked
-        computation.coordinator.wait_for(lambda log: log.kill_command is not None, _LOOK_S)
+        computation.coordinator.wait_for(lambda log: log.kill_command is not None, _POLL_S)

@@ -22,7 +22,7 @@ FAIL_KEY = "fail_status"
 _PROCESSES = re.compile(r"^# Number of processes in the computation = (\d+)$", re.MULTILINE)
 _VISIBLE_S = 120.0
 """The longest that a shared file system may take until one node sees what another has written."""
-_LOOK_S = 0.25
+_POLL_S = 0.25
 
 
 def bytes_written(workspace: Workspace) -> int:
@@ -76,7 +76,7 @@ def _gather(workspace: Workspace) -> None:
                     "use a job directory on a file system that all nodes share",
                     program_lives=workspace.coordinator.is_alive(),
                 )
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
 
 
 def _expected(staging: Path, peers: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.dmtcp.obstacles import ONCE_CLOSED, UNPROTECTED, USE_CRIU, Obstacle, is_inside, obstacle_in
-from dmtcp_py.engine.dmtcp.passed_descriptors import received, target_of
+from dmtcp_py.engine.dmtcp.passed_descriptors import find_holder, target_of
 from dmtcp_py.engine.dmtcp.unix_sockets import unix_sockets
 from dmtcp_py.system.proc import name_of, process_tree, sockets_of
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Endpoint = tuple[str, int]
 """An address and a port."""
-_SIZE = re.compile(rb"(?:^|\0)(?:OMPI_COMM_WORLD|PMI)_SIZE=(\d+)")
+_WORLD_SIZE = re.compile(rb"(?:^|\0)(?:OMPI_COMM_WORLD|PMI)_SIZE=(\d+)")
 _CRIU_OR_SEND_NONE = (
     f"{USE_CRIU}; Python sends no descriptors with multiprocessing's methods fork and spawn, and PyTorch's "
     "DataLoader none with num_workers=0"
@@ -55,12 +55,12 @@ def inspect(pid: int | None) -> Inspection:
                 return Inspection(found)
             if not is_below and not is_inside(member):
                 continue
-            sizes += _SIZE.findall(Path(f"/proc/{member}/environ").read_bytes())
+            sizes += _WORLD_SIZE.findall(Path(f"/proc/{member}/environ").read_bytes())
             if sockets_of(member):
                 connections += psutil.Process(member).net_connections(kind="inet")
     # a connected UDP socket has the state NONE
     connected = [one for one in connections if one.raddr and one.status in ("ESTABLISHED", "NONE")]
-    ends = {(_end(one.laddr), _end(one.raddr)) for one in connected}
+    ends = {(_endpoint(one.laddr), _endpoint(one.raddr)) for one in connected}
     found = _received_descriptor(pid) or _unrestorable_connection(connected) or _outside_unix_connection(pid)
     return Inspection(found, tuple(sorted(ends)), len(sizes), max(map(int, sizes), default=0))
 
@@ -73,7 +73,7 @@ def first_obstacle(inspections: Sequence[Inspection], *, coordinator_port: int) 
 
 def _received_descriptor(pid: int | None) -> Obstacle | None:
     """Find a descriptor that a process of the program received from another process."""
-    holder = received(
+    holder = find_holder(
         _program_processes(pid), streams={target_of(f"/proc/{pid or os.getpid()}/fd/{stream}") for stream in range(3)}
     )
     if holder is None:
@@ -85,7 +85,7 @@ def _received_descriptor(pid: int | None) -> Obstacle | None:
     )
 
 
-def _end(address: Any) -> Endpoint:
+def _endpoint(address: Any) -> Endpoint:
     """Return one end of a connection, with an IPv4 address for one that is mapped to IPv6."""
     return address.ip.removeprefix("::ffff:"), address.port
 
@@ -109,7 +109,7 @@ def _unrestorable_connection(connected: Sequence[Any]) -> Obstacle | None:
     These are TCP connections of IPv6 sockets, also to an IPv4 address (sockets that only listen are restored), and UDP
     connections among the program's own sockets.
     """
-    datagrams = {(_end(one.laddr), _end(one.raddr)) for one in connected if one.type == socket.SOCK_DGRAM}
+    datagrams = {(_endpoint(one.laddr), _endpoint(one.raddr)) for one in connected if one.type == socket.SOCK_DGRAM}
     for one in connected:
         where = f"{one.raddr.ip} port {one.raddr.port}"
         if one.family == socket.AF_INET6 and one.type == socket.SOCK_STREAM:
@@ -117,7 +117,7 @@ def _unrestorable_connection(connected: Sequence[Any]) -> Obstacle | None:
                 f"the program is connected over IPv6 ({where}), which DMTCP does not restore",
                 f"{USE_CRIU}, or use 127.0.0.1 at both ends",
             )
-        if one.type == socket.SOCK_DGRAM and (_end(one.raddr), _end(one.laddr)) in datagrams:
+        if one.type == socket.SOCK_DGRAM and (_endpoint(one.raddr), _endpoint(one.laddr)) in datagrams:
             return Obstacle(
                 f"the program's sockets are connected over UDP ({where}), which DMTCP does not restore",
                 USE_CRIU,

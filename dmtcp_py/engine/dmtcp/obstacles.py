@@ -140,7 +140,7 @@ def _thread_name(task: Path) -> str:
 def _open_file(pid: int) -> Obstacle | None:
     """Find an open file that DMTCP cannot checkpoint or restore: a GPU, io_uring, a FIFO without a name, or `_LOST`."""
     folder = Path(f"/proc/{pid}/fd")
-    given = {target_of(f"/proc/self/fd/{stream}") for stream in range(3)}
+    streams = {target_of(f"/proc/self/fd/{stream}") for stream in range(3)}
     for entry in os.listdir(folder):  # noqa: PTH208 - names are all that is wanted
         with suppress(OSError):
             target = os.readlink(folder / entry)
@@ -165,7 +165,7 @@ def _open_file(pid: int) -> Obstacle | None:
                 what = f"process {pid} ({name_of(pid)}) is being sent a descriptor, which a checkpoint would lose"
                 return Obstacle(what, TRIED_AGAIN, is_temporary=True)
             lost = next((what for pattern, what in _LOST if pattern.match(target)), None)
-            if lost and target not in given:
+            if lost and target not in streams:
                 return Obstacle(f"process {pid} ({name_of(pid)}) uses {lost}, which DMTCP does not restore", USE_CRIU)
             if target.endswith(DELETED) and (folder / entry).is_fifo():
                 return Obstacle(

@@ -41,7 +41,7 @@ class _Received:
     target: str
 
 
-def received(pids: Collection[int], *, streams: Collection[str]) -> Holder | None:
+def find_holder(pids: Collection[int], *, streams: Collection[str]) -> Holder | None:
     """Return the first of the processes PIDS that prevents a checkpoint by a received descriptor; None if none does.
 
     That is a process that has one open, also as a copy under another number or inherited from the receiver; or one that
@@ -54,7 +54,7 @@ def received(pids: Collection[int], *, streams: Collection[str]) -> Holder | Non
             if target.startswith(_RECORD):
                 with suppress(OSError):
                     text = _read(pid, number)
-                    found = _parsed(text)
+                    found = _parse(text)
                     for one in found:
                         if one.target.startswith(SHARED_MEMORY) or len(text) >= _MOST_RECORD_BYTES:
                             return Holder(pid, one.target)
@@ -88,7 +88,7 @@ def _read(pid: int, number: int) -> bytes:
         return record.read()
 
 
-def _parsed(text: bytes) -> set[_Received]:
+def _parse(text: bytes) -> set[_Received]:
     """Return the entries of a record; one that is being written has no NUL yet, and is left out."""
     entries = set()
     for line in text.split(b"\0")[:-1]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.dmtcp.nodes.agents import NodeAgents
 
 _READY_S = 20.0
-_LOOK_S = 0.25
+_POLL_S = 0.25
 _MPI_BEGINS_S = 4.0
 _QUIET_S = 0.3
 _QUIET_WITHIN_S = 20.0
@@ -45,7 +45,7 @@ class Readiness:
                 raise CheckpointFailedError(error.what, program_lives=self.coordinator.is_alive()) from error
             if status.is_running and status.peers > 0:
                 return status.peers
-            self._wait(_LOOK_S)
+            self._wait(_POLL_S)
         if self.has_ended():
             raise CheckpointFailedError("the program ended", program_lives=False)
         peers, is_running = (status.peers, "yes" if status.is_running else "no") if status else (0, "unknown")
@@ -65,7 +65,7 @@ class Readiness:
             ages = [age_s(pid) for pid, _ in process_tree(self.pid) if _is_mpi_launcher(pid)]
             if all(age is None or age >= _MPI_BEGINS_S for age in ages):
                 return
-            self._wait(_LOOK_S)
+            self._wait(_POLL_S)
 
     def has_mpi_launcher(self) -> bool:
         """Return whether the program is, or has started, an MPI launcher."""
@@ -75,7 +75,7 @@ class Readiness:
         """Wait until no command is just starting on one of the other NODES; give up after a while."""
         timeout = Timeout(_QUIET_WITHIN_STOP_S if then_stop else _QUIET_WITHIN_S)
         while not nodes.is_settled(self.pid) and not timeout.is_over() and not self.has_ended():
-            self._wait(_LOOK_S)
+            self._wait(_POLL_S)
 
     def await_quiet(self, *, then_stop: bool) -> None:
         """Wait for a moment without a fork, exec or exit, which a checkpoint can turn into a crash or bad images.

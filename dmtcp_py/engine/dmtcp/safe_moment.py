@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dmtcp_py.engine.dmtcp.inspection import Inspection, first_obstacle, inspect
 from dmtcp_py.engine.dmtcp.obstacles import TRIED_AGAIN, Obstacle
 from dmtcp_py.engine.dmtcp.readiness import Readiness
-from dmtcp_py.engine.dmtcp.shared_memory import for_node, recorded
+from dmtcp_py.engine.dmtcp.shared_memory import for_node, record
 from dmtcp_py.errors import BlockedError, CheckpointFailedError
 from dmtcp_py.system.timeout import Timeout
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _HOLD_SENDING = "hold-sending"
 """The file for whose removal native/sent.c waits before it sends a descriptor."""
-_LOOK_S = 0.25
-_LOOKS = 3
+_POLL_S = 0.25
+_CONFIRMATIONS = 3
 """How often an obstacle that needs confirmation has to be seen."""
 _PASSES_WITHIN_S, _PASSES_WITHIN_STOP_S = 120.0, 3.0
 
@@ -44,7 +44,7 @@ class SafeMoment:
         something in the program prevents a checkpoint.
         """
         timeout = Timeout(_PASSES_WITHIN_STOP_S if then_stop else _PASSES_WITHIN_S)
-        looks_left = _LOOKS
+        confirmations_left = _CONFIRMATIONS
         while True:
             self._ready.await_running()
             if self._is_launched:
@@ -52,7 +52,7 @@ class SafeMoment:
             if self._nodes is not None:
                 self._ready.await_settled(self._nodes, then_stop=then_stop)
             # paused for one look only: an obstacle may go away once a command has started on another node
-            with self._nodes.paused() if self._nodes is not None else nullcontext():
+            with self._nodes.start_lock() if self._nodes is not None else nullcontext():
                 self._ready.await_quiet(then_stop=then_stop)
                 peers = self._ready.await_running()
                 # a process that sends a descriptor from here on waits for the end of the checkpoint
@@ -61,13 +61,13 @@ class SafeMoment:
                     if obstacle is None:
                         yield peers, segments
                         return
-            looks_left -= 1
-            if not obstacle.is_temporary and (looks_left <= 0 or not obstacle.needs_confirmation):
+            confirmations_left -= 1
+            if not obstacle.is_temporary and (confirmations_left <= 0 or not obstacle.needs_confirmation):
                 raise BlockedError(obstacle.what, obstacle.hint)
             if timeout.is_over():
                 self._awaits_ranks = False
                 raise CheckpointFailedError(obstacle.what, obstacle.hint, program_lives=True)
-            self._workspace.coordinator.wait_for(lambda _log: False, _LOOK_S)
+            self._workspace.coordinator.wait_for(lambda _log: False, _POLL_S)
 
     @contextmanager
     def _sending_held(self) -> Iterator[None]:
@@ -81,7 +81,7 @@ class SafeMoment:
 
     def _inspect(self) -> tuple[Obstacle | None, dict[str, str]]:
         """Return what prevents a checkpoint, and what a restart has to know about the shared memory of each node."""
-        inspections, segments = [inspect(self._pid)], recorded(self._pid)
+        inspections, segments = [inspect(self._pid)], record(self._pid)
         for index, answer in self._nodes.ask_all("inspect") if self._nodes else ():
             found = Obstacle(*answer["obstacle"]) if answer["obstacle"] else None
             ends = [((here, port), (there, other)) for (here, port), (there, other) in answer["connections"]]

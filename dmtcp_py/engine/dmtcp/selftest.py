@@ -35,7 +35,7 @@ REPORT = "DMTCP_RUN_HOSTS_REPORT"
 PLUGIN = "hosts"
 NOT_BUILT = "the plugin for several hosts was not built: there was no C compiler when dmtcp-py was installed"
 _WAIT_S = 20.0
-_LOOK_S = 0.05
+_POLL_S = 0.05
 _REPORTS = {
     "barrier Socket::Drain global": "it does not change the barrier Socket::Drain, and a checkpoint would hang",
     "listener 0.0.0.0 ": "it does not change the addresses of listeners, and a restart would not find them",
@@ -127,7 +127,7 @@ class _Trial:
             coordinator.command("--checkpoint")
             if not coordinator.wait_for(lambda log: log.checkpoints_complete > 0, _WAIT_S):
                 return "a checkpoint on two hosts hung"
-        missing = self._missing("barrier")
+        missing = self._missing_report("barrier")
         if missing:
             return missing
         with ExitStack() as stack:
@@ -138,9 +138,9 @@ class _Trial:
             endings = [program.wait(_WAIT_S) for program in programs]
             if any(ending is None or ending.status != 0 for ending in endings):
                 return "programs that were restarted on two hosts did not finish"
-        return self._missing("")
+        return self._missing_report("")
 
-    def _missing(self, kind: str) -> str | None:
+    def _missing_report(self, kind: str) -> str | None:
         report = self._folder / "report"
         text = report.read_text(encoding="utf-8") if report.exists() else ""
         wanted = {line: meaning for line, meaning in _REPORTS.items() if line.startswith(kind)}
@@ -163,14 +163,16 @@ class _Trial:
 
     def _start(self, stack: ExitStack, tool: str, line: Callable[[str], list[str]]) -> tuple[Coordinator, list[Child]]:
         """Start a coordinator and both programs, which closing STACK kills."""
-        coordinator = Coordinator(self._dmtcp, clean(os.environ), _emptied(self._folder / "coordinator"), self._folder)
+        coordinator = Coordinator(
+            self._dmtcp, clean(os.environ), _make_empty(self._folder / "coordinator"), self._folder
+        )
         stack.callback(coordinator.stop)
         programs = []
         for name in ("server", "client"):
             argv = [self._dmtcp.tool(tool), "--quiet", "--quiet", "--join-coordinator", *coordinator.address]
             argv += ["--tmpdir", str(self._folder / name / "tmp"), *line(name)]
             programs.append(_child(argv, self._env, self._folder, is_restart=tool == "dmtcp_restart"))
-            stack.callback(_end, programs[-1])
+            stack.callback(_kill, programs[-1])
         return coordinator, programs
 
 
@@ -183,13 +185,13 @@ def _child(argv: list[str], env: Mapping[str, str], folder: Path, *, is_restart:
     )
 
 
-def _end(program: Child) -> None:
+def _kill(program: Child) -> None:
     if program.poll() is None:
         program.signal(signal.SIGKILL)
     program.stop()
 
 
-def _emptied(folder: Path) -> Path:
+def _make_empty(folder: Path) -> Path:
     if folder.exists():
         (folder / "port").unlink()
     folder.mkdir(exist_ok=True)
@@ -210,6 +212,6 @@ def _wait(condition: Callable[[], bool], programs: list[Child]) -> bool:
     while not timeout.is_over():
         if condition():
             return True
-        if any(program.wait(_LOOK_S) for program in programs):
+        if any(program.wait(_POLL_S) for program in programs):
             return False
     return False

@@ -30,11 +30,11 @@ def of_node(engine_data: Mapping[str, str], index: int) -> dict[str, str]:
 
 
 def for_node(recorded: Mapping[str, str], index: int) -> dict[str, str]:
-    """Return RECORDED, the result of `recorded` on node INDEX, with a key that belongs to the node."""
+    """Return RECORDED, the result of `record` on node INDEX, with a key that belongs to the node."""
     return {f"{key}.{index}" if index else key: value for key, value in recorded.items()}
 
 
-def recorded(pid: int) -> dict[str, str]:
+def record(pid: int) -> dict[str, str]:
     """Return the shared memory of a running program, as engine data for `clear` and `unname` at its restart."""
     named, unnamed = shared_memory(pid)
     return {_KEY: json.dumps({"named": sorted(named), "unnamed": sorted(unnamed)})} if named or unnamed else {}

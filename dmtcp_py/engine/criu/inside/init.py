@@ -42,14 +42,14 @@ _CLONE_NEWIPC = 0x08000000
 
 def become(order: dict[str, Any]) -> NoReturn:
     """Become the shell that runs the command of ORDER."""
-    _plain_signals(order["ignored"])
+    _reset_signals(order["ignored"])
     libc.call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if os.geteuid() == 0:
         # criu dumps System V shared memory only in a namespace of its own, which only root can restore
         libc.call("unshare", _CLONE_NEWIPC)
     else:
         _drop_capabilities()
-    for fd, source in enumerate(_opened(order["streams"])):
+    for fd, source in enumerate(_open_streams(order["streams"])):
         os.dup2(source, fd)
     os.dup2(2, 3)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -57,7 +57,7 @@ def become(order: dict[str, Any]) -> NoReturn:
     os.execve("/bin/sh", ["sh", "-c", _SCRIPT, "sh", environ.get("PWD", ""), *order["command"]], environ)  # noqa: S606
 
 
-def _plain_signals(ignored: list[int]) -> None:
+def _reset_signals(ignored: list[int]) -> None:
     """Reset the signals that the interpreters before the shell changed, except those that the caller ignores."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         if signal.getsignal(number) is not signal.SIG_DFL and number not in ignored:
@@ -70,7 +70,7 @@ def _drop_capabilities() -> None:
     libc.call("capset", struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(_CAPABILITY_SETS_BYTES))
 
 
-def _opened(streams: list[dict[str, Any]]) -> list[int]:
+def _open_streams(streams: list[dict[str, Any]]) -> list[int]:
     """Return a descriptor above 3 for each of the program's standard streams.
 
     Files are opened here, by path: criu cannot dump what was opened in another mount namespace.

@@ -39,8 +39,8 @@ PTS = "/dev/pts"
 _LEFTOVER_GRACE_S = 2.0
 _TERM_GRACE_S = 5.0
 _TOOL_S = 600.0
-_LOOK_S = 0.001
-_FIRST_LOOK_S = 2.0
+_POLL_S = 0.001
+_FORK_S = 2.0
 _MOST_BYTES = 1 << 16
 _MS_NOSUID, _MS_NOSUID_NODEV = 2, 6
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -72,7 +72,7 @@ class Keeper:
         poller.register(self._sock, select.POLLIN)
         poller.register(self._woken, select.POLLIN)
         while True:
-            for order in self._orders():
+            for order in self._receive_orders():
                 getattr(self, f"_{order['order']}")(order)
             self._reap()
             if self._tool is None and self._root_status is not None:
@@ -85,7 +85,7 @@ class Keeper:
         with suppress(OSError):
             self._sock.sendall(json.dumps({"event": event, **values}).encode() + b"\n")
 
-    def _orders(self) -> list[dict[str, Any]]:
+    def _receive_orders(self) -> list[dict[str, Any]]:
         try:
             data = self._sock.recv(_MOST_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -129,7 +129,7 @@ class Keeper:
             os._exit(1)
         self._record["ids"] = [_identity(fd) for fd in self._record.pop("fds")]
         self._close_streams(order)
-        self._watch_program(patience_s=_FIRST_LOOK_S)
+        self._watch_program(patience_s=_FORK_S)
         self._report("started")
 
     def _restore(self, order: dict[str, Any]) -> None:
@@ -145,8 +145,8 @@ class Keeper:
                 self._report("failed", why=[f"tar could not restore {SHM}: status {done.returncode}"])
                 os._exit(1)
         fds = self._record.pop("fds")
-        given = {identity: fd for fd, identity in zip(fds, record["ids"], strict=True) if fd is not None}
-        inherit = [word for identity, fd in given.items() for word in ("--inherit-fd", f"fd[{fd}]:{identity}")]
+        passed = {identity: fd for fd, identity in zip(fds, record["ids"], strict=True) if fd is not None}
+        inherit = [word for identity, fd in passed.items() for word in ("--inherit-fd", f"fd[{fd}]:{identity}")]
         self._record["ids"] = [_identity(fd) for fd in fds]
         self._run_tool(order, [*order["argv"], *inherit], [fd for fd in fds if fd is not None])
         self._close_streams(order)
@@ -231,7 +231,7 @@ class Keeper:
                     self._program = os.pidfd_open(self._root + 1)
             if time.monotonic() >= until:
                 return
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
 
     def _end(self, status: int) -> NoReturn:
         """Report how the program ended, give its leftover processes a little time, then end them and exit."""
@@ -262,7 +262,7 @@ class Keeper:
             if left_s <= 0:
                 return False
             poller.poll(left_s * 1000)
-            self._orders()
+            self._receive_orders()
 
 
 def _identity(fd: int | None) -> str | None:

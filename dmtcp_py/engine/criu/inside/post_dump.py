@@ -95,16 +95,16 @@ class _Files:
         if not stat.S_ISREG(found.st_mode) or is_deleted:
             return
         key = (found.st_dev, found.st_ino)
-        file = self._by_inode.get(key) or _described(place, path, found)
+        file = self._by_inode.get(key) or _describe(place, path, found)
         file = file._replace(is_read=file.is_read or is_read, is_mapped=file.is_mapped or is_mapped)
         self._by_inode[key] = file
         if is_read and file.copy is None:
             name = f"file-{len(self._by_inode)}"
-            if _copied(place, self._images / name, found.st_size):
+            if _copy(place, self._images / name, found.st_size):
                 self._by_inode[key] = file._replace(copy=name)
 
 
-def _described(place: Path, path: str, found: os.stat_result) -> HeldFile:
+def _describe(place: Path, path: str, found: os.stat_result) -> HeldFile:
     tail = ""
     with suppress(OSError):
         tail = held_files.tail_of(place, found.st_size)
@@ -177,7 +177,7 @@ def _connections(pids: list[int]) -> dict[str, Any]:
     }
 
 
-def _copied(place: Path, target: Path, size: int) -> bool:
+def _copy(place: Path, target: Path, size: int) -> bool:
     """Copy a file if it is small or its file system shares blocks; return whether there is a copy."""
     for reflink in ("always", "auto"):
         if reflink == "auto" and size > held_files.MOST_COPIED_BYTES:

@@ -124,7 +124,7 @@ class Agent:
             "connections": found.connections,
             "ranks": [found.ranks, found.all_ranks],
             "resident": resident_bytes(os.getpid()),
-            "segments": segments.recorded(os.getpid()),
+            "segments": segments.record(os.getpid()),
         }
 
     def _signal(self, signum: int) -> dict[str, Any]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _CONNECT_S = 120.0
 """The longest that agents may take to connect; a scheduler can be slow to start them."""
-_LOOK_S = 0.1
+_POLL_S = 0.1
 _SETTLES_S = 2.0
 """The time for a command on another node to connect to the program, by an address that a restart can invalidate."""
 _MODULE = "dmtcp_py.engine.dmtcp.nodes.agent"
@@ -87,14 +87,14 @@ class NodeAgents:
         """The commands that were started for the program so far, by the stems of their files' names."""
         return sorted(self._started)
 
-    def lost(self) -> str | None:
+    def lost_node(self) -> str | None:
         """Return which node's agent has ended, with its last lines; None if all run."""
         for node in self._agents:
             if node.child.poll() is not None:
                 return f"node {node.name} of the computation is lost ({node.last_lines or 'its agent printed nothing'})"
         return None
 
-    def silent(self) -> str | None:
+    def silent_node(self) -> str | None:
         """Return which node's agent does not answer; None if all do."""
         try:
             for _ in self.ask_all("size", folder=str(self._list.spool)):
@@ -115,7 +115,7 @@ class NodeAgents:
     def settings(self) -> dict[str, str]:
         """Return variables for a program on several nodes: a PATH with our rsh, and the network between the nodes."""
         path = f"{self._command.parent}:{self._environ.get('PATH', os.defpath)}"
-        cidr = network(self.address, [node.link.there for node in self._agents if node.link])
+        cidr = network(self.address, [node.link.peer_address for node in self._agents if node.link])
         wanted = ("OMPI_MCA_btl_tcp_if_include", "OMPI_MCA_oob_tcp_if_include")
         found = {name: cidr for name in wanted if cidr and name not in self._environ}
         return {"PATH": path, rsh.NODE: "0", **found}
@@ -155,7 +155,7 @@ class NodeAgents:
         served = sum(not self._has_ended(stem) for stem in self.started)
         return callers <= served and time.monotonic() >= self._settled_at
 
-    def paused(self) -> threading.Lock:
+    def start_lock(self) -> threading.Lock:
         """Return a lock; while it is held, no command is started on another node."""
         return self._serving
 
@@ -216,7 +216,7 @@ class NodeAgents:
         listener.settimeout(1)
         timeout = Timeout(_CONNECT_S)
         while missing := [node for node in self._agents if node.link is None]:
-            if (lost := self.lost()) is not None:
+            if (lost := self.lost_node()) is not None:
                 raise EngineError(lost, "check the nodes of the allocation; --nodes 1 uses the first one only")
             if timeout.is_over():
                 names = ", ".join(node.name for node in missing)
@@ -240,13 +240,13 @@ class NodeAgents:
 
     def _address(self) -> str:
         """Return the address by which the other nodes reach this one."""
-        found = [node.link.here for node in self._agents if node.link]
+        found = [node.link.own_address for node in self._agents if node.link]
         if len(set(found)) != 1:
             raise EngineError(f"the other nodes reach this one by different addresses: {', '.join(found)}")
         return found[0]
 
     def _serve(self) -> None:
-        while not self._closing.wait(_LOOK_S):
+        while not self._closing.wait(_POLL_S):
             with self._serving:
                 for path in sorted(self._list.spool.glob("*.request")):
                     if path.stem not in self._started and not self._closing.is_set():

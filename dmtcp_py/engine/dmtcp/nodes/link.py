@@ -37,12 +37,12 @@ class Link:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
 
     @property
-    def here(self) -> str:
+    def own_address(self) -> str:
         """The address of this end."""
         return str(self._socket.getsockname()[0])
 
     @property
-    def there(self) -> str:
+    def peer_address(self) -> str:
         """The address of the other end."""
         return str(self._socket.getpeername()[0])
 
@@ -68,7 +68,7 @@ class Link:
         self.send({"nonce": nonce})
         self.send({"proof": _proof(token, me, str(self.receive(_PROOF_S).get("nonce")))})
         if not hmac.compare_digest(str(self.receive(_PROOF_S).get("proof")), _proof(token, other, nonce)):
-            raise EngineError(f"{self.there} does not know the token of this computation")
+            raise EngineError(f"{self.peer_address} does not know the token of this computation")
 
     def close(self) -> None:
         """End the connection."""
@@ -88,5 +88,5 @@ def connect(addresses: Sequence[str], port: int) -> Link:
     )
 
 
-def _proof(token: str, who: str, nonce: str) -> str:
-    return hmac.new(token.encode(), f"{who} {nonce}".encode(), hashlib.sha256).hexdigest()
+def _proof(token: str, side: str, nonce: str) -> str:
+    return hmac.new(token.encode(), f"{side} {nonce}".encode(), hashlib.sha256).hexdigest()

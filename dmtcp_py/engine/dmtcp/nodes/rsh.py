@@ -24,7 +24,7 @@ NAMES = "nodes.json"
 """The file in SPOOL with the index of the node for each name."""
 _WITH_VALUE = "bceilmopBDEFIJLOQRSWw"
 """The options of ssh(1) that take a value."""
-_LOOK_S = 0.1
+_POLL_S = 0.1
 _BLOCK = 1 << 16
 _FAILED = 255
 """The status with which ssh(1) exits if it fails itself."""
@@ -95,7 +95,7 @@ def _follow(spool: Path, request: dict[str, object]) -> int:
                 offsets[fd] += _write(fd, block)
         if text.endswith("\n"):
             return int(text)
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
 
 
 def _read(path: Path, offset: int) -> bytes:
