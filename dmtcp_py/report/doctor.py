@@ -43,7 +43,7 @@ def examine(directory: Path) -> list[Finding]:
     states = [engine_state(name) for name in NAMES]
     existing = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
     return [
-        *(Finding(f"{_ENGINE}{state.engine}", state.works, state.told) for state in states),
+        *(Finding(f"{_ENGINE}{state.engine}", state.works, state.description) for state in states),
         _choice(),
         _native(),
         Finding("kernel", None, f"{os.uname().sysname} {os.uname().release} on {os.uname().machine}"),

@@ -51,7 +51,7 @@ def test_without_its_setting_mpirun_has_slurm_start_the_processes(
     line = f"{_without(setting)} -i 1 mpirun.{mpi} -n 2 {_ring(desk, mpi)} {STEPS}"
     job = desk.submit(desk.script(AS_ROOT, line, options=["--ntasks=2"]))
     desk.assert_finished(job, status=125)
-    assert "(srun) has the program's processes started by the scheduler's daemons" in desk.said()
+    assert "(srun) has the scheduler's daemons start the program's processes" in desk.said()
 
 
 def test_without_its_setting_mpirun_does_not_know_how_many_tasks_the_job_has(

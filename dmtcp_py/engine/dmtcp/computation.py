@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 NODES_KEY = "nodes"
 STARTED_KEY = "started_on_nodes"
-_LOOK_S = 0.25
+_POLL_S = 0.25
 _STOP_S = 30.0
 
 
@@ -48,7 +48,7 @@ class DmtcpComputation:
         self._staging = workspace.staging
         self.pid = root.pid
         self._safe_moment = SafeMoment(workspace, root.pid, self.has_ended, is_launched=is_launched)
-        self._ran_after = 0
+        self._last_survived = 0
         self._begun_before_stop = 0
         self._stopped_by_us = False
         self._failure: str | None = None
@@ -70,20 +70,20 @@ class DmtcpComputation:
             if ending is not None:
                 self._end = self._judge(ending)
             elif not self.coordinator.is_alive() and self._failure is None:
-                # its processes notice by themselves, unless they are stopped or busy writing
+                # its processes then end on their own, unless they are stopped or writing an image
                 if self.coordinator.stop().kill_command is None:
                     self._failure = "its coordinator died"
-                self._root.wait(_LOOK_S)
+                self._root.wait(_POLL_S)
                 self.kill()
-            elif self._nodes is not None and self._failure is None and (lost := self._nodes.lost()) is not None:
+            elif self._nodes is not None and self._failure is None and (lost := self._nodes.lost_node()) is not None:
                 self._failure = lost
                 self.kill()
             else:
-                self._look_after_foreign_checkpoint()
+                self._note_foreign_checkpoint()
         return self._end
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
-        """Return complete images; see `dmtcp_py.engine.protocol`. TIMEOUT_S bounds a time without progress."""
+        """Checkpoint the program, see `dmtcp_py.engine.protocol`; TIMEOUT_S bounds a time without progress."""
         try:
             with self._safe_moment.wait(then_stop=then_stop) as (peers, segments):
                 staged = self._checkpoint(peers, segments, then_stop=then_stop, timeout_s=timeout_s)
@@ -93,11 +93,13 @@ class DmtcpComputation:
         except EngineError as error:
             if self._nodes is None:
                 raise
-            raise CheckpointFailedError(error.what, error.hint, program_lives=self._nodes.lost() is None) from error
+            raise CheckpointFailedError(
+                error.what, error.hint, program_lives=self._nodes.lost_node() is None
+            ) from error
         return replace(staged, engine_data={**staged.engine_data, **data})
 
     def _nodes_data(self) -> dict[str, str]:
-        """Return what a restart has to know of the nodes; nothing where there is one."""
+        """Return what a restart has to know about the nodes; nothing if there is only this one."""
         if self._nodes is None:
             return {}
         return {NODES_KEY: str(self._nodes.count), STARTED_KEY: json.dumps(self._nodes.started)}
@@ -111,49 +113,53 @@ class DmtcpComputation:
         part = self._make_part_ready(holds=not then_stop)
         try:
             if not then_stop:
-                # the next one is ours and lets the program run
-                self._ran_after = before.checkpoints_begun + 1
+                # the next checkpoint is this one, after which the program runs on
+                self._last_survived = before.checkpoints_begun + 1
             self.coordinator.command("--kcheckpoint" if then_stop else "--checkpoint")
-            if not then_stop and self._await(lambda told: told.written > before.written, timeout_s):
-                self._save(copies, is_held=self._begun(part) is not None)
+            if not then_stop and self._await(lambda log: log.written > before.written, timeout_s):
+                self._save(copies, is_held=self._part_if_begun(part) is not None)
         finally:
             recording.release(self.workspace.undo)
         self._await_complete(before, then_stop=then_stop, timeout_s=timeout_s)
         if then_stop:
-            # nothing has changed yet, but it will once this is resumed, and that life may be cut short
+            # the files change only once the program is resumed, and it may be killed after that
             copies.save(None)
         staged = images.collect(self.workspace, peers, copies.missed, program_lives=not then_stop)
         data = {**staged.engine_data, **segments}
         missed = copies.missed_mapped
-        return replace(staged, engine_data=data, mapped_files=missed, undo_part=self._begun(part))
+        return replace(staged, engine_data=data, mapped_files=missed, undo_part=self._part_if_begun(part))
 
     def _save(self, copies: FileCopies, *, is_held: bool) -> None:
-        """Save UPDATES while the program is suspended, which may be over unless it IS HELD."""
+        """Save COPIES while the program is suspended; unless it IS HELD, it may already run again."""
         if is_held:
             copies.find()
         copies.save(None if is_held else self.coordinator.log_state.written_ns)
 
     def _await_complete(self, before: LogState, *, then_stop: bool, timeout_s: float) -> None:
-        """Wait until all images are written, by what was told BEFORE; raise where they cannot be trusted."""
-        is_complete = self._await(lambda told: told.checkpoints_complete > before.checkpoints_complete, timeout_s)
+        """Wait until the log shows one more complete checkpoint than BEFORE; raise if its images cannot be trusted."""
+        is_complete = self._await(lambda log: log.checkpoints_complete > before.checkpoints_complete, timeout_s)
         if then_stop and self._await_stopped() and not is_complete:
-            # 3.2 does not always say so when it kills the program at once (4 of 8 runs with three processes)
+            # 3.2 does not always log that if it kills the program at once (4 of 8 runs with three processes)
             is_complete = self.coordinator.log_state.checkpoints_begun > before.checkpoints_begun
         if not is_complete or not self.coordinator.is_alive():
-            raise CheckpointFailedError("the program or its coordinator died in it", program_lives=False)
+            raise CheckpointFailedError(
+                "the program or its coordinator died during the checkpoint", program_lives=False
+            )
         if self.coordinator.log_state.is_unclean:
             raise CheckpointFailedError(
-                "a process started or ended in the middle of it, and such images cannot be trusted",
+                "a process started or ended during the checkpoint, and such images cannot be trusted",
                 program_lives=not then_stop,
             )
         if self.coordinator.log_state.checkpoints_begun > before.checkpoints_begun + 1:
-            raise CheckpointFailedError("somebody else took a checkpoint at the same time", program_lives=not then_stop)
+            raise CheckpointFailedError(
+                "another dmtcp_command took a checkpoint at the same time", program_lives=not then_stop
+            )
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""
         self._root.signal_group(signum)
         if self._nodes is not None:
-            self._nodes.tell_all("signal", signum=signum)
+            self._nodes.send_all("signal", signum=signum)
 
     def kill(self) -> None:
         """Kill all processes of the program."""
@@ -175,28 +181,28 @@ class DmtcpComputation:
         return self._ended_leftovers
 
     def _judge(self, exit_status: ExitStatus) -> ProgramEnd:
-        """Return what EXIT_STATUS of the first process means, once all that can be known of it is known."""
+        """Collect what is known about the end of the computation, and judge what EXIT_STATUS means."""
         coordinator_lived = self.coordinator.is_alive()
         self._ended_leftovers = end_group(self.pid, grace_s=LEFTOVER_GRACE_S)
         log = self.coordinator.stop()
         if self._failure is None and log.kill_command is None and exit_status != ExitStatus(status=0):
-            # what looks like the program's own failure may be nothing but the loss of a node
-            self._failure = (self._nodes.lost() or self._nodes.silent()) if self._nodes is not None else None
+            # the loss of a node can look like a failure of the program
+            self._failure = (self._nodes.lost_node() or self._nodes.silent_node()) if self._nodes is not None else None
         return judge(
             Evidence(
                 exit_status=exit_status,
                 log=log,
                 coordinator_lived=coordinator_lived,
                 failure=self._failure,
-                message=self.workspace.message_of_failure(),
+                message=self.workspace.failure_message(),
                 fail_status=self.workspace.fail_status,
                 logs_failures=logs_failures(self.workspace.dmtcp.version),
-                last_that_ran_on=self._begun_before_stop if self._stopped_by_us else self._ran_after,
+                last_survived_checkpoint=self._begun_before_stop if self._stopped_by_us else self._last_survived,
             )
         )
 
     def _make_part_ready(self, *, holds: bool) -> str | None:
-        """Have the checkpoint begin a new part of the journal, and with HOLDS no process run on before its release."""
+        """Prepare the part of the journal that the checkpoint begins; with HOLDS, processes wait for their release."""
         root = self.workspace.undo
         if root is None:
             return None
@@ -204,48 +210,48 @@ class DmtcpComputation:
             recording.hold(root)
         return recording.make_ready(root)
 
-    def _begun(self, part: str | None) -> str | None:
-        """Return PART if it has begun."""
+    def _part_if_begun(self, part: str | None) -> str | None:
+        """Return PART if the checkpoint has begun it."""
         root = self.workspace.undo
         return part if root is not None and part is not None and has_begun(root, part) else None
 
-    def _look_after_foreign_checkpoint(self) -> None:
-        """Remember up to which checkpoint the program was seen to run on, where one was somebody else's."""
+    def _note_foreign_checkpoint(self) -> None:
+        """Note that the program runs on after a checkpoint that another dmtcp_command took."""
         begun = self.coordinator.log_state.checkpoints_begun
-        if begun > self._ran_after:
+        if begun > self._last_survived:
             with suppress(EngineError):
                 if self.coordinator.status().is_running:
-                    self._ran_after = begun
+                    self._last_survived = begun
 
     def _await(self, condition: Callable[[LogState], bool], timeout_s: float) -> bool:
-        """Wait for CONDITION as long as anything moves, and return whether it came true before the program ended.
+        """Wait for CONDITION as long as images are written; return whether it came true before the program ended.
 
-        Kills the program where nothing moves for TIMEOUT_S.
+        Kills the program if nothing is written for TIMEOUT_S.
         """
         before, timeout = -1, Timeout(timeout_s)
-        while not self.coordinator.wait_for(condition, _LOOK_S):
+        while not self.coordinator.wait_for(condition, _POLL_S):
             if self.has_ended() or not self.coordinator.is_alive():
-                # what it told last may still be on its way
-                return self.coordinator.wait_for(condition, _LOOK_S)
-            size = images.written(self.workspace)
+                # the last lines of the log may not have been read yet
+                return self.coordinator.wait_for(condition, _POLL_S)
+            size = images.bytes_written(self.workspace)
             if size != before:
                 before = size
                 timeout.renew()
             if timeout.is_over():
                 hung = f"a checkpoint hung: nothing was written for {timeout_s:.0f} s"
-                self._failure = self.workspace.message_of_failure() or hung
+                self._failure = self.workspace.failure_message() or hung
                 self.kill()
                 raise CheckpointFailedError(self._failure, program_lives=False)
         return True
 
     def _await_stopped(self) -> bool:
-        """Wait until no process of the program is left after its last checkpoint; kill what does not go."""
+        """Wait until no process is left after the last checkpoint; kill the program if one stays."""
         timeout = Timeout(_STOP_S)
         while not timeout.is_over():
             with suppress(EngineError):
                 if self.has_ended() and self.coordinator.status().peers == 0:
                     return True
-            self.coordinator.wait_for(lambda _told: False, _LOOK_S)
+            self.coordinator.wait_for(lambda _log: False, _POLL_S)
         self._failure = "the program did not stop after its last checkpoint"
         self.kill()
         return False

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def with_streams(command: Sequence[str], program: Path, stdio: Stdio) -> list[str]:
-    """Return COMMAND with its streams opened by a shell inside the computation: only so are they in the images."""
-    # neither dmtcp_launch nor a shell's exec takes a name that starts with a dash
+    """Return COMMAND in a shell that opens its streams inside the computation, so that they are in the images."""
+    # neither dmtcp_launch nor a shell's exec accepts a name that starts with a dash
     command = [str(program) if command[0].startswith("-") else command[0], *command[1:]]
     opens, paths = [], []
     for path, redirection in ((stdio.stdin, "<"), (stdio.stdout, ">"), (stdio.stderr, "2>")):
@@ -29,26 +29,26 @@ def with_streams(command: Sequence[str], program: Path, stdio: Stdio) -> list[st
             opens.append(f'{redirection}"$file{len(paths)}"')
     if not opens:
         return command
-    takes = "".join(f"file{number}=$1; shift; " for number in range(1, len(paths) + 1))
+    variables = "".join(f"file{number}=$1; shift; " for number in range(1, len(paths) + 1))
     seek = f"dd count=0 skip={stdio.stdin_offset} iflag=skip_bytes of=/dev/null 2>/dev/null; "
     if stdio.stdin is not None and stdio.stdin_offset:
-        script = f'{takes}exec {" ".join(opens)}; {seek}exec "$@"'
+        script = f'{variables}exec {" ".join(opens)}; {seek}exec "$@"'
     else:
-        script = f'{takes}exec "$@" {" ".join(opens)}'
+        script = f'{variables}exec "$@" {" ".join(opens)}'
     return ["/bin/sh", "-c", script, "dmtcp-run", *paths, *command]
 
 
 @contextmanager
-def terminal_by_its_other_name(stdio: Stdio) -> Iterator[ChildStdio]:
-    """Give the program our terminal as ``/dev/tty``, where it inherits it.
+def terminal_as_dev_tty(stdio: Stdio) -> Iterator[ChildStdio]:
+    """Yield the streams for the program, with ``/dev/tty`` in place of a terminal that it inherits.
 
-    DMTCP ties a stream that is its own or its parent's controlling terminal to that role: 3.2 then cannot restart,
-    and 4.2 and 5.0 close the stream where the restart has no terminal. Under the other name they let it inherit.
+    DMTCP treats a stream specially if it is the controlling terminal of the process or its parent: 3.2 then cannot
+    restart it, and 4.2 and 5.0 close it if the restart has no terminal. A stream on ``/dev/tty`` is inherited anew.
     """
     terminals = [fd for fd, path in enumerate(stdio.paths) if path is None and os.isatty(fd)]
     opened = None
     if terminals:
-        # without a controlling terminal of ours none of them is DMTCP's business
+        # without a controlling terminal there is no stream that DMTCP treats specially
         with suppress(OSError):
             opened = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
     try:
@@ -59,8 +59,8 @@ def terminal_by_its_other_name(stdio: Stdio) -> Iterator[ChildStdio]:
 
 
 @contextmanager
-def flags_of_streams_kept() -> Iterator[None]:
-    """Undo what DMTCP does to streams that it inherits: it gives them the flags of the streams of the launch.
+def stream_flags_kept() -> Iterator[None]:
+    """Keep the flags of our streams, on which dmtcp_restart sets the flags of the launch's streams.
 
     Without O_APPEND a file opened with ``>>`` would be overwritten from its beginning (3.2, 4.2 and 5.0).
     """

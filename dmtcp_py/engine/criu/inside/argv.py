@@ -1,4 +1,4 @@
-"""How something is started inside a computation's namespaces: without site-packages, with this package on its path."""
+"""How a program starts inside a computation's namespaces: without site-packages, with this package on its path."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ main(sys.argv[1:])
 
 
 def inside_argv(module: str, *words: str) -> list[str]:
-    """Return the command that runs ``main`` of MODULE, by its name below ``dmtcp_py``, with WORDS."""
+    """Return the command that runs ``main`` of MODULE, a name below ``dmtcp_py``, with WORDS."""
     code = _CODE.format(root=str(_ROOT), module=f"dmtcp_py.{module}")
     return [sys.executable, "-I", "-S", "-c", code, *words]

@@ -1,4 +1,4 @@
-"""How a process ended, asked by a descriptor of it (pidfd_open(2)) after somebody else has reaped it."""
+"""How a process ended, from a descriptor of it (pidfd_open(2)), after another process has reaped it."""
 
 from __future__ import annotations
 

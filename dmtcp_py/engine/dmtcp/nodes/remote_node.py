@@ -1,4 +1,4 @@
-"""One other node of a computation as its supervisor sees it: the agent there, and what it answers."""
+"""One other node of a computation, as seen from the supervisor: its agent, and the agent's answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LAST_LINES = 5
 
 @dataclass
 class RemoteNode:
-    """Another node: its agent, and what that told of itself."""
+    """Another node: its agent, and what the agent reported about itself."""
 
     index: int
     name: str
@@ -33,16 +33,16 @@ class RemoteNode:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, do: str, **values: Any) -> dict[str, Any]:
-        """Return the agent's answer. Raises EngineError with what went wrong there, or where it does not answer."""
+        """Return the agent's answer. Raises EngineError if the request failed there, or it does not answer."""
         with self.lock:
             link = self.link
             if link is None:
-                raise EngineError(f"node {self.name} of the computation answers no more")
+                raise EngineError(f"node {self.name} of the computation no longer answers")
             try:
                 link.send({"do": do, **values})
                 answer = link.receive(ANSWER_S)
             except OSError as error:
-                # what comes later would be taken for the answer to something else
+                # a late answer would be mistaken for the answer to another request
                 link.close()
                 self.link = None
                 raise EngineError(f"node {self.name} of the computation does not answer: {error}") from error
@@ -51,8 +51,8 @@ class RemoteNode:
         return answer
 
     @property
-    def said(self) -> str:
-        """The last lines that came from there."""
+    def last_lines(self) -> str:
+        """The last lines that the agent printed."""
         with suppress(OSError):
             return " ".join(self.log.read_text(errors="replace").split("\n")[-_LAST_LINES:]).strip()
         return ""

@@ -1,4 +1,4 @@
-"""The command ``dmtcp-run-rsh`` that a program of several nodes finds on its PATH; `rsh` is what it runs."""
+"""The command ``dmtcp-run-rsh``, which a program on several nodes finds on its PATH, and which runs `rsh`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_INTERPRETER = 120
 
 
 def command_path(spool: Path) -> Path:
-    """Return where the command is for a computation with this SPOOL."""
+    """Return the path of the command for a computation with this SPOOL."""
     return spool.parent / RSH
 
 
@@ -32,15 +32,15 @@ def make_command(spool: Path) -> None:
     """Write the command; it is the same for every attempt."""
     path = command_path(spool)
     make_private_dir(path.parent)
-    # a process that executes twice at the beginning of a checkpoint does not survive it (3.2, 4.2, 5.0)
+    # one exec only: a process that calls exec twice as a checkpoint begins does not survive it (3.2, 4.2, 5.0)
     text = _COMMAND.format(python=sys.executable, rsh=rsh.__file__, spool=str(spool))
-    if _is_too_much_for_the_kernel(sys.executable):
+    if not _fits_first_line(sys.executable):
         words = [sys.executable, "-IS", rsh.__file__, str(spool)]
         text = f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
     write_atomic(path, text.encode("utf-8", "surrogateescape"))
     path.chmod(0o700)
 
 
-def _is_too_much_for_the_kernel(interpreter: str) -> bool:
-    """Whether INTERPRETER cannot be named in the first line of a script."""
-    return len(interpreter) > _MOST_INTERPRETER or " " in interpreter
+def _fits_first_line(interpreter: str) -> bool:
+    """Return whether the kernel accepts INTERPRETER in the first line of a script."""
+    return len(interpreter) <= _MOST_INTERPRETER and " " not in interpreter
