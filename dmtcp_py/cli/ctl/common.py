@@ -11,6 +11,7 @@ import msgspec
 from dmtcp_py.errors import NoSuchJobError
 from dmtcp_py.messages import one_line
 from dmtcp_py.store.layout import job_layout, jobs_in
+from dmtcp_py.store.records import json_of
 from dmtcp_py.store.requests import order
 from dmtcp_py.system.units import format_duration, format_size
 
@@ -50,7 +51,7 @@ def order_and_show(directory: Path, job: str, action: str, timeout_s: float) -> 
 def show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     """Print ROWS as JSON, or as columns for people; None is a dash."""
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2))
+        click.echo(msgspec.json.format(json_of(rows), indent=2))
         return
     shown = [{key: value for key, value in row.items() if not isinstance(value, list | dict)} for row in rows]
     if not shown:

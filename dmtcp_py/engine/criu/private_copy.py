@@ -224,7 +224,7 @@ def _wrap(archive: _Archive, suite: str, unpacked: Path) -> None:
         binary=binaries[0].relative_to(unpacked),
     )
     wrapper = unpacked / "criu"
-    wrapper.write_text(text, encoding="utf-8")
+    wrapper.write_bytes(os.fsencode(text))
     wrapper.chmod(0o755)
 
 
@@ -233,10 +233,10 @@ def _configure(archive: _Archive, suite: str, uri: str, work: Path) -> None:
     for place in ("state/lists/partial", "cache/archives/partial"):
         (work / place).mkdir(parents=True)
     (work / "status").touch()
-    (work / "criu.sources").write_text(
-        f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {archive.components}\nSigned-By: {archive.keyring}\n",
-        encoding="utf-8",
+    sources = (
+        f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {archive.components}\nSigned-By: {archive.keyring}\n"
     )
+    (work / "criu.sources").write_bytes(os.fsencode(sources))
     settings = {
         "Dir::State": work / "state",
         "Dir::State::status": work / "status",
@@ -256,7 +256,7 @@ def _configure(archive: _Archive, suite: str, uri: str, work: Path) -> None:
     # what the machine does after updates of its own, it is not to do after these
     lines = [f"#clear {hook};" for hook in ("APT::Update::Pre-Invoke", "APT::Update::Post-Invoke", _AFTER_SUCCESS)]
     lines += [f'{name} "{value}";' for name, value in settings.items()]
-    (work / "apt.conf").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    (work / "apt.conf").write_bytes(os.fsencode("\n".join([*lines, ""])))
 
 
 def _apt(work: Path, words: Sequence[str], limit_s: float, report: Callable[[], None] = lambda: None) -> str:

@@ -50,7 +50,7 @@ def holders(ports: set[int]) -> list[str]:
     for name in os.listdir("/proc") if held else []:  # noqa: PTH208 - only names are wanted
         with suppress(OSError):
             for inode in sockets_of(int(name)) & held.keys() if name.isdigit() else ():
-                who = Path(f"/proc/{name}/comm").read_text(encoding="utf-8").strip()
+                who = Path(f"/proc/{name}/comm").read_text(encoding="utf-8", errors="replace").strip()
                 found[held[inode]] = f" ({who}, pid {name})"
     return [f"{port}{who}" for port, who in sorted(found.items())]
 

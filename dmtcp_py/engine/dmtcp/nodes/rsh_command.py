@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -17,8 +18,8 @@ _COMMAND = """\
 #!{python} -IS
 import runpy
 import sys
-sys.argv[1:1] = [{spool!r}]
-runpy.run_path({rsh!r}, run_name="__main__")
+sys.argv[1:1] = [{spool!a}]
+runpy.run_path({rsh!a}, run_name="__main__")
 """
 _MOST_INTERPRETER = 120
 
@@ -37,10 +38,10 @@ def make_command(spool: Path) -> None:
     if _is_too_much_for_the_kernel(sys.executable):
         words = [sys.executable, "-IS", rsh.__file__, str(spool)]
         text = f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
-    write_atomic(path, text.encode("utf-8", "surrogateescape"))
+    write_atomic(path, os.fsencode(text))
     path.chmod(0o700)
 
 
 def _is_too_much_for_the_kernel(interpreter: str) -> bool:
-    """Whether INTERPRETER cannot be named in the first line of a script."""
-    return len(interpreter) > _MOST_INTERPRETER or " " in interpreter
+    """Whether INTERPRETER cannot be named in the first line of a script, by the kernel's rules or by Python's."""
+    return len(interpreter) > _MOST_INTERPRETER or " " in interpreter or not interpreter.isascii()
