@@ -80,14 +80,17 @@ def pytest_report_header() -> str:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that takes ``engine`` against each engine, ``one_engine`` against the first, ``criu`` against CRIU.
 
-    ``one_of_each`` is the first DMTCP and CRIU.
+    ``one_of_each`` is the first DMTCP and CRIU, ``one_dmtcp`` the first DMTCP.
     """
     if "engine" in metafunc.fixturenames:
         _against(metafunc, "engine", ENGINES)
     if "one_engine" in metafunc.fixturenames:
         _against(metafunc, "one_engine", ENGINES[:1])
+    dmtcp = [engine for engine in ENGINES if engine.name == "dmtcp"][:1]
+    if "one_dmtcp" in metafunc.fixturenames:
+        _against(metafunc, "one_dmtcp", dmtcp, "DMTCP is not on this machine")
     if "one_of_each" in metafunc.fixturenames:
-        _against(metafunc, "one_of_each", [*[engine for engine in ENGINES if engine.name == "dmtcp"][:1], *CRIU])
+        _against(metafunc, "one_of_each", [*dmtcp, *CRIU])
     if "criu" in metafunc.fixturenames:
         _against(metafunc, "criu", CRIU, f"CRIU does not work here: {WHY_NO_CRIU}")
 
@@ -108,7 +111,9 @@ def engines_here() -> list[EngineHere]:
 @pytest.fixture
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workbench]:
     """Give a workbench with the test's engine; nothing may be left behind by the lines typed there."""
-    names = [name for name in ("engine", "one_engine", "one_of_each", "criu") if name in request.fixturenames]
+    names = [
+        name for name in ("engine", "one_engine", "one_dmtcp", "one_of_each", "criu") if name in request.fixturenames
+    ]
     folder = tmp_path / "work"
     folder.mkdir()
     bench = Workbench(folder, request.getfixturevalue(names[0]) if names else None)

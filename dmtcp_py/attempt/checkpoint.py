@@ -158,7 +158,7 @@ def _host() -> Host:
 def _cpu_flags() -> list[str]:
     """Return the names of the processor's features: an image that uses one dies on a machine without it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     for line in lines:

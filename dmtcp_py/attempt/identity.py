@@ -41,8 +41,10 @@ class Identity:
     @property
     def name(self) -> str:
         """A readable name for the job that differs for each command, directory, array task and input."""
-        parts = [list(self.command), self.cwd, self.array_task, self.stdin, self.stdin_offset]
-        digest = hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        command = [_same_in_all_locales(word) for word in self.command]
+        stdin = None if self.stdin is None else _same_in_all_locales(self.stdin)
+        parts = [command, _same_in_all_locales(self.cwd), self.array_task, stdin, self.stdin_offset]
+        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
         stem = _UNSAFE.sub("-", Path(self.command[0]).name).strip("-.")[:40] or "job"
         task = f"-{_UNSAFE.sub('-', self.array_task)}" if self.array_task else ""
         return f"{stem}{task}-{digest}"
@@ -140,6 +142,10 @@ def as_recorded(identity: Identity) -> dict[str, Any]:
         "stdout": _readable(identity.stdout) if identity.stdout else None,
         "stderr": _readable(identity.stderr) if identity.stderr else None,
     }
+
+
+def _same_in_all_locales(text: str) -> str:
+    return os.fsencode(text).decode("utf-8", "surrogateescape")
 
 
 def _readable(text: str) -> str:

@@ -16,6 +16,7 @@ from dmtcp_py.errors import DmtcpRunError, RestartFailedError, StoreError
 from dmtcp_py.messages import VERBOSE
 from dmtcp_py.rollback import changed_files, undo
 from dmtcp_py.store.verify import verify
+from dmtcp_py.system.environment import given_environ
 from dmtcp_py.system.files import make_temporary, own_folder, remove_temporaries
 from dmtcp_py.system.proc import SHARED_MEMORY
 
@@ -135,7 +136,7 @@ class Starter:
             folder=store.layout.generation(manifest.generation),
             manifest=manifest,
             stdio=plan.stdio,
-            environ=quirks.environ if quirks else os.environ,
+            environ=quirks.environ if quirks else given_environ(),
             staging=store.make_staging(),
             temporary=make_temporary(store.layout.root),
             is_cancelled=lambda: stream.has_any(STOP_SIGNALS),
@@ -150,7 +151,7 @@ class Starter:
         """Return what a program of ENGINE is launched with, on whichever of its nodes."""
         root = self.plan.store.layout.root
         folder = own_folder(root, SHARED) if os.access(SHARED, os.W_OK) else None
-        return apply(engine, os.environ, several_nodes=self.plan.nodes is not None, folder=folder)
+        return apply(engine, given_environ(), several_nodes=self.plan.nodes is not None, folder=folder)
 
     @property
     def _undo(self) -> Path | None:

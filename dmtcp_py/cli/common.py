@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from contextlib import suppress
@@ -57,6 +58,7 @@ def run_and_exit(command: Callable[[], int | None], prefix: str, *, failed_statu
     FAILED_STATUS is the exit status of errors that have no status of their own.
     """
     _open_closed_streams()
+    _print_any_name()
     try:
         status = command() or 0
     except DmtcpRunError as error:
@@ -107,6 +109,12 @@ def _open_closed_streams() -> None:
             os.fstat(fd)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
+def _print_any_name() -> None:
+    """Have a locale that lacks a character print it as an escape, as standard error does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _print(line: str) -> None:

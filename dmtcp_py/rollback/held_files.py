@@ -56,7 +56,12 @@ class HeldFiles(NamedTuple):
 
 def write(folder: Path, held: HeldFiles) -> None:
     """Write HELD beside the images in FOLDER."""
-    values = {**held._asdict(), "files": [file._asdict() for file in held.files]}
+    values = {
+        **held._asdict(),
+        "files": [file._replace(path=_text_of(file.path))._asdict() for file in held.files],
+        "fifos": {_text_of(path): mode for path, mode in held.fifos.items()},
+        "folders": {_text_of(path): mode for path, mode in held.folders.items()},
+    }
     (folder / NAME).write_text(json.dumps(values), encoding="utf-8")
 
 
@@ -64,7 +69,11 @@ def read(folder: Path) -> HeldFiles:
     """Return what lies beside the images in FOLDER; fields that are not known here are ignored."""
     values: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
     files = [HeldFile(**_known(file, HeldFile._fields)) for file in values["files"]]
-    return HeldFiles(**{**_known(values, HeldFiles._fields), "files": files})
+    return HeldFiles(**_known(values, HeldFiles._fields))._replace(
+        files=[file._replace(path=_path_of(file.path)) for file in files],
+        fifos={_path_of(text): mode for text, mode in values.get("fifos", {}).items()},
+        folders={_path_of(text): mode for text, mode in values.get("folders", {}).items()},
+    )
 
 
 def tail_of(place: str | Path, size: int) -> str:
@@ -77,6 +86,15 @@ def tail_of(place: str | Path, size: int) -> str:
         return hashlib.sha256(os.pread(fd, size - start, start)).hexdigest()
     finally:
         os.close(fd)
+
+
+def _text_of(path: str) -> str:
+    """Return PATH as text that is the same whatever the locale: the next attempt may have another."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def _path_of(text: str) -> str:
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
 def _known(values: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:

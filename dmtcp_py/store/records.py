@@ -177,7 +177,18 @@ def path_of(text: str) -> Path:
 
 def encode(record: msgspec.Struct) -> bytes:
     """Return RECORD as JSON with one field a line, so that people can read it."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    return msgspec.json.format(json_of(record), indent=2) + b"\n"
+
+
+def json_of(value: object) -> bytes:
+    """Return VALUE as JSON in one line; bytes of file names in messages that are not text become escapes.
+
+    A path that is read back later is written by `path_text`.
+    """
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_with_escapes(msgspec.to_builtins(value)))
 
 
 def plain(record: msgspec.Struct) -> dict[str, Any]:
@@ -224,6 +235,14 @@ def decode(data: bytes, kind: type[RecordT], path: Path) -> RecordT:
         if record.undo_part is None and _FORMER_UNDO_PART in record.engine_data:
             return msgspec.structs.replace(record, undo_part=record.engine_data[_FORMER_UNDO_PART])
     return record
+
+
+def _with_escapes(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {_with_escapes(key): _with_escapes(one) for key, one in value.items()}
+    return [_with_escapes(one) for one in value] if isinstance(value, list) else value
 
 
 def _check_names(manifest: Manifest, path: Path) -> None:

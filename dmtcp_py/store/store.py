@@ -17,7 +17,7 @@ from dmtcp_py.errors import NewerFormatError, StoreError
 from dmtcp_py.store.history import numbers_in_history
 from dmtcp_py.store.layout import manifest_path
 from dmtcp_py.store.lock import acquire
-from dmtcp_py.store.records import ImageFile, Job, Manifest, State, encode, read_record, utc_now
+from dmtcp_py.store.records import ImageFile, Job, Manifest, State, encode, json_of, read_record, utc_now
 from dmtcp_py.store.retention import Generation, Verdict, plan
 from dmtcp_py.store.verify import hash_file, read_manifest
 from dmtcp_py.system.files import (
@@ -133,7 +133,7 @@ class Store:
         """Append a line to the history; if it cannot be written, only warn, as in `write_state`."""
         line = {"time": utc_now(), "event": event, "epoch": self.epoch, **values}
         with self._warning_of(self.layout.history):
-            append_line(self.layout.history, msgspec.json.encode(line))
+            append_line(self.layout.history, json_of(line))
 
     def commit(self, staged: StagedImages, describe: Callable[[int, list[ImageFile]], Manifest]) -> Manifest:
         """Commit the images STAGED as a generation; DESCRIBE returns its manifest from its number and files.

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def remembered(name: str, facts: Sequence[str]) -> str | None:
     """Return the answer that was stored under NAME and FACTS; None if there is none."""
     try:
-        return _path(name, facts).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return _path(name, facts).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
         return None
 
 
@@ -31,7 +31,7 @@ def remember(name: str, facts: Sequence[str], answer: str) -> None:
     path = _path(name, facts)
     with suppress(OSError):
         make_private_dir(path.parent)
-        write_atomic(path, answer.encode(), durable=False)
+        write_atomic(path, answer.encode("utf-8", "surrogateescape"), durable=False)
 
 
 def facts_of(path: Path) -> str:

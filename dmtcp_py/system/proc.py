@@ -137,7 +137,7 @@ def open_descriptors(pid: int) -> Iterator[tuple[Path, str, int]]:
 
 def shared_writable_maps(pid: int) -> Iterator[tuple[str, str]]:
     """Yield the addresses and the path of each mapping of process PID that is shared and writable."""
-    for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+    for line in os.fsdecode(Path(f"/proc/{pid}/maps").read_bytes()).split("\n"):
         fields = line.split(None, _MAPS_FIELDS - 1)
         if len(fields) == _MAPS_FIELDS and fields[1].startswith("rw-s"):
             yield fields[0], fields[5]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """The result of a short command; STATUS is as a shell reports it."""
+    """The result of a short command; STATUS is as a shell reports it, OUTPUT may hold bytes that are not text."""
 
     status: int
     output: str
@@ -50,7 +50,7 @@ def run_tool(argv: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | 
     if is_late.is_set():
         raise EngineError(f"{argv[0]} did not answer within {timeout_s:.0f} s")
     status = command.exit_code
-    return ToolResult(status if status >= 0 else 128 - status, command.stdout.decode("utf-8", "replace"))
+    return ToolResult(status if status >= 0 else 128 - status, os.fsdecode(command.stdout))
 
 
 def import_early() -> None:

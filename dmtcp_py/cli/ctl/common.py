@@ -11,6 +11,7 @@ import msgspec
 from dmtcp_py.errors import NoSuchJobError
 from dmtcp_py.messages import one_line
 from dmtcp_py.store.layout import job_layout, jobs_in
+from dmtcp_py.store.records import json_of
 from dmtcp_py.store.requests import request_action
 from dmtcp_py.system.units import format_duration, format_size
 
@@ -58,7 +59,7 @@ def request_and_show(directory: Path, job: str, action: str, timeout_s: float) -
 def show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     """Print ROWS as JSON, or as columns in which a dash stands for None."""
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2))
+        click.echo(msgspec.json.format(json_of(rows), indent=2))
         return
     shown = [{key: value for key, value in row.items() if not isinstance(value, list | dict)} for row in rows]
     if not shown:

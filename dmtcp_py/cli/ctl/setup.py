@@ -10,6 +10,7 @@ import msgspec
 
 from dmtcp_py.cli.ctl.common import json_option, warn
 from dmtcp_py.errors import EngineError
+from dmtcp_py.store.records import json_of
 
 if TYPE_CHECKING:
     from dmtcp_py.engine.package_managers import Offer
@@ -35,7 +36,7 @@ def command(*, engine: str | None, yes: bool, remove: bool, as_json: bool) -> in
         warn(str(error))
         return 1
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(result.row), indent=2))
+        click.echo(msgspec.json.format(json_of(result.row), indent=2))
     else:
         for line in result.lines:
             click.echo(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -52,7 +53,7 @@ def dump_argv(tool: Tool, images: Path, *, then_stop: bool) -> list[str]:
     """Return the command that dumps a tree of processes; the keeper adds the tree and the external descriptors."""
     script = tool.temporary / "post-dump.sh"
     words = inside_argv("engine.criu.inside.post_dump", str(int(tool.covers_shm)), str(tool.undo or ""))
-    script.write_text(f"#!/bin/sh\nexec {shlex.join(words)}\n", encoding="utf-8")
+    script.write_bytes(os.fsencode(f"#!/bin/sh\nexec {shlex.join(words)}\n"))
     script.chmod(PRIVATE_DIR)
     running = [] if then_stop else ["--leave-running"]
     return [*_argv(tool, "dump", images), *running, "--timeout", str(_FREEZE_S), "--action-script", str(script)]

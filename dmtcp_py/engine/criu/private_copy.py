@@ -223,7 +223,7 @@ def _wrap(archive: _Archive, suite: str, unpacked: Path) -> None:
         binary=binaries[0].relative_to(unpacked),
     )
     wrapper = unpacked / "criu"
-    wrapper.write_text(text, encoding="utf-8")
+    wrapper.write_bytes(os.fsencode(text))
     wrapper.chmod(0o755)
 
 
@@ -232,10 +232,10 @@ def _configure(archive: _Archive, suite: str, uri: str, work: Path) -> None:
     for place in ("state/lists/partial", "cache/archives/partial"):
         (work / place).mkdir(parents=True)
     (work / "status").touch()
-    (work / "criu.sources").write_text(
-        f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {archive.components}\nSigned-By: {archive.keyring}\n",
-        encoding="utf-8",
+    sources = (
+        f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {archive.components}\nSigned-By: {archive.keyring}\n"
     )
+    (work / "criu.sources").write_bytes(os.fsencode(sources))
     settings = {
         "Dir::State": work / "state",
         "Dir::State::status": work / "status",
@@ -255,7 +255,7 @@ def _configure(archive: _Archive, suite: str, uri: str, work: Path) -> None:
     # do not run the hooks that the machine has for its own updates
     lines = [f"#clear {hook};" for hook in ("APT::Update::Pre-Invoke", "APT::Update::Post-Invoke", _AFTER_SUCCESS)]
     lines += [f'{name} "{value}";' for name, value in settings.items()]
-    (work / "apt.conf").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    (work / "apt.conf").write_bytes(os.fsencode("\n".join([*lines, ""])))
 
 
 def _apt(work: Path, words: Sequence[str], limit_s: float, report: Callable[[], None] = lambda: None) -> str:

@@ -50,7 +50,7 @@ def holders(ports: set[int]) -> list[str]:
     for name in os.listdir("/proc") if held else []:  # noqa: PTH208 - only names are wanted
         with suppress(OSError):
             for inode in sockets_of(int(name)) & held.keys() if name.isdigit() else ():
-                program = Path(f"/proc/{name}/comm").read_text(encoding="utf-8").strip()
+                program = Path(f"/proc/{name}/comm").read_text(encoding="utf-8", errors="replace").strip()
                 found[held[inode]] = f" ({program}, pid {name})"
     return [f"{port}{holder}" for port, holder in sorted(found.items())]
 

@@ -142,7 +142,7 @@ class _Trial:
 
     def _missing_report(self, kind: str) -> str | None:
         report = self._folder / "report"
-        text = report.read_text(encoding="utf-8") if report.exists() else ""
+        text = report.read_text(encoding="utf-8", errors="replace") if report.exists() else ""
         wanted = {line: meaning for line, meaning in _REPORTS.items() if line.startswith(kind)}
         return next((meaning for line, meaning in wanted.items() if line not in text), None)
 

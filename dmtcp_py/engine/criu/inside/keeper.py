@@ -179,10 +179,11 @@ class Keeper:
             size = os.statvfs(SHM)
             options = f"mode=1777,size={size.f_blocks * size.f_frsize}".encode()
             libc.call("mount", b"tmpfs", SHM.encode(), b"tmpfs", _MS_NOSUID_NODEV, options)
-        mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
-        pts = [mount for mount in mounts if mount[4] == PTS]
+        # as bytes: a mount point may have any name
+        mounts = [line.split() for line in Path("/proc/self/mountinfo").read_bytes().split(b"\n") if line]
+        pts = [mount for mount in mounts if mount[4] == PTS.encode()]
         if pts and "terminal" not in self._record["kinds"]:
-            options = f"{pts[-1][-1]},ptmxmode=666".removeprefix("rw,").encode()
+            options = pts[-1][-1].removeprefix(b"rw,") + b",ptmxmode=666"
             libc.call("mount", b"devpts", PTS.encode(), b"devpts", _MS_NOSUID, options)
 
     def _run_tool(self, order: dict[str, Any], argv: list[str], fds: list[int]) -> None:

@@ -22,6 +22,7 @@ from dmtcp_py.engine.dmtcp.nodes.network import addresses, aliases, network
 from dmtcp_py.engine.dmtcp.nodes.remote_node import ANSWER_S, RemoteNode
 from dmtcp_py.engine.dmtcp.nodes.rsh_command import command_path, make_command
 from dmtcp_py.errors import EngineError
+from dmtcp_py.messages import one_line
 from dmtcp_py.system.child import Child, ChildStdio
 from dmtcp_py.system.files import make_private_dir, remove_tree, write_atomic
 from dmtcp_py.system.proc import command_of, process_tree
@@ -269,5 +270,5 @@ class NodeAgents:
             else:
                 self._local.append(Child(argv, env=environ, stdio=ChildStdio(subprocess.DEVNULL)))
         except (EngineError, OSError, ValueError, KeyError, IndexError) as error:
-            files[1].write_text(f"dmtcp-run: {error}\n", encoding="utf-8")
+            files[1].write_text(f"dmtcp-run: {one_line(str(error))}\n", encoding="utf-8")
             files[2].write_text("255\n", encoding="utf-8")

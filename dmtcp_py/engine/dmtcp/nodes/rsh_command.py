@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -17,8 +18,8 @@ _COMMAND = """\
 #!{python} -IS
 import runpy
 import sys
-sys.argv[1:1] = [{spool!r}]
-runpy.run_path({rsh!r}, run_name="__main__")
+sys.argv[1:1] = [{spool!a}]
+runpy.run_path({rsh!a}, run_name="__main__")
 """
 _MOST_INTERPRETER = 120
 
@@ -37,10 +38,10 @@ def make_command(spool: Path) -> None:
     if not _fits_first_line(sys.executable):
         words = [sys.executable, "-IS", rsh.__file__, str(spool)]
         text = f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
-    write_atomic(path, text.encode("utf-8", "surrogateescape"))
+    write_atomic(path, os.fsencode(text))
     path.chmod(0o700)
 
 
 def _fits_first_line(interpreter: str) -> bool:
-    """Return whether the kernel accepts INTERPRETER in the first line of a script."""
-    return len(interpreter) <= _MOST_INTERPRETER and " " not in interpreter
+    """Return whether INTERPRETER can be named in the first line of a script, by the kernel's rules and by Python's."""
+    return len(interpreter) <= _MOST_INTERPRETER and " " not in interpreter and interpreter.isascii()
