@@ -3,7 +3,8 @@
 In the job's folder ``undo`` lie, beside the parts: ``now`` and ``next``, links to the part that is written to and to
 the one that the next checkpoint begins; ``hold``, while processes have to wait after a checkpoint; ``gate`` and
 ``shut``, by which an image is taken while no process is between a journal entry and the change that it announces;
-``boot``, which machine wrote last; ``start``, the part with which the program began.
+``boot``, which machine wrote last; ``start``, the part with which the program began, and in which lineage;
+``unfinished``, while a rollback is under way, the part with which it begins. A name with a dot in front is not whole.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-NOW, NEXT, HOLD, GATE, SHUT, BOOT, START = "now", "next", "hold", "gate", "shut", "boot", "start"
+NOW, NEXT, HOLD, GATE, SHUT, BOOT = "now", "next", "hold", "gate", "shut", "boot"
+START, UNFINISHED = "start", "unfinished"
 VOID = ".void"
 """The suffix of parts that were undone after that of the generation: a generation that began with one is void too."""
 
