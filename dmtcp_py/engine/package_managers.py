@@ -111,7 +111,13 @@ def _offer(manager: _Manager, package: str) -> Offer:
     is_ours = not manager.is_for_root or os.geteuid() == 0
     command = (*manager.install, package)
     then = f"{manager.then} {package}" if manager.then else ""
-    return Offer(manager.name, package, command if is_ours else ("sudo", *command), is_ours, then)
+    return Offer(
+        manager=manager.name,
+        package=package,
+        command=command if is_ours else ("sudo", *command),
+        can_run=is_ours,
+        then=then,
+    )
 
 
 def _modules(environ: Mapping[str, str], say: Say) -> list[Offer]:

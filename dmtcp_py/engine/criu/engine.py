@@ -128,7 +128,14 @@ class CriuEngine:
     def _tool(self, order: Launch | Restart, *, covers_shm: bool) -> Tool:
         is_watched = _is_watched(order) if isinstance(order, Launch) else order.manifest.undo_part is not None
         notes = order.undo if is_watched else None
-        return Tool(self._criu.path, self._criu.options, order.environ, order.temporary, covers_shm, notes)
+        return Tool(
+            path=self._criu.path,
+            options=self._criu.options,
+            environ=order.environ,
+            temporary=order.temporary,
+            covers_shm=covers_shm,
+            undo=notes,
+        )
 
     def _restart(self, restart: Restart) -> CriuComputation | None:
         record = json.loads((restart.folder / keeper.RECORD).read_text(encoding="utf-8"))

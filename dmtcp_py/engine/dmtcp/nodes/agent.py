@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
-from dataclasses import astuple
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,9 +119,10 @@ class Agent:
         """Return what stands in the way of a checkpoint here, and what the engine has to know of the processes."""
         found = inspect(None)
         return {
-            "obstacle": None if found.obstacle is None else astuple(found.obstacle),
+            "obstacle": None if found.obstacle is None else asdict(found.obstacle),
             "connections": found.connections,
-            "ranks": [found.ranks, found.all_ranks],
+            "ranks": found.ranks,
+            "all_ranks": found.all_ranks,
             "resident": resident_bytes(os.getpid()),
             "segments": segments.recorded(os.getpid()),
         }
