@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import RestartFailedError
 from dmtcp_py.rollback.journal import lost_in, problems_of, read_entries
-from dmtcp_py.rollback.parts import START, UNFINISHED, VOID, next_name, numbers_of
+from dmtcp_py.rollback.parts import START, UNDONE, UNFINISHED, VOID, next_name, numbers_of, remember_undone
 from dmtcp_py.rollback.put_back import SetAside, undo_part
 from dmtcp_py.rollback.recording import begin, has_gone_down
 from dmtcp_py.rollback.shared_files import shared
@@ -62,6 +62,7 @@ def start(root: Path, *, lineage: int, is_once_more: bool, warn: Callable[[str],
     # a start that was killed before its part began has done nothing
     if part is not None and (root / part).is_dir():
         undo(root, part, accept=True, warn=warn)
+    (root / UNDONE).unlink(missing_ok=True)
     write_atomic(record, f"{next_name(root)} {lineage}".encode())
 
 
@@ -111,6 +112,7 @@ class _Rollback:
         _warn_or_raise([*lost, *problems, *others.values()], accept=accept, warn=warn)
         if entries and not problems:
             write_atomic(self.root / UNFINISHED, self.since.encode())
+        remember_undone(self.root, {entry.path for entry in entries})
         for folder in reversed(folders):
             undo_part(folder, [entry for entry in lists[folder] if entry.path not in others], self.aside)
             if folder.name != self.since:

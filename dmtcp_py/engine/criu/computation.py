@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -63,7 +65,7 @@ class CriuComputation:
         return self._end
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
-        """Return complete images; see `dmtcp_py.engine.protocol.Computation`. TIMEOUT_S bounds a time without progress."""
+        """Return complete images; see `dmtcp_py.engine.protocol`. TIMEOUT_S bounds a time without progress."""
         remove_tree(self._staging)
         make_private_dir(self._staging)
         root = self._tool.undo
@@ -165,6 +167,9 @@ class CriuComputation:
         if missing:
             raise CheckpointFailedError(f"criu dump wrote no {missing[0]}", program_lives=not then_stop)
         held = held_files.read(self._staging)
+        if held.unwatched:
+            held = held._replace(streams=_own_streams())
+            held_files.write(self._staging, held)
         uncovered = [file for file in held.files if file.is_read and file.copy is None]
         return stage(
             self._staging,
@@ -183,11 +188,22 @@ def _notes(held: HeldFiles) -> tuple[str, ...]:
         for far in held.outside
     ]
     unwatched = [
-        f"what {name} does to files by name is not undone after a crash: it is statically linked or made by Go, "
-        "dropped its environment, or has another user or root directory"
+        f"what {name} does to files by name is not recorded: it is statically linked or made by Go, dropped its "
+        "environment, or has another user or root directory; after a crash the job resumes only if no such file is "
+        f"found in {', '.join(held.trees) or 'its directories'}, or with --accept-changed-files"
         for name in held.unwatched
     ]
     return (*connected, *unwatched)
+
+
+def _own_streams() -> list[str]:
+    """Return the files to which we write the program's output, where they are files."""
+    found = []
+    for fd in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                found.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return found
 
 
 def _failed(reason: str) -> CheckpointFailedError:

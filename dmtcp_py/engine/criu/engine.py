@@ -18,7 +18,7 @@ from dmtcp_py.engine.criu.stdio import Connections
 from dmtcp_py.engine.protocol import Launch
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.native import built
-from dmtcp_py.rollback import held_files, recording, restore_held_files
+from dmtcp_py.rollback import held_files, recording, restore_held_files, unwatched_files
 from dmtcp_py.rollback.undo import go_back
 from dmtcp_py.system.files import remove_tree
 from dmtcp_py.system.timeout import Timeout
@@ -139,6 +139,14 @@ class CriuEngine:
 
     def _restart(self, restart: Restart) -> CriuComputation | None:
         record = json.loads((restart.folder / keeper.RECORD).read_text(encoding="utf-8"))
+        if restart.undo is not None:
+            unwatched_files.check(
+                restart.folder,
+                restart.undo,
+                restart.manifest,
+                accept=restart.accepts_changed,
+                warn=restart.warn,
+            )
         go_back(
             restart.undo,
             restart.manifest.undo_part,
