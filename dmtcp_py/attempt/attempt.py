@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dmtcp_py.attempt import moved
 from dmtcp_py.attempt.context import AttemptContext
 from dmtcp_py.attempt.identity import keep_stdin
 from dmtcp_py.attempt.outcome import Kind, Outcome, is_crash
@@ -93,8 +94,9 @@ class _Attempt:
     def _prepare(self) -> None:
         plan, store = self.plan, self.plan.store
         _end_former(store, self.report)
-        remove_temporaries(store.layout.root)
-        remove_temporaries(store.layout.root, SHARED)
+        for owner in moved.paths_of(store.layout, plan.start.job):
+            remove_temporaries(owner)
+            remove_temporaries(owner, SHARED)
         become_subreaper()
         Starter(plan, self.report).make_room()
         requests.clear(store.layout)

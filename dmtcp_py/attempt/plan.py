@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.attempt.identity import identify, stdio_of
+from dmtcp_py.attempt.moved import find_job
 from dmtcp_py.attempt.start_point import find_start_point
 from dmtcp_py.attempt.takeover import open_for
 from dmtcp_py.batch import allocation as batch
@@ -20,7 +21,6 @@ from dmtcp_py.engine.executable import find_program, is_mpi_launcher
 from dmtcp_py.engine.protocol import NodeList
 from dmtcp_py.engine.unprotected import Unprotected
 from dmtcp_py.errors import BatchError, DmtcpRunError, EngineError, UsageError
-from dmtcp_py.store.layout import job_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
     program = find_program(options.command[0], cwd, os.environ.get("PATH"))
     allocation, scheduler, batch_job = _allocation(options, cwd)
     identity = identify(options, cwd, allocation.array_task)
-    layout = job_layout(cwd / options.directory, _job_name(options, identity))
+    layout = find_job(cwd / options.directory, options, identity)
     nodes = _nodes(options, program, scheduler, layout)
     # where there may be something to resume, whichever engine made it is used
     choice = None if layout.generation_numbers() else _choice(program, options, nodes)
@@ -113,12 +113,6 @@ def _working_directory() -> Path:
         return Path.cwd()
     except FileNotFoundError:
         raise DmtcpRunError("the working directory is gone", "cd to one that exists") from None
-
-
-def _job_name(options: RunOptions, identity: Identity) -> str:
-    if options.job is None:
-        return identity.name
-    return f"{options.job}-{identity.array_task}" if identity.array_task else options.job
 
 
 def _nodes(options: RunOptions, program: Path, scheduler: Scheduler | None, layout: JobLayout) -> NodeList | None:

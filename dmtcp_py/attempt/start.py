@@ -84,7 +84,12 @@ class Starter:
             nodes=plan.nodes,
         )
         if self._undo is not None:
-            undo.start(self._undo, is_once_more=not plan.start.begins_lineage, warn=self.report.warn)
+            undo.start(
+                self._undo,
+                lineage=plan.start.job.lineage,
+                is_once_more=not plan.start.begins_lineage,
+                warn=self.report.warn,
+            )
         self._say_choice(choice)
         for note in quirks.notes:
             self.report.say(f"set {note}", level=VERBOSE, event="quirk")

@@ -38,8 +38,14 @@ _SCHEDULERS = (
         end_time="SLURM_JOB_END_TIME",
     ),
     _Variables("pbs", "PBS_JOBID", ("PBS_ARRAY_INDEX", "PBS_ARRAYID")),
-    _Variables("lsf", "LSB_JOBID", ("LSB_JOBINDEX",), ("", "0")),
-    _Variables("gridengine", "JOB_ID", ("SGE_TASK_ID",), ("", "undefined"), checkpointed_status=99),
+    _Variables(scheduler="lsf", job_id="LSB_JOBID", array_task=("LSB_JOBINDEX",), no_array=("", "0")),
+    _Variables(
+        scheduler="gridengine",
+        job_id="JOB_ID",
+        array_task=("SGE_TASK_ID",),
+        no_array=("", "undefined"),
+        checkpointed_status=99,
+    ),
 )
 
 

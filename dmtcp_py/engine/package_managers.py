@@ -111,7 +111,13 @@ def _offer(manager: _Manager, package: str) -> Offer:
     can_run = not manager.needs_root or os.geteuid() == 0
     command = (*manager.install, package)
     then = f"{manager.then} {package}" if manager.then else ""
-    return Offer(manager.name, package, command if can_run else ("sudo", *command), can_run, then)
+    return Offer(
+        manager=manager.name,
+        package=package,
+        command=command if can_run else ("sudo", *command),
+        can_run=can_run,
+        then=then,
+    )
 
 
 def _modules(environ: Mapping[str, str], say: Say) -> list[Offer]:

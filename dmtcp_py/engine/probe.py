@@ -90,7 +90,7 @@ def _dmtcp() -> EngineState:
         problem = _run_true(lambda: DmtcpEngine(found))
     except DmtcpRunError as error:
         problem = str(error)
-    return EngineState(DmtcpEngine.name, path, version, problem)
+    return EngineState(engine=DmtcpEngine.name, path=path, version=version, problem=problem)
 
 
 def _criu() -> EngineState:
@@ -102,7 +102,7 @@ def _criu() -> EngineState:
         problem = criu.problem(found) or _run_true(lambda: CriuEngine(found))
     except DmtcpRunError as error:
         problem = str(error)
-    return EngineState(CriuEngine.name, path, version, problem)
+    return EngineState(engine=CriuEngine.name, path=path, version=version, problem=problem)
 
 
 def _run_true(engine: Callable[[], Engine]) -> str | None:
@@ -112,7 +112,14 @@ def _run_true(engine: Callable[[], Engine]) -> str | None:
         staging = folder / "staging"
         staging.mkdir()
         program = _plain_program()
-        launch = Launch((str(program),), program, Stdio(), os.environ, staging, make_temporary(folder))
+        launch = Launch(
+            command=(str(program),),
+            program=program,
+            stdio=Stdio(),
+            environ=os.environ,
+            staging=staging,
+            temporary=make_temporary(folder),
+        )
         computation = engine().launch(launch)
         try:
             until = time.monotonic() + _TRIAL_S

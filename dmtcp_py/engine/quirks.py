@@ -214,7 +214,7 @@ def apply(
             notes.append(f"{quirk.variable}={value}: {quirk.reason}")
             if folder is not None and _FOLDER in quirk.value:
                 folders.add(folder)
-    return Applied(with_quirks, tuple(plugins), tuple(folders), tuple(notes))
+    return Applied(environ=with_quirks, plugins=tuple(plugins), folders=tuple(folders), notes=tuple(notes))
 
 
 def _tasks(environ: Mapping[str, str]) -> str | None:

@@ -48,6 +48,14 @@ class HeldFiles(NamedTuple):
     processes: int = 0
     unwatched: list[str] = []  # noqa: RUF012 - as above
     """The names of processes whose changes to files are not recorded in the journal."""
+    trees: list[str] = []  # noqa: RUF012 - as above
+    """The working directories of those processes."""
+    writes_in: list[str] = []  # noqa: RUF012 - as above
+    """The directories of what they had open for writing, and of what their command lines name."""
+    taken_ns: int = 0
+    """When the images were taken, by the clock of the file system on which they are: nothing ran then."""
+    streams: list[str] = []  # noqa: RUF012 - as above
+    """The files to which dmtcp-run itself wrote the program's output."""
     outside: list[str] = []  # noqa: RUF012 - as above
     """The far ends of TCP connections to other programs."""
     ports: list[int] = []  # noqa: RUF012 - as above

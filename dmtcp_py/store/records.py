@@ -37,6 +37,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     stdin_unnamed: bool = False
     stdout: str | None = None
     stderr: str | None = None
+    kept_in: str | None = None
+    """The job's folder when the lineage began, as `path_text` writes it: whether it was moved or copied since."""
     created: datetime
 
 

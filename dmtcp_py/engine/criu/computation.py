@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -165,6 +167,9 @@ class CriuComputation:
         if missing:
             raise CheckpointFailedError(f"criu dump wrote no {missing[0]}", program_lives=not then_stop)
         held = held_files.read(self._staging)
+        if held.unwatched:
+            held = held._replace(streams=_own_streams())
+            held_files.write(self._staging, held)
         uncovered = [file for file in held.files if file.is_read and file.copy is None]
         return stage(
             self._staging,
@@ -183,11 +188,22 @@ def _notes(held: HeldFiles) -> tuple[str, ...]:
         for far in held.outside
     ]
     unwatched = [
-        f"changes that {name} makes to files by name are not undone after a crash: it is statically linked or made by "
-        "Go, dropped its environment, or has another user or root directory"
+        f"changes that {name} makes to files by name are not recorded: it is statically linked or made by Go, dropped "
+        "its environment, or has another user or root directory. After a crash the job resumes only if no such change "
+        f"is found in {', '.join(held.trees) or 'its directories'}, or with --accept-changed-files"
         for name in held.unwatched
     ]
     return (*connected, *unwatched)
+
+
+def _own_streams() -> list[str]:
+    """Return the files to which we write the program's output, where they are files."""
+    found = []
+    for fd in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                found.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return found
 
 
 def _failed(reason: str) -> CheckpointFailedError:

@@ -18,7 +18,7 @@ from dmtcp_py.engine.criu.stdio import Connections
 from dmtcp_py.engine.protocol import Launch
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.native import built
-from dmtcp_py.rollback import held_files, recording, restore_held_files
+from dmtcp_py.rollback import held_files, recording, restore_held_files, unwatched_files
 from dmtcp_py.rollback.undo import go_back
 from dmtcp_py.system.files import remove_tree
 from dmtcp_py.system.timeout import Timeout
@@ -127,11 +127,25 @@ class CriuEngine:
 
     def _tool(self, order: Launch | Restart, *, covers_shm: bool) -> Tool:
         is_watched = _is_watched(order) if isinstance(order, Launch) else order.manifest.undo_part is not None
-        journal = order.undo if is_watched else None
-        return Tool(self._criu.path, self._criu.options, order.environ, order.temporary, covers_shm, journal)
+        return Tool(
+            path=self._criu.path,
+            options=self._criu.options,
+            environ=order.environ,
+            temporary=order.temporary,
+            covers_shm=covers_shm,
+            undo=order.undo if is_watched else None,
+        )
 
     def _restart(self, restart: Restart) -> CriuComputation | None:
         record = json.loads((restart.folder / keeper.RECORD).read_text(encoding="utf-8"))
+        if restart.undo is not None:
+            unwatched_files.check(
+                restart.folder,
+                restart.undo,
+                restart.manifest,
+                accept=restart.accepts_changed,
+                warn=restart.warn,
+            )
         go_back(
             restart.undo,
             restart.manifest.undo_part,

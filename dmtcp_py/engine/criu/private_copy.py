@@ -65,9 +65,17 @@ class _Archive:
 
 _ARCHIVES = (
     _Archive(
-        "Debian", Path("/usr/share/keyrings/debian-archive-keyring.gpg"), ("testing", "unstable", "stable"), "main"
+        origin="Debian",
+        keyring=Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        suites=("testing", "unstable", "stable"),
+        components="main",
     ),
-    _Archive("Ubuntu", Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg"), ("devel",), "universe main"),
+    _Archive(
+        origin="Ubuntu",
+        keyring=Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg"),
+        suites=("devel",),
+        components="universe main",
+    ),
 )
 
 _WRAPPER = """\

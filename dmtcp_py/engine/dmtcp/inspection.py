@@ -62,7 +62,9 @@ def inspect(pid: int | None) -> Inspection:
     connected = [one for one in connections if one.raddr and one.status in ("ESTABLISHED", "NONE")]
     ends = {(_endpoint(one.laddr), _endpoint(one.raddr)) for one in connected}
     found = _received_descriptor(pid) or _unrestorable_connection(connected) or _outside_unix_connection(pid)
-    return Inspection(found, tuple(sorted(ends)), len(sizes), max(map(int, sizes), default=0))
+    return Inspection(
+        obstacle=found, connections=tuple(sorted(ends)), ranks=len(sizes), all_ranks=max(map(int, sizes), default=0)
+    )
 
 
 def first_obstacle(inspections: Sequence[Inspection], *, coordinator_port: int) -> Obstacle | None:

@@ -83,9 +83,10 @@ class SafeMoment:
         """Return what prevents a checkpoint, and what a restart has to know about the shared memory of each node."""
         inspections, segments = [inspect(self._pid)], record(self._pid)
         for index, answer in self._nodes.ask_all("inspect") if self._nodes else ():
-            found = Obstacle(*answer["obstacle"]) if answer["obstacle"] else None
+            found = Obstacle(**answer["obstacle"]) if answer["obstacle"] else None
             ends = [((here, port), (there, other)) for (here, port), (there, other) in answer["connections"]]
-            inspections.append(Inspection(found, tuple(ends), *answer["ranks"]))
+            ranks, all_ranks = answer["ranks"], answer["all_ranks"]
+            inspections.append(Inspection(found, connections=tuple(ends), ranks=ranks, all_ranks=all_ranks))
             segments |= for_node(answer["segments"], index)
         found = first_obstacle(inspections, coordinator_port=self._workspace.coordinator.port)
         return found or self._missing_ranks(inspections), segments

@@ -64,7 +64,7 @@ def _read(answer: bytes) -> Iterator[UnixSocket]:
         peer = struct.unpack("=I", values[_PEER])[0] if len(values.get(_PEER, b"")) == 4 else 0  # noqa: PLR2004 - a u32
         waiting = values.get(_WAITING, b"")
         inodes = struct.unpack(f"={len(waiting) // 4}I", waiting)
-        yield UnixSocket(inode, peer, _readable(values.get(_NAME, b"")), inodes)
+        yield UnixSocket(inode=inode, peer=peer, name=_readable(values.get(_NAME, b"")), waiting=inodes)
         at += _aligned(length)
 
 

@@ -65,13 +65,17 @@ def record(images: Path, *, covers_shm: bool, journal: str) -> None:
         # with the names, which include the links that criu makes for files without a name
         pack = ["tar", "--create", "--sparse", "--file", str(images / "shm.tar"), "-C", SHM, "."]
         subprocess.run(pack, check=True, timeout=_TOOL_S)
+    unwatched = [pid for pid in pids if journal and not _is_watched(pid, journal)]
     paths = [Path(file.path) for file in files.found] + [Path(name) for name in fifos]
     held = HeldFiles(
         files=files.found,
         fifos=fifos,
         folders=_modes({folder for path in paths for folder in path.parents}),
         processes=len(pids),
-        unwatched=sorted({_name(pid) for pid in pids if journal and not _is_watched(pid, journal)}),
+        unwatched=sorted(set(map(_name, unwatched))),
+        trees=sorted({place for pid in unwatched for place in _directory_of(pid)}),
+        writes_in=sorted({folder for pid in unwatched for folder in _writes_in(pid, excluded)}),
+        taken_ns=_time_ns(images),
         **_connections(pids),
     )
     held_files.write(images, held)
@@ -152,6 +156,36 @@ def _is_watched(pid: int, journal: str) -> bool:
     owner = Path(journal).stat().st_uid
     is_allowed = owner == Path(f"/proc/{pid}").stat().st_uid and os.readlink(f"/proc/{pid}/root") == "/"
     return WATCHER in maps and is_allowed and not is_go(Path(f"/proc/{pid}/exe"))
+
+
+def _directory_of(pid: int) -> Iterator[str]:
+    with suppress(OSError):
+        place = os.readlink(f"/proc/{pid}/cwd")
+        if not place.endswith(DELETED):
+            yield place
+
+
+def _writes_in(pid: int, but_in: tuple[str, ...]) -> Iterator[str]:
+    """Yield directories in which the process may write by name: of what it has open, and of what its line names."""
+    for place, _ in _open_for_writing(pid, but_in):
+        target = Path(os.readlink(place))
+        if target.is_absolute():
+            yield str(target.parent)
+    words = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")[1:]
+    for word in {*words, *(word.partition("=")[2] for word in words)}:
+        for directory in _directory_of(pid):
+            named = Path(directory, word)
+            folder = named if named.is_dir() else named.parent
+            if "/" in word and folder.is_dir():
+                yield str(folder.resolve())
+
+
+def _time_ns(images: Path) -> int:
+    clock = images / "clock"
+    clock.touch()
+    found = clock.stat().st_mtime_ns
+    clock.unlink()
+    return found
 
 
 def _name(pid: int) -> str:

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
-from dataclasses import astuple
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,9 +120,10 @@ class Agent:
         """Return what prevents a checkpoint here, and what the engine has to know about the processes."""
         found = inspect(None)
         return {
-            "obstacle": None if found.obstacle is None else astuple(found.obstacle),
+            "obstacle": None if found.obstacle is None else asdict(found.obstacle),
             "connections": found.connections,
-            "ranks": [found.ranks, found.all_ranks],
+            "ranks": found.ranks,
+            "all_ranks": found.all_ranks,
             "resident": resident_bytes(os.getpid()),
             "segments": segments.record(os.getpid()),
         }

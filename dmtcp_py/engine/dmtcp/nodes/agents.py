@@ -211,7 +211,7 @@ class NodeAgents:
                     dies_with_us=True,
                     stdio=ChildStdio(subprocess.DEVNULL, file.fileno(), subprocess.STDOUT),
                 )
-            self._agents.append(RemoteNode(index, name, child, log))
+            self._agents.append(RemoteNode(index=index, name=name, child=child, log=log))
 
     def _await_agents(self, listener: socket.socket) -> None:
         listener.settimeout(1)
