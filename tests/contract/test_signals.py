@@ -102,7 +102,7 @@ def test_a_program_that_handles_the_signal_that_dmtcp_was_given_is_stopped_by_na
         pytest.skip("it is DMTCP that is given a signal, by a part in C")
     done = bench.run("-i", "1", "--engine", "dmtcp", *bench.python("ours.py", HANDLES_OURS))
     assert done.returncode == 125
-    assert "handles the real-time signal that DMTCP is given for checkpoints" in done.stderr
+    assert "handles the real-time signal that DMTCP uses for checkpoints" in done.stderr
     assert done.stdout.startswith("0\n")
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.protocol import Launch, Restart
 
 CHECKPOINT_SIGNAL = 57
-"""The signal by which DMTCP suspends threads: a real-time signal that no program was found to use."""
+"""The signal with which DMTCP suspends threads: a real-time signal that no program was found to use."""
 SIGNALS_PLUGIN = "signals"
 _RESTART_S = 60.0
 _OUR_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
@@ -172,7 +172,7 @@ class DmtcpEngine:
 
 def _launch_options(plugins: Sequence[Path]) -> list[str]:
     loaded = ["--with-plugin", ":".join(map(str, plugins))] if plugins else []
-    # without the plugin DMTCP would send the other signal and hide SIGUSR2 all the same
+    # without the plugin DMTCP would send the other signal and still hide SIGUSR2
     signal_options = ["--ckpt-signal", str(CHECKPOINT_SIGNAL)] if built(SIGNALS_PLUGIN) in plugins else []
     return ["--no-gzip", *signal_options, *loaded]
 

@@ -56,15 +56,15 @@ class Workspace:
         return self.staging / str(index) if self.nodes else self.staging
 
     def empty_staging(self) -> None:
-        """Make room for the images of the next checkpoint. Raises CheckpointFailedError if images are written now."""
+        """Make room for the images of the next checkpoint; raise CheckpointFailedError if images are being written."""
         try:
             remove_tree(self.staging)
             make_private_dir(self.staging)
             self.make_image_folders()
         except OSError as error:
             raise CheckpointFailedError(
-                f"somebody else's checkpoint is being written to {self.staging} ({error.strerror})",
-                "do not call dmtcp_command for this program",
+                f"another dmtcp_command's checkpoint is being written to {self.staging} ({error.strerror})",
+                "do not run dmtcp_command for this program",
                 program_lives=True,
             ) from error
 
