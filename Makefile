@@ -22,6 +22,9 @@ test: $(BIN)/pytest programs  ## set everything up, then run all tests
 	@$(BIN)/dmtcp-ctl setup || true  # without an engine, tests that need none run, and one test fails with the reason
 	$(BIN)/pytest -n $(JOBS) --dist worksteal tests
 
+pristine:  ## run both on a pristine machine, made with debootstrap, as root; it takes half an hour
+	@tests/pristine
+
 lint: $(BIN)/ruff  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -81,4 +84,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test lint bench bench-engines bench-files campaign zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes
+.PHONY: help demo test pristine lint bench bench-engines bench-files campaign zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes
