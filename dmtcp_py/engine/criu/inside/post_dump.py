@@ -165,9 +165,9 @@ def _directory_of(pid: int) -> Iterator[str]:
             yield place
 
 
-def _writes_in(pid: int, but_in: tuple[str, ...]) -> Iterator[str]:
+def _writes_in(pid: int, excluded: tuple[str, ...]) -> Iterator[str]:
     """Yield directories in which the process may write by name: of what it has open, and of what its line names."""
-    for place, _ in _open_for_writing(pid, but_in):
+    for place, _ in _open_for_writing(pid, excluded):
         target = Path(os.readlink(place))
         if target.is_absolute():
             yield str(target.parent)
