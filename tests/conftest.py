@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from harness import LONG_S, REPOSITORY, EngineHere, Workbench, descendants, find_criu, find_dmtcp, wait_until
+
+from kit.bench import Workbench
+from kit.engines import EngineHere, find_criu, find_dmtcp
+from kit.places import REPOSITORY
+from kit.processes import descendants
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,17 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import CTL, LONG_S, EngineHere, Workbench, kill_all, wait_until
+
+from kit.bench import Workbench
+from kit.places import CTL
+from kit.processes import kill_all
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from kit.engines import EngineHere
 
     Process = subprocess.Popen[bytes]
 

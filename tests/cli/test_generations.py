@@ -10,12 +10,17 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import LONG_S, EngineHere, Workbench, kill_all, wait_until
+
+from kit.processes import kill_all
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
     Process = subprocess.Popen[bytes]
 

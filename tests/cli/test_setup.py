@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 
 import pexpect
 import pytest
-from harness import CTL, LONG_S, copy_modules
 
 from dmtcp_py.engine.criu.installation import data_folder
+from kit.copies import copy_modules
+from kit.places import CTL
+from kit.waits import LONG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

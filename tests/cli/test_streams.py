@@ -10,13 +10,16 @@ import tempfile
 from typing import IO, TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, Workbench, kill_all, wait_until
+
+from kit.processes import kill_all
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from harness import EngineHere
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
 OURS = b"dmtcp-run: "
 
@@ -150,7 +153,7 @@ def test_a_reader_of_our_lines_that_leaves_does_not_end_the_program(bench: Workb
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        done = bench.run("-i", "1", *bench.steady(20), stderr=writer)
+        done = bench.run("-i", "1", *bench.counting(20), stderr=writer)
     finally:
         os.close(writer)
     assert done.returncode == 0

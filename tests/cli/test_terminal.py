@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any
 import pexpect
 import psutil
 import pytest
-from harness import CTL, LONG_S, RUN, Workbench, descendants, needed_for_checkpoints, wait_until
+
+from kit.places import CTL, RUN
+from kit.processes import descendants, needed_for_checkpoints
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness import EngineHere
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
     Type = Callable[..., "pexpect.spawn[str]"]
 

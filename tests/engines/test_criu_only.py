@@ -17,23 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import (
-    LONG_S,
-    REPOSITORY,
-    RING,
-    EngineHere,
-    Workbench,
-    descendants,
-    kill_all,
-    rings_are_given,
-    run_on,
-    wait_until,
-)
 
 from dmtcp_py.native import built
+from kit.engines import EngineHere, kernel_gives_rings
+from kit.places import REPOSITORY
+from kit.processes import descendants, kill_all
+from kit.waits import LONG_S, run_on, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from kit.bench import Workbench
 
 APPENDS = """
 import sys, time
@@ -239,7 +233,7 @@ def test_all_of_a_large_output_arrives(bench: Workbench, criu: EngineHere) -> No
 
 def test_nothing_outlives_a_killed_dmtcp_run(bench: Workbench, criu: EngineHere) -> None:
     del criu
-    process = bench.start("-i", "0", "--stdout", "out.txt", *bench.steady(300))
+    process = bench.start("-i", "0", "--stdout", "out.txt", *bench.counting(300))
     bench.wait_lines(2, process)
     below = descendants(process.pid)
     assert len(below) >= 4
@@ -319,7 +313,7 @@ def test_the_reason_stands_in_the_manifest_and_a_generation_goes_back_to_its_eng
     bench: Workbench, criu: EngineHere
 ) -> None:
     del criu
-    program = bench.steady(20)
+    program = bench.counting(20)
     process = bench.start("-i", "0", "--stdout", "out.txt", *program)
     bench.wait_lines(2, process)
     process.terminate()
@@ -410,9 +404,9 @@ def _line_of_a_user(home: Path, environ: dict[str, str]) -> Callable[..., list[s
 @pytest.mark.skipif(built("uring") is None, reason="there was no compiler at the installation")
 def test_a_program_that_uses_io_uring_where_it_can_gets_none_and_resumes(bench: Workbench, criu: EngineHere) -> None:
     del criu
-    if not rings_are_given():
+    if not kernel_gives_rings():
         pytest.skip("the kernel gives nobody a ring")
-    line = ["-v", "-i", "1", "--stdout", "out.txt", *bench.python("ring.py", RING)]
+    line = ["-v", "-i", "1", "--stdout", "out.txt", *bench.program("uring.py")]
     process = bench.start(*line)
     bench.wait_generations(1, process)
     run_on(process, 0.4)
@@ -428,9 +422,9 @@ def test_a_program_that_gets_a_ring_of_io_uring_all_the_same_is_refused_with_the
 ) -> None:
     """Where this one fails, CRIU has learned it: the plugin can go for versions from that one on."""
     del criu
-    if not rings_are_given():
+    if not kernel_gives_rings():
         pytest.skip("the kernel gives nobody a ring")
-    program = ["env", "--unset=LD_PRELOAD", *bench.python("ring.py", RING)]
+    program = ["env", "--unset=LD_PRELOAD", *bench.program("uring.py")]
     done = bench.run("-i", "0.3", "--stdout", "out.txt", *program)
     assert done.returncode == 125
     assert "the program uses io_uring, which CRIU cannot take; " in done.stderr

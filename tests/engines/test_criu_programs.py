@@ -12,12 +12,18 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, REPOSITORY, EngineHere, Workbench, kill_all, run_on, wait_until
+
+from kit.places import REPOSITORY
+from kit.processes import kill_all
+from kit.programs import BY_NAME, Places
+from kit.waits import LONG_S, run_on, wait_until
 from zoo.measure import build
-from zoo.table import BY_NAME, Places
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
 EXAMPLES = REPOSITORY / "examples"
 STEPS = "35"

@@ -13,7 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness import EngineHere, Workbench
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
 SITE = """
 import sys
@@ -106,7 +107,7 @@ def one_site(bench: Workbench, one_engine: EngineHere) -> Site:
 def is_killed_and_finishes(site: Site, *asks: str) -> None:
     """Stop a program under the site's engine, go on with the same line, compare with an uninterrupted run."""
     bench = site.bench
-    program = bench.steady(40)
+    program = bench.counting(40)
     plain = bench.start_plain(*program)
     line = [*asks, "--job", "job", "--stdout", "out.txt", "-i", "0", *program]
     first = bench.start(*line, env=site.environ)
@@ -134,7 +135,7 @@ def test_an_engine_that_is_not_installed_is_named_on_the_line(one_site: Site) ->
 def test_it_is_the_plugin_that_starts_the_program_and_brings_it_up(one_site: Site) -> None:
     one_site.register("site-engine", site="site_engine:SiteEngine")
     bench = one_site.bench
-    line = ["--engine", "site", "--stdout", "out.txt", "-i", "0", *bench.steady(30)]
+    line = ["--engine", "site", "--stdout", "out.txt", "-i", "0", *bench.counting(30)]
     first = bench.start(*line, env=one_site.environ)
     bench.wait_lines(3, first)
     first.send_signal(signal.SIGTERM)
@@ -149,7 +150,7 @@ def test_it_is_the_plugin_that_starts_the_program_and_brings_it_up(one_site: Sit
 def test_a_generation_whose_engine_is_no_longer_installed_is_kept_and_refused(one_site: Site) -> None:
     one_site.register("site-engine", site="site_engine:SiteEngine")
     bench = one_site.bench
-    line = ["--stdout", "out.txt", "-i", "0", *bench.steady(300)]
+    line = ["--stdout", "out.txt", "-i", "0", *bench.counting(300)]
     first = bench.start("--engine", "site", *line, env=one_site.environ)
     bench.wait_lines(3, first)
     first.send_signal(signal.SIGTERM)

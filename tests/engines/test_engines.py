@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from harness import EngineHere, Workbench
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
 
 def test_an_engine_works_on_this_machine(bench: Workbench, engines_here: list[EngineHere]) -> None:

@@ -10,12 +10,16 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, EngineHere, Workbench, kill_all, run_on, wait_until
 
 from dmtcp_py.native import built
+from kit.processes import kill_all
+from kit.waits import LONG_S, run_on, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
 pytestmark = pytest.mark.skipif(built("files") is None, reason="built without a C compiler")
 

@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, RING, EngineHere, Workbench, kill_all, rings_are_given
+
+from kit.engines import EngineHere, kernel_gives_rings
+from kit.processes import kill_all
+from kit.waits import LONG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from kit.bench import Workbench
 
 STATIC = """
 #include <unistd.h>
@@ -472,9 +477,9 @@ def test_a_program_with_a_ring_of_io_uring_is_refused_before_a_checkpoint_kills_
     bench: Workbench, dmtcp: EngineHere
 ) -> None:
     assert dmtcp
-    if not rings_are_given():
+    if not kernel_gives_rings():
         pytest.skip("the kernel gives nobody a ring")
-    done = bench.run("-i", "0.3", *bench.python("ring.py", RING))
+    done = bench.run("-i", "0.3", *bench.program("uring.py"))
     assert done.returncode == 125
     assert "uses io_uring, and DMTCP cannot take it; --engine criu takes what can do without" in done.stderr
     assert "the engine failed" not in done.stderr

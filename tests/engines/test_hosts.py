@@ -11,20 +11,21 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hosts
 import pytest
-from harness import LONG_S, EngineHere, find_dmtcp, wait_until
-from hosts import Hosts
-from spread import Spread
 
 from dmtcp_py.engine.dmtcp import selftest
 from dmtcp_py.engine.dmtcp.installation import Installation
 from dmtcp_py.native import built
+from kit.dmtcp_tools import Spread
+from kit.engines import EngineHere, find_dmtcp
+from kit.hosts import Hosts, why_not
+from kit.places import PROGRAM_FILES, REPOSITORY
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAIR = Path(__file__).parent.parent / "pair.py"
+PAIR = PROGRAM_FILES / "pair.py"
 STEPS = 100
 FULL_STEPS = 40
 FULL_BYTES = 8_000_000
@@ -32,7 +33,7 @@ HANGS_S = 10.0
 """No checkpoint of a pair took a second."""
 UNTIL_ONE_HANGS = 30
 
-_why_no_hosts = hosts.why_not()
+_why_no_hosts = why_not()
 _needs_hosts = pytest.mark.skipif(bool(_why_no_hosts), reason=_why_no_hosts or "can be made")
 _needs_compiler = pytest.mark.skipif(built("hosts") is None, reason=selftest.NOT_BUILT)
 _dmtcp = find_dmtcp()
@@ -46,7 +47,7 @@ _each_dmtcp = pytest.mark.parametrize(
 @pytest.fixture
 def four(tmp_path: Path) -> Iterator[Hosts]:
     """Make four hosts that share the test's folder and what Python needs."""
-    shared = [path for path in (Path(sys.prefix), PAIR.parent.parent) if path.is_relative_to("/tmp")]
+    shared = [path for path in (Path(sys.prefix), REPOSITORY) if path.is_relative_to("/tmp")]
     with Hosts(4, tmp_path, shared=shared) as made:
         yield made
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import REPOSITORY, kill_all
+
+from kit.places import REPOSITORY
+from kit.processes import kill_all
 
 if TYPE_CHECKING:
-    from harness import Workbench
+    from kit.bench import Workbench
 
 ROOT = os.environ.get("MANA_ROOT", "")
 MPICC = shutil.which("mpicc.mpich") or shutil.which("mpicc")

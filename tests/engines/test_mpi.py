@@ -12,13 +12,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, REPOSITORY, EngineHere, Workbench, kill_all
 
 from dmtcp_py.native import built
 from dmtcp_py.system.files import own_folder
 from dmtcp_py.system.proc import SHARED_MEMORY
+from kit.places import REPOSITORY
+from kit.processes import kill_all
+from kit.waits import LONG_S
+
+if TYPE_CHECKING:
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
 CYCLES = int(os.environ.get("DMTCP_RUN_MPI_CYCLES", "2"))
 STEPS = str(30 + 25 * CYCLES)

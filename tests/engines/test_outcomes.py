@@ -17,20 +17,15 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from harness import (
-    LONG_S,
-    EngineHere,
-    Workbench,
-    coordinator_of,
-    kill_all,
-    needed_for_checkpoints,
-    program_of,
-    run_on,
-    wait_until,
-)
+
+from kit.processes import coordinator_of, kill_all, needed_for_checkpoints, program_of
+from kit.waits import LONG_S, run_on, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
     Process = subprocess.Popen[bytes]
 
@@ -106,7 +101,7 @@ def test_a_program_that_ends_by_itself_has_finished_with_whatever_status(
 ) -> None:
     """Among them the statuses by which DMTCP and dmtcp-run speak of other things."""
     del engine
-    assert bench.start("--stdout", "out.txt", *bench.steady(1, status=status)).wait(LONG_S) == status
+    assert bench.start("--stdout", "out.txt", *bench.counting(1, status=status)).wait(LONG_S) == status
     assert _last(bench) == ("finished", status)
     assert f"finished with status {status}" in _said(bench)
 
@@ -117,7 +112,7 @@ def test_a_resumed_program_that_ends_by_itself_has_finished_with_its_status(
     """Here the one by which DMTCP says that it failed itself."""
     del engine
     status = 213
-    program = bench.steady(16, status=status)
+    program = bench.counting(16, status=status)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
@@ -132,7 +127,7 @@ def test_a_program_that_ends_during_a_checkpoint_has_finished(bench: Workbench, 
     del engine
     attempts = {}
     for steps in (10, 11, 12):
-        program = bench.steady(steps, status=steps)
+        program = bench.counting(steps, status=steps)
         attempts[steps] = bench.start("-i", "1", "--job", f"job{steps}", "--stdout", f"{steps}.txt", *program)
     for steps, process in attempts.items():
         assert process.wait(LONG_S) == steps
@@ -142,7 +137,7 @@ def test_a_program_that_ends_during_a_checkpoint_has_finished(bench: Workbench, 
 
 def test_a_program_killed_by_a_signal_is_told_with_its_signal_and_resumed(bench: Workbench, engine: EngineHere) -> None:
     del engine
-    program = bench.steady(25)
+    program = bench.counting(25)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
@@ -167,7 +162,7 @@ def test_a_crash_after_a_restart_is_not_believed_until_it_comes_again(
 ) -> None:
     """It may have been the restart's doing: the generation is resumed once more."""
     del engine
-    program = bench.steady(30, status=5)
+    program = bench.counting(30, status=5)
     plain = bench.start_plain(*program)
     line = ["-i", "1", "--stdout", "out.txt", *(["sh", "-c", RELAYED, "sh"] if who == "its child" else []), *program]
     process = bench.start(*line)
@@ -189,7 +184,7 @@ def test_a_crash_after_a_restart_is_not_believed_until_it_comes_again(
 
 def test_a_program_that_crashes_again_ends_with_that(bench: Workbench, engine: EngineHere) -> None:
     del engine
-    program = bench.steady(25, signum=signal.SIGSEGV)
+    program = bench.counting(25, signum=signal.SIGSEGV)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
@@ -233,8 +228,8 @@ def test_a_signal_soon_after_the_start_leaves_nothing_behind_and_the_same_line_f
 ) -> None:
     """Time is what this is about: the signal meets dmtcp-run before, while and after it starts the program."""
     del engine
-    line = ["-i", "0", "--stdout", "out.txt", *bench.steady(12)]
-    plain = bench.start_plain(*bench.steady(12))
+    line = ["-i", "0", "--stdout", "out.txt", *bench.counting(12)]
+    plain = bench.start_plain(*bench.counting(12))
     for seconds in (0.0, 0.1, 0.2, 0.3, 0.1, 0.2):
         process = bench.start(*line)
         run_on(process, seconds)
@@ -246,7 +241,7 @@ def test_a_signal_soon_after_the_start_leaves_nothing_behind_and_the_same_line_f
 
 def test_a_signal_during_an_interval_checkpoint_still_gives_a_last_one(bench: Workbench, engine: EngineHere) -> None:
     del engine
-    program = bench.steady(25, megabytes=64)
+    program = bench.counting(25, megabytes=64)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
@@ -265,7 +260,7 @@ def test_a_signal_during_an_interval_checkpoint_still_gives_a_last_one(bench: Wo
 def test_a_second_signal_stops_at_once_without_a_generation(bench: Workbench, engine: EngineHere) -> None:
     """The last checkpoint does not come to its end, since a process that it needs is stopped."""
     del engine
-    program = bench.steady(15)
+    program = bench.counting(15)
     line = ["-i", "0", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
@@ -287,7 +282,7 @@ def test_a_second_signal_stops_at_once_without_a_generation(bench: Workbench, en
 def test_two_signals_at_once_are_one_request(bench: Workbench, engine: EngineHere) -> None:
     """A scheduler sends SIGTERM to the whole job, and again by way of its shell."""
     del engine
-    process = bench.start("-i", "0", "--stdout", "out.txt", *bench.steady(50))
+    process = bench.start("-i", "0", "--stdout", "out.txt", *bench.counting(50))
     bench.wait_lines(2, process)
     process.terminate()
     process.terminate()
@@ -326,7 +321,7 @@ def test_somebody_elses_dmtcp_command_kills_and_the_same_line_resumes(
 ) -> None:
     """The program ends with 0 of it."""
     del dmtcp
-    program = bench.steady(25)
+    program = bench.counting(25)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
@@ -388,7 +383,7 @@ def test_a_program_that_ends_right_after_somebody_elses_checkpoint_has_finished(
 def test_an_engine_that_fails_before_the_first_generation_is_an_error(bench: Workbench, dmtcp: EngineHere) -> None:
     """DMTCP's coordinator is killed."""
     del dmtcp
-    program = bench.steady(12)
+    program = bench.counting(12)
     line = ["-i", "0", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
@@ -407,7 +402,7 @@ def test_an_engine_that_fails_later_goes_on_from_the_last_good_generation_in_the
 ) -> None:
     """DMTCP's coordinator is killed, twice."""
     del dmtcp
-    program = bench.steady(34)
+    program = bench.counting(34)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
@@ -427,7 +422,7 @@ def test_an_engine_that_fails_later_goes_on_from_the_last_good_generation_in_the
 def test_an_engine_that_fails_again_and_again_without_progress_is_an_error(bench: Workbench, dmtcp: EngineHere) -> None:
     """DMTCP's coordinator is killed each time the program runs again."""
     del dmtcp
-    program = bench.steady(25)
+    program = bench.counting(25)
     plain = bench.start_plain(*program)
     process = bench.start("-i", "1", "--stdout", "out.txt", *program)
     bench.wait_generations(1, process)
@@ -510,7 +505,7 @@ def test_a_disk_too_full_for_a_checkpoint_warns_and_the_program_goes_on(
 ) -> None:
     """Not a byte is left; the generation that was there stays, and the next one comes once there is room."""
     del engine
-    program = bench.steady(45)
+    program = bench.counting(45)
     line = ["-i", "1", "--dir", small_disk / "jobs", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
@@ -558,7 +553,7 @@ def test_a_disk_that_fills_up_during_a_checkpoint_costs_no_earlier_generation(
 def test_temporary_files_are_in_one_folder_of_ours_alone_while_it_runs(bench: Workbench, dmtcp: EngineHere) -> None:
     """That none is left at the end, after any test here, is asserted by the workbench."""
     del dmtcp
-    process = bench.start("-i", "1", "--stdout", "out.txt", *bench.steady(14))
+    process = bench.start("-i", "1", "--stdout", "out.txt", *bench.counting(14))
     bench.wait_generations(1, process)
     (folder,) = bench.temporary.iterdir()
     found = folder.lstat()
@@ -582,7 +577,7 @@ def test_inherited_variables_of_dmtcp_change_nothing(bench: Workbench, dmtcp: En
         "JALIB_STDERR_PATH": "/nonexistent/messages",
     }
     environ = {**bench.environ, **inherited, **dmtcp.environ}
-    program = bench.steady(25)
+    program = bench.counting(25)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line, env=environ)

@@ -9,9 +9,17 @@ import importlib.util
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, REPOSITORY, EngineHere, Workbench, kill_all, run_on
+
+from kit.places import REPOSITORY
+from kit.processes import kill_all
+from kit.waits import LONG_S, run_on
+
+if TYPE_CHECKING:
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
 EXAMPLES = REPOSITORY / "examples"
 PROGRAMS = {

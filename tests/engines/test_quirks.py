@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import LONG_S, REPOSITORY, RUN, WITHOUT, EngineHere, Workbench, kill_all, wait_until
 
 from dmtcp_py.native import built
 from dmtcp_py.system.files import remove_temporaries
 from dmtcp_py.system.proc import SHARED_MEMORY
+from kit.places import REPOSITORY, RUN, WITHOUT
+from kit.processes import kill_all
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
 BLAS_AND_PROCESSES = """
 import os, subprocess, sys, time

@@ -15,13 +15,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, REPOSITORY, EngineHere, Workbench, kill_all, run_on
 
 from dmtcp_py.native import built
+from kit.places import REPOSITORY
+from kit.processes import kill_all
+from kit.waits import LONG_S, run_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
     Uninterrupted = Callable[["Program"], Path]
 

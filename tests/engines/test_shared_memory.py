@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness import LONG_S, EngineHere, Workbench, kill_all
+from kit.processes import kill_all
+from kit.waits import LONG_S
+
+if TYPE_CHECKING:
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
 COUNT = """
 import os, sys, time

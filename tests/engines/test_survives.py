@@ -14,22 +14,18 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from harness import (
-    LONG_S,
-    REPOSITORY,
-    EngineHere,
-    Workbench,
-    coordinator_of,
-    kill_all,
-    program_of,
-    run_on,
-    wait_until,
-)
+
+from kit.places import REPOSITORY
+from kit.processes import coordinator_of, kill_all, program_of
+from kit.waits import LONG_S, run_on, wait_until
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
     from pathlib import Path
+
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
     Process = subprocess.Popen[bytes]
 
@@ -116,7 +112,7 @@ def test_the_same_line_finishes_whoever_was_killed_at_whatever_moment(
     if victim == "coordinator" and engine.name != "dmtcp":
         pytest.skip("only DMTCP has a coordinator")
     kill, ends_with = KILLS[victim]
-    program = bench.steady(45, megabytes=64)
+    program = bench.counting(45, megabytes=64)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
@@ -146,7 +142,7 @@ def _ended_or_goes_on(process: Process, before: object) -> bool:
 def test_killed_again_and_again_after_any_time_the_same_line_finishes(bench: Workbench, engine: EngineHere) -> None:
     """Time is what this is about: whatever happens to go on after so many seconds is interrupted."""
     del engine
-    program = bench.steady(60, status=7, megabytes=16)
+    program = bench.counting(60, status=7, megabytes=16)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     for seconds in (0.05, 0.3, 0.7, 1.3, 1.7, 0.1, 2.1, 0.5):

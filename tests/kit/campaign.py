@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from harness import wait_until
-from slurm.cluster import ENDED
-from slurm.tally import PROGRAM, STEP_S, End, Job, Result
+from kit.cluster import ENDED
+from kit.tally import PROGRAM, STEP_S, End, Job, Result
+from kit.waits import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from slurm.cluster import Cluster
+    from kit.cluster import Cluster
 
 _HARM_EVERY_S = (3.0, 9.0)
 _NODE_IS_AWAY_S = 4.0

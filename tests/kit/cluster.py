@@ -1,8 +1,8 @@
 """A private Slurm cluster: real daemons, several nodes on this host, no privileges needed.
 
-Knows how Slurm is configured, started, asked and broken. Each daemon runs below a keeper (``keeper.py``), which owns
-all processes that come of it, jobs included: a node that loses power is a keeper that ends, and so is everything when
-the tests are killed. Nothing here knows dmtcp-run.
+Knows how Slurm is configured, started, asked and broken. Each daemon runs below a keeper, ``node_keeper.py``, which
+owns all processes that come of it, jobs included: a node that loses power is a keeper that ends, and so is everything
+when the tests are killed. Nothing here knows dmtcp-run.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
-from harness import LONG_S, RUN, descendants, is_alive, wait_until
+
+from kit.places import RUN
+from kit.processes import descendants, is_alive
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hosts import Hosts
+    from kit.hosts import Hosts
 
 CALL_S = 30.0
 """How long a client command may take; with a slurm.conf that Slurm does not like, it never ends by itself."""
@@ -81,7 +84,7 @@ class Daemon:
     def __init__(self, argv: list[str], environ: dict[str, str], log: Path) -> None:
         # where Slurm's proctrack/cgroup puts the jobs of a node
         group = f"/sys/fs/cgroup/freezer/slurm_{log.stem}"
-        keeper = [sys.executable, "-IS", str(Path(__file__).with_name("keeper.py")), str(log), group, *argv]
+        keeper = [sys.executable, "-IS", str(Path(__file__).with_name("node_keeper.py")), str(log), group, *argv]
         pipe = subprocess.PIPE
         self.keeper = subprocess.Popen(keeper, cwd="/", env=environ, text=True, bufsize=1, stdin=pipe, stdout=pipe)
         self.process: psutil.Process | None = None

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import LONG_S, EngineHere, wait_until
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hosts import Host
+    from kit.engines import EngineHere
+    from kit.hosts import Host
 
 CHECKPOINT_S = 60.0
 _STEP_S = 0.05

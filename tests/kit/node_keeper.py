@@ -1,8 +1,8 @@
 """Be to one daemon what a machine is: the parent of all that comes of it, and its end.
 
-``keeper.py LOG GROUP COMMAND ARGS...``: each line on stdin starts the command, whose pid is the answer on stdout. The
-end of stdin, however it comes about, SIGKILLs everything below, orphans too, and removes the control group that the
-command may have made. Uses the standard library only and no site packages, so that it starts in some 15 ms.
+``node_keeper.py LOG GROUP COMMAND ARGS...``: each line on stdin starts the command, whose pid is the answer on stdout.
+The end of stdin, however it comes about, SIGKILLs everything below, orphans too, and removes the control group that
+the command may have made. Uses the standard library only and no site packages, so that it starts in some 15 ms.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The programs of the zoo: what each is, how it is made and started, and what of it is compared.
+"""The programs that tests kill and resume: what each is, how it is made and started, and what of it is compared.
 
 Words in braces stand for folders and programs, see `Places`.
 """
@@ -9,10 +9,13 @@ import importlib.util
 import shutil
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-HERE = Path(__file__).parent
-EXAMPLES = HERE.parent.parent / "examples"
+from kit.places import EXAMPLES, PROGRAM_FILES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 FORKS, UNDO, PIPES = "plugin forks", "plugin files", "plugin openmpi"
 HWLOC, SINGLETON = "HWLOC_COMPONENTS", "OMPI_MCA_ess_singleton_isolated"
 UCX_HOOKS, UCX_TLS = "UCX_MEM_MMAP_HOOK_MODE", "UCX_TLS"
@@ -57,7 +60,7 @@ class Places:
         """Return WORDS with what stands in braces replaced."""
         known = {
             "python": sys.executable,
-            "programs": str(HERE / "programs"),
+            "programs": str(PROGRAM_FILES),
             "examples": str(EXAMPLES),
             "built": str(self.built),
             "folder": str(self.folder),
@@ -97,7 +100,7 @@ def _python(
     environ: tuple[tuple[str, str], ...] = (),
     **more: object,
 ) -> Program:
-    folder = "{programs}/" if (HERE / "programs" / file).exists() else "{examples}/"
+    folder = "{programs}/" if (PROGRAM_FILES / file).exists() else "{examples}/"
     return Program(
         name,
         group,

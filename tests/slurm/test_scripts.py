@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import CTL, LONG_S, REPOSITORY, EngineHere, wait_until
 
 from dmtcp_py.batch.requeue import LIMIT
+from kit.places import CTL, REPOSITORY
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
-    from slurm.cluster import Cluster
+    from kit.cluster import Cluster
+    from kit.engines import EngineHere
 
 SCRIPTS = REPOSITORY / "slurm"
 ONE_MINUTE = "--time=1"

@@ -14,14 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import REPOSITORY, WITHOUT, kill_all
-
-from zoo.table import HERE
+from kit.places import REPOSITORY, TESTS, WITHOUT
+from kit.processes import kill_all
 
 if TYPE_CHECKING:
-    from harness import Workbench
-
-    from zoo.table import Places, Program
+    from kit.bench import Workbench
+    from kit.programs import Places, Program
 
 WORKS, NEEDS_SETTING, REFUSED, NO_GENERATION, FAILS, DIFFERS, WRONG, NOT_RUN = (
     "works",
@@ -305,7 +303,7 @@ class Lives:
 
     def _shorten(self, text: str) -> str:
         text = re.sub(r"\[[-T0-9:.]+, [0-9, ]+, \w+\] at \S+ ", "", text)
-        for folder in (self.bench.folder.parent, self.places.built, self.places.folder, HERE, REPOSITORY):
+        for folder in (self.bench.folder.parent, self.places.built, self.places.folder, TESTS, REPOSITORY):
             text = text.replace(f"{folder}/", "")
         text = re.sub(r"/\S*/", "", text)
         text = re.sub(r"\bpid \d+|\b\d{4,}\b", "N", text)

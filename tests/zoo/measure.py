@@ -18,12 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from harness import REPOSITORY, EngineHere, Workbench, descendants, find_criu, find_dmtcp
 
 from dmtcp_py.engine.quirks import QUIRKS
+from kit.bench import Workbench
+from kit.engines import EngineHere, find_criu, find_dmtcp
+from kit.places import REPOSITORY
+from kit.processes import descendants
+from kit.programs import BY_NAME, PROGRAMS, Places, Program, missing
 from zoo import life
 from zoo.life import Finding, Lives
-from zoo.table import BY_NAME, PROGRAMS, Places, Program, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

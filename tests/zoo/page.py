@@ -5,10 +5,9 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from harness import REPOSITORY
-
+from kit.places import REPOSITORY
+from kit.programs import PROGRAMS, Program
 from zoo import life, measure
-from zoo.table import PROGRAMS, Program
 
 PAGE = REPOSITORY / "docs" / "programs.md"
 _HEAD = """\
@@ -17,7 +16,7 @@ _HEAD = """\
 `make zoo` wrote this page: it runs each program once undisturbed, and once with `dmtcp-run` and an engine, where
 everything is killed with SIGKILL twice, each time after a checkpoint beyond which the program had run on, and the same
 line is given again. Then the exit status, the output and all files are compared, byte for byte. The programs are in
-`examples/` and `tests/zoo/programs/`, their lines in `tests/zoo/table.py`.
+`examples/` and `tests/programs/`, their lines in `tests/kit/programs.py`.
 
 | cell | what was seen |
 |---|---|

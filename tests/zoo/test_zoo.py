@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dmtcp_py.engine.quirks import QUIRKS
+from kit.programs import PROGRAMS, Places, Program
 from zoo import life, measure, page
 from zoo.life import Lives
-from zoo.table import PROGRAMS, Places, Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness import EngineHere, Workbench
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
 QUICK = [program for program in PROGRAMS if program.quick]
 STEPS_FOR_ONE_KILL = 0.65
