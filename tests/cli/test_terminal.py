@@ -121,7 +121,7 @@ def test_ctrl_c_checkpoints_stops_and_says_how_to_go_on(bench: Workbench, one_en
     child.sendintr()
     status, lines = ended(child)
     assert status == 85
-    assert lines[-1] == "dmtcp-run: checkpointed and stopped; the same line goes on from generation 1"
+    assert lines[-1] == "dmtcp-run: checkpointed and stopped; the same line resumes from generation 1"
     assert bench.generations == [1]
 
     last = max(map(int, re.findall(r"step (\d+)", "\n".join(["step 3", *lines]))))
@@ -160,7 +160,7 @@ def test_ctrl_c_again_stops_at_once(bench: Workbench, one_engine: EngineHere, ty
     status, lines = ended(child)
     assert status == 130
     assert time.monotonic() - pressed < 3
-    assert "dmtcp-run: stopped at once; the same line goes on from the beginning" in lines[-1]
+    assert "dmtcp-run: stopped at once; the same line resumes from the beginning" in lines[-1]
     assert bench.generations == []
     assert bench.events[-1] == "stopped"
 

@@ -217,7 +217,7 @@ def test_each_signal_that_asks_to_stop_gives_a_generation_after_which_nothing_of
         assert _last(bench) == ("checkpointed", 85)
         committed = [line for line in bench.history if line["event"] == "checkpointed" and "reason" in line]
         assert (committed[-1]["reason"], committed[-1]["program_stopped"]) == (signum.name, True)
-        assert f"checkpointed and stopped; the same line goes on from generation {count}" in _said(bench)
+        assert f"checkpointed and stopped; the same line resumes from generation {count}" in _said(bench)
         assert diary.read_text() == at_the_end
     assert bench.start(*line).wait(LONG_S) == 0
     assert diary.read_text() == "".join(f"{step}\n" for step in range(1, 71))
@@ -274,7 +274,7 @@ def test_a_second_signal_stops_at_once_without_a_generation(bench: Workbench, en
     assert process.wait(15) == 128 + signal.SIGTERM
     assert bench.generations == []
     assert _last(bench) == ("stopped", 128 + signal.SIGTERM)
-    assert "stopped at once; the same line goes on from the beginning" in _said(bench)
+    assert "stopped at once; the same line resumes from the beginning" in _said(bench)
     assert plain.wait(LONG_S) == 0
     _finishes(bench, line, "out.txt")
 
@@ -392,7 +392,7 @@ def test_an_engine_that_fails_before_the_first_generation_is_an_error(bench: Wor
     assert process.wait(LONG_S) == 125
     assert _last(bench) == ("engine-failed", 125)
     assert "the engine failed" in _said(bench)
-    assert "the same line goes on from the beginning: there is no generation yet" in _said(bench)
+    assert "the same line resumes from the beginning: there is no generation yet" in _said(bench)
     assert plain.wait(LONG_S) == 0
     _finishes(bench, line, "out.txt")
 
