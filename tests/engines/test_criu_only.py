@@ -19,30 +19,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dmtcp_py.native import built
+from kit.bench import counted
 from kit.engines import EngineHere, kernel_gives_rings
 from kit.places import REPOSITORY
-from kit.processes import descendants, kill_all
-from kit.waits import LONG_S, run_on, wait_until
+from kit.processes import descendants
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kit.bench import Workbench
 
-APPENDS = """
-import sys, time
-with open("log.txt", sys.argv[1]) as log:
-    for step in range(30):
-        print("step", step, file=log, flush=True)
-        print(step, flush=True)
-        time.sleep(0.1)
-"""
-COUNT = """
-import sys, time
-for step in range(25):
-    print("line", step, sys.stdout.isatty(), flush=True)
-    time.sleep(0.1)
-"""
 BIG_LEDGER = """
 import time
 with open("big.dat", "w+b") as big:
@@ -64,24 +51,10 @@ exec {criu} "$@"
 KINDS = ("file", "pipe", "terminal", "nothing")
 
 
-def _resumes_once_exactly(bench: Workbench, program: list[str | Path], status: int = 0) -> None:
-    line = ["-i", "1", "--stdout", "out.txt", *program]
-    plain = bench.start_plain(*program)
-    process = bench.start(*line)
-    bench.wait_generations(1, process)
-    run_on(process, 0.4)
-    kill_all(process)
-    assert bench.start(*line).wait(LONG_S) == status
-    assert plain.wait(LONG_S) == status
-    bench.assert_same("out.txt")
-    assert "resumed" in bench.events
-
-
-@pytest.mark.parametrize("how", ["a", "w"])
+@pytest.mark.parametrize("how", ["append", "write"])
 def test_what_was_written_after_the_image_is_taken_away_again(bench: Workbench, criu: EngineHere, how: str) -> None:
     del criu
-    _resumes_once_exactly(bench, [*bench.python("appends.py", APPENDS), how])
-    bench.assert_same("log.txt")
+    bench.assert_survives(bench.counting(30, **{how: "log.txt"}), "log.txt")
 
 
 def _remove(path: Path) -> None:
@@ -103,11 +76,8 @@ def test_a_file_that_cannot_be_what_it_was_is_named_and_nothing_is_started(
     bench: Workbench, criu: EngineHere, damage: Callable[[Path], None]
 ) -> None:
     del criu
-    line = ["-i", "1", "--keep", "1", "--stdout", "out.txt", *bench.python("appends.py", APPENDS), "a"]
-    process = bench.start(*line)
-    bench.wait_generations(1, process)
-    run_on(process, 0.3)
-    kill_all(process)
+    line = ["-i", "1", "--keep", "1", "--stdout", "out.txt", *bench.counting(30, append="log.txt")]
+    bench.crash(line)
     damage(bench.folder / "log.txt")
     before = {path.name: path.read_bytes() for path in bench.folder.glob("*.txt") if path.name != "stderr.txt"}
     done = bench.run(*line)
@@ -118,13 +88,10 @@ def test_a_file_that_cannot_be_what_it_was_is_named_and_nothing_is_started(
 
 def test_a_file_that_was_copied_elsewhere_and_back_is_known_again(bench: Workbench, criu: EngineHere) -> None:
     del criu
-    program = [*bench.python("appends.py", APPENDS), "a"]
+    program = bench.counting(30, append="log.txt")
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
-    process = bench.start(*line)
-    bench.wait_generations(1, process)
-    run_on(process, 0.3)
-    kill_all(process)
+    bench.crash(line)
     shutil.copy2(bench.folder / "log.txt", bench.folder / "copy")
     (bench.folder / "copy").rename(bench.folder / "log.txt")
     assert bench.start(*line).wait(LONG_S) == 0
@@ -166,17 +133,21 @@ def test_output_goes_on_to_whatever_the_next_life_is_given(
     bench: Workbench, criu: EngineHere, first: str, second: str
 ) -> None:
     del criu
-    line = ["-i", "0", *bench.python("count.py", COUNT)]
+    line = ["-i", "0", *bench.counting(25, terminal=True)]
     outs = [bench.folder / "first.txt", bench.folder / "second.txt"]
     with _output(first, outs[0]) as fd:
         process = bench.start(*line, stdout=fd)
-        wait_until(lambda: "started" in (bench.folder / "stderr.txt").read_text())
-        run_on(process, 1.0)
+        bench.wait_said("started", process)
+        if first == "nothing":
+            bench.wait_beyond_checkpoint(process, by=None)
+        else:
+            bench.wait_lines(3, process, "first.txt")
         process.terminate()
         assert process.wait(LONG_S) == 85
     with _output(second, outs[1]) as fd:
         assert bench.start(*line, stdout=fd).wait(LONG_S) == 0
-    expected = [f"line {step} {first == 'terminal'}" for step in range(25)]
+    *steps, done = counted(25).decode().splitlines()
+    expected = [*(f"{line} {first == 'terminal'}" for line in steps), done]
     lives = [out.read_text().splitlines() if out.exists() else None for out in outs]
     if lives[0] is None or lives[1] is None:
         assert all(life is None or set(life) <= set(expected) for life in lives)
@@ -254,11 +225,10 @@ def test_a_status_above_128_is_told_from_a_death_by_a_signal(
     release = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
     if release < (6, 15) and end == "exit 143":
         pytest.skip("before Linux 6.15 nothing tells, and it counts as killed: the same line resumes")
-    line = ["-i", "0", "sh", "-c", f"for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done; {end}"]
+    line = ["-i", "0", "sh", "-c", f"touch begun; for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done; {end}"]
     if life == "second":
         process = bench.start(*line)
-        bench.wait_said("started", process)
-        run_on(process, 0.3)
+        wait_until((bench.folder / "begun").exists)
         process.terminate()
         assert process.wait(LONG_S) == 85
     assert bench.run(*line).returncode == status
@@ -407,10 +377,7 @@ def test_a_program_that_uses_io_uring_where_it_can_gets_none_and_resumes(bench: 
     if not kernel_gives_rings():
         pytest.skip("the kernel gives nobody a ring")
     line = ["-v", "-i", "1", "--stdout", "out.txt", *bench.program("uring.py")]
-    process = bench.start(*line)
-    bench.wait_generations(1, process)
-    run_on(process, 0.4)
-    kill_all(process)
+    bench.crash(line)
     assert bench.start(*line).wait(LONG_S) == 0
     assert "resumed" in bench.events
     assert (bench.folder / "out.txt").read_text() == "".join(f"{step} False\n" for step in range(40))

@@ -16,7 +16,7 @@ import pytest
 from kit.places import REPOSITORY
 from kit.processes import kill_all
 from kit.programs import BY_NAME, Places
-from kit.waits import LONG_S, run_on, wait_until
+from kit.waits import LONG_S, wait_until
 from zoo.measure import build
 
 if TYPE_CHECKING:
@@ -49,19 +49,9 @@ for step in range(35):
 """
 
 
-def _survives(bench: Workbench, program: list[str], status: int = 0) -> None:
+def _survives(bench: Workbench, program: list[str]) -> None:
     """Kill PROGRAM with SIGKILL in each of two lives, resume it, and compare with a run that is left alone."""
-    line = ["-i", "0.7", "--stdout", "out.txt", *program]
-    plain = bench.start_plain(*program)
-    for _ in range(2):
-        process = bench.start(*line)
-        bench.wait_generations(1, process)
-        run_on(process, 0.3)
-        kill_all(process)
-    assert bench.start(*line).wait(LONG_S) == status
-    assert plain.wait(LONG_S) == status
-    assert bench.events.count("resumed") == 2
-    bench.assert_same("out.txt")
+    bench.assert_survives(program, options=["-i", "0.7"], times=2)
 
 
 def _compiled(bench: Workbench, compiler: list[str], *sources: Path) -> str:

@@ -5,15 +5,15 @@ Every program here is killed between two checkpoints, with everything that belon
 
 from __future__ import annotations
 
-import shutil
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dmtcp_py.native import built
+from kit.copies import copy_without_c
 from kit.processes import kill_all
-from kit.waits import LONG_S, run_on, wait_until
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,28 +174,10 @@ with open("whole", "w") as whole, open("part", "w") as part:
     fcntl.flock(whole, fcntl.LOCK_EX)
     fcntl.lockf(part, fcntl.LOCK_EX, 10, 5)
     for step in range(50):
+        print(step, flush=True)
         time.sleep(0.1)
     print(is_locked("whole", fcntl.flock), is_locked("part", fcntl.lockf))
 """
-
-
-def crash(bench: Workbench, line: list[str | Path], *, times: int = 1, after_s: float = 0.8) -> None:
-    """Run LINE, and kill all of it some time after a new generation; TIMES times."""
-    for _ in range(times):
-        process = bench.start(*line)
-        bench.wait_generations(1, process)
-        run_on(process, after_s)
-        kill_all(process)
-
-
-def crash_and_compare(bench: Workbench, program: list[str | Path], *, times: int = 1) -> None:
-    """Let PROGRAM crash TIMES times, and end as if nothing had happened."""
-    line = ["-i", "1", "--stdout", "out.txt", *program]
-    plain = bench.start_plain(*program)
-    crash(bench, line, times=times)
-    assert bench.start(*line).wait(LONG_S) == 0
-    assert plain.wait(LONG_S) == 0
-    bench.assert_same("out.txt")
 
 
 def test_what_a_program_did_by_name_since_its_checkpoint_is_undone_before_it_is_done_again(
@@ -203,7 +185,7 @@ def test_what_a_program_did_by_name_since_its_checkpoint_is_undone_before_it_is_
 ) -> None:
     """Files opened for each write, replaced, made, taken away, moved; folders, links, databases."""
     del engine
-    crash_and_compare(bench, bench.python("by_name.py", BY_NAME), times=2)
+    bench.assert_survives(bench.python("by_name.py", BY_NAME), times=2, progress=None)
     said = (bench.folder / "stderr.txt").read_text()
     assert "went back to what they were; what they held is in" in said
 
@@ -212,7 +194,7 @@ def test_what_a_program_did_by_name_since_its_checkpoint_is_undone_before_it_is_
 def test_a_temporary_file_without_a_name_keeps_what_is_in_it(bench: Workbench, engine: EngineHere, way: str) -> None:
     """Of the C library's, the first write after a resume went nowhere and the program ended with 0."""
     del engine
-    crash_and_compare(bench, [*bench.python("nameless.py", NAMELESS), way], times=2)
+    bench.assert_survives([*bench.python("nameless.py", NAMELESS), way], times=2)
 
 
 def test_a_shell_script_appends_moves_and_touches_once(bench: Workbench, engine: EngineHere) -> None:
@@ -225,7 +207,7 @@ def test_a_shell_script_appends_moves_and_touches_once(bench: Workbench, engine:
     plain = bench.start_plain("bash", "script.sh")
     (bench.plain / "stderr.txt").touch()
     (bench.plain / "err.txt").unlink()
-    crash(bench, line)
+    bench.crash(line, progress=None)
     assert bench.start(*line).wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt")
@@ -235,7 +217,7 @@ def test_a_shell_script_appends_moves_and_touches_once(bench: Workbench, engine:
 def test_a_database_that_is_kept_open_has_each_row_once(bench: Workbench, engine: EngineHere, mode: str) -> None:
     """With transactions open at the checkpoint and at the end."""
     del engine
-    crash_and_compare(bench, [*bench.python("kept.py", SQLITE), mode])
+    bench.assert_survives([*bench.python("kept.py", SQLITE), mode], progress=None)
 
 
 @pytest.mark.parametrize("text", [LARGE, MAPPED], ids=["opened each time", "mapped"])
@@ -244,12 +226,12 @@ def test_a_changed_file_too_large_for_a_copy_is_named_and_nothing_resumed(
 ) -> None:
     del engine
     line = ["-i", "1", "--stdout", "out.txt", *bench.python("large.py", text)]
-    crash(bench, line)
+    bench.crash(line, progress=lambda: _first_bytes(bench.folder / "large"))
     refused = bench.run(*line)
     assert refused.returncode == 125
     assert str(bench.folder / "large") in refused.stderr
     assert "too large to copy" in refused.stderr
-    assert "--accept-changed-files goes on all the same" in refused.stderr
+    assert "--accept-changed-files resumes all the same" in refused.stderr
     assert (bench.folder / "out.txt").read_text() == ""
     accepted = bench.run("--accept-changed-files", *line)
     assert accepted.returncode == 0
@@ -307,6 +289,11 @@ def test_a_life_after_a_checkpoint_and_stop_that_is_cut_short_is_undone(bench: W
     assert (bench.folder / "out.txt").read_text() == "60 60\n"
 
 
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(8)
+
+
 def _number(path: Path) -> int:
     text = path.read_text() if path.exists() else ""
     return int(text) if text else 0
@@ -315,10 +302,11 @@ def _number(path: Path) -> int:
 def test_what_is_taken_away_is_kept_and_what_others_wrote_stays(bench: Workbench, engine: EngineHere) -> None:
     del engine
     text = """
-import time
+import os, time
 with open("first", "w") as file:
     file.write("old")
-time.sleep(2)
+while not os.path.exists("go"):
+    time.sleep(0.05)
 for step in range(50):
     with open("first", "a") as file:
         file.write(f" {step}")
@@ -326,14 +314,16 @@ for step in range(50):
         file.write(f" {step}")
     time.sleep(0.1)
 """
-    line = ["-i", "1", "--stdout", "out.txt", *bench.python("two.py", text)]
+    line = ["-i", "0", "--stdout", "out.txt", *bench.python("two.py", text)]
     process = bench.start(*line)
-    bench.wait_generations(1, process)
-    run_on(process, 1.5)
+    wait_until(lambda: bench.said("first") == "old")
+    assert bench.ctl("checkpoint", bench.job.name).returncode == 0
+    (bench.folder / "go").touch()
+    wait_until(lambda: len(bench.said("second").split()) > 3)
     kill_all(process)
     others = bench.folder / "others"
     others.write_text("not the program's")
-    held = {name: (bench.folder / name).read_text() for name in ("first", "second") if (bench.folder / name).exists()}
+    held = {name: bench.said(name) for name in ("first", "second")}
     assert bench.run(*line).returncode == 0
     steps = "".join(f" {step}" for step in range(50))
     assert (bench.folder / "first").read_text() == "old" + steps
@@ -383,9 +373,9 @@ def test_locks_on_files_are_held_again(bench: Workbench, engine: EngineHere) -> 
     """Of both kinds: on a whole file, and on a range of one."""
     del engine
     line = ["-i", "1", "--stdout", "out.txt", *bench.python("locked.py", LOCKED)]
-    crash(bench, line, after_s=0.2)
+    bench.crash(line)
     assert bench.run(*line).returncode == 0
-    assert (bench.folder / "out.txt").read_text() == "1 1\n"
+    assert bench.said("out.txt").splitlines()[-1] == "1 1"
 
 
 def test_without_the_part_in_c_a_resume_says_what_it_cannot_undo(
@@ -393,29 +383,10 @@ def test_without_the_part_in_c_a_resume_says_what_it_cannot_undo(
 ) -> None:
     """As where no compiler was there at the installation: the package is copied without it."""
     del engine
-    text = """
-import time
-for step in range(60):
-    with open("lines", "a") as file:
-        file.write(f"{step}\\n")
-    time.sleep(0.1)
-"""
-    bare = copy_bare(tmp_path / "bare")
+    bare = copy_without_c(tmp_path / "bare")
     environ = {**bench.environ, "PYTHONPATH": str(bare)}
-    line = ["-i", "1", "--stdout", "out.txt", *bench.python("lines.py", text)]
-    process = bench.start(*line, env=environ)
-    bench.wait_generations(1, process)
-    run_on(process, 0.5)
-    kill_all(process)
+    line = ["-i", "1", "--stdout", "out.txt", *bench.counting(60, ledger="lines")]
+    bench.crash(line, env=environ)
     done = bench.run(*line, env=environ)
     assert done.returncode == 0
-    assert "is done once more: nobody noted it" in done.stderr
-
-
-def copy_bare(folder: Path) -> Path:
-    """Copy dmtcp_py to FOLDER without what was built in C."""
-    import dmtcp_py  # noqa: PLC0415 - where it is, is all that is wanted
-
-    source = next(iter(dmtcp_py.__path__))
-    shutil.copytree(source, folder / "dmtcp_py", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    return folder
+    assert "will be repeated: it was not recorded" in done.stderr

@@ -31,30 +31,6 @@ if TYPE_CHECKING:
 
 INSISTS_S = 0.6
 """A second signal within half a second is still the first one: schedulers deliver one by several ways."""
-DIARY = """
-import os, sys, time
-for step in range(1, int(sys.argv[1]) + 1):
-    with open("diary.txt", "a") as diary:
-        diary.write(f"{step}\\n")
-    time.sleep(0.05)
-"""
-"""Opens its file for each line, so that nothing can take back what it writes after an image."""
-UNTIL_TOLD = """
-import pathlib, sys, time
-while not pathlib.Path("go").exists():
-    time.sleep(0.02)
-print("told to go", flush=True)
-sys.exit(int(sys.argv[1]))
-"""
-GROWS = """
-import pathlib, sys, time
-ballast = None
-for step in range(1, 41):
-    if ballast is None and pathlib.Path("grow").exists():
-        ballast = bytes(range(256)) * (160 << 12)
-    print(step, step * step, flush=True)
-    time.sleep(0.1)
-"""
 CONNECTED = """
 import socket, sys, time
 
@@ -205,7 +181,7 @@ def test_each_signal_that_asks_to_stop_gives_a_generation_after_which_nothing_of
 ) -> None:
     """The program writes by opening its file each time: what ran after an image would stand there twice."""
     del engine
-    line = ["-i", "0", *bench.python("diary.py", DIARY), "70"]
+    line = ["-i", "0", *bench.counting(70, pause=0.05, ledger="diary.txt")]
     diary = bench.folder / "diary.txt"
     for count, signum in enumerate((signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP), start=1):
         process = bench.start(*line)
@@ -363,7 +339,7 @@ def test_a_program_that_ends_right_after_somebody_elses_checkpoint_has_finished(
 ) -> None:
     """Such an end looks like that of ``dmtcp_command --kcheckpoint`` but for its status."""
     del dmtcp
-    process = bench.start("-i", "0", "--stdout", "out.txt", *bench.python("waits.py", UNTIL_TOLD), "7")
+    process = bench.start("-i", "0", "--stdout", "out.txt", *bench.counting(1, pause="0", until="go", status=7))
     wait_until(lambda: "RUNNING=yes" in _somebodys(bench, process, "--status"))
     _somebodys(bench, process, "--checkpoint")
     staging = bench.job / "staging"
@@ -529,7 +505,7 @@ def test_a_disk_that_fills_up_during_a_checkpoint_costs_no_earlier_generation(
 ) -> None:
     """The program has grown, so that there seemed to be room; it may be killed of it, and then is brought back."""
     del engine
-    program = bench.python("grows.py", GROWS)
+    program = bench.counting(40, ballast_when="grow")
     line = ["-i", "1", "--dir", small_disk / "jobs", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)

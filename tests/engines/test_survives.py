@@ -163,12 +163,12 @@ def test_the_program_keeps_its_own_exit_status(
     del engine
     for folder in (bench.folder, bench.plain):
         (folder / "count").symlink_to(compiled(examples / "count"))
-    program = ["./count", "22", str(status), str(signum)]
+    program = ["./count", "35", str(status), str(signum)]
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
     bench.wait_generations(1, process)
-    run_on(process, 0.4)
+    bench.wait_beyond_checkpoint(process, by=None)
     kill_all(process)
     assert bench.run(*line).returncode == (128 + signum if signum else status)
     assert plain.wait(LONG_S) == (-signum if signum else status)
@@ -205,7 +205,7 @@ def test_a_large_file_on_standard_input_is_read_as_if_nothing_had_happened(
     plain = start(bench.start_plain)
     process = start_again()
     bench.wait_generations(1, process)
-    run_on(process, 0.5)
+    bench.wait_beyond_checkpoint(process, by=None)
     kill_all(process)
     assert start_again().wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
@@ -218,7 +218,7 @@ def test_stderr_and_files_that_the_program_keeps_open_are_exact(bench: Workbench
     program = [shutil.which("python3") or "", REPOSITORY / "examples" / "files.py", "35"]
     line = ["-i", "1", "--stdout", "out.txt", "--stderr", "err.txt", *program]
     plain = bench.start_plain(*program)
-    _kill_between_generations(bench, line, times=2)
+    bench.crash(line, times=2, progress=None)
     assert bench.start(*line).wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt", "err.txt", "files.log", "files.out", "files.dat")
@@ -232,7 +232,7 @@ def test_a_file_that_the_program_overwrites_in_place_is_exact_or_named_in_a_warn
     program = [shutil.which("python3") or "", REPOSITORY / "examples" / "ledger.py", "25"]
     line = ["-q", "-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
-    _kill_between_generations(bench, line, times=1)
+    bench.crash(line, progress=None)
     assert bench.start(*line).wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     said = (bench.folder / "stderr.txt").read_text()
@@ -250,6 +250,7 @@ with open("scratch", "w+") as scratch:
     for step in range(25):
         scratch.write(f"{step * step}\\n")
         scratch.flush()
+        print(step, flush=True)
         time.sleep(0.1)
     scratch.seek(0)
     print(scratch.read())
@@ -257,16 +258,8 @@ with open("scratch", "w+") as scratch:
     program = bench.python("scratch.py", text)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
-    _kill_between_generations(bench, line, times=1)
+    bench.crash(line)
     assert bench.start(*line).wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt")
     assert {path.name for path in bench.folder.iterdir()} == {".dmtcp-run", "out.txt", "stderr.txt"}
-
-
-def _kill_between_generations(bench: Workbench, line: list[str | Path], *, times: int) -> None:
-    for _ in range(times):
-        process = bench.start(*line)
-        bench.wait_generations(1, process)
-        run_on(process, 0.5)
-        kill_all(process)

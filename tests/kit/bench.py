@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Union
 
 from kit.jobs import events_of, generations_of, history_of, jobs_in, manifest_of
 from kit.places import CTL, PROGRAM_FILES, RUN, WITHOUT
@@ -25,8 +25,16 @@ if TYPE_CHECKING:
 
     Process = subprocess.Popen[bytes]
 
-_COMPUTED_NS = 1_000_000
+_COMPUTED_NS = 200_000
 """So much time on a processor shows that a program has run on."""
+
+
+Progress = Union[str, "Callable[[], object]", None]
+"""What shows that a program has run beyond its newest generation.
+
+The name of the file that it prints to: that is longer than the generation knows. A function: what it returns has
+changed since. Or, for programs that print into a buffer, None: their processes have computed since.
+"""
 
 
 @dataclass
@@ -207,23 +215,25 @@ class Workbench:
         wanted = self.newest + count
         self._wait(lambda: self.newest >= wanted, process, f"generation {wanted}")
 
-    def wait_beyond_checkpoint(self, process: Process, name: str | None = "out.txt") -> None:
-        """Wait until the program has run beyond its newest generation; PROCESS must live until then.
-
-        It has where NAME, the file that it prints to, is longer than the generation knows, or, without a NAME, where
-        its processes have computed since: for programs that print into a buffer, or to other files.
-        """
-        is_beyond = self._has_written_more(self.folder / name) if name else self._has_computed(process)
-        self._wait(is_beyond, process, "the program to run beyond its checkpoint")
+    def wait_beyond_checkpoint(self, process: Process, by: Progress = "out.txt") -> None:
+        """Wait until the program has run beyond its newest generation, as BY shows; PROCESS must live until then."""
+        self._wait(self.beyond_checkpoint(process, by), process, "the program to run beyond its checkpoint")
         assert process.poll() is None, f"ended with {process.returncode} where it should have run on"
 
-    def _has_written_more(self, path: Path) -> Callable[[], bool]:
-        def has_written_more() -> bool:
-            known = self.manifest["stdout_size"] if self.newest else 0
-            assert known is not None, "only --stdout has the size of the output in the manifest"
-            return path.exists() and path.stat().st_size > known
+    def beyond_checkpoint(self, process: Process, by: Progress = "out.txt") -> Callable[[], bool]:
+        """Return what tells whether the program has run beyond its newest generation: see `Progress`."""
+        if isinstance(by, str):
+            return lambda: self._has_written_more(self.folder / by)
+        return self._has_computed(process) if by is None else self._has_changed(by)
 
-        return has_written_more
+    def _has_written_more(self, path: Path) -> bool:
+        known = self.manifest["stdout_size"] if self.newest else 0
+        assert known is not None, "only for --stdout does the manifest have the size of the output"
+        return path.exists() and path.stat().st_size > known
+
+    def _has_changed(self, look: Callable[[], object]) -> Callable[[], bool]:
+        before: dict[int, object] = {}
+        return lambda: before.setdefault(self.newest, now := look()) != now
 
     def _has_computed(self, process: Process) -> Callable[[], bool]:
         before: dict[int, dict[int, int]] = {}
@@ -245,12 +255,9 @@ class Workbench:
     # crashes, and what comes of them
 
     def crash(
-        self, line: Sequence[str | Path], *, times: int = 1, progress: str | None = "out.txt", **popen: Any
+        self, line: Sequence[str | Path], *, times: int = 1, progress: Progress = "out.txt", **popen: Any
     ) -> None:
-        """Run LINE, and SIGKILL all of it beyond a new generation, TIMES times.
-
-        PROGRESS is the file by which `wait_beyond_checkpoint` sees that.
-        """
+        """Run LINE, and SIGKILL all of it beyond a new generation, TIMES times; PROGRESS shows that it is beyond."""
         for _ in range(times):
             process = self.start(*line, **popen)
             self.wait_generations(1, process)
@@ -264,7 +271,7 @@ class Workbench:
         options: Sequence[str | Path] = ("-i", "1"),
         times: int = 1,
         status: int = 0,
-        progress: str | None = "out.txt",
+        progress: Progress = "out.txt",
     ) -> None:
         """Assert that PROGRAM, killed TIMES times, ends as an uninterrupted run: STATUS, output and files NAMES."""
         line = [*options, "--stdout", "out.txt", *program]

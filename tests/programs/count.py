@@ -24,7 +24,7 @@ parser.add_argument("--stamps", metavar="FOLDER", help="make a file in FOLDER fo
 parser.add_argument("--stderr", action="store_true", help="write each line to standard error too")
 parser.add_argument("--terminal", action="store_true", help="add to each line whether it goes to a terminal")
 parser.add_argument("--until", metavar="FILE", help="wait for FILE after the last step")
-words = parser.parse_args()
+words = parser.parse_intermixed_args()
 
 ballast = bytes(range(256)) * (words.ballast << 12 or 1)
 later = None
