@@ -29,27 +29,18 @@ if TYPE_CHECKING:
     Process = subprocess.Popen[bytes]
 
 JOB = "demo"
-WAITING = """
-import os, sys, time
-print("begun", flush=True)
-while not os.path.exists("go"):
-    time.sleep(0.05)
-print("ended", flush=True)
-sys.exit(7)
-"""
-"""A program that does nothing until it may go on."""
 
 
 def line(bench: Workbench) -> list[str]:
-    """Return the words of the line that starts and resumes the job."""
-    return ["--job", JOB, "-i", "0", "--keep", "3", "--stdout", "out.txt", *bench.python("waiting.py", WAITING)]
+    """Return the words of the line that starts and resumes the job: its program waits until it may go on."""
+    program = bench.counting(1, pause="0", until="go", status=7)
+    return ["--job", JOB, "-i", "0", "--keep", "3", "--stdout", "out.txt", *program]
 
 
 def start(bench: Workbench) -> Process:
     """Give the line and wait until the program runs."""
     process = bench.start(*line(bench))
-    out = bench.folder / "out.txt"
-    wait_until(lambda: (out.exists() and "begun" in out.read_text()) or process.poll() is not None)
+    wait_until(lambda: bench.said("out.txt") or process.poll() is not None)
     return process
 
 
@@ -154,7 +145,7 @@ class TestStatus:
         found = status_of(stopped)
         assert (found["job"], found["phase"], found["status"]) == (JOB, "checkpointed", 85)
         assert (found["generation"], found["generations"]) == (3, [1, 2, 3])
-        assert found["command"].endswith("waiting.py")
+        assert "count.py" in found["command"]
         assert found["heartbeat_s"] is None
         assert found["next_checkpoint"] is None
 
@@ -404,7 +395,7 @@ class TestPrune:
         done = bench.run(*line(bench))
         assert done.returncode == 7
         assert "resumed generation 2" in done.stderr
-        assert (bench.folder / "out.txt").read_text() == "begun\nended\n"
+        bench.assert_counted(1)
 
 
 class TestOrders:
@@ -418,7 +409,7 @@ class TestOrders:
         assert bench.history[-1]["reason"] == "request"
         (bench.folder / "go").touch()
         assert running.wait(LONG_S) == 7
-        assert (bench.folder / "out.txt").read_text() == "begun\nended\n"
+        bench.assert_counted(1)
 
     def test_stop_is_the_last_checkpoint_and_85(self, bench: Workbench, running: Process) -> None:
         done = bench.ctl("stop", JOB)
@@ -428,7 +419,7 @@ class TestOrders:
         assert json.loads((bench.job / "generations" / "000001" / "manifest.json").read_text())["program_stopped"]
         (bench.folder / "go").touch()
         assert bench.run(*line(bench)).returncode == 7
-        assert (bench.folder / "out.txt").read_text() == "begun\nended\n"
+        bench.assert_counted(1)
 
     def test_several_at_the_same_moment_are_all_answered(self, bench: Workbench, running: Process) -> None:
         assert running.poll() is None

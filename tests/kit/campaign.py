@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import heapq
 import random
+import shlex
+import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
+from kit.bench import count_words
 from kit.cluster import ENDED
-from kit.tally import PROGRAM, STEP_S, End, Job, Result
+from kit.places import PROGRAM_FILES
+from kit.tally import STEP_S, End, Job, Result
 from kit.waits import wait_until
 
 if TYPE_CHECKING:
@@ -105,8 +109,9 @@ class Campaign:
     def _lay_out(self, name: str, script: str, steps: int) -> Job:
         folder = self._cluster.home / name
         (folder / "stamps").mkdir(parents=True)
-        (folder / "program.py").write_text(PROGRAM)
-        (folder / "job.sh").write_text(script.replace("PROGRAM", f"python3 program.py {steps} {STEP_S} stamps"))
+        shutil.copy(PROGRAM_FILES / "count.py", folder)
+        line = ["python3", "count.py", *count_words(steps, stamps="stamps")]
+        (folder / "job.sh").write_text(script.replace("PROGRAM", shlex.join(line)))
         self._jobs.append(Job(folder, steps))
         return self._jobs[-1]
 

@@ -21,7 +21,7 @@ parser.add_argument("--ledger", metavar="FILE", help="add the number of each ste
 parser.add_argument("--append", metavar="FILE", help="the same, with a file that stays open for append")
 parser.add_argument("--write", metavar="FILE", help="the same, with a file that is overwritten at the start")
 parser.add_argument("--stamps", metavar="FOLDER", help="make a file in FOLDER for each step, named by step and time")
-parser.add_argument("--stderr", action="store_true", help="write each line to standard error too")
+parser.add_argument("--stderr", action="store_true", help="print each line to standard error too, after the word err")
 parser.add_argument("--terminal", action="store_true", help="add to each line whether it goes to a terminal")
 parser.add_argument("--until", metavar="FILE", help="wait for FILE after the last step")
 words = parser.parse_intermixed_args()
@@ -37,7 +37,7 @@ for step in range(1, words.steps + 1):
         line += f" {sys.stdout.isatty()}"
     print(line, flush=True)
     if words.stderr:
-        print(line, file=sys.stderr, flush=True)
+        print("err", line, file=sys.stderr, flush=True)
     if words.ledger:
         with open(words.ledger, "a") as ledger:
             ledger.write(f"{step}\n")
