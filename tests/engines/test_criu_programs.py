@@ -15,9 +15,9 @@ import pytest
 
 from kit.places import REPOSITORY
 from kit.processes import kill_all
-from kit.programs import BY_NAME, Places
+from kit.program_list import BY_NAME
+from kit.programs import Places, build
 from kit.waits import LONG_S, wait_until
-from zoo.measure import build
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -180,7 +180,7 @@ class Workbench:
     def said(self, name: str | None = None) -> str:
         """Return what file NAME has until now: what dmtcp-run has printed, unless another one is named."""
         path = self.folder / (name or self.messages)
-        return path.read_text() if path.exists() else ""
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def said_with(self, text: str, name: str | None = None) -> str:
         """Return the one line with TEXT in file NAME."""
@@ -241,7 +241,7 @@ class Workbench:
         def has_computed() -> bool:
             now = run_times_ns(process)
             then = before.setdefault(self.newest, now) if now else now
-            return sum(ns - then.get(pid, 0) for pid, ns in now.items()) > _COMPUTED_NS
+            return sum(ns - then.get(thread, 0) for thread, ns in now.items()) > _COMPUTED_NS
 
         return has_computed
 

@@ -102,17 +102,11 @@ def kill_all(process: Popen[bytes]) -> None:
 
 
 def run_times_ns(process: Popen[bytes]) -> dict[int, int]:
-    """Return how long each process of a dmtcp-run's program has run on a processor, in its main thread, by pid."""
+    """Return how long each thread of a dmtcp-run's program has run on a processor, by its number."""
     program = program_of(process)
     pids = [program.pid, *(one.pid for one in descendants(program.pid))] if program else []
-    return {pid: _run_time_ns(pid) for pid in pids}
-
-
-def _run_time_ns(pid: int) -> int:
-    # other threads may be the engine's own
-    with suppress(OSError):
-        return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0])
-    with suppress(psutil.NoSuchProcess):
-        times = psutil.Process(pid).cpu_times()
-        return int((times.user + times.system) * 1e9)
-    return 0
+    found = {}
+    for path in [path for pid in pids for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]:
+        with suppress(OSError):
+            found[int(path.parent.name)] = int(path.read_text().split()[0])
+    return found

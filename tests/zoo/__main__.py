@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from kit.programs import PROGRAMS
+from kit.program_list import PROGRAMS
 from zoo import measure, page
 
 

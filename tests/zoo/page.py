@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kit.places import REPOSITORY
-from kit.programs import PROGRAMS, Program
+from kit.program_list import PROGRAMS
 from zoo import life, measure
+
+if TYPE_CHECKING:
+    from kit.programs import Program
 
 PAGE = REPOSITORY / "docs" / "programs.md"
 _HEAD = """\
@@ -16,7 +19,7 @@ _HEAD = """\
 `make zoo` wrote this page: it runs each program once undisturbed, and once with `dmtcp-run` and an engine, where
 everything is killed with SIGKILL twice, each time after a checkpoint beyond which the program had run on, and the same
 line is given again. Then the exit status, the output and all files are compared, byte for byte. The programs are in
-`examples/` and `tests/programs/`, their lines in `tests/kit/programs.py`.
+`examples/` and `tests/programs/`, their lines in `tests/kit/program_list.py`.
 
 | cell | what was seen |
 |---|---|
