@@ -416,7 +416,7 @@ class TestOrders:
         assert (done.returncode, done.stdout) == (0, "generation 1 is committed\n")
         assert running.wait(LONG_S) == 85
         assert status_of(bench)["phase"] == "checkpointed"
-        assert json.loads((bench.job / "generations" / "000001" / "manifest.json").read_text())["program_stopped"]
+        assert bench.manifest["program_stopped"]
         (bench.folder / "go").touch()
         assert bench.run(*line(bench)).returncode == 7
         bench.assert_counted(1)

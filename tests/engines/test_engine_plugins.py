@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 from dataclasses import dataclass, replace
@@ -114,9 +113,8 @@ def is_killed_and_finishes(site: Site, *asks: str) -> None:
     bench.wait_lines(8, first)
     first.send_signal(signal.SIGTERM)
     assert first.wait(120) == 85
-    manifest = json.loads(next(bench.job.glob("generations/*/manifest.json")).read_text())
-    assert manifest["engine"] == "site"
-    assert manifest["engine_version"].startswith("1.0 with ")
+    assert bench.manifest["engine"] == "site"
+    assert bench.manifest["engine_version"].startswith("1.0 with ")
     assert bench.run(*line, env=site.environ, stderr=None).returncode == 0
     assert plain.wait(120) == 0
     bench.assert_same("out.txt")

@@ -16,7 +16,7 @@ import pytest
 from dmtcp_py.engine.dmtcp import selftest
 from dmtcp_py.engine.dmtcp.installation import Installation
 from dmtcp_py.native import built
-from kit.dmtcp_tools import Spread
+from kit.dmtcp_tools import Computation
 from kit.engines import EngineHere, find_dmtcp
 from kit.hosts import Hosts, why_not
 from kit.places import PROGRAM_FILES, REPOSITORY
@@ -52,14 +52,14 @@ def four(tmp_path: Path) -> Iterator[Hosts]:
         yield made
 
 
-def _pair(spread: Spread, four: Hosts, steps: int, size: int) -> None:
+def _pair(computation: Computation, four: Hosts, steps: int, size: int) -> None:
     """Start the pair on the first two hosts, and wait until it is well on its way."""
-    spread.begin([four[0], four[1]])
+    computation.begin([four[0], four[1]])
     words = [sys.executable, PAIR]
-    spread.launch(0, [*words, "server", "-", str(steps), str(size)], "server.txt")
-    spread.launch(1, [*words, "client", four[0].name, str(steps), str(size)], "client.txt")
-    assert spread.wait_running(2)
-    _wait_lines(spread.folder)
+    computation.launch(0, [*words, "server", "-", str(steps), str(size)], "server.txt")
+    computation.launch(1, [*words, "client", four[0].name, str(steps), str(size)], "client.txt")
+    assert computation.wait_running(2)
+    _wait_lines(computation.folder)
 
 
 def _wait_lines(folder: Path, count: int = 3) -> None:
@@ -89,14 +89,14 @@ def _outputs(folder: Path) -> list[bytes]:
 
 def _moved_about(dmtcp: EngineHere, folder: Path, four: Hosts, steps: int, size: int) -> None:
     """Let the pair live on the same hosts, on swapped ones and on others, and end there as if nothing had been."""
-    spread = Spread(dmtcp, folder, built("hosts"))
-    _pair(spread, four, steps, size)
+    computation = Computation(dmtcp, folder, built("hosts"))
+    _pair(computation, four, steps, size)
     for places in ((0, 1), (1, 0), (2, 3)):
-        assert spread.checkpoint(), (folder / "messages").read_text()
-        spread.kill()
-        assert spread.restart([four[index] for index in places]), (folder / "messages").read_text()
+        assert computation.checkpoint(), (folder / "messages").read_text()
+        computation.kill()
+        assert computation.restart([four[index] for index in places]), (folder / "messages").read_text()
         _wait_lines(folder)
-    assert spread.wait_end() == [0, 0]
+    assert computation.wait_end() == [0, 0]
     assert _outputs(folder) == _uninterrupted(folder / "plain", steps, size)
 
 
@@ -123,10 +123,10 @@ def test_so_they_do_with_megabytes_on_their_way_in_both_directions(
 def test_without_the_plugin_the_checkpoint_of_two_hosts_hangs(dmtcp: EngineHere, tmp_path: Path, four: Hosts) -> None:
     # where this fails, that DMTCP needs one of the plugin's cures no longer; hosts that have drained their sockets at
     # the same moment come through
-    spread = Spread(dmtcp, tmp_path, None)
-    _pair(spread, four, 10_000, 0)
-    assert not all(spread.checkpoint(HANGS_S) for _ in range(UNTIL_ONE_HANGS))
-    assert spread.status() == (2, False)
+    computation = Computation(dmtcp, tmp_path, None)
+    _pair(computation, four, 10_000, 0)
+    assert not all(computation.checkpoint(HANGS_S) for _ in range(UNTIL_ONE_HANGS))
+    assert computation.status() == (2, False)
     assert not list(tmp_path.glob("images/*/*.dmtcp"))
 
 
@@ -135,12 +135,12 @@ def test_without_the_plugin_the_checkpoint_of_two_hosts_hangs(dmtcp: EngineHere,
 @_each_dmtcp
 def test_without_the_plugins_address_the_restart_finds_nobody(dmtcp: EngineHere, tmp_path: Path, four: Hosts) -> None:
     # where this fails, that DMTCP needs one of the plugin's cures no longer
-    spread = Spread(dmtcp, tmp_path, _plugin_without("/plugin/socket/rst", tmp_path))
-    _pair(spread, four, 10_000, 0)
-    assert spread.checkpoint()
-    spread.kill()
-    assert not spread.restart([four[0], four[1]], HANGS_S)
-    assert spread.status()[0] < 2
+    computation = Computation(dmtcp, tmp_path, _plugin_without("/plugin/socket/rst", tmp_path))
+    _pair(computation, four, 10_000, 0)
+    assert computation.checkpoint()
+    computation.kill()
+    assert not computation.restart([four[0], four[1]], HANGS_S)
+    assert computation.status()[0] < 2
 
 
 @_needs_compiler

@@ -19,7 +19,7 @@ import pytest
 from dmtcp_py.native import built
 from kit.places import REPOSITORY
 from kit.processes import kill_all
-from kit.waits import LONG_S, run_on
+from kit.waits import LONG_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -216,10 +216,7 @@ def test_molecular_dynamics_in_two_threads_ends_with_the_same_files(
 
 
 def _mdrun_dies(bench: Workbench, program: Program, examples: Path, plain: Path) -> None:
-    process = bench.start(*_line(program, examples, "1"))
-    bench.wait_generations(1, process)
-    run_on(process, 0.3)
-    kill_all(process)
+    bench.crash(_line(program, examples, "1"), progress=None)
     assert bench.start(*_line(program, examples)).wait(LONGER_S) == 0
     assert bench.events.count("resumed") == 1
     _assert_same(bench, program, plain)

@@ -53,8 +53,7 @@ print("left", turn.get_value())
 
 def _segments(bench: Workbench) -> set[Path]:
     """Return the shared memory that the newest images know of; CRIU's programs have a /dev/shm of their own."""
-    manifest = json.loads((bench.job / "generations" / f"{bench.generations[-1]:06}" / "manifest.json").read_text())
-    recorded = json.loads(manifest["engine_data"].get("shared_memory", "{}"))
+    recorded = json.loads(bench.manifest["engine_data"].get("shared_memory", "{}"))
     return {Path(path) for paths in recorded.values() for path in paths}
 
 

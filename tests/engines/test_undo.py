@@ -16,20 +16,20 @@ from dmtcp_py.engine.executable import is_go
 from dmtcp_py.errors import RestartFailedError
 from dmtcp_py.native import built
 from dmtcp_py.rollback import parts, recording, undo
+from kit.waits import LONG_S
 
 WATCHER = built("files")
 pytestmark = pytest.mark.skipif(WATCHER is None, reason="built without a C compiler")
-LONG_S = 60.0
 
 
-class Lab:
-    """A folder of files, and notes of what programs do to it."""
+class RecordedFolder:
+    """A folder of files, and the record of what programs without an engine do to it."""
 
     def __init__(self, path: Path) -> None:
         self.folder = path / "work"
         self.job = path / "job"
         self.notes = self.job / "undo"
-        self.told: list[str] = []
+        self.warned: list[str] = []
         for folder in (self.folder, self.job):
             folder.mkdir()
         recording.begin(self.notes)
@@ -48,7 +48,7 @@ class Lab:
 
     def undo(self, since: str, *, accept: bool = False) -> None:
         """Go back to the checkpoint that the part SINCE began with, and begin a new life."""
-        undo.undo(self.notes, since, accept=accept, warn=self.told.append)
+        undo.undo(self.notes, since, accept=accept, warn=self.warned.append)
         recording.begin(self.notes)
 
     def tree(self) -> dict[str, object]:
@@ -66,8 +66,8 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path)
+def recorded(tmp_path: Path) -> RecordedFolder:
+    return RecordedFolder(tmp_path)
 
 
 PREPARED = """
@@ -176,48 +176,48 @@ for name in (b"./fXXXXXX", b"./dXXXXXX"):
 
 
 @pytest.mark.parametrize("text", CHANGES.values(), ids=CHANGES)
-def test_all_that_a_program_did_is_undone(lab: Lab, text: str) -> None:
-    lab.run(PREPARED)
-    before = lab.tree()
-    since = lab.checkpoint()
-    lab.run(text)
-    assert lab.tree() != before
-    lab.undo(since)
-    assert lab.tree() == before
-    lab.undo(since)
-    assert lab.tree() == before
+def test_all_that_a_program_did_is_undone(recorded: RecordedFolder, text: str) -> None:
+    recorded.run(PREPARED)
+    before = recorded.tree()
+    since = recorded.checkpoint()
+    recorded.run(text)
+    assert recorded.tree() != before
+    recorded.undo(since)
+    assert recorded.tree() == before
+    recorded.undo(since)
+    assert recorded.tree() == before
 
 
-def test_a_name_in_several_parts_goes_back_to_the_one_of_the_generation(lab: Lab) -> None:
+def test_a_name_in_several_parts_goes_back_to_the_one_of_the_generation(recorded: RecordedFolder) -> None:
     trees, parts = [], []
     for step in range(4):
-        lab.run('open("grows", "a").write("x"); open("changes", "w").write(sys.argv[1])', str(step))
-        lab.run(
+        recorded.run('open("grows", "a").write("x"); open("changes", "w").write(sys.argv[1])', str(step))
+        recorded.run(
             'os.rename("changes", "other"); open("changes", "w").write("new"); os.makedirs(sys.argv[1])', f"d{step}"
         )
-        trees.append(lab.tree())
-        parts.append(lab.checkpoint())
-    lab.run('os.rename("d1", "d9"); open("grows", "w").write("y")')
-    lab.undo(parts[3])
-    assert lab.tree() == trees[3]
-    lab.undo(parts[1])
-    assert lab.tree() == trees[1]
+        trees.append(recorded.tree())
+        parts.append(recorded.checkpoint())
+    recorded.run('os.rename("d1", "d9"); open("grows", "w").write("y")')
+    recorded.undo(parts[3])
+    assert recorded.tree() == trees[3]
+    recorded.undo(parts[1])
+    assert recorded.tree() == trees[1]
 
 
-def test_after_going_back_further_a_newer_generation_is_refused(lab: Lab) -> None:
+def test_after_going_back_further_a_newer_generation_is_refused(recorded: RecordedFolder) -> None:
     """Its files cannot be had again: what was undone is not done."""
-    lab.run('open("one", "w").write("0")')
-    older = lab.checkpoint()
-    lab.run('open("one", "w").write("1")')
-    newer = lab.checkpoint()
-    lab.run('open("one", "w").write("2")')
-    lab.undo(older)
-    lab.run('open("one", "w").write("3")')
+    recorded.run('open("one", "w").write("0")')
+    older = recorded.checkpoint()
+    recorded.run('open("one", "w").write("1")')
+    newer = recorded.checkpoint()
+    recorded.run('open("one", "w").write("2")')
+    recorded.undo(older)
+    recorded.run('open("one", "w").write("3")')
     with pytest.raises(RestartFailedError, match="went back to an earlier generation"):
-        lab.undo(newer)
-    assert (lab.folder / "one").read_text() == "3"
-    lab.undo(older)
-    assert (lab.folder / "one").read_text() == "0"
+        recorded.undo(newer)
+    assert (recorded.folder / "one").read_text() == "3"
+    recorded.undo(older)
+    assert (recorded.folder / "one").read_text() == "0"
 
 
 KILLED = """
@@ -241,23 +241,25 @@ print("done")
 """
 
 
-def test_a_rollback_that_is_killed_at_any_step_is_taken_up_again(lab: Lab) -> None:
+def test_a_rollback_that_is_killed_at_any_step_is_taken_up_again(recorded: RecordedFolder) -> None:
     """And what it had taken away before is still there afterwards."""
-    lab.run(PREPARED)
-    before = lab.tree()
-    since = lab.checkpoint()
+    recorded.run(PREPARED)
+    before = recorded.tree()
+    since = recorded.checkpoint()
     for name in list(CHANGES)[:5]:
-        lab.run(CHANGES[name] if name != "the same path leads to another folder" else 'open("b/file", "w").write("u")')
-    lab.run('open("precious", "w").write("nowhere else")')
-    lab.checkpoint()
-    lab.run('os.rename("old", "older"); open("three", "a").write("x")')
-    changed = lab.tree()
+        recorded.run(
+            CHANGES[name] if name != "the same path leads to another folder" else 'open("b/file", "w").write("u")'
+        )
+    recorded.run('open("precious", "w").write("nowhere else")')
+    recorded.checkpoint()
+    recorded.run('os.rename("old", "older"); open("three", "a").write("x")')
+    changed = recorded.tree()
     assert since == "000002"
-    backup = lab.folder.with_name("backup")
-    shutil.copytree(lab.folder.parent, backup, symlinks=True, ignore=lambda *_: ["pipe"])
+    backup = recorded.folder.with_name("backup")
+    shutil.copytree(recorded.folder.parent, backup, symlinks=True, ignore=lambda *_: ["pipe"])
     status, step = -signal.SIGKILL, 0
     while status == -signal.SIGKILL:
-        argv = [sys.executable, "-c", KILLED, str(lab.notes), str(step)]
+        argv = [sys.executable, "-c", KILLED, str(recorded.notes), str(step)]
         done = subprocess.run(argv, check=False, timeout=LONG_S, capture_output=True, text=True)
         status = done.returncode
         step += 1
@@ -265,90 +267,90 @@ def test_a_rollback_that_is_killed_at_any_step_is_taken_up_again(lab: Lab) -> No
     assert status == 0, done.stderr
     assert step > 5
     assert changed != before
-    assert lab.tree() == before
-    kept = [path.read_text() for path in (lab.job / "set-aside").iterdir() if path.name.endswith("precious")]
+    assert recorded.tree() == before
+    kept = [path.read_text() for path in (recorded.job / "set-aside").iterdir() if path.name.endswith("precious")]
     assert kept == ["nowhere else"]
 
 
-def test_what_cannot_be_noted_is_refused_by_name(lab: Lab) -> None:
+def test_what_cannot_be_noted_is_refused_by_name(recorded: RecordedFolder) -> None:
     """As where the disk is full: nothing can be added to the list, but the room for one name is there already."""
-    lab.run(PREPARED)
-    since = lab.checkpoint()
-    (lab.notes / since / "list").mkdir()
-    lab.run('open("one", "w").write("goes on")')
-    assert (lab.folder / "one").read_text() == "goes on"
-    (lab.notes / since / "list").rmdir()
+    recorded.run(PREPARED)
+    since = recorded.checkpoint()
+    (recorded.notes / since / "list").mkdir()
+    recorded.run('open("one", "w").write("goes on")')
+    assert (recorded.folder / "one").read_text() == "goes on"
+    (recorded.notes / since / "list").rmdir()
     with pytest.raises(RestartFailedError, match="work/one, which the program changed since then, and that could not"):
-        lab.undo(since)
-    lab.undo(since, accept=True)
-    assert "left as it is" in lab.told[0]
-    lab.undo(since)
+        recorded.undo(since)
+    recorded.undo(since, accept=True)
+    assert "left as it is" in recorded.warned[0]
+    recorded.undo(since)
 
 
-def test_a_limit_of_the_programs_on_its_files_does_not_end_it(lab: Lab) -> None:
-    lab.run(PREPARED + 'open("large", "w").write("x" * 100_000)')
-    since = lab.checkpoint()
+def test_a_limit_of_the_programs_on_its_files_does_not_end_it(recorded: RecordedFolder) -> None:
+    recorded.run(PREPARED + 'open("large", "w").write("x" * 100_000)')
+    since = recorded.checkpoint()
     # Python itself ignores the signal
     limited = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_DFL); "
     limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))"
-    lab.run(f"""
+    recorded.run(f"""
 {limited}
 open("large", "r+").write("y")
 for i in range(100): os.close(os.open(f"made{{i}}", os.O_CREAT | os.O_WRONLY))
 """)
     with pytest.raises(RestartFailedError, match="could not be"):
-        lab.undo(since)
+        recorded.undo(since)
 
 
-def test_where_not_even_a_name_can_be_written_nothing_goes_back(lab: Lab) -> None:
-    lab.run(PREPARED)
-    since = lab.checkpoint()
-    (lab.notes / since / "list").mkdir()
-    (lab.notes / since / "lost").unlink()
-    (lab.notes / since / "lost").symlink_to("/nowhere/at/all")
-    lab.run('open("one", "w").write("goes on")')
-    (lab.notes / since / "list").rmdir()
+def test_where_not_even_a_name_can_be_written_nothing_goes_back(recorded: RecordedFolder) -> None:
+    recorded.run(PREPARED)
+    since = recorded.checkpoint()
+    (recorded.notes / since / "list").mkdir()
+    (recorded.notes / since / "lost").unlink()
+    (recorded.notes / since / "lost").symlink_to("/nowhere/at/all")
+    recorded.run('open("one", "w").write("goes on")')
+    (recorded.notes / since / "list").rmdir()
     with pytest.raises(RestartFailedError, match="could not be noted"):
-        lab.undo(since)
+        recorded.undo(since)
 
 
-def test_a_line_that_was_not_written_whole_moves_nothing(lab: Lab) -> None:
+def test_a_line_that_was_not_written_whole_moves_nothing(recorded: RecordedFolder) -> None:
     """It would name a folder above the file that it is of."""
-    lab.run(PREPARED)
-    since = lab.checkpoint()
-    lab.run('open("a/new", "w").close()')
-    path = lab.notes / since / "list"
+    recorded.run(PREPARED)
+    since = recorded.checkpoint()
+    recorded.run('open("a/new", "w").close()')
+    path = recorded.notes / since / "list"
     whole = path.read_bytes()
     path.write_bytes(whole[: -len("/new\0")])
-    lab.run('open("other", "w").close()')
-    lab.undo(since)
-    assert (lab.folder / "a" / "file").is_file()
-    assert not (lab.folder / "other").exists()
+    recorded.run('open("other", "w").close()')
+    recorded.undo(since)
+    assert (recorded.folder / "a" / "file").is_file()
+    assert not (recorded.folder / "other").exists()
 
 
-def test_many_files_are_noted_and_few_of_their_names_twice(lab: Lab) -> None:
+def test_many_files_are_noted_and_few_of_their_names_twice(recorded: RecordedFolder) -> None:
     """More than fit into what a process remembers."""
-    since = lab.checkpoint()
-    lab.run('for i in range(25_000): os.close(os.open(f"f{i}", os.O_CREAT | os.O_WRONLY))')
-    lab.run('for i in range(100): open(f"f{i}", "a").close(); os.unlink(f"f{i}")')
-    assert (lab.notes / since / "list").read_bytes().count(b"\tC\t") == 25_000
-    lab.undo(since)
-    assert lab.tree() == {}
+    since = recorded.checkpoint()
+    recorded.run('for i in range(25_000): os.close(os.open(f"f{i}", os.O_CREAT | os.O_WRONLY))')
+    recorded.run('for i in range(100): open(f"f{i}", "a").close(); os.unlink(f"f{i}")')
+    assert (recorded.notes / since / "list").read_bytes().count(b"\tC\t") == 25_000
+    recorded.undo(since)
+    assert recorded.tree() == {}
 
 
-def test_a_folder_with_our_name_in_it_is_the_users(lab: Lab) -> None:
-    lab.run('os.mkdir("dmtcp-run-examples"); open("dmtcp-run-examples/f", "w").write("0")')
-    since = lab.checkpoint()
-    lab.run('open("dmtcp-run-examples/f", "w").write("1")')
-    lab.undo(since)
-    assert (lab.folder / "dmtcp-run-examples" / "f").read_text() == "0"
+def test_a_folder_with_our_name_in_it_is_the_users(recorded: RecordedFolder) -> None:
+    recorded.run('os.mkdir("dmtcp-run-examples"); open("dmtcp-run-examples/f", "w").write("0")')
+    since = recorded.checkpoint()
+    recorded.run('open("dmtcp-run-examples/f", "w").write("1")')
+    recorded.undo(since)
+    assert (recorded.folder / "dmtcp-run-examples" / "f").read_text() == "0"
 
 
-def test_after_the_machine_went_down_a_warning_says_what_may_be_missing(lab: Lab) -> None:
-    assert not recording.has_gone_down(lab.notes)
-    host = (lab.notes / parts.BOOT).read_text().split("\n")[0]
-    (lab.notes / parts.BOOT).write_text(f"{host}\nanother")
-    assert recording.has_gone_down(lab.notes)
+def test_after_the_machine_went_down_a_warning_says_what_may_be_missing(recorded: RecordedFolder) -> None:
+    assert not recording.has_gone_down(recorded.notes)
+    host = (recorded.notes / parts.BOOT).read_text().split("\n")[0]
+    (recorded.notes / parts.BOOT).write_text(f"{host}\nanother")
+    assert recording.has_gone_down(recorded.notes)
 
 
 SIGNALS = """
@@ -415,20 +417,20 @@ int main(void)
 """
 
 
-def test_signals_forks_and_cancelled_threads_leave_nobody_waiting(lab: Lab, tmp_path: Path) -> None:
+def test_signals_forks_and_cancelled_threads_leave_nobody_waiting(recorded: RecordedFolder, tmp_path: Path) -> None:
     """Handlers that open files, and some that never return; children of both kinds while other threads open files."""
     (tmp_path / "signals.c").write_text(SIGNALS)
     program = tmp_path / "signals"
     subprocess.run(["cc", "-O1", "-pthread", "-o", program, tmp_path / "signals.c"], check=True, timeout=LONG_S)
-    since = lab.checkpoint()
-    lab.run("os.execv(sys.argv[1], sys.argv[1:])", str(program))
-    with recording.closed_gate(lab.notes, for_last=False):
+    since = recorded.checkpoint()
+    recorded.run("os.execv(sys.argv[1], sys.argv[1:])", str(program))
+    with recording.closed_gate(recorded.notes, for_last=False):
         pass
-    lab.undo(since)
-    assert lab.tree() == {}
+    recorded.undo(since)
+    assert recorded.tree() == {}
 
 
-def test_the_gate_closes_while_threads_open_files_all_the_time(lab: Lab) -> None:
+def test_the_gate_closes_while_threads_open_files_all_the_time(recorded: RecordedFolder) -> None:
     """And nobody is in it then: nothing is noted, nothing is done."""
     text = """
 import threading
@@ -438,14 +440,14 @@ def opens(name):
 for name in "wxyz":
     threading.Thread(target=opens, args=(name,)).start()
 """
-    environ = {**os.environ, "LD_PRELOAD": str(WATCHER), recording.VARIABLE: str(lab.notes)}
-    program = subprocess.Popen([sys.executable, "-c", "import os\n" + text], cwd=lab.folder, env=environ)
+    environ = {**os.environ, "LD_PRELOAD": str(WATCHER), recording.VARIABLE: str(recorded.notes)}
+    program = subprocess.Popen([sys.executable, "-c", "import os\n" + text], cwd=recorded.folder, env=environ)
     try:
         for _ in range(20):
-            with recording.closed_gate(lab.notes, for_last=False):
+            with recording.closed_gate(recorded.notes, for_last=False):
                 pass
     finally:
-        (lab.folder / "stop").touch()
+        (recorded.folder / "stop").touch()
         assert program.wait(LONG_S) == 0
 
 
@@ -465,15 +467,15 @@ class Neighbours:
     def __init__(self, path: Path) -> None:
         for name in ("mine", "other"):
             (path / name).mkdir()
-        self.mine, self.other = Lab(path / "mine"), Lab(path / "other")
+        self.mine, self.other = RecordedFolder(path / "mine"), RecordedFolder(path / "other")
         jobs = path / "jobs"
         jobs.mkdir()
-        for lab, name in ((self.mine, "mine-1"), (self.other, "other-1")):
-            lab.job.rename(jobs / name)
-            lab.job, lab.folder = jobs / name, self.mine.folder
-            lab.notes = lab.job / "undo"
+        for recorded, name in ((self.mine, "mine-1"), (self.other, "other-1")):
+            recorded.job.rename(jobs / name)
+            recorded.job, recorded.folder = jobs / name, self.mine.folder
+            recorded.notes = recorded.job / "undo"
             for record in ("job.json", "lock"):
-                (lab.job / record).touch()
+                (recorded.job / record).touch()
 
 
 @pytest.fixture
@@ -498,7 +500,7 @@ def test_a_file_that_another_job_appends_to_as_well_is_not_cut_but_refused(
     assert results.read_text() == "before\nother\nmine\n"
     mine.undo(part, accept=True)
     assert results.read_text() == "before\nother\nmine\n"
-    assert len(mine.told) == 1
+    assert len(mine.warned) == 1
 
 
 def test_a_job_that_was_over_before_the_checkpoint_is_in_nobodys_way(neighbours: Neighbours) -> None:
@@ -525,11 +527,11 @@ def test_a_neighbour_is_found_where_the_part_lost_when_it_began(neighbours: Neig
     assert (mine.folder / "results").read_text() == "other\nmine\n"
 
 
-def test_a_folder_that_others_put_files_into_stays(lab: Lab) -> None:
-    part = lab.checkpoint()
-    lab.run('os.makedirs("made/below"); open("made/mine", "w").close()')
-    (lab.folder / "made" / "theirs").write_text("theirs")
-    lab.undo(part)
-    made = lab.folder / "made"
+def test_a_folder_that_others_put_files_into_stays(recorded: RecordedFolder) -> None:
+    part = recorded.checkpoint()
+    recorded.run('os.makedirs("made/below"); open("made/mine", "w").close()')
+    (recorded.folder / "made" / "theirs").write_text("theirs")
+    recorded.undo(part)
+    made = recorded.folder / "made"
     assert [path.name for path in made.iterdir()] == ["theirs"]
-    assert any(f"{made}, which the program made since then, stays" in text for text in lab.told)
+    assert any(f"{made}, which the program made since then, stays" in text for text in recorded.warned)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.waits import LONG_S, wait_until
+from kit.waits import LONG_S, happens, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,12 +23,11 @@ if TYPE_CHECKING:
     from kit.hosts import Host
 
 CHECKPOINT_S = 60.0
-_STEP_S = 0.05
 
 
 @dataclass
-class Spread:
-    """A computation of ENGINE in FOLDER with its PLUGIN, if any; ENVIRON is what its programs get besides."""
+class Computation:
+    """A computation of ENGINE in FOLDER with its PLUGIN, if any; ENVIRON is added to that of its programs."""
 
     engine: EngineHere
     folder: Path
@@ -93,7 +91,7 @@ class Spread:
         return process
 
     def command(self, *options: str, timeout_s: float = 20.0) -> str:
-        """Give the coordinator a command."""
+        """Send the coordinator a command, and return what it says."""
         argv = [self.tool("dmtcp_command"), *self.address, *options]
         return self.hosts[0].run(argv, env=self.env, timeout_s=timeout_s).stdout
 
@@ -104,29 +102,23 @@ class Spread:
 
     def wait_running(self, peers: int, timeout_s: float = CHECKPOINT_S) -> bool:
         """Wait until PEERS processes run; return whether they do in TIMEOUT_S."""
-        until = time.monotonic() + timeout_s
-        while time.monotonic() < until:
-            if self.status() == (peers, True):
-                return True
-            time.sleep(_STEP_S)
-        return False
+        return happens(lambda: self.status() == (peers, True), timeout_s)
 
     def checkpoint(self, timeout_s: float = CHECKPOINT_S) -> bool:
-        """Take images of all; return whether they were complete, and all ran on, in TIMEOUT_S."""
+        """Write images of all; return whether they were complete, and all ran on, in TIMEOUT_S."""
         peers, _ = self.status()
         for index in range(len(self.hosts)):
             shutil.rmtree(self.images(index))
             self.images(index).mkdir()
         with suppress(subprocess.TimeoutExpired):
             self.command("-c", timeout_s=timeout_s)
-        until = time.monotonic() + timeout_s
-        while time.monotonic() < until:
+
+        def is_complete() -> bool:
             images = list(self.folder.glob("images/*/*.dmtcp"))
             unfinished = list(self.folder.glob("images/*/*.temp"))
-            if len(images) == peers and not unfinished and self.status() == (peers, True):
-                return True
-            time.sleep(_STEP_S)
-        return False
+            return len(images) == peers and not unfinished and self.status() == (peers, True)
+
+        return happens(is_complete, timeout_s)
 
     def kill(self) -> None:
         """Let every host die."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -203,10 +202,7 @@ def test_before_the_time_limit_both_nodes_write_their_last_images_and_the_requeu
     assert [line["generation"] for line in desk.bench.history if line["event"] == "resumed"] == [
         line["generation"] for line in last
     ]
-    manifest = json.loads(
-        (desk.bench.job / "generations" / f"{desk.bench.generations[-1]:06}" / "manifest.json").read_text()
-    )
-    assert {name.partition("/")[0] for name in manifest["restart_images"]} == {"0", "1"}
+    assert {name.partition("/")[0] for name in desk.bench.manifest["restart_images"]} == {"0", "1"}
 
 
 def test_images_of_two_nodes_are_refused_on_one_and_on_three_and_stay(one_desk: Desk) -> None:
