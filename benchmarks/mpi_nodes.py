@@ -25,11 +25,13 @@ import psutil
 from mpi import AFTER_S, BOUND_S, ENVIRON, STATUS, build_ring, keep, output_of, start_plain
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from harness import REPOSITORY, find_dmtcp, wait_until
-from hosts import Hosts, why_not
-from slurm.cluster import ENDED, Cluster
-from slurm.cluster import why_not as why_no_slurm
-from slurm.desk import Desk
+from kit.cluster import ENDED, Cluster
+from kit.cluster import why_not as why_no_slurm
+from kit.desk import Desk
+from kit.engines import find_dmtcp
+from kit.hosts import Hosts, why_not
+from kit.places import REPOSITORY
+from kit.waits import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +119,7 @@ class Job:
         status, _ = self._cluster.exit_status(self._id, BOUND_S * 4)
         is_same = (self._desk.folder / "out.txt").read_bytes() == wanted
         print(
-            f"{self._desk.engine}, {name:18} {faults.count('')} of {cycles} right, "
+            f"{self._desk.bench.engine}, {name:18} {faults.count('')} of {cycles} right, "
             f"output {'the same' if is_same else 'NOT THE SAME'}, status {status}, {took_s:.0f} s a cycle",
             flush=True,
         )
@@ -147,7 +149,7 @@ class Job:
             self._cluster.wait_ended(self._id)
         self._cluster.scontrol("requeuehold", self._id)
         self._cluster.wait(self._id, "PENDING")
-        self._epoch, self._generation = self._events[-1]["epoch"], max(self._desk.generations, default=0)
+        self._epoch, self._generation = self._events[-1]["epoch"], max(self._desk.bench.generations, default=0)
 
     def _kill(self) -> None:
         for host in self._cluster.hosts.hosts if self._cluster.hosts else ():
@@ -200,7 +202,7 @@ class Job:
     @property
     def _events(self) -> list[dict[str, Any]]:
         """The events since the last release of the job."""
-        return [line for line in self._desk.history if line["epoch"] > self._epoch]
+        return [line for line in self._desk.bench.history if line["epoch"] > self._epoch]
 
     def _has(self, event: str) -> bool:
         return any(line["event"] == event for line in self._events)

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from harness import LONG_S, REPOSITORY, EngineHere, Workbench, descendants, find_criu, find_dmtcp, wait_until
+
+from kit.bench import Workbench
+from kit.engines import EngineHere, find_criu, find_dmtcp
+from kit.places import REPOSITORY
+from kit.processes import descendants
+from kit.waits import LONG_S, wait_until
 from rerun_failed import END
 
 if TYPE_CHECKING:

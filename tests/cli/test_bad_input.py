@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import RUN, Workbench, find_dmtcp, wait_until
+
+from kit.bench import Workbench
+from kit.engines import find_dmtcp
+from kit.places import RUN
+from kit.waits import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness import EngineHere
+    from kit.engines import EngineHere
 
 HOSTILE_NAMES = ("two words", "it's", '"q"', "new\nline", "$(touch x)", "\udcff\udcfe", "-leading", "a;b&c|d")
 HOSTILE_WORDS = (*HOSTILE_NAMES, "", "--", "-i", "*", "~", "\\", "`touch x`", "\t", "'\"'", "--stdout", "\x1b[31m")

@@ -14,36 +14,33 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import CTL, LONG_S, EngineHere, Workbench, kill_all, wait_until
+
+from kit.bench import Workbench
+from kit.places import CTL
+from kit.processes import kill_all
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from kit.engines import EngineHere
+
     Process = subprocess.Popen[bytes]
 
 JOB = "demo"
-WAITING = """
-import os, sys, time
-print("begun", flush=True)
-while not os.path.exists("go"):
-    time.sleep(0.05)
-print("ended", flush=True)
-sys.exit(7)
-"""
-"""A program that does nothing until it may go on."""
 
 
 def line(bench: Workbench) -> list[str]:
-    """Return the words of the line that starts and resumes the job."""
-    return ["--job", JOB, "-i", "0", "--keep", "3", "--stdout", "out.txt", *bench.python("waiting.py", WAITING)]
+    """Return the words of the line that starts and resumes the job: its program waits until it may go on."""
+    program = bench.counting(1, pause="0", until="go", status=7)
+    return ["--job", JOB, "-i", "0", "--keep", "3", "--stdout", "out.txt", *program]
 
 
 def start(bench: Workbench) -> Process:
     """Give the line and wait until the program runs."""
     process = bench.start(*line(bench))
-    out = bench.folder / "out.txt"
-    wait_until(lambda: (out.exists() and "begun" in out.read_text()) or process.poll() is not None)
+    wait_until(lambda: bench.said("out.txt") or process.poll() is not None)
     return process
 
 
@@ -148,7 +145,7 @@ class TestStatus:
         found = status_of(stopped)
         assert (found["job"], found["phase"], found["status"]) == (JOB, "checkpointed", 85)
         assert (found["generation"], found["generations"]) == (3, [1, 2, 3])
-        assert found["command"].endswith("waiting.py")
+        assert "count.py" in found["command"]
         assert found["heartbeat_s"] is None
         assert found["next_checkpoint"] is None
 
@@ -398,7 +395,7 @@ class TestPrune:
         done = bench.run(*line(bench))
         assert done.returncode == 7
         assert "resumed generation 2" in done.stderr
-        assert (bench.folder / "out.txt").read_text() == "begun\nended\n"
+        bench.assert_counted(1)
 
 
 class TestOrders:
@@ -412,17 +409,17 @@ class TestOrders:
         assert bench.history[-1]["reason"] == "request"
         (bench.folder / "go").touch()
         assert running.wait(LONG_S) == 7
-        assert (bench.folder / "out.txt").read_text() == "begun\nended\n"
+        bench.assert_counted(1)
 
     def test_stop_is_the_last_checkpoint_and_85(self, bench: Workbench, running: Process) -> None:
         done = bench.ctl("stop", JOB)
         assert (done.returncode, done.stdout) == (0, "generation 1 is committed\n")
         assert running.wait(LONG_S) == 85
         assert status_of(bench)["phase"] == "checkpointed"
-        assert json.loads((bench.job / "generations" / "000001" / "manifest.json").read_text())["program_stopped"]
+        assert bench.manifest["program_stopped"]
         (bench.folder / "go").touch()
         assert bench.run(*line(bench)).returncode == 7
-        assert (bench.folder / "out.txt").read_text() == "begun\nended\n"
+        bench.assert_counted(1)
 
     def test_several_at_the_same_moment_are_all_answered(self, bench: Workbench, running: Process) -> None:
         assert running.poll() is None

@@ -9,12 +9,15 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import CTL, LONG_S
+
+from kit.places import CTL
+from kit.waits import LONG_S
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness import EngineHere, Workbench
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
 _ROWS = ["engine dmtcp", "engine criu", "auto", "parts in C", "kernel", "privileges", "locks", "space", "scheduler"]
 

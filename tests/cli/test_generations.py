@@ -10,12 +10,18 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import LONG_S, EngineHere, Workbench, kill_all, wait_until
+
+from kit.jobs import manifest_of
+from kit.processes import kill_all
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
     Process = subprocess.Popen[bytes]
 
@@ -34,7 +40,7 @@ print("done", x, flush=True)
 STAGES = 6
 
 
-class Counting:
+class Staged:
     """A staged program under dmtcp-run and, beside, without."""
 
     def __init__(self, bench: Workbench) -> None:
@@ -111,10 +117,10 @@ class Counting:
 
 
 @pytest.fixture
-def counting(bench: Workbench, one_engine: EngineHere) -> Counting:
+def staged(bench: Workbench, one_engine: EngineHere) -> Staged:
     """Return a program that can be run, killed and given again."""
     assert one_engine
-    return Counting(bench)
+    return Staged(bench)
 
 
 def flip_a_bit(folder: Path) -> None:
@@ -180,12 +186,12 @@ class TestDamage:
     """What is on disk is not what was committed."""
 
     @pytest.mark.parametrize("what", DAMAGES)
-    def test_the_one_before_is_used_when_the_newest_has(self, counting: Counting, what: str) -> None:
-        bench = counting.bench
+    def test_the_one_before_is_used_when_the_newest_has(self, staged: Staged, what: str) -> None:
+        bench = staged.bench
         damage, words = DAMAGES[what]
-        counting.run_and_die(generations=2)
+        staged.run_and_die(generations=2)
         damage(bench.job / "generations" / "000002")
-        done = counting.finish()
+        done = staged.finish()
         assert "generation 2 cannot be used: " in done.stderr
         assert words in done.stderr
         assert "resumed generation 1" in done.stderr
@@ -194,15 +200,15 @@ class TestDamage:
         assert words in failed[0]["error"]
         assert [line["generation"] for line in bench.history if line["event"] == "resumed"] == [1]
 
-    def test_none_good_starts_nothing_and_touches_nothing(self, counting: Counting) -> None:
-        bench = counting.bench
-        counting.run_and_die(generations=2)
+    def test_none_good_starts_nothing_and_touches_nothing(self, staged: Staged) -> None:
+        bench = staged.bench
+        staged.run_and_die(generations=2)
         flip_a_bit(bench.job / "generations" / "000001")
         garble_the_manifest(bench.job / "generations" / "000002")
         before = (bench.folder / "out.txt").read_bytes(), (bench.folder / "out.txt").stat().st_mtime_ns
         events = bench.events
         for _ in range(2):
-            done = bench.run(*counting.words())
+            done = bench.run(*staged.words())
             assert done.returncode == 125
             assert "generation 1" in done.stderr
             assert "generation 2" in done.stderr
@@ -212,38 +218,38 @@ class TestDamage:
         assert bench.generations == [1, 2]
         assert ((bench.folder / "out.txt").read_bytes(), (bench.folder / "out.txt").stat().st_mtime_ns) == before
         assert bench.ctl("status", "--json").returncode == 0
-        counting.finish("--fresh")
+        staged.finish("--fresh")
 
     @pytest.mark.parametrize("what", ["generations", "generations/000001"])
-    def test_generations_that_are_gone_are_no_reason_to_start_over(self, counting: Counting, what: str) -> None:
-        bench = counting.bench
-        counting.run_and_die(generations=1)
+    def test_generations_that_are_gone_are_no_reason_to_start_over(self, staged: Staged, what: str) -> None:
+        bench = staged.bench
+        staged.run_and_die(generations=1)
         shutil.rmtree(bench.job / what)
         before = (bench.folder / "out.txt").read_bytes()
-        counting.open_all()
-        done = bench.run(*counting.words())
+        staged.open_all()
+        done = bench.run(*staged.words())
         assert done.returncode == 125, done.stderr
         assert "--fresh" in done.stderr
         assert (bench.folder / "out.txt").read_bytes() == before
-        counting.finish("--fresh")
+        staged.finish("--fresh")
 
-    def test_a_state_that_a_crash_left_empty_stops_no_resume(self, counting: Counting) -> None:
-        bench = counting.bench
-        counting.run_and_die(generations=1)
+    def test_a_state_that_a_crash_left_empty_stops_no_resume(self, staged: Staged) -> None:
+        bench = staged.bench
+        staged.run_and_die(generations=1)
         (bench.job / "state.json").write_bytes(b"")
         with (bench.job / "history.jsonl").open("ab") as file:
             file.write(b'{"time": "2026-01-0')
-        done = counting.finish()
+        done = staged.finish()
         assert "resumed generation 1" in done.stderr
 
-    def test_what_attempts_left_half_done_is_not_read_and_goes(self, counting: Counting) -> None:
-        bench = counting.bench
-        counting.run_and_die(generations=1)
+    def test_what_attempts_left_half_done_is_not_read_and_goes(self, staged: Staged) -> None:
+        bench = staged.bench
+        staged.run_and_die(generations=1)
         generations = bench.job / "generations"
         shutil.copytree(generations / "000001", generations / "000002.partial")
         (generations / "0000003").mkdir()
         (bench.job / "staging" / "000009-1").mkdir()
-        done = counting.finish()
+        done = staged.finish()
         assert "resumed generation 1" in done.stderr
         assert not (generations / "000002.partial").exists()
         assert not (bench.job / "staging" / "000009-1").exists()
@@ -253,133 +259,133 @@ class TestKeep:
     """How many generations stay."""
 
     @pytest.mark.parametrize(("keep", "expected"), [("1", [4]), ("3", [2, 3, 4])])
-    def test_keep_says_how_many(self, counting: Counting, keep: str, expected: list[int]) -> None:
-        process = counting.start("--keep", keep)
-        counting.commit(4)
-        wait_until(lambda: counting.bench.generations == expected, 10)
+    def test_keep_says_how_many(self, staged: Staged, keep: str, expected: list[int]) -> None:
+        process = staged.start("--keep", keep)
+        staged.commit(4)
+        wait_until(lambda: staged.bench.generations == expected, 10)
         kill_all(process)
-        counting.finish("--keep", keep)
-        assert counting.bench.generations == [4]
+        staged.finish("--keep", keep)
+        assert staged.bench.generations == [4]
 
-    def test_two_stay_where_nothing_is_said(self, counting: Counting) -> None:
-        counting.run_and_die(generations=3)
-        assert counting.bench.generations == [2, 3]
-        counting.finish()
+    def test_two_stay_where_nothing_is_said(self, staged: Staged) -> None:
+        staged.run_and_die(generations=3)
+        assert staged.bench.generations == [2, 3]
+        staged.finish()
 
-    def test_the_newest_that_came_up_stays_until_a_newer_one_did(self, counting: Counting) -> None:
-        bench = counting.bench
-        counting.run_and_die(generations=1)
-        process = counting.start("--keep", "1")
-        counting.commit(2)
+    def test_the_newest_that_came_up_stays_until_a_newer_one_did(self, staged: Staged) -> None:
+        bench = staged.bench
+        staged.run_and_die(generations=1)
+        process = staged.start("--keep", "1")
+        staged.commit(2)
         wait_until(lambda: bench.generations == [1, 3], 10)
         kill_all(process)
-        counting.finish("--keep", "1")
+        staged.finish("--keep", "1")
         assert bench.generations == [3]
 
-    def test_numbers_only_grow(self, counting: Counting) -> None:
-        bench = counting.bench
-        counting.run_and_die(generations=3)
+    def test_numbers_only_grow(self, staged: Staged) -> None:
+        bench = staged.bench
+        staged.run_and_die(generations=3)
         assert bench.ctl("prune", "--keep", "1").returncode == 0
-        process = counting.start()
-        counting.commit(1)
+        process = staged.start()
+        staged.commit(1)
         assert bench.generations[-1] == 4
         kill_all(process)
-        counting.finish()
+        staged.finish()
 
 
 class TestLineages:
     """One run of the program from its beginning to its end, and the next."""
 
-    def test_fresh_keeps_the_old_generations_until_the_new_run_has_its_first(self, counting: Counting) -> None:
-        bench = counting.bench
-        counting.run_and_die(generations=2)
-        counting.start_over()
-        process = counting.start("--fresh")
+    def test_fresh_keeps_the_old_generations_until_the_new_run_has_its_first(self, staged: Staged) -> None:
+        bench = staged.bench
+        staged.run_and_die(generations=2)
+        staged.start_over()
+        process = staged.start("--fresh")
         assert bench.generations == [1, 2]
-        counting.commit(1)
+        staged.commit(1)
         wait_until(lambda: bench.generations == [3], 10)
         kill_all(process)
-        done = counting.finish()
+        done = staged.finish()
         assert "resumed generation 3" in done.stderr
         assert {line["lineage"] for line in bench.history if line["event"] == "started"} == {1, 2}
 
-    def test_a_fresh_run_that_died_before_its_first_generation_begins_again(self, counting: Counting) -> None:
-        bench = counting.bench
-        counting.run_and_die(generations=1)
-        kill_all(counting.start("--fresh"))
+    def test_a_fresh_run_that_died_before_its_first_generation_begins_again(self, staged: Staged) -> None:
+        bench = staged.bench
+        staged.run_and_die(generations=1)
+        kill_all(staged.start("--fresh"))
         assert bench.generations == [1]
-        done = counting.finish()
+        done = staged.finish()
         assert "no generation was committed yet" in done.stderr
         assert [line["event"] for line in bench.history].count("resumed") == 0
 
-    def test_the_same_line_after_the_end_begins_a_new_run(self, counting: Counting) -> None:
-        bench = counting.bench
-        counting.run_and_die(generations=1)
-        counting.finish()
+    def test_the_same_line_after_the_end_begins_a_new_run(self, staged: Staged) -> None:
+        bench = staged.bench
+        staged.run_and_die(generations=1)
+        staged.finish()
         assert json.loads((bench.job / "job.json").read_text())["lineage"] == 1
-        counting.start_over()
-        process = counting.start()
+        staged.start_over()
+        process = staged.start()
         assert bench.generations == [1], "until the new run has its first"
-        counting.commit(1)
+        staged.commit(1)
         wait_until(lambda: bench.generations == [2], 10)
         kill_all(process)
-        counting.finish()
+        staged.finish()
         assert json.loads((bench.job / "job.json").read_text())["lineage"] == 2
         started = [line for line in bench.history if line["event"] == "started"]
         assert [(line["lineage"], line["why"]) for line in started] == [(1, "new"), (2, "the run before has finished")]
         assert [line["lineage"] for line in bench.history if line["event"] == "finished"] == [1, 2]
 
-    def test_resume_only_resumes_and_never_begins(self, counting: Counting) -> None:
-        bench = counting.bench
-        done = bench.run(*counting.words("--resume-only"))
+    def test_resume_only_resumes_and_never_begins(self, staged: Staged) -> None:
+        bench = staged.bench
+        done = bench.run(*staged.words("--resume-only"))
         assert done.returncode == 125
         assert not (bench.folder / "out.txt").exists()
-        counting.run_and_die(generations=1)
-        assert "resumed generation 1" in counting.finish("--resume-only").stderr
+        staged.run_and_die(generations=1)
+        assert "resumed generation 1" in staged.finish("--resume-only").stderr
         events = bench.events
-        done = bench.run(*counting.words("--resume-only"))
+        done = bench.run(*staged.words("--resume-only"))
         assert done.returncode == 125
         assert "has finished with status 0" in done.stderr
         bench.assert_same("out.txt")
         assert bench.events == events
 
-    def test_generation_says_from_which_to_go_on(self, counting: Counting) -> None:
-        bench = counting.bench
-        counting.run_and_die(generations=2)
-        done = bench.run(*counting.words("--generation", "9"))
+    def test_generation_says_from_which_to_go_on(self, staged: Staged) -> None:
+        bench = staged.bench
+        staged.run_and_die(generations=2)
+        done = bench.run(*staged.words("--generation", "9"))
         assert done.returncode == 10
         assert "[1, 2]" in done.stderr
-        process = counting.start("--generation", "1")
+        process = staged.start("--generation", "1")
         assert bench.history[-1]["generation"] == 1
-        counting.commit(1)
+        staged.commit(1)
         assert bench.generations[-1] == 3
-        manifest = json.loads((bench.job / "generations" / "000003" / "manifest.json").read_text())
+        manifest = manifest_of(bench.job, 3)
         assert manifest["parent"] == 1
         kill_all(process)
-        counting.finish()
+        staged.finish()
 
     @pytest.mark.parametrize("options", [["--fresh"], ["--generation", "1"]])
     def test_what_the_first_run_of_a_batch_job_has_done_the_next_does_not_do_again(
-        self, counting: Counting, options: list[str]
+        self, staged: Staged, options: list[str]
     ) -> None:
-        counting.run_and_die(generations=1)
+        staged.run_and_die(generations=1)
         if options == ["--fresh"]:
-            counting.start_over()
-        environ = {**counting.bench.environ, "SLURM_JOB_ID": "4711"}
-        process = counting.start(*options, env=environ)
-        counting.commit()
+            staged.start_over()
+        environ = {**staged.bench.environ, "SLURM_JOB_ID": "4711"}
+        process = staged.start(*options, env=environ)
+        staged.commit()
         kill_all(process)
-        done = counting.finish(*options, env={**environ, "SLURM_RESTART_COUNT": "1"})
+        done = staged.finish(*options, env={**environ, "SLURM_RESTART_COUNT": "1"})
         assert "resumed generation 2 " in done.stderr
 
-    def test_a_generation_that_is_asked_for_and_damaged_has_no_substitute(self, counting: Counting) -> None:
-        bench = counting.bench
-        counting.run_and_die(generations=2)
+    def test_a_generation_that_is_asked_for_and_damaged_has_no_substitute(self, staged: Staged) -> None:
+        bench = staged.bench
+        staged.run_and_die(generations=2)
         flip_a_bit(bench.job / "generations" / "000002")
-        done = bench.run(*counting.words("--generation", "2"))
+        done = bench.run(*staged.words("--generation", "2"))
         assert done.returncode == 125
         assert "resumed" not in bench.events
-        counting.finish()
+        staged.finish()
 
     @pytest.mark.parametrize("other", [["--resume-only"], ["--generation", "1"]])
     def test_starting_over_and_going_on_exclude_each_other(
@@ -462,44 +468,44 @@ class TestRunsAlready:
     """The line is given while it runs."""
 
     @pytest.fixture
-    def running(self, counting: Counting) -> Iterator[Process]:
+    def running(self, staged: Staged) -> Iterator[Process]:
         """Run the line as batch job 4711."""
-        process = counting.start(env={**counting.bench.environ, "SLURM_JOB_ID": "4711"})
+        process = staged.start(env={**staged.bench.environ, "SLURM_JOB_ID": "4711"})
         yield process
         assert process.poll() is None
         process.kill()
         process.wait(LONG_S)
 
-    def test_it_is_refused_with_host_and_pid(self, counting: Counting, running: Process) -> None:
-        bench = counting.bench
+    def test_it_is_refused_with_host_and_pid(self, staged: Staged, running: Process) -> None:
+        bench = staged.bench
         events = bench.events
-        done = bench.run(*counting.words())
+        done = bench.run(*staged.words())
         assert done.returncode == 11
         assert done.stderr.startswith("dmtcp-run: ")
         assert f"on {os.uname().nodename} as pid {running.pid}, scheduler job 4711" in done.stderr
         assert "dmtcp-ctl" in done.stderr
         assert len(done.stderr.splitlines()) == 1
         assert bench.events == events
-        counting.go_on()
+        staged.go_on()
 
     @pytest.mark.parametrize("options", [["--fresh"], ["--generation", "1"], ["--resume-only"]])
-    def test_no_option_gets_around_that(self, counting: Counting, running: Process, options: list[str]) -> None:
+    def test_no_option_gets_around_that(self, staged: Staged, running: Process, options: list[str]) -> None:
         assert running.poll() is None
-        assert counting.bench.run(*counting.words(*options)).returncode == 11
-        counting.go_on()
+        assert staged.bench.run(*staged.words(*options)).returncode == 11
+        staged.go_on()
 
-    def test_another_job_beside_it_runs(self, counting: Counting, running: Process) -> None:
+    def test_another_job_beside_it_runs(self, staged: Staged, running: Process) -> None:
         assert running.poll() is None
-        assert counting.bench.run("--job", "other", "true").returncode == 0
-        counting.go_on()
+        assert staged.bench.run("--job", "other", "true").returncode == 0
+        staged.go_on()
 
 
-def test_of_lines_given_at_the_same_moment_one_runs(counting: Counting) -> None:
-    bench = counting.bench
-    together = [bench.start(*counting.words()) for _ in range(4)]
+def test_of_lines_given_at_the_same_moment_one_runs(staged: Staged) -> None:
+    bench = staged.bench
+    together = [bench.start(*staged.words()) for _ in range(4)]
     wait_until(lambda: sum(process.poll() is None for process in together) == 1)
     for _ in range(STAGES):
-        counting.go_on()
+        staged.go_on()
     assert sorted(process.wait(LONG_S) for process in together) == [0, 11, 11, 11]
     assert bench.events.count("started") == 1
-    counting.finish()
+    staged.finish()

@@ -8,13 +8,16 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, Workbench, kill_all
+
+from kit.bench import Workbench
+from kit.processes import kill_all
+from kit.waits import LONG_S
 
 if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
-    from harness import EngineHere
+    from kit.engines import EngineHere
 
 PROGRAM = """
 import os, sys, time
@@ -39,7 +42,7 @@ class Project:
         self.folder.mkdir()
         (self.folder / "input.txt").write_text("".join(f"{number}\n" for number in range(100)))
         (self.folder / "program.py").write_text(PROGRAM)
-        self.bench = Workbench(self.folder, bench.engine, bench.started)
+        self.bench = Workbench(self.folder, bench.engine, started=bench.started)
         self.options = ["--dir", str(jobs)] if jobs else []
         self.words = [*self.options, "--stdout", "out.txt", "python3", "program.py", str(steps)]
         self.environ: dict[str, str] = bench.environ
@@ -48,7 +51,7 @@ class Project:
         """Return the same line, typed in FOLDER."""
         other = Project.__new__(Project)
         vars(other).update(vars(self))
-        other.folder, other.bench = folder, Workbench(folder, self.bench.engine, self.bench.started)
+        other.folder, other.bench = folder, Workbench(folder, self.bench.engine, started=self.bench.started)
         return other
 
     def moved_to(self, name: str) -> Project:

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 
 import pexpect
 import pytest
-from harness import CTL, LONG_S, copy_modules
 
 from dmtcp_py.engine.criu.installation import data_folder
+from kit.copies import copy_modules
+from kit.places import CTL
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -348,7 +350,7 @@ def test_the_line_for_the_administrator_lets_an_ordinary_user_resume_with_criu(
     script = Path(user.pw_dir, "count.sh")
     script.write_text(count)
     run = ("dmtcp-run", "--engine", "criu", "--job", "count", "--stdout", "out", "-i", "1", "sh", str(script))
-    stop = threading.Timer(2.0, lambda: as_user(user, "dmtcp-ctl", "stop", "count"))
+    stop = threading.Thread(target=_stop_once_it_counts, args=(user,))
     stop.start()
     first = as_user(user, *run)
     stop.join()
@@ -356,6 +358,12 @@ def test_the_line_for_the_administrator_lets_an_ordinary_user_resume_with_criu(
     last = as_user(user, *run)
     assert last.returncode == 7, last.stderr
     assert Path(user.pw_dir, "out").read_text().split() == [str(number) for number in range(1, 13)]
+
+
+def _stop_once_it_counts(user: pwd.struct_passwd) -> None:
+    out = Path(user.pw_dir, "out")
+    wait_until(lambda: out.exists() and out.read_text())
+    as_user(user, "dmtcp-ctl", "stop", "count")
 
 
 # ------------------------------------------------------------------- package managers that cannot be had here: fakes

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from harness import LONG_S
+from kit.waits import LONG_S
 
 if TYPE_CHECKING:
-    from harness import EngineHere, Workbench
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
 
 def test_nothing_on_the_way_to_the_program_imports_sh(bench: Workbench, engine: EngineHere) -> None:

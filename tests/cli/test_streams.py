@@ -10,24 +10,19 @@ import tempfile
 from typing import IO, TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, Workbench, kill_all, wait_until
+
+from kit.bench import counted
+from kit.processes import kill_all
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from harness import EngineHere
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
 OURS = b"dmtcp-run: "
-
-COUNT = """
-import sys, time
-for number in range(1, int(sys.argv[1]) + 1):
-    sys.stdout.write(f"out {number}\\n"); sys.stdout.flush()
-    sys.stderr.write(f"err {number}\\n"); sys.stderr.flush()
-    time.sleep(0.1)
-"""
-"""Writes a line to each stream ten times a second."""
 
 READ = """
 import sys, time
@@ -57,10 +52,9 @@ def read_line(stream: IO[bytes] | None) -> bytes:
     return line
 
 
-def numbers(data: bytes, word: str) -> list[int]:
-    """Return the numbers that COUNT wrote to the stream WORD."""
-    lines = data.decode().splitlines()
-    return [int(line.split()[1]) for line in lines if line.startswith(f"{word} ")]
+def numbers(data: bytes, prefix: str = "") -> list[int]:
+    """Return the steps that the program that counts printed, in lines that begin with PREFIX."""
+    return [int(number) for number in re.findall(rf"^{prefix}(\d+) \d+$", data.decode(), re.MULTILINE)]
 
 
 def kill_after_a_generation(bench: Workbench, process: subprocess.Popen[bytes]) -> None:
@@ -150,7 +144,7 @@ def test_a_reader_of_our_lines_that_leaves_does_not_end_the_program(bench: Workb
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        done = bench.run("-i", "1", *bench.steady(20), stderr=writer)
+        done = bench.run("-i", "1", *bench.counting(20), stderr=writer)
     finally:
         os.close(writer)
     assert done.returncode == 0
@@ -321,12 +315,13 @@ def test_both_outputs_in_one_file_keep_their_order(bench: Workbench, one_engine:
 
 def test_both_outputs_in_one_file_are_exact_after_a_kill(bench: Workbench, engine: EngineHere) -> None:
     assert engine
-    words = ["-i", "1", "--stdout", "out", "--stderr", "out", *bench.python("count.py", COUNT), "40"]
+    words = ["-i", "1", "--stdout", "out", "--stderr", "out", *bench.counting(40, stderr=True)]
     kill_after_a_generation(bench, bench.start(*words))
     assert bench.run(*words).returncode == 0
     assert "resumed" in bench.events
-    expected = "".join(f"out {number}\nerr {number}\n" for number in range(1, 41))
-    assert (bench.folder / "out").read_text() == expected
+    *steps, done = counted(40).decode().splitlines()
+    expected = [line for step in steps for line in (step, f"err {step}")]
+    assert (bench.folder / "out").read_text().splitlines() == [*expected, done]
 
 
 def test_our_lines_do_not_get_into_the_programs_files(bench: Workbench, one_engine: EngineHere) -> None:
@@ -339,10 +334,10 @@ def test_our_lines_do_not_get_into_the_programs_files(bench: Workbench, one_engi
 
 
 def count(bench: Workbench, *, out: Path, err: Path, flags: int) -> subprocess.Popen[bytes]:
-    """Start COUNT with OUT and ERR inherited, opened as a shell opens them with FLAGS."""
+    """Start the program that counts with OUT and ERR inherited, opened as a shell opens them with FLAGS."""
     fds = [os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o644) for path in (out, err)]
     try:
-        words = ["-i", "1", *bench.python("count.py", COUNT), "40"]
+        words = ["-i", "1", *bench.counting(40, stderr=True)]
         return bench.start(*words, stdout=fds[0], stderr=fds[1])
     finally:
         for fd in fds:
@@ -359,12 +354,12 @@ def test_appending_after_a_kill_loses_nothing_and_repeats_what_came_after_the_ch
     before = out.read_bytes(), err.read_bytes()
     process = count(bench, out=out, err=err, flags=os.O_APPEND)
     assert process.wait(LONG_S) == 0
-    for path, word, earlier in ((out, "out", before[0]), (err, "err", before[1])):
+    for path, prefix, earlier in ((out, "", before[0]), (err, "err ", before[1])):
         data = path.read_bytes()
         assert data.startswith(earlier), f"{path.name} was damaged:\n{data.decode()}"
-        again = numbers(data[len(earlier) :], word)
+        again = numbers(data[len(earlier) :], prefix)
         assert again == list(range(again[0], 41))
-        assert 1 < again[0] <= numbers(earlier, word)[-1] + 1
+        assert 1 < again[0] <= numbers(earlier, prefix)[-1] + 1
     assert b"will be repeated" in err.read_bytes()
 
 
@@ -376,9 +371,9 @@ def test_another_file_after_a_kill_leaves_the_first_as_it_was(bench: Workbench, 
     second, second_err = bench.folder / "out.2", bench.folder / "err.2"
     assert count(bench, out=second, err=second_err, flags=os.O_TRUNC).wait(LONG_S) == 0
     assert (out.read_bytes(), err.read_bytes()) == before
-    again = numbers(second.read_bytes(), "out")
+    again = numbers(second.read_bytes())
     assert again == list(range(again[0], 41))
-    assert 1 < again[0] <= numbers(before[0], "out")[-1] + 1
+    assert 1 < again[0] <= numbers(before[0])[-1] + 1
 
 
 def test_an_output_that_the_shell_emptied_before_a_resume_is_said(bench: Workbench, engine: EngineHere) -> None:

@@ -14,21 +14,20 @@ from typing import TYPE_CHECKING, Any
 import pexpect
 import psutil
 import pytest
-from harness import CTL, LONG_S, RUN, Workbench, descendants, needed_for_checkpoints, wait_until
+
+from kit.bench import counted
+from kit.places import CTL, RUN
+from kit.processes import descendants, needed_for_checkpoints
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness import EngineHere
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
 
     Type = Callable[..., "pexpect.spawn[str]"]
 
-COUNT = """
-import sys, time
-for number in range(1, int(sys.argv[1]) + 1):
-    print("step", number, flush=True)
-    time.sleep(0.1)
-"""
 FLOOD = """
 import os, time
 for number in range(1, 1501):
@@ -63,12 +62,11 @@ for number in range(25):
         print(*(line.split()[1] for line in status if line.startswith(("SigIgn", "SigBlk", "SigCgt"))), flush=True)
     time.sleep(0.1)
 """
-BALLAST = """
-import sys, time
-ballast = bytearray(b"x") * (int(sys.argv[1]) << 20)
-print("ready", flush=True)
-time.sleep(600)
-"""
+
+
+def step(number: int | str = r"(\d+)") -> str:
+    """Return a pattern of the line that the program that counts prints at step NUMBER."""
+    return rf"\b{number} \d+\r\n"
 
 
 @pytest.fixture
@@ -111,30 +109,30 @@ def ended(child: pexpect.spawn[str]) -> tuple[int | None, list[str]]:
 
 def test_ctrl_c_checkpoints_stops_and_says_how_to_go_on(bench: Workbench, one_engine: EngineHere, typed: Type) -> None:
     assert one_engine
-    line = bench.line("-i", "0", *bench.python("count.py", COUNT), "40")
+    line = bench.line("-i", "0", *bench.counting(40))
     child = typed(line)
-    child.expect("step 3\r\n")
+    child.expect(step(3))
     child.sendintr()
     status, lines = ended(child)
     assert status == 85
     assert lines[-1] == "dmtcp-run: checkpointed and stopped; the same line resumes from generation 1"
     assert bench.generations == [1]
 
-    last = max(map(int, re.findall(r"step (\d+)", "\n".join(["step 3", *lines]))))
+    last = max(map(int, re.findall(r"^(\d+) \d+$", "\n".join(["3 0", *lines]), re.MULTILINE)))
     child = typed(line)
-    child.expect(r"step (\d+)\r\n")
+    child.expect(step())
     assert int(child.match[1]) == last + 1
     status, lines = ended(child)
     assert status == 0
     assert lines[-1] == "dmtcp-run: finished with status 0"
-    assert [line for line in lines if line.startswith("step ")] == [f"step {n}" for n in range(last + 2, 41)]
+    assert re.findall(r"^(\d+) \d+$", "\n".join(lines), re.MULTILINE) == [str(n) for n in range(last + 2, 41)]
 
 
 def test_an_impatient_double_press_is_one(bench: Workbench, one_engine: EngineHere, typed: Type) -> None:
     assert one_engine
-    child = typed(bench.line("-i", "0", *bench.python("count.py", COUNT), "300"))
+    child = typed(bench.line("-i", "0", *bench.counting(300)))
     child.delaybeforesend = None
-    child.expect("step 3\r\n")
+    child.expect(step(3))
     child.sendintr()
     child.sendintr()
     assert ended(child)[0] == 85
@@ -142,8 +140,8 @@ def test_an_impatient_double_press_is_one(bench: Workbench, one_engine: EngineHe
 
 
 def test_ctrl_c_again_stops_at_once(bench: Workbench, one_engine: EngineHere, typed: Type) -> None:
-    child = typed(bench.line("-i", "0", *bench.python("ballast.py", BALLAST), "700"))
-    child.expect("ready")
+    child = typed(bench.line("-i", "0", *bench.counting(6000, megabytes=700)))
+    child.expect(step(1))
     if one_engine.name == "criu" and (keeper := needed_for_checkpoints(child)):
         keeper.suspend()  # CRIU could be done before the second press
     child.sendintr()
@@ -163,9 +161,9 @@ def test_ctrl_c_again_stops_at_once(bench: Workbench, one_engine: EngineHere, ty
 
 def test_ctrl_c_while_a_job_resumes_loses_nothing(bench: Workbench, one_engine: EngineHere, typed: Type) -> None:
     assert one_engine
-    line = bench.line("-v", "-i", "0", *bench.python("ballast.py", BALLAST), "300")
+    line = bench.line("-v", "-i", "0", *bench.counting(6000, megabytes=300))
     child = typed(line)
-    child.expect("ready")
+    child.expect(step(1))
     child.sendintr()
     assert ended(child)[0] == 85
     child = typed(line)
@@ -194,8 +192,8 @@ def test_the_programs_own_handling_of_signals_is_the_same_after_a_resume(
 
 def test_ctrl_backslash_ends_us_and_leaves_nothing(bench: Workbench, one_engine: EngineHere, typed: Type) -> None:
     assert one_engine
-    child = typed(bench.line("-i", "0", *bench.python("count.py", COUNT), "300"))
-    child.expect("step 3\r\n")
+    child = typed(bench.line("-i", "0", *bench.counting(300)))
+    child.expect(step(3))
     child.sendcontrol("\\")
     child.expect(pexpect.EOF)
     child.wait()
@@ -232,7 +230,7 @@ def test_ctrl_z_suspends_the_program_and_fg_goes_on(
 ) -> None:
     assert one_engine
     out = bench.folder / "out"
-    shell.sendline(quoted(bench.line("-i", "1", "--stdout", "out", *bench.python("count.py", COUNT), "60")))
+    shell.sendline(quoted(bench.line("-i", "1", "--stdout", "out", *bench.counting(60))))
     shell.expect("generation 1 committed")
     shell.sendcontrol("z")
     shell.expect("Stopped")
@@ -241,23 +239,23 @@ def test_ctrl_z_suspends_the_program_and_fg_goes_on(
     before = out.read_text()
     time.sleep(1.2)  # longer than a step and than the interval
     assert out.read_text() == before
-    assert not before.endswith("step 60\n")
+    assert "done" not in before
     shell.sendline("fg")
     wait_until(lambda: out.read_text() != before)
     shell.expect("finished with status 0")
     shell.sendline("echo status $?")
     shell.expect("status 0\r\n")
-    assert out.read_text() == "".join(f"step {number}\n" for number in range(1, 61))
+    bench.assert_counted(60, "out")
 
 
 def test_a_suspended_job_that_goes_on_in_the_background_can_be_stopped(
     bench: Workbench, one_engine: EngineHere, shell: pexpect.spawn[str]
 ) -> None:
     assert one_engine
-    line = bench.line("-i", "0", "--stdout", "out", *bench.python("count.py", COUNT), "300")
+    line = bench.line("-i", "0", "--stdout", "out", *bench.counting(300))
     shell.sendline(quoted(line) + " </dev/null")
     shell.expect("started with")
-    wait_until(lambda: (bench.folder / "out").exists() and "step 2" in (bench.folder / "out").read_text())
+    bench.wait_steps(2, "out")
     shell.sendcontrol("z")
     shell.expect("Stopped")
     shell.expect_exact(PROMPT)
@@ -270,14 +268,14 @@ def test_a_shell_sees_85_after_ctrl_c_and_0_at_the_end(
     bench: Workbench, one_engine: EngineHere, shell: pexpect.spawn[str]
 ) -> None:
     assert one_engine
-    line = quoted(bench.line("-i", "0", *bench.python("count.py", COUNT), "30"))
+    line = quoted(bench.line("-i", "0", *bench.counting(30)))
     shell.sendline(line)
-    shell.expect("step 3\r\n")
+    shell.expect(step(3))
     shell.sendintr()
     shell.expect_exact(PROMPT)
     shell.sendline(f"echo status $?; {line}; echo status $?")
     shell.expect("status 85\r\n")
-    shell.expect("step 30\r\n")
+    shell.expect(step(30))
     shell.expect("status 0\r\n")
 
 
@@ -317,19 +315,19 @@ def test_end_of_file_from_the_keyboard_reaches_the_program(
 
 def test_a_job_taken_on_a_terminal_goes_on_without_one(bench: Workbench, engine: EngineHere, typed: Type) -> None:
     assert engine
-    words = ["-i", "0", *bench.python("count.py", COUNT), "20"]
+    words = ["-i", "0", *bench.counting(20)]
     child = typed(bench.line(*words))
-    child.expect("step 3\r\n")
+    child.expect(step(3))
     child.sendintr()
     assert ended(child)[0] == 85
     done = bench.run(*words)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("step 20\n")
+    assert done.stdout.encode() == counted(20)[-len(done.stdout) :]
 
 
 def test_a_job_started_without_a_terminal_goes_on_on_one(bench: Workbench, engine: EngineHere, typed: Type) -> None:
     assert engine
-    words = ["-i", "0", *bench.python("count.py", COUNT), "20"]
+    words = ["-i", "0", *bench.counting(20)]
     with (bench.folder / "first").open("wb") as first:
         process = bench.start(*words, stdout=first)
     bench.wait_lines(3, process, "first")
@@ -337,8 +335,8 @@ def test_a_job_started_without_a_terminal_goes_on_on_one(bench: Workbench, engin
     assert process.wait(LONG_S) == 85
     last = len((bench.folder / "first").read_text().splitlines())
     child = typed(bench.line(*words))
-    child.expect(rf"step {last + 1}\r\n")
-    child.expect("step 20\r\n")
+    child.expect(step(last + 1))
+    child.expect(step(20))
     assert ended(child)[0] == 0
 
 
@@ -364,14 +362,14 @@ def hang_up(child: pexpect.spawn[str]) -> int:
 
 def test_a_closed_terminal_is_a_last_checkpoint(bench: Workbench, one_engine: EngineHere, typed: Type) -> None:
     assert one_engine
-    words = ["-i", "0", "--stdout", "out", *bench.python("count.py", COUNT), "30"]
+    words = ["-i", "0", "--stdout", "out", *bench.counting(30)]
     child = typed(bench.line(*words))
-    wait_until(lambda: (bench.folder / "out").exists() and "step 3" in (bench.folder / "out").read_text())
+    bench.wait_steps(3, "out")
     assert hang_up(child) == 85
     assert bench.generations == [1]
     child = typed(bench.line(*words))
     assert ended(child)[0] == 0
-    assert (bench.folder / "out").read_text() == "".join(f"step {number}\n" for number in range(1, 31))
+    bench.assert_counted(30, "out")
 
 
 def test_a_program_that_dies_of_its_closed_terminal_has_not_finished(

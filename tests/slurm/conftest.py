@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from slurm.cluster import Cluster, why_not, why_not_as
+
+from kit.cluster import Cluster, why_not, why_not_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

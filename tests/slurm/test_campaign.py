@@ -12,14 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from slurm.campaign import Campaign, Plan
-from slurm.tally import Output, Result, table
+
+from kit.campaign import Campaign, Plan
+from kit.tally import Output, Result, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness import EngineHere
-    from slurm.cluster import Cluster
+    from kit.cluster import Cluster
+    from kit.engines import EngineHere
 
 MINUTES = float(os.environ.get("DMTCP_RUN_CAMPAIGN_MINUTES", "0"))
 SEED = int(os.environ.get("DMTCP_RUN_CAMPAIGN_SEED", "0")) or random.randrange(1, 1 << 16)

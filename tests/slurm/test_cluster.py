@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from harness import REPOSITORY, RUN, descendants, is_alive, wait_until
-from slurm.cluster import parse, why_not
+
+from kit.cluster import parse, why_not
+from kit.places import REPOSITORY, RUN
+from kit.processes import descendants, is_alive
+from kit.waits import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from slurm.cluster import Cluster
+    from kit.cluster import Cluster
 
 SLEEP = "#!/bin/sh\nexec sleep 300\n"
 
@@ -96,7 +99,7 @@ def test_two_clusters_with_options_of_their_own_live_side_by_side(make_cluster: 
 def test_nothing_is_left_when_the_tests_are_killed(short_folder: Path) -> None:
     script = short_folder / "killed.py"
     script.write_text(
-        "import pathlib, sys, time\nfrom slurm.cluster import Cluster\n"
+        "import pathlib, sys, time\nfrom kit.cluster import Cluster\n"
         "cluster = Cluster(pathlib.Path(sys.argv[1]), size=1)\ncluster.start()\n"
         "cluster.sbatch('#!/bin/sh\\nsetsid sleep 301 & exec sleep 302')\n"
         "time.sleep(300)\n"

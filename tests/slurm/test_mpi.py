@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from harness import LONG_S, REPOSITORY, WITHOUT
-from slurm.desk import Desk
 
 from dmtcp_py.native import built
+from kit.desk import Desk
+from kit.places import REPOSITORY, WITHOUT
+from kit.waits import LONG_S
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness import EngineHere
-    from slurm.cluster import Cluster
+    from kit.cluster import Cluster
+    from kit.engines import EngineHere
 
 STATUS = 3
 STEPS = "60"
@@ -33,13 +34,13 @@ def test_an_mpi_job_is_requeued_and_finishes(cluster: Cluster, one_engine: Engin
     mpirun = f"mpirun.{mpi} -n 2 {_ring(desk, mpi)} {STEPS} {STATUS}"
     script = desk.script(AS_ROOT, f"{desk.run} -i 2 --stdout out.txt {mpirun}", options=["--ntasks=2"])
     job = desk.submit(script)
-    desk.wait_generation(1)
+    desk.bench.wait_generation(1)
     cluster.requeue(job)
     desk.assert_finished(job, status=STATUS, restarts=1)
-    assert desk.events.count("resumed") == 1
+    assert desk.bench.events.count("resumed") == 1
     plain = desk.type(f"{AS_ROOT}; {mpirun}")
     assert plain.returncode == STATUS
-    assert desk.said("out.txt") == plain.stdout
+    assert desk.bench.said("out.txt") == plain.stdout
 
 
 @pytest.mark.parametrize(("mpi", "setting"), [("openmpi", "OMPI_MCA_ras"), ("mpich", "HYDRA_LAUNCHER=fork")])
@@ -51,7 +52,7 @@ def test_without_its_setting_mpirun_has_slurm_start_the_processes(
     line = f"{_without(setting)} -i 1 mpirun.{mpi} -n 2 {_ring(desk, mpi)} {STEPS}"
     job = desk.submit(desk.script(AS_ROOT, line, options=["--ntasks=2"]))
     desk.assert_finished(job, status=125)
-    assert "(srun) has the scheduler's daemons start the program's processes" in desk.said()
+    assert "(srun) has the scheduler's daemons start the program's processes" in desk.bench.said()
 
 
 def test_without_its_setting_mpirun_does_not_know_how_many_tasks_the_job_has(
@@ -65,8 +66,8 @@ def test_without_its_setting_mpirun_does_not_know_how_many_tasks_the_job_has(
     for number, run in enumerate([f"{desk.run} --engine dmtcp", _without(setting)]):
         script = desk.script(AS_ROOT, f"{run} -i 0 --stdout count{number} mpirun.openmpi echo rank")
         desk.assert_finished(desk.submit(script, f"--ntasks={tasks}"))
-    assert desk.said("count0").count("rank") == tasks
-    assert desk.said("count1").count("rank") != tasks
+    assert desk.bench.said("count0").count("rank") == tasks
+    assert desk.bench.said("count1").count("rank") != tasks
 
 
 def _ring(desk: Desk, mpi: str) -> Path:

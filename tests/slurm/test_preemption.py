@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm.desk import Desk
+from kit.desk import Desk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness import EngineHere
-    from slurm.cluster import Cluster
+    from kit.cluster import Cluster
+    from kit.engines import EngineHere
 
 
 def preempt(desk: Desk) -> None:
@@ -23,12 +23,12 @@ def test_a_job_that_is_preempted_without_notice_goes_on_from_its_last_generation
 ) -> None:
     desk = Desk(cluster, one_engine)
     job = desk.submit(desk.script(f"{desk.run} --interval 2 --stdout out.txt {desk.counting(80)}"))
-    desk.wait_generation(1)
+    desk.bench.wait_generation(1)
     preempt(desk)
     desk.assert_finished(job, restarts=1)
-    desk.assert_counted(80)
-    assert "requeueing" not in desk.said()
-    desk.said_with("resumed generation ")
+    desk.bench.assert_counted(80)
+    assert "requeueing" not in desk.bench.said()
+    desk.bench.said_with("resumed generation ")
 
 
 def test_a_job_that_is_warned_of_its_preemption_loses_nothing(
@@ -39,9 +39,9 @@ def test_a_job_that_is_warned_of_its_preemption_loses_nothing(
     desk.need_control_groups()
     line = f"exec {desk.run} --stdout out.txt {desk.counting(80)}"
     job = desk.submit(desk.script(line, options=["--signal=B:USR1@60"]))
-    desk.wait_steps(30)
+    desk.bench.wait_steps(30)
     preempt(desk)
     desk.assert_finished(job, restarts=1)
-    desk.assert_counted(80)
-    desk.assert_done_once(80)
-    desk.said_with("SIGUSR1: taking the last checkpoint")
+    desk.bench.assert_counted(80)
+    desk.bench.assert_done_once(80)
+    desk.bench.said_with("SIGUSR1: taking the last checkpoint")

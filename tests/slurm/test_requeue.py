@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import wait_until
-from slurm.desk import NO_LONG_TESTS, Desk
+
+from kit.desk import NO_LONG_TESTS, Desk
+from kit.waits import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness import EngineHere
-    from slurm.cluster import Cluster
+    from kit.cluster import Cluster
+    from kit.engines import EngineHere
 
 SOON = "--lead=50"
 """Under a limit of a minute: the last checkpoint is taken after ten seconds, starting the program included."""
@@ -30,7 +31,7 @@ def desk(cluster: Cluster, one_engine: EngineHere) -> Desk:
 def type_the_line(desk: Desk, text: str) -> str:
     """Type what dmtcp-run says, in another folder, and return the id of the job that comes of it."""
     elsewhere = desk.folder.parent
-    done = desk.cluster.run("bash", "-c", text.partition(GO_ON)[2], cwd=elsewhere, env=dict(desk.engine.environ))
+    done = desk.cluster.run("bash", "-c", text.partition(GO_ON)[2], cwd=elsewhere, env=desk.environ)
     assert done.returncode == 0, f"{text}: {done.stderr}"
     return done.stdout.strip().partition(";")[0]
 
@@ -39,10 +40,10 @@ def test_a_job_that_may_not_be_requeued_says_so_with_a_line_that_finishes_it(des
     script = desk.script(f"{desk.run} {SOON} --stdout out.txt {desk.counting(105)}", options=["--time=1"])
     job = desk.submit(script, "--no-requeue")
     desk.assert_finished(job, status=85, restarts=0)
-    again = type_the_line(desk, desk.said_with("not requeued: the job was submitted with --no-requeue"))
+    again = type_the_line(desk, desk.bench.said_with("not requeued: the job was submitted with --no-requeue"))
     desk.assert_finished(again)
-    desk.assert_counted(105)
-    desk.assert_done_once(105)
+    desk.bench.assert_counted(105)
+    desk.bench.assert_done_once(105)
 
 
 def test_the_line_needs_neither_the_script_nor_what_was_typed_with_it(desk: Desk) -> None:
@@ -62,15 +63,15 @@ def test_the_line_needs_neither_the_script_nor_what_was_typed_with_it(desk: Desk
     ]
     options += [f"--output={desk.folder}/the log", "--open-mode=append"]
     words = ["--parsable", *options, str(script), "a  b", "it's $HOME"]
-    job = desk.cluster.call("sbatch", *words, cwd=desk.folder / "some where", env=dict(desk.engine.environ)).strip()
-    desk.wait_steps(1)
+    job = desk.cluster.call("sbatch", *words, cwd=desk.folder / "some where", env=desk.environ).strip()
+    desk.bench.wait_steps(1)
     script.unlink()
     desk.assert_finished(job, status=85)
-    again = type_the_line(desk, desk.said_with(GO_ON, "the log"))
+    again = type_the_line(desk, desk.bench.said_with(GO_ON, "the log"))
     desk.assert_finished(again, status=4)
-    desk.assert_counted(105)
-    desk.assert_done_once(105)
-    assert desk.said("the log").count(f"2 a  b it's $HOME in {desk.folder}\n") == 2
+    desk.bench.assert_counted(105)
+    desk.bench.assert_done_once(105)
+    assert desk.bench.said("the log").count(f"2 a  b it's $HOME in {desk.folder}\n") == 2
     first, second = desk.cluster.show(job), desk.cluster.show(again)
     keys = ["JobName", "TimeLimit", "MinMemoryNode", "OverSubscribe", "Nice", "WorkDir", "StdOut", "Requeue", "NumCPUs"]
     assert [second[key] for key in keys] == [first[key] for key in keys]
@@ -80,11 +81,11 @@ def test_the_same_script_is_submitted_again_where_that_is_wanted(desk: Desk) -> 
     line = f"{desk.run} {SOON} --at-limit resubmit --stdout out.txt {desk.counting(105, status=6)}"
     job = desk.submit(desk.script(line, options=["--time=1"]), "--no-requeue")
     desk.assert_finished(job, status=85, restarts=0)
-    again = desk.said_with("submitted as job ").rpartition(" ")[2]
+    again = desk.bench.said_with("submitted as job ").rpartition(" ")[2]
     desk.assert_finished(again, status=6)
-    desk.assert_counted(105)
-    desk.assert_done_once(105)
-    assert "requeueing" not in desk.said()
+    desk.bench.assert_counted(105)
+    desk.bench.assert_done_once(105)
+    assert "requeueing" not in desk.bench.said()
 
 
 def test_a_job_that_shall_only_exit_does_so_and_a_dependent_one_never_starts(desk: Desk) -> None:
@@ -92,7 +93,7 @@ def test_a_job_that_shall_only_exit_does_so_and_a_dependent_one_never_starts(des
     job = desk.submit(desk.script(line, options=["--time=1"]))
     after = desk.submit("#!/bin/sh\n", f"--dependency=afterok:{job}")
     desk.assert_finished(job, status=85, restarts=0)
-    desk.said_with("not requeued: --at-limit exit")
+    desk.bench.said_with("not requeued: --at-limit exit")
     wait_until(lambda: desk.cluster.show(after)["Reason"] == "DependencyNeverSatisfied")
     assert desk.cluster.state(after) == "PENDING"
 
@@ -101,18 +102,18 @@ def test_a_dependent_job_starts_when_the_program_has_finished_and_not_before(des
     script = desk.script(f"{desk.run} {SOON} --stdout out.txt {desk.counting(105)}", options=["--time=1"])
     job = desk.submit(script)
     after = desk.submit("#!/bin/sh\ntail -n 1 out.txt\n", f"--dependency=afterok:{job}", "--output=after")
-    desk.wait_said("requeueing")
+    desk.bench.wait_said("requeueing")
     desk.cluster.wait(job, "PENDING")
     assert desk.cluster.state(after) == "PENDING"
     desk.assert_finished(job, restarts=1)
     desk.assert_finished(after)
-    assert desk.said("after").startswith("done 105 ")
+    assert desk.bench.said("after").startswith("done 105 ")
 
 
 def test_a_job_that_depends_on_a_cancelled_one_never_starts(desk: Desk) -> None:
     job = desk.submit(desk.script(f"exec {desk.run} --stdout out.txt {desk.counting(600)}"))
     after = desk.submit("#!/bin/sh\n", f"--dependency=afterok:{job}")
-    desk.wait_steps(1)
+    desk.bench.wait_steps(1)
     desk.cluster.scancel(job)
     assert desk.cluster.wait_ended(job)["JobState"] == "CANCELLED"
     wait_until(lambda: desk.cluster.show(after)["Reason"] == "DependencyNeverSatisfied")
@@ -126,11 +127,11 @@ def test_what_has_finished_before_the_requeue_is_not_run_again(desk: Desk) -> No
     )
     job = desk.submit(script)
     desk.assert_finished(job, status=2, restarts=1)
-    desk.assert_counted(20, "first.txt")
-    desk.assert_counted(140)
+    desk.bench.assert_counted(20, "first.txt")
+    desk.bench.assert_counted(140)
     ledger = (desk.folder / "ledger.txt").read_text().split()
     assert ledger == [str(step) for count in (20, 140) for step in range(1, count + 1)]
-    desk.said_with("finished with status 0 in an earlier run of this batch job")
+    desk.bench.said_with("finished with status 0 in an earlier run of this batch job")
 
 
 def test_the_line_does_not_run_again_what_has_finished(desk: Desk) -> None:
@@ -141,8 +142,8 @@ def test_the_line_does_not_run_again_what_has_finished(desk: Desk) -> None:
     )
     job = desk.submit(script)
     desk.assert_finished(job, status=85)
-    desk.assert_finished(type_the_line(desk, desk.said_with(GO_ON)), status=2)
-    desk.assert_counted(105)
+    desk.assert_finished(type_the_line(desk, desk.bench.said_with(GO_ON)), status=2)
+    desk.bench.assert_counted(105)
     ledger = (desk.folder / "ledger.txt").read_text().split()
     assert ledger == [str(step) for count in (10, 105) for step in range(1, count + 1)]
 
@@ -155,8 +156,8 @@ def test_a_site_that_requeues_by_the_exit_status_does_it_once(
     line = f"{desk.run} {SOON} {option} --stdout out.txt {desk.counting(105, status=3)}"
     job = desk.submit(desk.script(line, options=["--time=1"]))
     desk.assert_finished(job, status=3, restarts=1)
-    desk.assert_counted(105)
-    desk.assert_done_once(105)
+    desk.bench.assert_counted(105)
+    desk.bench.assert_done_once(105)
 
 
 @pytest.mark.parametrize("option", ["", "--at-limit exit"])
@@ -167,7 +168,7 @@ def test_a_job_that_makes_no_progress_ends_after_three_attempts_even_where_the_s
     line = f"{desk.run} {AT_ONCE} {option} --stdout out.txt {desk.counting(105)}"
     job = desk.submit(desk.script(line, options=["--time=1"]))
     desk.assert_finished(job, status=125, restarts=2)
-    desk.said_with("not requeued: 3 attempts in a row made no progress: the time limit may be too short")
+    desk.bench.said_with("not requeued: 3 attempts in a row made no progress: the time limit may be too short")
 
 
 @pytest.mark.parametrize("is_back", [True, pytest.param(False, marks=NO_LONG_TESTS)])
@@ -178,16 +179,16 @@ def test_a_controller_that_is_away_at_the_limit_is_waited_for_and_then_there_is_
     desk = Desk(make_cluster(size=1, options={"MessageTimeout": "2"}), one_engine)
     script = desk.script(f"{desk.run} {SOON} --stdout out.txt {desk.counting(105)}", options=["--time=1"])
     job = desk.submit(script)
-    desk.wait_steps(20)
+    desk.bench.wait_steps(20)
     desk.cluster.stop_controller()
-    desk.wait_said("retrying for 5:00")
-    assert len(desk.generations) == 1
+    desk.bench.wait_said("retrying for 5:00")
+    assert len(desk.bench.generations) == 1
     if not is_back:
-        wait_until(lambda: "not requeued: Slurm does not answer" in desk.said(), 500)
+        wait_until(lambda: "not requeued: Slurm does not answer" in desk.bench.said(), 500)
     desk.cluster.start_controller()
     if not is_back:
         assert desk.cluster.exit_status(job) == (85, 0)
-        type_the_line(desk, desk.said_with("not requeued: "))
+        type_the_line(desk, desk.bench.said_with("not requeued: "))
     desk.assert_finished(job, restarts=1)
-    desk.assert_counted(105)
-    desk.assert_done_once(105)
+    desk.bench.assert_counted(105)
+    desk.bench.assert_done_once(105)

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import CTL, LONG_S, REPOSITORY, EngineHere, wait_until
 
 from dmtcp_py.batch.requeue import LIMIT
+from kit.jobs import events_of, history_of, jobs_in
+from kit.places import CTL, REPOSITORY
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
-    from slurm.cluster import Cluster
+    from kit.cluster import Cluster
+    from kit.engines import EngineHere
 
 SCRIPTS = REPOSITORY / "slurm"
 ONE_MINUTE = "--time=1"
@@ -39,14 +42,17 @@ class Site:
         words = ["sbatch", "--parsable", *options, str(SCRIPTS / script), *map(str, arguments)]
         return self.cluster.call(*words, cwd=self.folder, env=self.engine.environ).strip()
 
+    def job(self, number: int) -> Path:
+        """Return the folder of job NUMBER of dmtcp-run, the oldest first."""
+        return jobs_in(self.folder / ".dmtcp-run")[number]
+
     def history(self, number: int = 0) -> list[dict[str, Any]]:
-        """Return the lines of the history of the only job, or of job NUMBER in the order of their folders' making."""
-        jobs = sorted(self.folder.glob(".dmtcp-run/*/job.json"), key=lambda path: path.stat().st_mtime)
-        return [json.loads(line) for line in (jobs[number].parent / "history.jsonl").read_text().splitlines()]
+        """Return the lines of a job's history."""
+        return history_of(self.job(number))
 
     def events(self, number: int = 0) -> list[str]:
         """Return what happened to a job, by name."""
-        return [line["event"] for line in self.history(number)]
+        return events_of(self.job(number))
 
     def wait_events(self, *events: str, number: int = 0) -> None:
         """Wait until a job's history has EVENTS in this order, whatever is between."""
@@ -72,8 +78,7 @@ class Site:
     def ctl(self, action: str, number: int = 0) -> None:
         """Have dmtcp-ctl do ACTION to a running job."""
         self.wait_events("started", number=number)
-        jobs = sorted(self.folder.glob(".dmtcp-run/*/job.json"), key=lambda path: path.stat().st_mtime)
-        self.cluster.call(CTL, action, jobs[number].parent.name, cwd=self.folder, env=self.engine.environ)
+        self.cluster.call(CTL, action, self.job(number).name, cwd=self.folder, env=self.engine.environ)
 
     def assert_right(self, output: str, *program: str | Path, stdin: Path | None = None) -> None:
         """Assert that file OUTPUT is byte for byte what PROGRAM writes without interruption."""

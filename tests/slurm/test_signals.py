@@ -6,12 +6,13 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import wait_until
-from slurm.desk import NO_LONG_TESTS, Desk
+
+from kit.desk import NO_LONG_TESTS, Desk
+from kit.waits import wait_until
 
 if TYPE_CHECKING:
-    from harness import EngineHere
-    from slurm.cluster import Cluster
+    from kit.cluster import Cluster
+    from kit.engines import EngineHere
 
 
 @pytest.fixture
@@ -23,16 +24,16 @@ def desk(cluster: Cluster, one_engine: EngineHere) -> Desk:
 def assert_requeued_and_finished(desk: Desk, job: str, steps: int) -> None:
     """Assert that JOB was warned once, and finished after a requeue as if nothing had happened."""
     desk.assert_finished(job, restarts=1)
-    desk.assert_counted(steps)
-    desk.assert_done_once(steps)
-    desk.said_with("SIGUSR1: taking the last checkpoint")
-    desk.said_with(f"requeueing Slurm job {job}: SIGUSR1")
+    desk.bench.assert_counted(steps)
+    desk.bench.assert_done_once(steps)
+    desk.bench.said_with("SIGUSR1: taking the last checkpoint")
+    desk.bench.said_with(f"requeueing Slurm job {job}: SIGUSR1")
 
 
 def test_a_warning_to_the_batch_shell_reaches_a_dmtcp_run_in_its_place(desk: Desk) -> None:
     script = desk.script(f"exec {desk.run} --stdout out.txt {desk.counting(80)}", options=["--signal=B:USR1@60"])
     job = desk.submit(script)
-    desk.wait_steps(30)
+    desk.bench.wait_steps(30)
     desk.cluster.scancel(job, "--signal=USR1", "--batch")
     assert_requeued_and_finished(desk, job, 80)
 
@@ -41,7 +42,7 @@ def test_a_warning_to_a_step_reaches_a_dmtcp_run_below_srun(desk: Desk) -> None:
     desk.need_control_groups()
     script = desk.script(f"srun {desk.run} --stdout out.txt {desk.counting(80)}", options=["--signal=USR1@60"])
     job = desk.submit(script)
-    desk.wait_steps(30)
+    desk.bench.wait_steps(30)
     desk.cluster.scancel(job, "--signal=USR1")
     assert_requeued_and_finished(desk, job, 80)
 
@@ -55,7 +56,7 @@ def test_a_trap_of_the_batch_shell_may_forward_the_warning(desk: Desk) -> None:
         options=["--signal=B:USR1@60"],
     )
     job = desk.submit(script)
-    desk.wait_steps(30)
+    desk.bench.wait_steps(30)
     desk.cluster.scancel(job, "--signal=USR1", "--batch")
     assert_requeued_and_finished(desk, job, 80)
 
@@ -64,31 +65,31 @@ def test_a_trap_of_the_batch_shell_may_forward_the_warning(desk: Desk) -> None:
 def test_a_cancelled_job_stays_cancelled_and_the_same_script_goes_on(desk: Desk, prefix: str) -> None:
     script = desk.script(f"{prefix}{desk.run} --interval 2 --stdout out.txt {desk.counting(70)}")
     job = desk.submit(script)
-    desk.wait_generation(1)
+    desk.bench.wait_generation(1)
     desk.cluster.scancel(job)
     assert desk.cluster.wait_ended(job)["JobState"] == "CANCELLED"
-    kept = desk.generations
+    kept = desk.bench.generations
     assert kept
     again = desk.submit(script)
     desk.assert_finished(again, restarts=0)
-    desk.assert_counted(70)
+    desk.bench.assert_counted(70)
     shown = desk.cluster.show(job)
     assert (shown["JobState"], shown["Restarts"]) == ("CANCELLED", "0")
-    desk.said_with(f"resumed generation {kept[-1]} ")
-    assert "requeueing" not in desk.said()
+    desk.bench.said_with(f"resumed generation {kept[-1]} ")
+    assert "requeueing" not in desk.bench.said()
 
 
 def test_a_dmtcp_run_in_place_of_the_batch_shell_has_time_for_a_last_checkpoint_when_cancelled(desk: Desk) -> None:
     desk.need_control_groups()
     script = desk.script(f"exec {desk.run} --stdout out.txt {desk.counting(60)}")
     job = desk.submit(script)
-    desk.wait_steps(20)
+    desk.bench.wait_steps(20)
     desk.cluster.scancel(job)
     desk.cluster.wait_ended(job)
-    desk.said_with("not requeued: the scheduler is ending the job")
+    desk.bench.said_with("not requeued: the scheduler is ending the job")
     desk.assert_finished(desk.submit(script))
-    desk.assert_counted(60)
-    desk.assert_done_once(60)
+    desk.bench.assert_counted(60)
+    desk.bench.assert_done_once(60)
 
 
 @pytest.mark.parametrize("prefix", ["", "exec "])
@@ -97,7 +98,7 @@ def test_nothing_is_left_of_a_job_that_was_cancelled(
 ) -> None:
     desk = Desk(any_user_cluster, one_engine)
     job = desk.submit(desk.script(f"{prefix}{desk.run} --stdout out.txt {desk.counting(600)}"))
-    desk.wait_steps(10)
+    desk.bench.wait_steps(10)
     desk.cluster.scancel(job)
     assert desk.cluster.wait_ended(job)["JobState"] == "CANCELLED"
     # the fixture looks for processes that were left behind
@@ -106,32 +107,32 @@ def test_nothing_is_left_of_a_job_that_was_cancelled(
 def test_the_time_in_which_a_job_was_suspended_does_not_count(desk: Desk) -> None:
     script = desk.script(f"{desk.run} --lead 45 --stdout out.txt {desk.counting(110)}", options=["--time=1"])
     job = desk.submit(script)
-    desk.wait_steps(30)
+    desk.bench.wait_steps(30)
     desk.cluster.scontrol("suspend", job)
     desk.cluster.wait(job, "SUSPENDED")
     time.sleep(15)
     desk.cluster.scontrol("resume", job)
     desk.assert_finished(job, restarts=0)
-    desk.assert_counted(110)
-    desk.assert_done_once(110)
-    assert "last checkpoint and" not in desk.said()
-    assert desk.said().count("the time limit comes in") == 2
+    desk.bench.assert_counted(110)
+    desk.bench.assert_done_once(110)
+    assert "last checkpoint and" not in desk.bench.said()
+    assert desk.bench.said().count("the time limit comes in") == 2
 
 
 @pytest.mark.parametrize("seconds", [11, pytest.param(70, marks=NO_LONG_TESTS)])
 def test_a_checkpoint_in_which_a_job_is_suspended_comes_to_its_end_later(desk: Desk, seconds: float) -> None:
     line = f"{desk.run} --interval 2 --stdout out.txt {desk.counting(80, megabytes=300)}"
     job = desk.submit(desk.script(line))
-    desk.wait_steps(1)
-    (folder,) = desk.jobs
+    desk.bench.wait_steps(1)
+    folder = desk.bench.job
     wait_until(lambda: any(path.is_file() for path in (folder / "staging").rglob("*.temp")))
     desk.cluster.scontrol("suspend", job)
     desk.cluster.wait(job, "SUSPENDED")
-    assert desk.generations == []
+    assert desk.bench.generations == []
     time.sleep(seconds)
     desk.cluster.scontrol("resume", job)
-    desk.wait_generation(1)
+    desk.bench.wait_generation(1)
     desk.assert_finished(job, restarts=0)
-    desk.assert_counted(80)
-    desk.assert_done_once(80)
-    assert "failed" not in desk.said()
+    desk.bench.assert_counted(80)
+    desk.bench.assert_done_once(80)
+    assert "failed" not in desk.bench.said()

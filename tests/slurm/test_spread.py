@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -14,14 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S, REPOSITORY, WITHOUT, EngineHere, find_dmtcp
-from hosts import Hosts, why_not
-from slurm.cluster import Cluster
-from slurm.cluster import why_not as why_no_slurm
-from slurm.desk import Desk
 
 from dmtcp_py.system.files import own_folder
 from dmtcp_py.system.proc import SHARED_MEMORY
+from kit.cluster import Cluster
+from kit.cluster import why_not as why_no_slurm
+from kit.desk import Desk
+from kit.engines import EngineHere, find_dmtcp
+from kit.hosts import Hosts, why_not
+from kit.places import REPOSITORY, WITHOUT
+from kit.waits import LONG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +85,7 @@ def test_mpirun_over_two_nodes_goes_on_on_others(desk: Desk, examples: Path) -> 
     plain = reference(desk, *mpirun, "-n", "2", "./ring", "80")
     line = f"exec {desk.run} -v -i 3 --stdout out.txt {' '.join(mpirun)} --map-by node -n 2 ./ring 80"
     job = desk.submit(desk.script(line), "--nodes=2", f"--nodelist={','.join(desk.cluster.nodes[:2])}")
-    desk.wait_generation(1)
+    desk.bench.wait_generation(1)
     assert [shared_folder(desk, node) for node in desk.cluster.nodes] == ["drwx------", "drwx------", ""]
     desk.cluster.requeue(job)
     desk.cluster.wait(job, "PENDING", "RUNNING")
@@ -102,16 +103,16 @@ def test_the_first_checkpoint_lets_mpirun_start_its_processes_on_the_other_node(
     mpirun = "mpirun.openmpi --allow-run-as-root --oversubscribe --mca plm_rsh_agent ./slow-rsh --map-by node"
     line = f"exec {desk.run} -i 1 --stdout out.txt {mpirun} -n 2 ./ring 1000"
     job = desk.submit(desk.script(f"chmod +x slow-rsh; {line}"), *on_nodes(desk, 2))
-    desk.wait_generation(1)
+    desk.bench.wait_generation(1)
     desk.cluster.scancel(job)
-    assert desk.events[:2] == ["started", "checkpointed"]
+    assert desk.bench.events[:2] == ["started", "checkpointed"]
 
 
 def shared_folder(desk: Desk, node: str) -> str:
     """Return who may do what with the job's folder in the shared memory of NODE; nothing where it is not."""
     assert desk.cluster.hosts
     (host,) = [host for host in desk.cluster.hosts.hosts if host.name == node]
-    return host.run(["stat", "--format=%A", own_folder(desk.jobs[0], Path(SHARED_MEMORY))]).stdout.strip()
+    return host.run(["stat", "--format=%A", own_folder(desk.bench.job, Path(SHARED_MEMORY))]).stdout.strip()
 
 
 SERVER = """
@@ -156,7 +157,7 @@ def test_a_client_and_its_server_on_another_node_go_on_with_output_and_status_of
     first, second, third = desk.cluster.nodes
     line = f"exec {desk.run} --nodes auto -i 3 --stdout out.txt python3 pair.py {second} 100"
     job = desk.submit(desk.script(line), "--nodes=2", f"--nodelist={first},{second}")
-    desk.wait_generation(1)
+    desk.bench.wait_generation(1)
     desk.cluster.requeue(job)
     desk.cluster.wait(job, "PENDING", "RUNNING")
     desk.cluster.scontrol("update", f"JobId={job}", f"NodeList={second},{third}")
@@ -195,29 +196,28 @@ def test_before_the_time_limit_both_nodes_write_their_last_images_and_the_requeu
     job = desk.submit(script, *on_nodes(desk, 2))
     desk.assert_finished(job, status=5)
     assert_paired(desk, 220)
-    assert f"requeueing Slurm job {job}: time limit" in desk.said()
-    last = [line for line in desk.history if line.get("program_stopped")]
-    assert int(desk.cluster.show(job)["Restarts"]) == len(last) == desk.events.count("resumed") >= 1
-    assert [line["generation"] for line in desk.history if line["event"] == "resumed"] == [
+    assert f"requeueing Slurm job {job}: time limit" in desk.bench.said()
+    last = [line for line in desk.bench.history if line.get("program_stopped")]
+    assert int(desk.cluster.show(job)["Restarts"]) == len(last) == desk.bench.events.count("resumed") >= 1
+    assert [line["generation"] for line in desk.bench.history if line["event"] == "resumed"] == [
         line["generation"] for line in last
     ]
-    manifest = json.loads((desk.jobs[0] / "generations" / f"{desk.generations[-1]:06}" / "manifest.json").read_text())
-    assert {name.partition("/")[0] for name in manifest["restart_images"]} == {"0", "1"}
+    assert {name.partition("/")[0] for name in desk.bench.manifest["restart_images"]} == {"0", "1"}
 
 
 def test_images_of_two_nodes_are_refused_on_one_and_on_three_and_stay(one_desk: Desk) -> None:
     desk = one_desk
     script = desk.script(pair_line(desk, 1000, "-i", "2"))
     job = desk.submit(script, *on_nodes(desk, 2))
-    desk.wait_generation(1)
+    desk.bench.wait_generation(1)
     desk.cluster.scancel(job)
     desk.cluster.wait_ended(job)
-    kept = desk.generations
+    kept = desk.bench.generations
     for count in (1, 3):
         desk.assert_finished(desk.submit(script, *on_nodes(desk, count)), status=125)
-        desk.said_with(f"generation {kept[-1]} was made on 2 nodes, and this run has {count}")
-    assert "ask for 2 nodes, or start over with --fresh" in desk.said()
-    assert desk.generations == kept
+        desk.bench.said_with(f"generation {kept[-1]} was made on 2 nodes, and this run has {count}")
+    assert "ask for 2 nodes, or start over with --fresh" in desk.bench.said()
+    assert desk.bench.generations == kept
 
 
 def test_without_our_plugin_dmtcp_is_refused_on_two_nodes_and_the_plugin_named(one_desk: Desk) -> None:
@@ -225,7 +225,7 @@ def test_without_our_plugin_dmtcp_is_refused_on_two_nodes_and_the_plugin_named(o
     desk.write("unbuilt.py", UNBUILT)
     line = pair_line(desk, 1000).replace("dmtcp-run", f"{sys.executable} unbuilt.py")
     desk.assert_finished(desk.submit(desk.script(line), *on_nodes(desk, 2)), status=125)
-    assert "the plugin for several hosts was not built: there was no C compiler when" in desk.said()
+    assert "the plugin for several hosts was not built: there was no C compiler when" in desk.bench.said()
     assert not (desk.folder / "port").exists()
 
 
@@ -234,9 +234,9 @@ def test_srun_within_a_script_is_named_and_the_program_stopped(one_desk: Desk) -
     desk.write("inner.sh", "#!/bin/sh\nsrun --overlap sleep 100\n")
     line = f"exec {desk.run} --engine dmtcp -i 1 ./inner.sh"
     desk.assert_finished(desk.submit(desk.script(line), *on_nodes(desk, 2)), status=125)
-    assert "(srun) has the scheduler's daemons start the program's processes" in desk.said()
-    assert "stopped, because it cannot be checkpointed" in desk.said()
-    assert desk.generations == []
+    assert "(srun) has the scheduler's daemons start the program's processes" in desk.bench.said()
+    assert "stopped, because it cannot be checkpointed" in desk.bench.said()
+    assert desk.bench.generations == []
 
 
 OMPI = "mpirun.openmpi --allow-run-as-root --oversubscribe"
@@ -275,7 +275,7 @@ def test_without_a_setting_mpirun_does_over_nodes_what_dmtcp_cannot_take(
         with suppress(AssertionError):
             desk.cluster.wait_ended(submitted, ENOUGH_S)
         desk.cluster.scancel(submitted)
-    said, said_without = desk.said("said.with"), desk.said("said.without")
+    said, said_without = desk.bench.said("said.with"), desk.bench.said("said.without")
     assert DONE in said
     if sign:
         assert sign in said_without

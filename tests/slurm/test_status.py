@@ -9,11 +9,12 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from slurm.desk import Desk
+
+from kit.desk import Desk
 
 if TYPE_CHECKING:
-    from harness import EngineHere
-    from slurm.cluster import Cluster
+    from kit.cluster import Cluster
+    from kit.engines import EngineHere
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def is_ahead(moment: str, seconds: float) -> bool:
 
 def test_of_a_running_job_it_tells_where_since_when_and_what_comes(desk: Desk) -> None:
     job = desk.submit(desk.script(f"{desk.run} --stdout out.txt {desk.counting(600)}", options=["--time=5"]))
-    desk.wait_steps(1)
+    desk.bench.wait_steps(1)
     row = status(desk)
     assert (row["phase"], row["scheduler_job"], row["batch"]) == ("running", job, f"{job} running")
     assert row["host"]
@@ -52,7 +53,7 @@ def test_of_a_running_job_it_tells_where_since_when_and_what_comes(desk: Desk) -
 
 def test_a_requeued_job_waits_and_then_has_finished(desk: Desk) -> None:
     job = desk.submit(desk.script(f"exec {desk.run} --stdout out.txt {desk.counting(60, status=5)}"))
-    desk.wait_steps(30)
+    desk.bench.wait_steps(30)
     desk.cluster.scancel(job, "--signal=USR1", "--batch")
     desk.cluster.wait(job, "PENDING")
     row = status(desk)
@@ -67,7 +68,7 @@ def test_a_requeued_job_waits_and_then_has_finished(desk: Desk) -> None:
 
 def test_a_job_that_was_killed_is_dead(desk: Desk) -> None:
     job = desk.submit(desk.script(f"exec {desk.run} --stdout out.txt {desk.counting(600)}"))
-    desk.wait_steps(1)
+    desk.bench.wait_steps(1)
     os.kill(status(desk)["pid"], signal.SIGKILL)
     desk.cluster.wait_ended(job)
     assert status(desk)["phase"] == "dead"
@@ -75,7 +76,7 @@ def test_a_job_that_was_killed_is_dead(desk: Desk) -> None:
 
 def test_a_job_that_was_cancelled_is_not_said_to_wait(desk: Desk) -> None:
     job = desk.submit(desk.script(f"exec {desk.run} --stdout out.txt {desk.counting(600)}"))
-    desk.wait_steps(1)
+    desk.bench.wait_steps(1)
     desk.cluster.scancel(job)
     desk.cluster.wait_ended(job)
     row = status(desk)
@@ -86,7 +87,7 @@ def test_a_job_that_was_cancelled_is_not_said_to_wait(desk: Desk) -> None:
 
 def test_it_shows_what_it_knows_when_the_scheduler_does_not_answer(desk: Desk) -> None:
     job = desk.submit(desk.script(f"{desk.run} --stdout out.txt {desk.counting(600)}"))
-    desk.wait_steps(1)
+    desk.bench.wait_steps(1)
     desk.cluster.stop_controller()
     done = desk.type("dmtcp-ctl status --json")
     desk.cluster.start_controller()

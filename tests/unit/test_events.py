@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import LONG_S
 
 from dmtcp_py.system.events import EventStream
+from kit.waits import LONG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

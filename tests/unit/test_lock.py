@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import pytest
-from harness import LONG_S
 
 from dmtcp_py.attempt.supervisor import TICK_S
 from dmtcp_py.errors import FencedError, LockedError, StoreError
 from dmtcp_py.store import lock
 from dmtcp_py.store.lock import HEARTBEAT_S, STALE_S, acquire, hold_for_maintenance, holding
 from dmtcp_py.store.records import LockRecord, encode
+from kit.waits import LONG_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

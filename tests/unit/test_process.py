@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from harness import LONG_S, wait_until
 
 from dmtcp_py.errors import EngineError
 from dmtcp_py.system.child import Child, ChildStdio, ExitStatus, Guard
@@ -23,6 +22,7 @@ from dmtcp_py.system.files import make_temporary, remove_temporaries
 from dmtcp_py.system.proc import boot_id, process_tree, started_at
 from dmtcp_py.system.reaping import end_group, end_leftovers, reap_group, signal_group
 from dmtcp_py.system.tools import run_tool
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

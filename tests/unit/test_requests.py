@@ -8,12 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import LONG_S, wait_until
 
 from dmtcp_py.errors import StoreError
 from dmtcp_py.store import requests
 from dmtcp_py.store.records import Request, encode, read_record, utc_now
 from dmtcp_py.system.files import make_private_dir
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from kit.program_list import PROGRAMS
 from zoo import measure, page
-from zoo.table import PROGRAMS
 
 
 def main() -> None:

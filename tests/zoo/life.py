@@ -14,14 +14,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import REPOSITORY, WITHOUT, kill_all
-
-from zoo.table import HERE
+from kit.places import REPOSITORY, TESTS, WITHOUT
+from kit.processes import kill_all
+from kit.waits import happens
 
 if TYPE_CHECKING:
-    from harness import Workbench
+    from collections.abc import Callable
 
-    from zoo.table import Places, Program
+    from kit.bench import Workbench
+    from kit.programs import Places, Program
+
+    Process = subprocess.Popen[bytes]
 
 WORKS, NEEDS_SETTING, REFUSED, NO_GENERATION, FAILS, DIFFERS, WRONG, NOT_RUN = (
     "works",
@@ -34,9 +37,8 @@ WORKS, NEEDS_SETTING, REFUSED, NO_GENERATION, FAILS, DIFFERS, WRONG, NOT_RUN = (
     "not run",
 )
 FAILED_STATUS = 125
-END_S, GENERATION_S, BEYOND_S = 150.0, 100.0, 0.6
+END_S, GENERATION_S = 150.0, 100.0
 _MOST_REPEATS = 2
-_POLL_S = 0.05
 _ROUTINE = (
     re.compile(r"job \S+: (started|resumed)"),
     re.compile(r"generation \d+ committed"),
@@ -84,7 +86,7 @@ class Lives:
                 kill_all(plain)
         return replace(finding, detail=self._shorten(finding.detail), **self._costs())
 
-    def _killed_and_resumed(self, plain: subprocess.Popen[bytes]) -> Finding:
+    def _killed_and_resumed(self, plain: Process) -> Finding:
         for kill in range(self.kills):
             status = self._live_until_killed()
             if status is not None:
@@ -99,7 +101,7 @@ class Lives:
             return Finding(FAILS, "it was not resumed after each kill: " + self._said())
         return Finding(WORKS, self._notes())
 
-    def _start_plain(self) -> subprocess.Popen[bytes]:
+    def _start_plain(self) -> Process:
         words = ["env", *self._environ(), *self.places.words(self.program.command)]
         if not self.program.reads_lines:
             return self.bench.start_plain(*words)
@@ -115,7 +117,7 @@ class Lives:
             path.write_text("".join(f"{number * 7919 % 100003}\n" for number in range(200_000)))
         return path
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> Process:
         words = ["-i", str(self.interval_s), "--stdout", "out.txt", "--stderr", "err.txt"]
         if self.program.reads_lines:
             words += ["--stdin", str(self._lines())]
@@ -123,59 +125,40 @@ class Lives:
         if self.without:
             line = [*WITHOUT, self.without, *line[1:]]
         environ = {**self.bench.environ, **dict(one.split("=", 1) for one in self._environ())}
-        with (self.bench.folder / "stderr.txt").open("ab") as said:
-            process = subprocess.Popen(
-                line, stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=self.bench.folder, env=environ
-            )
-        self.bench.started.append(process)
-        return process
+        return self.bench.start_line(line, stdout=subprocess.DEVNULL, env=environ)
 
     def _live_until_killed(self) -> int | None:
         """Kill it once it ran on beyond a generation that is newer than what it came from; None, or its status."""
         while True:
-            newest, resumes, began = self._newest(), self._resumes(), time.monotonic()
+            newest, resumes, began = self.bench.newest, self._resumes(), time.monotonic()
             process = self._start()
             self._wait_generation(process, newest, began, resumes)
             if self._came_too_early(process):
                 continue
-            try:
-                self._wait_beyond(process)
-                status = process.wait(BEYOND_S)
-            except subprocess.TimeoutExpired:
+            is_beyond = self.bench.beyond_checkpoint(process, None if self.program.is_silent else "out.txt")
+            self._wait(process, is_beyond, GENERATION_S, "nothing is done after a generation")
+            if process.poll() is None:
                 kill_all(process)
                 return self._finished()
-            if not self._may_repeat(status):
-                return status
+            if not self._may_repeat(process.returncode):
+                return process.returncode
 
     def _finished(self) -> int | None:
         """Return the status with which it came to its end in the moment in which it was killed; None if it did not."""
         state = json.loads((self.bench.job / "state.json").read_text())
         return state["status"] if state["phase"] == "finished" else None
 
-    def _newest(self) -> int:
-        return (self.bench.generations or [0])[-1]
-
-    def _came_too_early(self, process: subprocess.Popen[bytes]) -> bool:
+    def _came_too_early(self, process: Process) -> bool:
         """Start over with a longer interval where the program had not come to its first step when it was taken."""
-        if process.poll() is not None or self._resumes() or self._output_in_newest() or self.program.is_silent:
+        if process.poll() is not None or self._resumes() or self.program.is_silent:
+            return False
+        if self.bench.newest and self.bench.manifest["stdout_size"]:
             return False
         kill_all(process)
         for path in self.bench.folder.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.interval_s *= 2
         return True
-
-    def _output_in_newest(self) -> int:
-        path = self.bench.job / "generations" / f"{self._newest():06}" / "manifest.json"
-        size: int = json.loads(path.read_text())["stdout_size"] if path.exists() else 0
-        return size
-
-    def _wait_beyond(self, process: subprocess.Popen[bytes]) -> None:
-        """Wait until it has written more than its newest generation knows of."""
-        until, out = time.monotonic() + GENERATION_S, self.bench.folder / "out.txt"
-        while process.poll() is None and not self.program.is_silent and out.stat().st_size <= self._output_in_newest():
-            self._check(process, until, "nothing is written after a generation")
-            time.sleep(_POLL_S)
 
     def _may_repeat(self, status: int) -> bool:
         """Whether it ended in an error after which the same line goes on; a user would give it again."""
@@ -184,54 +167,50 @@ class Lives:
         self.repeats += 1
         return True
 
-    def _wait_generation(self, process: subprocess.Popen[bytes], newest: int, began: float, resumes: int) -> None:
-        until = began + GENERATION_S
+    def _wait_generation(self, process: Process, newest: int, began: float, resumes: int) -> None:
         is_timed = False
-        while process.poll() is None and self._newest() <= newest:
+
+        def is_there() -> bool:
+            nonlocal is_timed
             if not is_timed and self._resumes() > resumes:
                 is_timed = True
                 self.resume_s.append(time.monotonic() - began)
-            self._check(process, until, "no generation")
-            time.sleep(_POLL_S)
+            return self.bench.newest > newest
+
+        self._wait(process, is_there, GENERATION_S, "no generation")
 
     def _resumes(self) -> int:
-        history = [] if not self.bench.generations else self.bench.events
-        return history.count("resumed")
+        return self.bench.events.count("resumed")
 
-    def _wait_end(self, process: subprocess.Popen[bytes], what: str) -> int:
-        until = time.monotonic() + END_S
-        while process.poll() is None:
-            self._check(process, until, what)
-            time.sleep(_POLL_S)
+    def _wait_end(self, process: Process, what: str) -> int:
+        self._wait(process, lambda: False, END_S, what)
         assert process.returncode is not None
         return process.returncode
 
     @staticmethod
-    def _check(process: subprocess.Popen[bytes], until: float, what: str) -> None:
-        if time.monotonic() > until:
+    def _wait(process: Process, condition: Callable[[], bool], seconds: float, what: str) -> None:
+        """Wait until CONDITION, or the end of PROCESS; kill it if neither comes."""
+        if not happens(lambda: process.poll() is not None or condition(), seconds):
             kill_all(process)
             raise TimeoutError(f"{what} in the time allowed")
 
-    def _ended_early(self, kill: int, status: int, plain: subprocess.Popen[bytes]) -> Finding:
+    def _ended_early(self, kill: int, status: int, plain: Process) -> Finding:
         """Say what it is that it came to an end before it could be killed."""
         problem = self._problem(status, plain)
         if problem is not None:
             if status == FAILED_STATUS and not self.bench.generations and not self._engine_failed():
                 return Finding(REFUSED, self._reason())
             return problem
-        if not self.bench.generations and "checkpointed" not in self._events():
+        if not self.bench.generations and "checkpointed" not in self.bench.events:
             return Finding(NO_GENERATION, self._said() or "it was over before")
         moment = "no new generation after a resume" if kill else "it was over too soon after its generation"
         return Finding(FAILS, f"{moment}: {self._said()}")
 
-    def _events(self) -> list[str]:
-        folders = [path for path in self.bench.jobs.iterdir() if path.is_dir()] if self.bench.jobs.is_dir() else []
-        return self.bench.events if folders and (self.bench.job / "history.jsonl").exists() else []
-
     def _engine_failed(self) -> bool:
-        return any(event in {"engine-failed", "failed"} for event in self._events()) and "refused" not in self._events()
+        events = self.bench.events
+        return any(event in {"engine-failed", "failed"} for event in events) and "refused" not in events
 
-    def _problem(self, status: int, plain: subprocess.Popen[bytes]) -> Finding | None:
+    def _problem(self, status: int, plain: Process) -> Finding | None:
         """Compare status, streams and files with those of the run that was left alone."""
         wanted = self._wait_end(plain, "the uninterrupted run ends")
         wanted = 128 - wanted if wanted < 0 else wanted
@@ -285,8 +264,8 @@ class Lives:
         return last.partition("; ")[0]
 
     def _lines_said(self) -> list[str]:
-        text = (self.bench.folder / "stderr.txt").read_text(errors="replace")
-        return [line.removeprefix("dmtcp-run: ") for line in text.splitlines() if line.startswith("dmtcp-run: ")]
+        lines = self.bench.said().splitlines()
+        return [line.removeprefix("dmtcp-run: ") for line in lines if line.startswith("dmtcp-run: ")]
 
     def _notes(self) -> str:
         """Return what else happened on the way to the right end."""
@@ -305,21 +284,16 @@ class Lives:
 
     def _shorten(self, text: str) -> str:
         text = re.sub(r"\[[-T0-9:.]+, [0-9, ]+, \w+\] at \S+ ", "", text)
-        for folder in (self.bench.folder.parent, self.places.built, self.places.folder, HERE, REPOSITORY):
+        for folder in (self.bench.folder.parent, self.places.built, self.places.folder, TESTS, REPOSITORY):
             text = text.replace(f"{folder}/", "")
         text = re.sub(r"/\S*/", "", text)
         text = re.sub(r"\bpid \d+|\b\d{4,}\b", "N", text)
         return text if len(text) <= _MOST_WORDS else text[: _MOST_WORDS - 2] + " …"
 
     def _costs(self) -> dict[str, float | int | None]:
-        taken = []
-        if self.bench.generations:
-            for number in self.bench.generations:
-                path = self.bench.job / "generations" / f"{number:06}" / "manifest.json"
-                taken.append(json.loads(path.read_text()))
-        if not taken:
+        if not self.bench.newest:
             return {}
-        newest = taken[-1]
+        newest = self.bench.manifest
         return {
             "checkpoint_s": round(newest["cost"]["checkpoint_s"], 2),
             "resume_s": round(min(self.resume_s), 2) if self.resume_s else None,

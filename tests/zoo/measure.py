@@ -18,19 +18,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from harness import REPOSITORY, EngineHere, Workbench, descendants, find_criu, find_dmtcp
 
 from dmtcp_py.engine.quirks import QUIRKS
+from kit.bench import Workbench
+from kit.engines import EngineHere, find_criu, find_dmtcp
+from kit.places import REPOSITORY
+from kit.processes import descendants
+from kit.program_list import BY_NAME, PROGRAMS
+from kit.programs import Places, Program, build
 from zoo import life
 from zoo.life import Finding, Lives
-from zoo.table import BY_NAME, PROGRAMS, Places, Program, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 RESULTS = REPOSITORY / "docs" / "zoo.json"
 _PR_SET_CHILD_SUBREAPER = 36
-_BUILD_S, _CELL_S = 300, 1800
+_CELL_S = 1800
 _TRIES = 3
 
 
@@ -38,28 +42,6 @@ def engines_here() -> list[EngineHere]:
     """Return the engines on this machine, each to be asked for by name: auto would take the other one."""
     dmtcp = [replace(engine, options=("--engine", "dmtcp")) for engine in find_dmtcp()]
     return [*sorted(dmtcp, key=lambda engine: engine.version), *find_criu()[0]]
-
-
-def build(programs: Sequence[Program], folder: Path) -> dict[str, str]:
-    """Make what PROGRAMS need in FOLDER; return why those that cannot be run here cannot, by name."""
-    places = Places(folder, folder)
-    done: dict[tuple[str, ...], str] = {}
-    why = {}
-    for program in programs:
-        problem = missing(program)
-        for command in () if problem else program.made_by:
-            if command not in done:
-                done[command] = _make(places.words(command))
-            problem = problem or done[command]
-        if problem:
-            why[program.name] = problem
-    return why
-
-
-def _make(words: list[str]) -> str:
-    made = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=_BUILD_S, check=False)
-    last = (made.stderr.strip().splitlines() or [""])[-1]
-    return f"{words[0]} fails here: {last}" if made.returncode else ""
 
 
 def run(cells: Sequence[tuple[Program, EngineHere]], workers: int) -> Iterator[tuple[str, str, Finding]]:

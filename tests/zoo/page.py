@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness import REPOSITORY
-
+from kit.places import REPOSITORY
+from kit.program_list import PROGRAMS
 from zoo import life, measure
-from zoo.table import PROGRAMS, Program
+
+if TYPE_CHECKING:
+    from kit.programs import Program
 
 PAGE = REPOSITORY / "docs" / "programs.md"
 _HEAD = """\
@@ -19,7 +21,7 @@ What can and cannot be checkpointed, as measured. [Limits](limits.md) says what 
 `make zoo` wrote this page. It runs each program once alone, and once with `dmtcp-run` and an engine. In the second run
 it kills everything with SIGKILL, two times, each time after a checkpoint and some further progress, and types the same
 line again. Then it compares the exit status, the output and all files, byte for byte. The programs are in `examples/`
-and `tests/zoo/programs/`, their command lines in `tests/zoo/table.py`.
+and `tests/programs/`, their command lines in `tests/kit/program_list.py`.
 
 | cell | result |
 |---|---|

@@ -1,0 +1,392 @@
+"""Files after a crash: what the program did since its last checkpoint is undone before it is done again, or refused.
+
+Every program here is killed between two checkpoints, with everything that belongs to it, and resumed by the same line.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dmtcp_py.native import built
+from kit.copies import copy_without_c
+from kit.processes import kill_all
+from kit.waits import LONG_S, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
+
+pytestmark = pytest.mark.skipif(built("files") is None, reason="built without a C compiler")
+
+NAMELESS = """
+import ctypes, os, sys, tempfile, time
+libc = ctypes.CDLL(None)
+if sys.argv[1] == "O_TMPFILE":
+    file = tempfile.TemporaryFile(dir=".")
+    fd = file.fileno()
+else:
+    libc.tmpfile.restype = ctypes.c_void_p
+    libc.fileno.argtypes = [ctypes.c_void_p]
+    fd = libc.fileno(libc.tmpfile())
+for step in range(50):
+    try:
+        os.write(fd, b"%d\\n" % step)
+        print(os.pread(fd, 1000, 0), os.fstat(fd).st_nlink, flush=True)
+    except OSError as error:
+        print(error, flush=True)
+    time.sleep(0.1)
+"""
+BY_NAME = """
+import dbm.dumb, os, sqlite3, time
+
+def more(name, text):
+    with open(name, "a") as file:
+        file.write(text)
+
+def count(name, write):
+    with open(name) as file:
+        number = int(file.read()) + 1
+    write(name, str(number))
+
+def rewrite(name, text):
+    with open(name, "w") as file:
+        file.write(text)
+
+def replace(name, text):
+    with open(name + ".new", "w") as file:
+        file.write(text)
+    os.replace(name + ".new", name)
+
+def insert(name, step):
+    with sqlite3.connect(name) as base:
+        base.execute("insert into t values (?)", (step,))
+    base.close()
+
+os.mkdir("made")
+for name in ("rewritten", "replaced"):
+    rewrite(name, "0")
+for step in range(40):
+    rewrite(f"input{step}", str(step))
+for name, mode in (("journal.db", "delete"), ("wal.db", "wal")):
+    base = sqlite3.connect(name)
+    base.execute(f"pragma journal_mode={mode}")
+    base.execute("create table t (i integer)")
+    base.close()
+taken = linked = 0
+for step in range(40):
+    more("lines", f"{step}\\n")
+    count("rewritten", rewrite)
+    count("replaced", replace)
+    insert("journal.db", step)
+    insert("wal.db", step)
+    with dbm.dumb.open("dumb") as numbers:
+        numbers["n"] = str(int(numbers.get("n", b"0")) + 1)
+    os.mkdir(f"made/{step}")
+    open(f"made/{step}/new", "x").close()
+    if os.path.exists(f"input{step}"):
+        with open(f"input{step}") as file:
+            taken += int(file.read())
+        os.unlink(f"input{step}")
+    if step % 4 == 3:
+        os.rename("lines", f"lines.{step}")
+    if not os.path.lexists("link"):
+        os.symlink(f"lines.{step}", "link")
+        linked += 1
+    elif step % 5 == 4:
+        os.unlink("link")
+    if step % 10 == 9:
+        os.rename(f"made/{step}", f"made/moved{step}")
+    time.sleep(0.1)
+rows = [sqlite3.connect(name).execute("select count(*), sum(i) from t").fetchone() for name in ("journal.db", "wal.db")]
+print(rows, taken, linked, numbers_of := dbm.dumb.open("dumb")["n"])
+for name in ("rewritten", "replaced", *sorted(n for n in os.listdir() if n.startswith("lines"))):
+    print(name, open(name).read().split())
+print(sorted(os.listdir("made")), sorted(n for n in os.listdir() if n.startswith(("input", "link"))))
+"""
+IN_SHELL = """
+echo 0 > number
+for step in 1 2 3 4 5 6; do
+    echo $step >> lines
+    expr $(cat number) + $step > number.new
+    mv number.new number
+    if [ ! -e seen.$step ]; then touch seen.$step; fi
+    sleep 0.9
+done
+cat lines number
+ls
+"""
+SQLITE = """
+import sqlite3, sys, time
+base = sqlite3.connect("kept.db", isolation_level=None)
+base.execute(f"pragma journal_mode={sys.argv[1]}")
+base.execute("create table t (i integer)")
+for step in range(60):
+    if step % 6 == 0:
+        base.execute("begin")
+    base.execute("insert into t values (?)", (step,))
+    if step % 6 == 4:
+        base.execute("commit")
+    time.sleep(0.1)
+print(base.execute("select count(*), sum(i) from t").fetchone(), base.execute("pragma integrity_check").fetchone())
+"""
+LARGE = """
+import os, time
+with open("large", "wb") as file:
+    file.truncate(65 << 20)
+for step in range(60):
+    with open("large", "r+b") as file:
+        number = int.from_bytes(file.read(8), "little") + 1
+        file.seek(0)
+        file.write(number.to_bytes(8, "little"))
+    time.sleep(0.1)
+print(number)
+"""
+MAPPED = """
+import mmap, time
+with open("large", "w+b") as file:
+    file.truncate(65 << 20)
+    with mmap.mmap(file.fileno(), 0) as memory:
+        for step in range(60):
+            memory[0] += 1
+            time.sleep(0.1)
+        print(memory[0])
+"""
+LOCKED = """
+import fcntl, os, time
+
+def is_locked(name, call):
+    child = os.fork()
+    if child == 0:
+        with open(name, "r+") as other:
+            try:
+                call(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os._exit(1)
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+with open("whole", "w") as whole, open("part", "w") as part:
+    fcntl.flock(whole, fcntl.LOCK_EX)
+    fcntl.lockf(part, fcntl.LOCK_EX, 10, 5)
+    for step in range(50):
+        print(step, flush=True)
+        time.sleep(0.1)
+    print(is_locked("whole", fcntl.flock), is_locked("part", fcntl.lockf))
+"""
+
+
+def test_what_a_program_did_by_name_since_its_checkpoint_is_undone_before_it_is_done_again(
+    bench: Workbench, engine: EngineHere
+) -> None:
+    """Files opened for each write, replaced, made, taken away, moved; folders, links, databases."""
+    del engine
+    bench.assert_survives(bench.python("by_name.py", BY_NAME), times=2, progress=None)
+    said = (bench.folder / "stderr.txt").read_text()
+    assert "went back to what they were; what they held is in" in said
+
+
+@pytest.mark.parametrize("way", ["O_TMPFILE", "tmpfile()"])
+def test_a_temporary_file_without_a_name_keeps_what_is_in_it(bench: Workbench, engine: EngineHere, way: str) -> None:
+    """Of the C library's, the first write after a resume went nowhere and the program ended with 0."""
+    del engine
+    bench.assert_survives([*bench.python("nameless.py", NAMELESS), way], times=2)
+
+
+def test_a_shell_script_appends_moves_and_touches_once(bench: Workbench, engine: EngineHere) -> None:
+    """Each by a program of its own, that has ended when the checkpoint is taken."""
+    if engine.name == "dmtcp":
+        pytest.skip("DMTCP dies or hangs now and then of a fork in a checkpoint")
+    for folder in (bench.folder, bench.plain):
+        (folder / "script.sh").write_text(IN_SHELL)
+    line = ["-i", "1", "--stdout", "out.txt", "--stderr", "stderr.txt", "bash", "script.sh"]
+    plain = bench.start_plain("bash", "script.sh")
+    (bench.plain / "stderr.txt").touch()
+    (bench.plain / "err.txt").unlink()
+    bench.crash(line, progress=None)
+    assert bench.start(*line).wait(LONG_S) == 0
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt")
+
+
+@pytest.mark.parametrize("mode", ["delete", "truncate", "wal"])
+def test_a_database_that_is_kept_open_has_each_row_once(bench: Workbench, engine: EngineHere, mode: str) -> None:
+    """With transactions open at the checkpoint and at the end."""
+    del engine
+    bench.assert_survives([*bench.python("kept.py", SQLITE), mode], progress=None)
+
+
+@pytest.mark.parametrize("text", [LARGE, MAPPED], ids=["opened each time", "mapped"])
+def test_a_changed_file_too_large_for_a_copy_is_named_and_nothing_resumed(
+    bench: Workbench, engine: EngineHere, text: str
+) -> None:
+    del engine
+    line = ["-i", "1", "--stdout", "out.txt", *bench.python("large.py", text)]
+    bench.crash(line, progress=lambda: _first_bytes(bench.folder / "large"))
+    refused = bench.run(*line)
+    assert refused.returncode == 125
+    assert str(bench.folder / "large") in refused.stderr
+    assert "too large to copy" in refused.stderr
+    assert "--accept-changed-files resumes all the same" in refused.stderr
+    assert (bench.folder / "out.txt").read_text() == ""
+    accepted = bench.run("--accept-changed-files", *line)
+    assert accepted.returncode == 0
+    assert (bench.folder / "out.txt").read_text() != "60\n", "it was changed, and the user accepted that"
+
+
+def test_after_a_checkpoint_and_stop_nothing_is_undone_and_nothing_refused(
+    bench: Workbench, engine: EngineHere
+) -> None:
+    """Nothing ran after the image, so what is there is what it was, whatever its size."""
+    del engine
+    line = ["-i", "1", "--stdout", "out.txt", *bench.python("large.py", LARGE)]
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(LONG_S) == 85
+    done = bench.run(*line)
+    assert done.returncode == 0
+    assert (bench.folder / "out.txt").read_text() == "60\n"
+    assert "went back" not in done.stderr
+
+
+STOPPED = """
+import time
+with open("held", "w+") as held:
+    held.write("000")
+    for step in range(60):
+        number = int(open("named").read()) if step else 0
+        with open("named", "w") as file:
+            file.write(str(number + 1))
+        held.seek(0)
+        other = int(held.read(3)) + 1
+        held.seek(0)
+        held.write(f"{other:03}")
+        held.flush()
+        time.sleep(0.1)
+print(number + 1, other)
+"""
+
+
+def test_a_life_after_a_checkpoint_and_stop_that_is_cut_short_is_undone(bench: Workbench, engine: EngineHere) -> None:
+    """It went on from an image after which nothing ran, and left no other."""
+    del engine
+    line = ["-i", "0", "--stdout", "out.txt", *bench.python("stopped.py", STOPPED)]
+    process = bench.start(*line)
+    wait_until(lambda: _number(bench.folder / "named") > 5)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(LONG_S) == 85
+    process = bench.start(*line)
+    bench.wait_said("resumed generation 1", process)
+    reached = _number(bench.folder / "named")
+    wait_until(lambda: _number(bench.folder / "named") > reached + 5)
+    kill_all(process)
+    assert bench.run(*line).returncode == 0
+    assert (bench.folder / "out.txt").read_text() == "60 60\n"
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(8)
+
+
+def _number(path: Path) -> int:
+    text = path.read_text() if path.exists() else ""
+    return int(text) if text else 0
+
+
+def test_what_is_taken_away_is_kept_and_what_others_wrote_stays(bench: Workbench, engine: EngineHere) -> None:
+    del engine
+    text = """
+import os, time
+with open("first", "w") as file:
+    file.write("old")
+while not os.path.exists("go"):
+    time.sleep(0.05)
+for step in range(50):
+    with open("first", "a") as file:
+        file.write(f" {step}")
+    with open("second", "a") as file:
+        file.write(f" {step}")
+    time.sleep(0.1)
+"""
+    line = ["-i", "0", "--stdout", "out.txt", *bench.python("two.py", text)]
+    process = bench.start(*line)
+    wait_until(lambda: bench.said("first") == "old")
+    assert bench.ctl("checkpoint", bench.job.name).returncode == 0
+    (bench.folder / "go").touch()
+    wait_until(lambda: len(bench.said("second").split()) > 3)
+    kill_all(process)
+    others = bench.folder / "others"
+    others.write_text("not the program's")
+    held = {name: bench.said(name) for name in ("first", "second")}
+    assert bench.run(*line).returncode == 0
+    steps = "".join(f" {step}" for step in range(50))
+    assert (bench.folder / "first").read_text() == "old" + steps
+    assert (bench.folder / "second").read_text() == steps
+    assert others.read_text() == "not the program's"
+    aside = {path.name.partition("-")[2]: path.read_text() for path in (bench.job / "set-aside").iterdir()}
+    for name, content in held.items():
+        assert content.endswith(aside[name]), f"{name} lost what it held"
+
+
+def test_a_start_once_more_without_a_generation_finds_the_files_as_the_first_start_did(
+    bench: Workbench, engine: EngineHere
+) -> None:
+    """As where it was killed before its first checkpoint, twice."""
+    del engine
+    text = """
+import os, sys, time
+with open("runs", "a") as file:
+    file.write("begun\\n")
+os.mkdir("made")
+with open("input") as file:
+    number = int(file.read())
+with open("input", "w") as file:
+    file.write(str(number + 1))
+print(number, flush=True)
+time.sleep(60 if os.path.exists("stays") else 0)
+"""
+    (bench.folder / "input").write_text("41")
+    (bench.folder / "stays").touch()
+    line = ["-i", "0", "--stdout", "out.txt", *bench.python("runs.py", text)]
+    for _ in range(2):
+        process = bench.start(*line)
+        bench.wait_lines(1, process)
+        kill_all(process)
+        (bench.folder / "out.txt").unlink()
+    (bench.folder / "stays").unlink()
+    done = bench.run(*line)
+    assert done.returncode == 0, done.stderr
+    assert "went back to what they were" in done.stderr
+    assert (bench.folder / "out.txt").read_text() == "41\n"
+    assert (bench.folder / "runs").read_text() == "begun\n"
+    assert (bench.folder / "input").read_text() == "42"
+    assert bench.run(*line).returncode == 1, "it has finished: what it did then counts, and its directory is there"
+
+
+def test_locks_on_files_are_held_again(bench: Workbench, engine: EngineHere) -> None:
+    """Of both kinds: on a whole file, and on a range of one."""
+    del engine
+    line = ["-i", "1", "--stdout", "out.txt", *bench.python("locked.py", LOCKED)]
+    bench.crash(line)
+    assert bench.run(*line).returncode == 0
+    assert bench.said("out.txt").splitlines()[-1] == "1 1"
+
+
+def test_without_the_part_in_c_a_resume_says_what_it_cannot_undo(
+    bench: Workbench, engine: EngineHere, tmp_path: Path
+) -> None:
+    """As where no compiler was there at the installation: the package is copied without it."""
+    del engine
+    bare = copy_without_c(tmp_path / "bare")
+    environ = {**bench.environ, "PYTHONPATH": str(bare)}
+    line = ["-i", "1", "--stdout", "out.txt", *bench.counting(60, ledger="lines")]
+    bench.crash(line, env=environ)
+    done = bench.run(*line, env=environ)
+    assert done.returncode == 0
+    assert "will be repeated: it was not recorded" in done.stderr
