@@ -130,13 +130,15 @@ def _known_before(layout: JobLayout, directory: Path, options: RunOptions, ident
 def _unfinished(layout: JobLayout, identity: Identity) -> Job | None:
     """Return the job in LAYOUT if it is that of IDENTITY but for its directory, and is unfinished."""
     with suppress(OSError, StoreError):
-        job, state = read_record(layout.job, Job), read_state(layout)
+        job = read_record(layout.job, Job)
         mine = recorded_in(job.cwd, identity)
-        is_same = all(getattr(job, name) == mine[name] for name in ("command", "array_task", "stdin", "stdin_offset"))
+        if any(getattr(job, name) != mine[name] for name in ("command", "array_task", "stdin", "stdin_offset")):
+            return None
+        state = read_state(layout)
         is_of_lineage = state is not None and state.lineage == job.lineage
         is_finished = state is not None and is_of_lineage and state.phase == Kind.FINISHED.value
         has_begun = is_of_lineage or layout.generations_from(job.first_generation) != ()
-        return job if is_same and has_begun and not is_finished else None
+        return job if has_begun and not is_finished else None
     return None
 
 

@@ -272,7 +272,7 @@ def user() -> Iterator[pwd.struct_passwd]:
 
 def as_user(user: pwd.struct_passwd, *words: str) -> subprocess.CompletedProcess[str]:
     """Run ``dmtcp-ctl`` or ``dmtcp-run`` as USER would; with the system's Python where ours is root's alone."""
-    module = {"dmtcp-ctl": "dmtcp_py.cli.ctl", "dmtcp-run": "dmtcp_py.cli.run"}[words[0]]
+    module = {"dmtcp-ctl": "dmtcp_py.cli.ctl.main", "dmtcp-run": "dmtcp_py.cli.run"}[words[0]]
     environ = {
         "HOME": user.pw_dir,
         "PATH": _PATH,

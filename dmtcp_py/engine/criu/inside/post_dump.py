@@ -172,12 +172,14 @@ def _writes_in(pid: int, excluded: tuple[str, ...]) -> Iterator[str]:
         if target.is_absolute():
             yield str(target.parent)
     words = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")[1:]
-    for word in {*words, *(word.partition("=")[2] for word in words)}:
-        for directory in _directory_of(pid):
-            named = Path(directory, word)
-            folder = named if named.is_dir() else named.parent
-            if "/" in word and folder.is_dir():
-                yield str(folder.resolve())
+    named = {word for word in (*words, *(word.partition("=")[2] for word in words)) if "/" in word}
+    for directory in _directory_of(pid):
+        for path in (Path(directory, word) for word in named):
+            # a word may be anything, as long as it likes
+            with suppress(OSError):
+                folder = path if path.is_dir() else path.parent
+                if folder.is_dir():
+                    yield str(folder.resolve())
 
 
 def _time_ns(images: Path) -> int:
