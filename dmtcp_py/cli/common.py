@@ -58,7 +58,7 @@ def run_and_exit(command: Callable[[], int | None], prefix: str, *, failed_statu
     FAILED_STATUS is the exit status of errors that have no status of their own.
     """
     _open_closed_streams()
-    _print_any_name()
+    _escape_unencodable()
     try:
         status = command() or 0
     except DmtcpRunError as error:
@@ -111,8 +111,8 @@ def _open_closed_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
-def _print_any_name() -> None:
-    """Have a locale that lacks a character print it as an escape, as standard error does."""
+def _escape_unencodable() -> None:
+    """Print characters that the locale cannot encode as escapes on standard output, as on standard error."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 

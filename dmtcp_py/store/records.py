@@ -38,7 +38,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     stdout: str | None = None
     stderr: str | None = None
     kept_in: str | None = None
-    """The job's folder when the lineage began, as `path_text` writes it: whether it was moved or copied since."""
+    """The job's directory when the lineage began, written by `path_text`; shows if it was moved or copied since."""
     created: datetime
 
 
@@ -183,9 +183,9 @@ def encode(record: msgspec.Struct) -> bytes:
 
 
 def json_of(value: object) -> bytes:
-    """Return VALUE as JSON in one line; bytes of file names in messages that are not text become escapes.
+    """Return VALUE as one line of JSON, in which bytes of file names that are not text become escapes.
 
-    A path that is read back later is written by `path_text`.
+    Paths that are read back later must be written by `path_text`.
     """
     try:
         return msgspec.json.encode(value)
