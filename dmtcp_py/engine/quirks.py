@@ -147,7 +147,8 @@ QUIRKS = (
         value="tcp,self",
     ),
     *(
-        Quirk("dmtcp", reason, holds_for, variable=variable, value=value, several_nodes=False)
+        Quirk(engine, reason, holds_for, variable=variable, value=value, several_nodes=False)
+        for engine in ("dmtcp", "criu")
         for variable, value, reason, holds_for in (
             (
                 "OMPI_MCA_ras",
