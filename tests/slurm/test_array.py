@@ -80,7 +80,7 @@ def test_the_tasks_of_a_chain_continue_one_job_until_it_has_finished(desk: Desk)
     desk.bench.assert_done_once(100)
     # the same script, submitted again after the end, runs the program anew
     again = desk.submit(script, "--array=1", "--output=log-again")
-    desk.bench.wait_said("started with", "log-again")
+    desk.bench.wait_said("started with", name="log-again")
     desk.cluster.scancel(again)
 
 
@@ -107,7 +107,7 @@ def test_a_chain_starts_over_once_and_goes_on_after_a_task_that_was_killed(desk:
     desk.cluster.scancel(before, "--signal=KILL")
     desk.cluster.wait(before, "CANCELLED", "FAILED")
     array = desk.submit(desk.script(f"{line} --fresh {program}", name="fresh.sh"), "--array=1-3%1", "--output=log-%a")
-    desk.bench.wait_said("committed", "log-1")
+    desk.bench.wait_said("committed", name="log-1")
     desk.cluster.scancel(f"{array}_1", "--signal=KILL")
     for task in (2, 3):
         desk.assert_finished(f"{array}_{task}")

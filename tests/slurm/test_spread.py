@@ -237,7 +237,7 @@ def test_srun_within_a_script_is_named_and_the_program_stopped(one_desk: Desk) -
     line = f"exec {desk.run} --engine dmtcp -i 1 ./inner.sh"
     desk.assert_finished(desk.submit(desk.script(line), *on_nodes(desk, 2)), status=125)
     assert "(srun) has the program's processes started by the scheduler's daemons" in desk.bench.said()
-    assert "stopped, as it cannot be checkpointed" in desk.bench.said()
+    assert "stopped, because it cannot be checkpointed" in desk.bench.said()
     assert desk.bench.generations == []
 
 

@@ -260,7 +260,7 @@ class Lives:
 
     def _reason(self) -> str:
         """Return why it was refused, without the advice that follows."""
-        last = self._said(1).removeprefix("stopped, as it cannot be checkpointed: ")
+        last = self._said(1).removeprefix("stopped, because it cannot be checkpointed: ")
         return last.partition("; ")[0]
 
     def _lines_said(self) -> list[str]:
