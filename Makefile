@@ -1,6 +1,6 @@
 # make          lists the targets
-# make demo     sets everything up and shows the main job: run, killed, the same line finishes
-# make test     sets everything up and runs the tests
+# make demo     sets everything up, then runs, kills and resumes a program
+# make test     sets everything up, then runs the tests
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -9,66 +9,69 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 MINUTES ?= 10
 SEED ?= 0
-# make zoo ZOO='--engine criu sqlite' runs these only
+# make zoo ZOO='--engine criu sqlite' runs only the programs and engines with these names
 ZOO ?=
 
 help:  ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-demo: engine compiler  ## set everything up, then start, SIGKILL and resume a program, and compare
+demo: engine compiler  ## set everything up, then run, kill and resume a program, and compare its output
 	@PATH="$(abspath $(BIN)):$$PATH" examples/demo
 
 test: $(BIN)/pytest programs  ## set everything up, then run all tests
-	@$(BIN)/dmtcp-ctl setup || true  # without an engine the tests that need none run, and one fails with the reason
+	@$(BIN)/dmtcp-ctl setup || true  # without an engine, tests that need none run, and one test fails with the reason
 	$(BIN)/pytest -n $(JOBS) --dist worksteal tests
+
+pristine:  ## run both on a pristine machine, made with debootstrap, as root; it takes half an hour
+	@tests/pristine
 
 lint: $(BIN)/ruff  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(BIN)/dmtcp-run  ## print the benchmarks, side by side in one run
+bench: $(BIN)/dmtcp-run  ## print what dmtcp-run costs beside bare DMTCP
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/main_job.py
 
-bench-mpi: $(BIN)/dmtcp-run programs  ## print how often MPI jobs of one node come through being killed
+bench-mpi: $(BIN)/dmtcp-run programs  ## print how often MPI jobs on one node survive being killed
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/mpi.py
 
-bench-mpi-nodes: $(BIN)/pytest programs  ## the same of MPI jobs of two nodes, inside Slurm, as root
+bench-mpi-nodes: $(BIN)/pytest programs  ## same, for MPI jobs on two nodes; needs root, and starts a Slurm
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/mpi_nodes.py
 
 bench-engines: $(BIN)/dmtcp-run  ## print what each engine costs, by the size of the program
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/engines.py
 
-bench-files: $(BIN)/dmtcp-run  ## print what it costs a program that its changes of files are noted
+bench-files: $(BIN)/dmtcp-run  ## print what a program pays for the record of its changes to files
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/files.py
 
-campaign: $(BIN)/pytest programs  ## run ten jobs through preemptions, cancellations and dead nodes, and print what was lost
+campaign: $(BIN)/pytest programs  ## run ten jobs through preemptions, cancellations and failed nodes, and print what was lost
 	DMTCP_RUN_CAMPAIGN_MINUTES=$(MINUTES) DMTCP_RUN_CAMPAIGN_SEED=$(SEED) $(BIN)/pytest -s tests/slurm/test_campaign.py
 
-zoo: $(BIN)/pytest programs  ## run all programs of the zoo on all engines, and write what came of it to docs/
-	@for package in nodejs gromacs lammps; do tests/install-programs $$package || true; done  # what is missing is not run
+zoo: $(BIN)/pytest programs  ## run all programs of the zoo under all engines, and write the results to docs/
+	@for package in nodejs gromacs lammps; do tests/install-programs $$package || true; done  # programs that cannot be installed are skipped
 	$(BIN)/pip install --quiet --editable '.[zoo]' || true
 	PYTHONPATH=tests $(BIN)/python -m zoo run --jobs $(JOBS) $(ZOO)
 
 zoo-page: $(BIN)/pytest  ## write docs/programs.md from docs/zoo.json
 	PYTHONPATH=tests $(BIN)/python -m zoo page
 
-engine: $(BIN)/dmtcp-run  ## bring DMTCP or CRIU here, unless one of them works already
+engine: $(BIN)/dmtcp-run  ## install DMTCP or CRIU, unless one of them works already
 	@$(BIN)/dmtcp-ctl setup
 
 compiler:
 	@tests/install-programs gcc
 
-programs:  ## install, with Debian's packages where they can be, what the tests run besides Python
+programs:  ## install the programs that the tests run, from Debian's packages
 	@tests/install-programs
 
-clean:  ## remove the virtual environment and what was built
+clean:  ## remove the virtual environment and all build results
 	rm -rf $(VENV) build dist *.egg-info
 	$(MAKE) -C examples clean
 
-$(BIN)/dmtcp-run: pyproject.toml $(wildcard dmtcp_py/native/*.[ch])
+$(BIN)/dmtcp-run: pyproject.toml $(wildcard dmtcp_py/native/*.[ch] dmtcp_py/native/*.def)
 	@tests/install-programs python3-venv
-	@tests/install-programs gcc || true  # only the parts in C want it
+	@tests/install-programs gcc || true  # only the C parts need it
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
@@ -81,4 +84,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test lint bench bench-engines bench-files campaign zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes
+.PHONY: help demo test pristine lint bench bench-engines bench-files campaign zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes

@@ -1,9 +1,9 @@
-"""What each engine on this machine costs: checkpoint, pause, restart and image for programs of several sizes.
+"""Measure what each engine on this machine costs: checkpoint, pause, restart and image, for programs of several sizes.
 
-Run it with ``make bench-engines`` on a machine that does nothing else. There is a column for each engine that works
-here, and every value is the median of three: a program with random memory is checkpointed, killed with SIGKILL,
-resumed. The pause is the longest time in which the program did not run, the restart is the whole of the line until it
-has resumed: with the verification of the images.
+Run it with ``make bench-engines`` on an idle machine. The table has a column for each engine that works here; every
+value is the median of three. A program with random memory is checkpointed, killed with SIGKILL and resumed. The pause
+is the longest time in which the program did not run. The restart is the time from typing the line until the program has
+resumed, with the verification of the images.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ while not os.path.exists("stop"):
 
 @dataclass(frozen=True)
 class EngineHere:
-    """An engine on this machine, and how a line asks for it."""
+    """An engine on this machine, and the NAME and ENVIRON that select it."""
 
     title: str
     name: str
@@ -78,7 +78,7 @@ def main() -> None:
         os.chdir(folder)
         engines = find_engines()
         if not engines:
-            sys.exit("no engine works here: look at 'dmtcp-ctl doctor'")
+            sys.exit("no engine works here; for the reasons, type: dmtcp-ctl doctor")
         print(f"{'':20}" + "".join(f"{engine.title:>13}" for engine in engines))
         for size_mb in SIZES_MB:
             costs = [median([measure(engine, size_mb) for _ in range(RUNS)]) for engine in engines]
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def find_engines() -> list[EngineHere]:
-    """Return what works of CRIU and each DMTCP on PATH, in DMTCP_PREFIX and DMTCP_PREFIXES (colons) and /opt/dmtcp*."""
+    """Return the engines that work: CRIU, and DMTCP on PATH, in DMTCP_PREFIX, DMTCP_PREFIXES (colons), /opt/dmtcp*."""
     on_path = shutil.which("dmtcp_launch")
     named = [os.environ.get("DMTCP_PREFIX", ""), *os.environ.get("DMTCP_PREFIXES", "").split(":")]
     prefixes = [Path(on_path).parent.parent] if on_path else []
@@ -98,7 +98,7 @@ def find_engines() -> list[EngineHere]:
 
 
 def rehearse(name: str, environ: dict[str, str]) -> EngineHere | None:
-    """Return an engine with its version, as a program that does nothing has run with it; None where that fails."""
+    """Run a program that does nothing with an engine, and return the engine with its version; None if that fails."""
     line = [RUN, "--engine", name, "--job", "rehearsal", "--json", "-i", "0", "true"]
     done = subprocess.run(
         line, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env={**os.environ, **environ}
@@ -111,7 +111,7 @@ def rehearse(name: str, environ: dict[str, str]) -> EngineHere | None:
 
 
 def median(costs: list[Cost]) -> Cost:
-    """Return the median of each value by itself."""
+    """Return the median of each column."""
     return Cost(*(statistics.median(column) for column in zip(*map(astuple, costs), strict=True)))
 
 
@@ -143,18 +143,18 @@ def measure(engine: EngineHere, size_mb: int) -> Cost:
 
 
 def start(line: list[str], engine: EngineHere) -> subprocess.Popen[bytes]:
-    """Start a line with its own messages in a file."""
+    """Start a line, with dmtcp-run's messages in a file."""
     environ = {**os.environ, **engine.environ}
     with Path("err").open("wb") as file:
         return subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=file, env=environ)
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
-    """Wait for CONDITION, within bounds, while PROCESS lives."""
+    """Wait for CONDITION, at most BOUND_S, while PROCESS lives."""
     until = time.monotonic() + BOUND_S
     while not condition():
         if process.poll() is not None or time.monotonic() > until:
-            sys.exit(f"it ended with {process.poll()}, or took too long: {Path('err').read_text()}")
+            sys.exit(f"the program ended with {process.poll()}, or took too long: {Path('err').read_text()}")
         time.sleep(0.01)
 
 

@@ -1,10 +1,10 @@
-"""What it costs a program that its changes of files are noted: the same program with and without, side by side.
+"""Measure what a program pays for the record of its changes to files: the same program with and without the record.
 
-Run it with ``make bench-files`` on a machine that does nothing else; it wants a C compiler and takes some minutes.
-There are three rows for CRIU and each DMTCP on PATH or in DMTCP_PREFIX: microseconds of a file opened for reading, of
-one file opened for append, written to and closed again and again, and of a file made. Each value is the median of five
-runs, in turns, of the program's own processor time, which what else the machine does changes least. Without means a
-copy of dmtcp_py that lacks the part that notes.
+Run it with ``make bench-files`` on an idle machine; it needs a C compiler and some minutes. There are three rows for
+DMTCP (on PATH or in DMTCP_PREFIX) and for CRIU: the microseconds to open a file for reading; to open a file for append,
+write to it and close it; and to make a file. Each value is the median of five runs, with and without in turns. It is
+the program's own processor time, which other load on the machine changes least. "Without" is a copy of dmtcp_py without
+the part that records.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def measure(engine: str, what: str, times: int, *, bare: bool = False) -> float:
-    """Return the microseconds that it takes once."""
+    """Return the microseconds for one operation WHAT, measured over so many TIMES."""
     environ = {**os.environ, "PYTHONPATH": str(Path("bare").resolve())} if bare else dict(os.environ)
     with tempfile.TemporaryDirectory(dir=".") as folder:
         line = [RUN, "-q", "--engine", engine, "-i", "0", str(Path("program").resolve()), what, str(times)]
@@ -94,7 +94,7 @@ def measure(engine: str, what: str, times: int, *, bare: bool = False) -> float:
             check=False,
         )
     if done.returncode:
-        sys.exit(f"{engine} cannot be measured: {done.stderr}")
+        sys.exit(f"{engine} cannot be measured here: {done.stderr}")
     return float(done.stdout)
 
 

@@ -1,7 +1,7 @@
-"""What dmtcp-run costs beside bare DMTCP, side by side in one run: medians, and the ratio that is to hold.
+"""Measure what dmtcp-run costs beside bare DMTCP, in one run: medians, with the bound that each should keep.
 
-Run it with ``make bench`` on a machine that does nothing else; it takes about six minutes. DMTCP_PREFIX chooses a
-DMTCP that is not on PATH. Every number printed is measured now; bounds are printed beside them, nothing fails.
+Run it with ``make bench`` on an idle machine; it needs about six minutes. DMTCP_PREFIX selects a DMTCP that is not on
+PATH. Every printed number is measured now. A number beyond its bound does not make the benchmark fail.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def start() -> None:
 
 
 def compute() -> None:
-    """Compare a program that only computes, by its own clock."""
+    """Compare a program that only computes, timed by the program."""
     argv = [sys.executable, "-c", COMPUTE]
     ours, bare = alternate(
         RUNS, lambda: float(output([RUN, "-q", "--fresh", "-i", "0", *argv])), lambda: float(output(launch(argv)))
@@ -80,7 +80,7 @@ def compute() -> None:
 
 
 def supervisor() -> None:
-    """Measure the supervisor itself while a program sleeps."""
+    """Measure the supervisor while a program sleeps."""
     process = subprocess.Popen([RUN, "-q", "--fresh", "-i", "0", "sleep", str(WATCH_S + 30)], **SILENT)
     time.sleep(3)
     seen = psutil.Process(process.pid)
@@ -122,12 +122,12 @@ def pause_of_bare(*, gzip: bool) -> float:
 
 
 def paused(argv: Sequence[str], checkpoint: Callable[[], object]) -> float:
-    """Run a program that tells its longest pause, with one checkpoint in the middle."""
+    """Run a program that prints its longest pause, with one checkpoint in the middle."""
     for name in ("ready", "stop"):
         Path(name).unlink(missing_ok=True)
     process = subprocess.Popen(argv, **{**SILENT, "stdout": subprocess.PIPE}, text=True)
     wait_for(lambda: Path("ready").exists())
-    # what an earlier run left to be written to the disk is not to slow this one
+    # data that an earlier run still has to write must not slow this one
     os.sync()
     time.sleep(1)
     checkpoint()
@@ -137,7 +137,7 @@ def paused(argv: Sequence[str], checkpoint: Callable[[], object]) -> float:
 
 
 def launch(argv: Sequence[str], *, gzip: bool = False) -> list[str]:
-    """Return the bare command line, with a coordinator of its own that is already up."""
+    """Start a coordinator, and return the line that runs ARGV under it."""
     shutil.rmtree("bare", ignore_errors=True)
     Path("bare").mkdir()
     options = ["--port", "0", "--port-file", "bare/port", "--ckptdir", "bare", "--tmpdir", "bare", "--exit-on-last"]
@@ -156,13 +156,13 @@ def launch(argv: Sequence[str], *, gzip: bool = False) -> list[str]:
 
 
 def alternate(runs: int, ours: Callable[[], float], bare: Callable[[], float]) -> tuple[float, float]:
-    """Return the medians of both, measured in turns so that what else the machine does falls on both."""
+    """Return the medians of both, measured in turns, so that other load on the machine affects both."""
     pairs = [(ours(), bare()) for _ in range(runs)]
     return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
 
 
 def timed(argv: Sequence[str]) -> float:
-    """Return the seconds that a command takes."""
+    """Return the seconds that a command needs."""
     began = time.perf_counter()
     output(argv)
     return time.perf_counter() - began
@@ -175,19 +175,19 @@ def output(argv: Sequence[str]) -> str:
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    """Wait for CONDITION, within bounds."""
+    """Wait for CONDITION, at most BOUND_S."""
     for _ in steps():
         if condition():
             return
 
 
 def steps() -> Iterator[None]:
-    """Yield every 10 ms until the bound is over."""
+    """Yield every 10 ms, at most for BOUND_S."""
     until = time.monotonic() + BOUND_S
     while time.monotonic() < until:
         yield
         time.sleep(0.01)
-    sys.exit("waited too long")
+    sys.exit(f"no progress within {BOUND_S:.0f} s: look at the processes of dmtcp-run and DMTCP")
 
 
 def row(name: str, ours: float, bare: float, measured: str, bound: str) -> None:

@@ -1,8 +1,8 @@
-"""How often an MPI job comes through: cycles of checkpoint, SIGKILL and resume of one job, then its end, compared.
+"""Measure how often an MPI job survives cycles of checkpoint, SIGKILL and resume, and whether its end is right.
 
-Run it with ``make bench-mpi``. For each program and number of processes one line: how many of the cycles resumed by the
-images of the one before, whether what was printed is byte for byte an uninterrupted run's, and the exit status, which
-is to be 3. DMTCP_PREFIX chooses a DMTCP that is not on PATH, --launcher another mpirun.
+Run it with ``make bench-mpi``. It prints one line for each program and number of processes: how many cycles resumed
+from the images of the one before, whether the output equals an uninterrupted run's byte for byte, and the exit status,
+which should be 3. DMTCP_PREFIX selects a DMTCP that is not on PATH, --launcher another mpirun.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 STATUS = 3
 BOUND_S = 240.0
 AFTER_S = 1.0
-"""The kill comes at a random moment up to so long after a generation was committed."""
+"""The kill follows the commit of a generation after a random time of at most AFTER_S seconds."""
 ENVIRON = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-# there may be more of them than processors
+# there may be more processes than processors
 ENVIRON["OMPI_MCA_mpi_yield_when_idle"] = "1"
 
 
 @dataclass
 class Job:
-    """An MPI program under dmtcp-run in a folder of its own, and how it fared."""
+    """An MPI program under dmtcp-run in a directory of its own, and its results."""
 
     folder: Path
     command: list[str]
     resumed: int = 0
     failed: int = 0
-    """Checkpoints and restarts that failed, whatever came of it."""
+    """Failed checkpoints and restarts, whether the job recovered or not."""
 
     @property
     def line(self) -> list[str]:
-        """The line that is typed again and again."""
+        """The line that starts and resumes the job."""
         return [RUN, "--engine", "dmtcp", "--job", "mpi", "-i", "1", "--stdout", "out.txt", *self.command]
 
     @property
     def history(self) -> list[dict[str, object]]:
-        """What dmtcp-run wrote down."""
+        """The history that dmtcp-run recorded."""
         path = self.folder / ".dmtcp-run" / "mpi" / "history.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -66,8 +66,8 @@ def main() -> None:
     parser.add_argument("--programs", nargs="+", default=["ring", "ring.py"])
     parser.add_argument("--launcher", default="mpirun.openmpi --oversubscribe")
     parser.add_argument("--compiler", default="mpicc.openmpi")
-    parser.add_argument("--jobs", type=int, default=1, help="so many of each at once")
-    parser.add_argument("--steps", type=int, default=0, help="of the program; 0 is 20 a cycle")
+    parser.add_argument("--jobs", type=int, default=1, help="how many jobs of each program run at once")
+    parser.add_argument("--steps", type=int, default=0, help="steps of the program; 0 means 20 for each cycle")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         ring = build_ring(Path(folder), asked.compiler)
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def measure(jobs: list[Job], cycles: int, name: str) -> None:
-    """Put JOBS through their cycles and print how they fared."""
+    """Run the cycles of JOBS and print the results."""
     began = time.monotonic()
     plain = start_plain(jobs[0].command)
     early = 0
@@ -93,14 +93,14 @@ def measure(jobs: list[Job], cycles: int, name: str) -> None:
         for process in processes:
             if process.poll() is not None:
                 early += 1
-                print(f"ended early with {process.returncode}", file=sys.stderr)
+                print(f"the job ended early with status {process.returncode}", file=sys.stderr)
             kill_all(process)
     wanted = output_of(plain)
     for job, process in [(job, start(job)) for job in jobs]:
         status = process.wait(BOUND_S * 4)
         is_same = (job.folder / "out.txt").read_bytes() == wanted
         print(
-            f"{name:14} {job.count('resumed')} of {cycles} resumed, {job.count('failed')} failures within, "
+            f"{name:14} {job.count('resumed')} of {cycles} resumed, {job.count('failed')} failures on the way, "
             f"output {'the same' if is_same else 'NOT THE SAME'}, status {status}, {time.monotonic() - began:.0f} s",
             flush=True,
         )
@@ -109,14 +109,14 @@ def measure(jobs: list[Job], cycles: int, name: str) -> None:
 
 
 def build_ring(folder: Path, compiler: str) -> Path:
-    """Build the example in FOLDER."""
+    """Build the example ``ring.c`` in FOLDER."""
     path = folder / "ring"
     subprocess.run([compiler, "-O2", "-o", path, EXAMPLES / "ring.c"], check=True)
     return path
 
 
 def start_plain(command: list[str]) -> subprocess.Popen[bytes]:
-    """Start COMMAND, to which nothing is to happen."""
+    """Start COMMAND without dmtcp-run."""
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRON
     )
@@ -125,12 +125,12 @@ def start_plain(command: list[str]) -> subprocess.Popen[bytes]:
 def output_of(plain: subprocess.Popen[bytes]) -> bytes:
     """Return what PLAIN printed until its end."""
     printed, _ = plain.communicate(timeout=BOUND_S * 4)
-    assert plain.returncode == STATUS, f"uninterrupted: status {plain.returncode}"
+    assert plain.returncode == STATUS, f"the uninterrupted run ended with status {plain.returncode}"
     return printed
 
 
 def keep(folder: Path, wanted: bytes) -> None:
-    """Keep what is in the FOLDER of a job that did not come through, but for its images."""
+    """Keep the FOLDER of a job that failed, without its images."""
     kept = Path(tempfile.mkdtemp(prefix="mpi-failed-"))
     (kept / "wanted").write_bytes(wanted)
     shutil.copytree(folder, kept / "job", ignore=shutil.ignore_patterns("*.dmtcp"))
@@ -138,7 +138,7 @@ def keep(folder: Path, wanted: bytes) -> None:
 
 
 def start(job: Job) -> subprocess.Popen[bytes]:
-    """Type the line."""
+    """Start or resume the job."""
     with (job.folder / "said.txt").open("ab") as said, (job.folder / "own.txt").open("ab") as own:
         return subprocess.Popen(
             job.line, cwd=job.folder, stdin=subprocess.DEVNULL, stdout=own, stderr=said, env=ENVIRON
@@ -150,7 +150,7 @@ def await_generation(job: Job, process: subprocess.Popen[bytes]) -> None:
     before, until = job.count("checkpointed"), time.monotonic() + BOUND_S
     while process.poll() is None and job.count("checkpointed") == before:
         if time.monotonic() > until:
-            print("no generation in time", file=sys.stderr)
+            print(f"no generation within {BOUND_S:.0f} s", file=sys.stderr)
             return
         time.sleep(0.05)
 

@@ -1,11 +1,11 @@
-"""How often an MPI job over two nodes comes through: cycles of checkpoint, end and resume, then its end, compared.
+"""Measure how often an MPI job over two nodes survives cycles of checkpoint, end and resume.
 
-Run it with ``make bench-mpi-nodes``, as root: a real Slurm runs on four hosts that are network namespaces. In turn the
-job is requeued, or killed and then requeued, and it goes on with the nodes the same, swapped, and two others. For each
-number of ranks and size of messages one line: how many of the cycles were right, which is that the job resumed at
-once, by the newest generation and on the nodes that were asked for, and made another generation; whether what was
-printed is byte for byte an uninterrupted run's; the exit status, which is to be 3; and the time a cycle took.
-DMTCP_PREFIX chooses a DMTCP that is not on PATH.
+Run it with ``make bench-mpi-nodes``, as root: it starts a real Slurm on four hosts that are network namespaces. In
+turns the job is requeued, or killed and then requeued. It resumes on the same nodes, on the same nodes swapped, and on
+two others. One line is printed for each number of ranks and size of messages: how many cycles were right; whether the
+output equals an uninterrupted run's byte for byte; the exit status, which should be 3; and the time of a cycle. A cycle
+is right if the job resumed at once, from the newest generation and on the requested nodes, and made another generation.
+DMTCP_PREFIX selects a DMTCP that is not on PATH.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 NODES = 4
 SIZES = {"8 doubles": (8, 40), "8 MB": (1_000_000, 12)}
-"""So many doubles are in a message, and so many steps the program is given for each cycle."""
+"""For each size of messages: the doubles in a message, and the steps of the program for each cycle."""
 HEAD, OTHER = "head", "other"
-"""Features of nodes: the script is to run on one with the first, otherwise it would on the first node by name."""
+"""Features of nodes: the script runs on a node with HEAD; without them it would run on the first node by name."""
 OF_SLURM = ("munged", "slurmctld", "slurmd", "slurmscriptd", "slurmstepd")
 SAME, SWAPPED, OTHERS = MOVES = "same", "swapped", "others"
 MPIRUN = ["mpirun.openmpi", "--oversubscribe", "--map-by", "node"]
@@ -56,7 +56,7 @@ def main() -> None:
     asked = parser.parse_args()
     prefix = os.environ.get("DMTCP_PREFIX")
     engines = [one for one in find_dmtcp() if prefix in (None, one.environ["DMTCP_PREFIX"])]
-    if reason := why_not() or why_no_slurm() or ("" if engines else "there is no DMTCP here"):
+    if reason := why_not() or why_no_slurm() or ("" if engines else "no DMTCP was found: set DMTCP_PREFIX"):
         sys.exit(reason)
     with _cluster() as cluster:
         for ranks in asked.ranks:
@@ -87,20 +87,20 @@ def _cluster() -> Iterator[Cluster]:
 
 
 class Job:
-    """An MPI program under dmtcp-run in a batch job of two nodes, and how it fares."""
+    """An MPI program under dmtcp-run in a batch job of two nodes."""
 
     def __init__(self, desk: Desk, command: list[str]) -> None:
         self._desk = desk
         self._cluster = desk.cluster
         self._command = command
         self._nodes = desk.cluster.nodes[:2]
-        """In the order that is wanted: the script runs on the first."""
+        """The requested nodes; the script runs on the first."""
         self._id = ""
         self._epoch, self._generation = 0, 0
-        """The last attempt that was ended, and the newest generation then."""
+        """The attempt that was ended last, and the newest generation at that time."""
 
     def measure(self, cycles: int, name: str) -> None:
-        """Put it through its cycles and print how it fared."""
+        """Run the cycles and print the results."""
         wanted = output_of(start_plain(self._command))
         self._submit()
         self._await_generation()
@@ -108,7 +108,7 @@ class Job:
         began = time.monotonic()
         for number in range(cycles):
             if self._has_ended():
-                faults.append("it was at its end before")
+                faults.append("the program had finished before this cycle")
                 break
             self._end(by_requeue=number % 2 == 0)
             self._go_on(MOVES[number % len(MOVES)])
@@ -142,7 +142,7 @@ class Job:
         self._release()
 
     def _end(self, *, by_requeue: bool) -> None:
-        """End the job some time after its last generation: as its owner would, or by SIGKILL for all of it at once."""
+        """End the job some time after its last generation: by a requeue, or by SIGKILL for all processes at once."""
         time.sleep(random.uniform(0, AFTER_S))
         if not by_requeue:
             self._kill()
@@ -160,13 +160,13 @@ class Job:
                         process.kill()
 
     def _go_on(self, move: str) -> None:
-        """Let it run again, with its nodes as MOVE tells."""
+        """Release the job again, on the nodes that MOVE selects."""
         others = [node for node in self._cluster.nodes if node not in self._nodes]
         self._nodes = {SAME: self._nodes, SWAPPED: self._nodes[::-1], OTHERS: others[:2]}[move]
         self._release()
 
     def _let_end(self) -> None:
-        """Let it come to its end without further checkpoints."""
+        """Let the program finish without further checkpoints."""
         if not self._has_ended():
             self._desk.write("interval", "0")
             self._end(by_requeue=True)
@@ -183,12 +183,12 @@ class Job:
             self._cluster.scontrol("update", f"NodeName={node}", f"AvailableFeatures={HEAD},{OTHER}", active)
 
     def _await_generation(self) -> None:
-        """Wait until it has made a generation since it was released, or has ended."""
+        """Wait until the job has made a generation since its release, or has ended."""
         with suppress(AssertionError):
             wait_until(lambda: self._has("checkpointed") or self._has_ended(), BOUND_S)
 
     def _fault(self) -> str:
-        """Return what was not right since the job was released; nothing where all was."""
+        """Return what was wrong since the job was released; an empty text if nothing was."""
         shown = self._cluster.show(self._id)
         if failed := [f"{line['what']}: {line['error']}" for line in self._events if line["event"] == "failed"]:
             return "; ".join(failed)
@@ -196,12 +196,12 @@ class Job:
         if resumed != [self._generation]:
             return f"resumed generations {resumed}, not {self._generation}"
         if shown["BatchHost"] != self._nodes[0]:
-            return f"on {shown['NodeList']} with its script on {shown['BatchHost']}, not {self._nodes}"
+            return f"ran on {shown['NodeList']} with its script on {shown['BatchHost']}, not on {self._nodes}"
         return "" if self._has("checkpointed") else f"no generation, {shown['JobState']} {shown['ExitCode']}"
 
     @property
     def _events(self) -> list[dict[str, Any]]:
-        """What happened since the job was released last."""
+        """The events since the last release of the job."""
         return [line for line in self._desk.bench.history if line["epoch"] > self._epoch]
 
     def _has(self, event: str) -> bool:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def run(command: Sequence[str], **options: Any) -> Outcome:
     """Run one attempt of COMMAND as ``dmtcp-run`` would and return how it ended.
 
-    OPTIONS are the fields of `dmtcp_py.options.RunOptions`. Call it from the main thread of a process that has no
-    other children: it takes over signals, standard streams and orphans. Raises DmtcpRunError where nothing could be
-    started.
+    OPTIONS are fields of `dmtcp_py.options.RunOptions`. Call this function from the main thread of a process that has
+    no other children: it handles signals, passes its standard streams to the program, and reaps orphans. Raises
+    DmtcpRunError if the program cannot be started.
     """
     from dmtcp_py.attempt.attempt import run as run_attempt  # noqa: PLC0415
-    from dmtcp_py.options import RunOptions  # noqa: PLC0415 - importing the package stays free
-    from dmtcp_py.report.lines import Report  # noqa: PLC0415
+    from dmtcp_py.messages import Report  # noqa: PLC0415
+    from dmtcp_py.options import RunOptions  # noqa: PLC0415 - so that importing the package costs nothing
 
     return run_attempt(RunOptions(command=tuple(command), **options), Report())

@@ -1,17 +1,17 @@
-"""The errors that dmtcp-run reports, and nothing about how they are shown.
+"""The errors that dmtcp-run reports. How they are printed is decided in `dmtcp_py.cli.common`.
 
-Each is raised where the fact is known: ``what`` failed, with the path, command or value; ``hint`` is the next
-step, written so that it can be typed. The command lines turn them into text and an exit status, in one place.
+An error is raised where its cause is known. ``what`` says what failed, with the path, command or value; ``hint`` is
+the next step, worded so that it can be typed.
 """
 
 from __future__ import annotations
 
 FAILED_STATUS = 125
-"""The exit status of dmtcp-run when it failed itself, as env(1) and timeout(1) use it."""
+"""Exit status if dmtcp-run itself failed, as in env(1) and timeout(1)."""
 
 
 class DmtcpRunError(Exception):
-    """Something that the user can act on."""
+    """A failure that the user can act on."""
 
     status = FAILED_STATUS
 
@@ -25,37 +25,37 @@ class DmtcpRunError(Exception):
 
 
 class UsageError(DmtcpRunError):
-    """The command line asks for something that cannot be meant."""
+    """The command line is invalid or contradicts itself."""
 
     status = 2
 
 
 class CannotExecuteError(DmtcpRunError):
-    """The program is there but cannot be executed, as env(1) reports it."""
+    """The program exists but cannot be executed; same status as in env(1)."""
 
     status = 126
 
 
 class ProgramNotFoundError(DmtcpRunError):
-    """There is no such program, as env(1) reports it."""
+    """The program does not exist; same status as in env(1)."""
 
     status = 127
 
 
 class NoSuchJobError(DmtcpRunError):
-    """There is no such job or generation."""
+    """The job or generation does not exist."""
 
     status = 10
 
 
 class LockedError(DmtcpRunError):
-    """Another attempt holds the job."""
+    """Another attempt holds the lock of the job."""
 
     status = 11
 
 
 class StoreError(DmtcpRunError):
-    """The job directory cannot be read or written as it must be."""
+    """The job directory cannot be read or written, or what is in it is damaged."""
 
 
 class NewerFormatError(StoreError):
@@ -63,17 +63,17 @@ class NewerFormatError(StoreError):
 
 
 class FencedError(StoreError):
-    """A later attempt has taken the job over: this one may write nothing more."""
+    """A later attempt has taken over the job, so this one may not write anything more."""
 
 
 class EngineError(DmtcpRunError):
-    """The engine cannot do what was asked."""
+    """A checkpointing engine, or another tool, failed or cannot do what was requested."""
 
 
 class CheckpointFailedError(EngineError):
-    """No complete images came of a checkpoint.
+    """A checkpoint produced no complete images.
 
-    ``program_lives`` says whether the program goes on as if nothing had been asked.
+    ``program_lives`` says whether the program continues as if no checkpoint had been requested.
     """
 
     def __init__(self, what: str, hint: str = "", *, program_lives: bool) -> None:
@@ -82,19 +82,19 @@ class CheckpointFailedError(EngineError):
 
 
 class BlockedError(CheckpointFailedError):
-    """Nothing was begun: something of the program is there that the engine cannot take."""
+    """The checkpoint was not begun, because the program uses something that the engine cannot checkpoint."""
 
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(what, hint, program_lives=True)
 
 
 class RestartFailedError(EngineError):
-    """The images of one generation did not come up."""
+    """The program could not be restarted from the images of a generation."""
 
 
 class BatchError(DmtcpRunError):
-    """The scheduler does not answer, or refuses what was asked."""
+    """The scheduler does not answer or refuses a request."""
 
 
 class NoResubmissionError(BatchError):
-    """No line submits the batch job again as it was; the hint says what the user can do."""
+    """No command submits the same batch job again; the hint says what the user can do instead."""

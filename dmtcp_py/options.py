@@ -1,4 +1,4 @@
-"""The options of one attempt, as the command line or a Python program gives them."""
+"""The options of one attempt, as set on the command line or by a Python program."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ AT_LIMIT = ("requeue", "resubmit", "exit")
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What one attempt is to do; times in seconds.
+    """The options of one attempt; times are in seconds.
 
-    ``interval_s`` is None for no interval checkpoints and negative for ``auto``; ``checkpointed_status`` None is the
-    scheduler's convention; ``time_limit_s`` None is the scheduler's, and ``lead_s`` None is learned; ``at_limit`` is
-    one of AT_LIMIT, None for a requeue where that is allowed; ``stage_local`` is a folder on a disk of the node.
-    ``nodes`` is ``1`` or ``auto``, those of the allocation; None is ``auto`` for what starts MPI programs.
-    ``engine`` is ``auto``, one of ours or one that an installed package registers; ``engine_plugin`` is the class of
-    another, as MODULE:CLASS. ``array_chain`` makes the tasks of an array one job. ``allow_unprotected`` runs even a
-    program that no engine can take.
+    ``interval_s``: None for no interval checkpoints, negative for ``auto``. ``checkpointed_status``: None for the
+    scheduler's convention. ``time_limit_s``: None for the scheduler's limit. ``lead_s``: None to learn it from earlier
+    checkpoints. ``at_limit``: one of AT_LIMIT; None to requeue if that is allowed, and otherwise exit.
+    ``stage_local``: a directory on a node-local disk. ``nodes``: ``1``, or ``auto`` for all nodes of the allocation;
+    None is ``auto`` for MPI launchers and ``1`` for other programs. ``engine``: ``auto``, ``dmtcp``, ``criu`` or an
+    engine that an installed package registers. ``engine_plugin``: an engine class that no package registers, as
+    MODULE:CLASS. ``array_chain``: whether the tasks of a job array continue one job. ``allow_unprotected``: whether to
+    run a program that no engine can checkpoint.
     """
 
     command: tuple[str, ...]

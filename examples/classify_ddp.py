@@ -1,6 +1,7 @@
 """Train a classifier in two processes, PyTorch's DistributedDataParallel over gloo: classify_ddp.py [STEPS].
 
-It starts both by itself; by torchrun, as in torchrun --standalone --nproc-per-node 2 classify_ddp.py, it is one of them.
+Alone, it starts both processes. Under torchrun (torchrun --standalone --nproc-per-node 2 classify_ddp.py) it is one
+of them.
 """
 
 import hashlib
@@ -20,12 +21,12 @@ from torch.utils.data.distributed import DistributedSampler
 
 def train(rank, size, meeting_place, steps):
     dist.init_process_group("gloo", init_method=meeting_place, rank=rank, world_size=size)
-    # The same weights on every run: fixed seeds, and a fixed number of threads, as sums depend on how they are split.
+    # For the same weights on every run: fixed seeds, and a fixed number of threads, because the split of a sum changes it.
     torch.manual_seed(2026)
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)
 
-    # Three classes of points, each around a centre of its own; each process takes its share of them.
+    # Three classes of points, each around a centre of its own; each process trains on its share of them.
     centres = torch.randn(3, 20) / 3
     labels = torch.randint(3, (3000,))
     points = centres[labels] + torch.randn(3000, 20)

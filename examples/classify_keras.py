@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 300
-# The same weights on every run: fixed seeds, and a fixed number of threads, as sums depend on how they are split.
+# For the same weights on every run: fixed seeds, and a fixed number of threads, because the split of a sum changes it.
 keras.utils.set_random_seed(2026)
 torch.use_deterministic_algorithms(True)
 torch.set_num_threads(2)

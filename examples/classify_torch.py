@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 300
-# The same weights on every run: fixed seeds, and a fixed number of threads, as sums depend on how they are split.
+# For the same weights on every run: fixed seeds, and a fixed number of threads, because the split of a sum changes it.
 torch.manual_seed(2026)
 torch.use_deterministic_algorithms(True)
 torch.set_num_threads(2)

@@ -1,4 +1,4 @@
-/* Heat along a rod, the points shared among OpenMP threads: openmp [STEPS] */
+/* Heat along a rod; OpenMP threads share the points: openmp [STEPS] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Children and pipes, short-lived inside a step and lasting around all: pipeline.sh [STEPS]
+# Pipes and children: short-lived ones in each step, and lasting ones around all steps: pipeline.sh [STEPS]
 export LC_ALL=C
 steps=${1:-300}
 

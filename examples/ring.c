@@ -1,4 +1,4 @@
-/* Numbers pass around a ring, and a field is summed over all processes: MPI. */
+/* Numbers pass around a ring of MPI processes, and a field is summed over all: ring [STEPS] [STATUS] [DOUBLES] */
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>

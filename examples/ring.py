@@ -1,4 +1,4 @@
-"""Numbers pass around a ring of processes, with what each has seen: mpi4py."""
+"""Pass numbers around a ring of processes, and sum them over all processes, with mpi4py: ring.py [STEPS] [STATUS]."""
 
 import sys
 import time

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Numbers through stages that last as long as the script, one child a step: stages.sh [STEPS], half a second each
+# Numbers pass through a pipe that lasts as long as the script; one child in each step: stages.sh [STEPS]
+# A step lasts half a second.
 steps=${1:-300}
 x=1
 

@@ -1,4 +1,4 @@
-// Four goroutines add up the terms of random sequences, which channels bring and take: Go.
+// Four goroutines add up the terms of random sequences, which pass through channels: tally [STEPS]
 package main
 
 import (

@@ -11,11 +11,11 @@ mkdir -p "$results"
 
 for input in "$inputs"/*; do
     result=$results/${input##*/}
-    # What has its result is done: in an earlier run of this job, or of one submitted before.
+    # An input with a result is finished: by an earlier run of this job, or by a job submitted before.
     [ -e "$result" ] && continue
-    # Another input is another job, with checkpoints of its own. 'exit' keeps the status: with 85 this input is
-    # checkpointed, and the requeued job goes on with it; any other is the program's, and stops the campaign.
+    # Another input is another job, with its own checkpoints. 'exit' keeps the status: 85 means that this input is
+    # checkpointed, and the requeued job resumes it. Any other status is the program's, and stops the campaign.
     dmtcp-run --stdin "$input" --stdout "$result.part" python3 lines.py || exit
-    # Only a complete result has its name.
+    # Only a complete result has the final name.
     mv "$result.part" "$result"
 done

@@ -1,13 +1,13 @@
 #!/bin/bash
-# One program, where the site does not let jobs be requeued. Submit with: sbatch chain.sh [STEPS]
+# One program, on a site that does not allow requeueing. Submit with: sbatch chain.sh [STEPS]
 #SBATCH --time=12:00:00
-# All jobs of the chain write to one log.
+# All jobs of the chain append to one log.
 #SBATCH --open-mode=append
 #SBATCH --output=chain.log
-# As the site has it; with this no node failure and no preemption brings the job back either.
+# As the site sets it. It also keeps Slurm from requeueing the job after a node failure or a preemption.
 #SBATCH --no-requeue
 #SBATCH --job-name=chain
 
-# --at-limit resubmit: before the limit the same script is submitted once more with the same options and arguments, as
-# a job that runs after this one. This one ends with 85, the last of the chain with the program's own status.
+# --at-limit resubmit: before the time limit, dmtcp-run submits the same script again, with the same options and
+# arguments, as a job that runs after this one. This job exits with 85, the last one with the program's own status.
 dmtcp-run --at-limit resubmit --stdout out.txt build/count "${1:-360000}"

@@ -4,7 +4,7 @@
 #SBATCH --open-mode=append
 #SBATCH --job-name=octave
 
-# octave-cli has no windows, which could not be checkpointed. In MATLAB's line -nojvm does the same, and -batch ends
-# MATLAB with the program's status:
+# octave-cli opens no windows, which could not be checkpointed. With MATLAB, -nodisplay and -nojvm do the same, and
+# -batch makes MATLAB exit with the program's status:
 #     dmtcp-run --stdout out.txt matlab -nodisplay -nojvm -batch simulate
 dmtcp-run --stdout out.txt octave-cli iterate.m "${1:-360000}"

@@ -3,10 +3,10 @@
 #SBATCH --partition=preemptible
 #SBATCH --time=12:00:00
 #SBATCH --open-mode=append
-# Slurm itself brings a preempted job back; some sites do that only for jobs that ask for it.
+# Slurm requeues a preempted job; some sites do so only for jobs with this option.
 #SBATCH --requeue
 #SBATCH --job-name=preemptible
 
-# exec: Slurm's SIGTERM reaches dmtcp-run, and not a shell that dies of it; a last checkpoint is then tried in the few
-# seconds that are left. -i 5m: where they are too few, no more is lost than the time since the checkpoint before.
+# exec: Slurm's SIGTERM reaches dmtcp-run instead of a shell that dies of it. dmtcp-run then tries a last checkpoint in
+# the few seconds that are left. -i 5m: if they are too few, only the time since the previous checkpoint is lost.
 exec dmtcp-run -i 5m --stdout out.txt build/count "${1:-360000}"

@@ -4,5 +4,5 @@
 #SBATCH --open-mode=append
 #SBATCH --job-name=r
 
-# Load modules before this line (module load R): the program keeps the environment that it was started in.
+# Load modules before this line (module load R): the program keeps the environment of its first start.
 dmtcp-run --stdout out.txt Rscript walk.R "${1:-360000}"

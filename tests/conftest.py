@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shutil
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -17,11 +19,12 @@ from kit.engines import EngineHere, find_criu, find_dmtcp
 from kit.places import REPOSITORY
 from kit.processes import descendants
 from kit.waits import LONG_S, wait_until
+from rerun_failed import END
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+MOST_CHARS = 100
 _PR_SET_CHILD_SUBREAPER = 36
 _HANDLERS = {
     signal.SIGINT: signal.default_int_handler,
@@ -34,8 +37,39 @@ CRIU, WHY_NO_CRIU = find_criu()
 ENGINES = [*find_dmtcp(), *CRIU]
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let ``rerun_failed.py`` know what failed."""
+    parser.addoption("--failures-to", metavar="FILE", help="write a line of JSON for each test that fails to FILE")
+
+
+class FailureList:
+    """Writes what failed to a file: one line of JSON a failure, and one at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write the test and the first line of why it failed."""
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            why = (crash.message if crash else str(report.longrepr)).strip().splitlines() or ["it says nothing"]
+            self._write({"test": report.nodeid, "why": why[0][:MOST_CHARS]})
+
+    def pytest_sessionfinish(self) -> None:
+        """Say that the run reached its end."""
+        self._write(END)
+        self._file.close()
+
+    def _write(self, values: dict[str, Any]) -> None:
+        self._file.write(json.dumps(values) + "\n")
+        self._file.flush()
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Adopt orphans, so that what a test leaves behind is found."""
+    path = config.getoption("--failures-to", None)
+    if path is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailureList(Path(path)))
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     # in the background or under nohup they are ignored, and all that is started here would inherit that
     for number, handler in _HANDLERS.items():
@@ -51,14 +85,17 @@ def pytest_report_header() -> str:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that takes ``engine`` against each engine, ``one_engine`` against the first, ``criu`` against CRIU.
 
-    ``one_of_each`` is the first DMTCP and CRIU.
+    ``one_of_each`` is the first DMTCP and CRIU, ``one_dmtcp`` the first DMTCP.
     """
     if "engine" in metafunc.fixturenames:
         _against(metafunc, "engine", ENGINES)
     if "one_engine" in metafunc.fixturenames:
         _against(metafunc, "one_engine", ENGINES[:1])
+    dmtcp = [engine for engine in ENGINES if engine.name == "dmtcp"][:1]
+    if "one_dmtcp" in metafunc.fixturenames:
+        _against(metafunc, "one_dmtcp", dmtcp, "DMTCP is not on this machine")
     if "one_of_each" in metafunc.fixturenames:
-        _against(metafunc, "one_of_each", [*[engine for engine in ENGINES if engine.name == "dmtcp"][:1], *CRIU])
+        _against(metafunc, "one_of_each", [*dmtcp, *CRIU])
     if "criu" in metafunc.fixturenames:
         _against(metafunc, "criu", CRIU, f"CRIU does not work here: {WHY_NO_CRIU}")
 
@@ -79,7 +116,9 @@ def engines_here() -> list[EngineHere]:
 @pytest.fixture
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workbench]:
     """Give a workbench with the test's engine; nothing may be left behind by the lines typed there."""
-    names = [name for name in ("engine", "one_engine", "one_of_each", "criu") if name in request.fixturenames]
+    names = [
+        name for name in ("engine", "one_engine", "one_dmtcp", "one_of_each", "criu") if name in request.fixturenames
+    ]
     folder = tmp_path / "work"
     folder.mkdir()
     bench = Workbench(folder, request.getfixturevalue(names[0]) if names else None)

@@ -6,16 +6,19 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dmtcp_py.attempt import moved
+from dmtcp_py.attempt.context import AttemptContext
 from dmtcp_py.attempt.identity import keep_stdin
 from dmtcp_py.attempt.outcome import Kind, Outcome, is_crash
 from dmtcp_py.attempt.plan import make_plan
 from dmtcp_py.attempt.start import SHARED, Starter
+from dmtcp_py.attempt.state import end_state
 from dmtcp_py.attempt.stdio import notes_on_start
-from dmtcp_py.attempt.supervisor import SIGNALS, AttemptContext, Supervisor
+from dmtcp_py.attempt.supervisor import SIGNALS, Supervisor
 from dmtcp_py.batch.continuation import Continuation
 from dmtcp_py.batch.time_limit import find_time_limit
 from dmtcp_py.store import requests
-from dmtcp_py.store.records import State, utc_now
+from dmtcp_py.store.records import utc_now
 from dmtcp_py.system.events import EventStream
 from dmtcp_py.system.files import remove_temporaries
 from dmtcp_py.system.prctl import become_subreaper
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.attempt.start import Running
     from dmtcp_py.batch.time_limit import TimeLimit
+    from dmtcp_py.messages import Report
     from dmtcp_py.options import RunOptions
-    from dmtcp_py.report.lines import Report
     from dmtcp_py.store.store import Store
 
 MOST_RECOVERIES = 3
@@ -91,8 +94,9 @@ class _Attempt:
     def _prepare(self) -> None:
         plan, store = self.plan, self.plan.store
         _end_former(store, self.report)
-        remove_temporaries(store.layout.root)
-        remove_temporaries(store.layout.root, SHARED)
+        for owner in moved.paths_of(store.layout, plan.start.job):
+            remove_temporaries(owner)
+            remove_temporaries(owner, SHARED)
         become_subreaper()
         Starter(plan, self.report).make_room()
         requests.clear(store.layout)
@@ -150,21 +154,7 @@ class _Attempt:
 
     def _record_end(self, context: AttemptContext, outcome: Outcome, engine_text: str | None) -> None:
         plan, store = self.plan, self.plan.store
-        store.write_state(
-            State(
-                lineage=plan.start.job.lineage,
-                epoch=store.epoch,
-                phase=outcome.kind.value,
-                status=outcome.status,
-                started=context.started,
-                updated=utc_now(),
-                engine=engine_text,
-                resumed_from=outcome.generation,
-                origin=plan.allocation.origin,
-                run=plan.allocation.run,
-            ),
-            durable=True,
-        )
+        store.write_state(end_state(context, outcome, engine_text), durable=True)
         store.record(
             outcome.kind.value.replace(" ", "-"),
             lineage=plan.start.job.lineage,

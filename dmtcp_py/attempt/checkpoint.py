@@ -1,4 +1,4 @@
-"""One checkpoint from the request to the committed generation. Runs beside the event loop, in a thread of its own."""
+"""One checkpoint, from the request to the committed generation. Runs in a thread of its own beside the event loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError
 from dmtcp_py.store.records import Cost, Host, ImageFile, Manifest, path_text, utc_now
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.attempt.start import Running
+    from dmtcp_py.store.staged import StagedImages
 
 STALL_S = 60.0
 """A checkpoint that has written nothing for this long hangs."""
@@ -27,7 +28,7 @@ _SPARE_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class CheckpointDone:
-    """What came of a checkpoint: a MANIFEST with NOTES for the user, or the ERROR and whether the program lives."""
+    """The result of a checkpoint: a MANIFEST with NOTES for the user, or an ERROR and whether the program is alive."""
 
     manifest: Manifest | None = None
     notes: tuple[str, ...] = ()
@@ -51,7 +52,7 @@ class CheckpointSubject:
 
 
 def take(subject: CheckpointSubject, reason: str, *, then_stop: bool, post: Callable[[CheckpointDone], None]) -> None:
-    """Take one checkpoint, commit it and POST what came of it; nothing is raised."""
+    """Take one checkpoint, commit it and POST the result; nothing is raised."""
     try:
         post(_take(subject, reason, then_stop=then_stop))
     except CheckpointFailedError as error:
@@ -63,39 +64,17 @@ def take(subject: CheckpointSubject, reason: str, *, then_stop: bool, post: Call
 
 
 def _take(subject: CheckpointSubject, reason: str, *, then_stop: bool) -> CheckpointDone:
-    store, running = subject.plan.store, subject.running
+    store = subject.plan.store
     store.lock.check()
     _check_space(subject)
     began = time.monotonic()
-    staged = running.computation.checkpoint(then_stop=then_stop, timeout_s=STALL_S)
+    staged = subject.running.computation.checkpoint(then_stop=then_stop, timeout_s=STALL_S)
     checkpointed = time.monotonic()
 
     def describe(number: int, images: list[ImageFile]) -> Manifest:
-        return Manifest(
-            generation=number,
-            lineage=subject.plan.start.job.lineage,
-            epoch=store.epoch,
-            parent=subject.parent,
-            created=utc_now(),
-            reason=reason,
-            program_stopped=then_stop,
-            engine=running.choice.engine.name,
-            engine_version=running.choice.engine.version(),
-            engine_reason=running.choice.reason,
-            images=images,
-            restart_images=list(staged.restart_images),
-            staging=path_text(staged.folder),
-            processes=staged.processes,
-            host=_host(),
-            cost=Cost(checkpoint_s=checkpointed - began, commit_s=time.monotonic() - checkpointed),
-            stdout_size=_size(subject.plan.stdio.stdout, 1),
-            stderr_size=_size(subject.plan.stdio.stderr, 2),
-            engine_data=staged.engine_data,
-            undo_part=staged.undo_part,
-            quirks=list(running.quirks),
-            updated_files=[path_text(path) for path in staged.updated_files],
-            mapped_files=[path_text(path) for path in staged.mapped_files],
-        )
+        cost = Cost(checkpoint_s=checkpointed - began, commit_s=time.monotonic() - checkpointed)
+        why = {"reason": reason, "program_stopped": then_stop}
+        return _manifest(subject, staged, generation=number, images=images, cost=cost, **why)
 
     manifest = store.commit(staged, describe)
     store.record(
@@ -112,8 +91,34 @@ def _take(subject: CheckpointSubject, reason: str, *, then_stop: bool) -> Checkp
     return CheckpointDone(manifest=manifest, notes=staged.notes)
 
 
+def _manifest(subject: CheckpointSubject, staged: StagedImages, **fields: Any) -> Manifest:
+    """Return the manifest of STAGED images of SUBJECT; FIELDS are those that neither of them knows."""
+    plan, choice = subject.plan, subject.running.choice
+    return Manifest(
+        **fields,
+        lineage=plan.start.job.lineage,
+        epoch=plan.store.epoch,
+        parent=subject.parent,
+        created=utc_now(),
+        engine=choice.engine.name,
+        engine_version=choice.engine.version(),
+        engine_reason=choice.reason,
+        restart_images=list(staged.restart_images),
+        staging=path_text(staged.folder),
+        processes=staged.processes,
+        host=_host(),
+        stdout_size=_size(plan.stdio.stdout, 1),
+        stderr_size=_size(plan.stdio.stderr, 2),
+        engine_data=staged.engine_data,
+        undo_part=staged.undo_part,
+        quirks=list(subject.running.quirks),
+        updated_files=[path_text(path) for path in staged.updated_files],
+        mapped_files=[path_text(path) for path in staged.mapped_files],
+    )
+
+
 def _check_space(subject: CheckpointSubject) -> None:
-    """Refuse before the engine would have to: a full disk kills the program under some of them."""
+    """Refuse a checkpoint for which the disk has no room: under some engines a full disk kills the program."""
     needed = subject.expected_bytes or resident_bytes(subject.running.computation.pid)
     layout = subject.plan.store.layout
     for place in (layout.staging, layout.generations):
@@ -127,7 +132,7 @@ def _check_space(subject: CheckpointSubject) -> None:
 
 
 def _size(path: Path | None, inherited_fd: int) -> int | None:
-    """Return the size of the file behind a standard stream; None where it is no regular file."""
+    """Return the size of the file behind a standard stream; None if it is no regular file."""
     try:
         if path is not None:
             return path.stat().st_size
@@ -151,9 +156,9 @@ def _host() -> Host:
 
 
 def _cpu_flags() -> list[str]:
-    """Return the processor's feature names, without which an image that uses them dies elsewhere."""
+    """Return the names of the processor's features: an image that uses one dies on a machine without it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     for line in lines:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.engine.protocol import ProgramEnd
     from dmtcp_py.errors import DmtcpRunError
-    from dmtcp_py.report.lines import Report
+    from dmtcp_py.messages import Report
     from dmtcp_py.store.records import Manifest
 
 _ENDS_WITHIN_S = 10.0

@@ -40,16 +40,18 @@ class Identity:
 
     @property
     def name(self) -> str:
-        """A name for the job: readable, and another for each other command, directory, array task or input."""
-        parts = [list(self.command), self.cwd, self.array_task, self.stdin, self.stdin_offset]
-        digest = hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        """A readable name for the job that differs for each command, directory, array task and input."""
+        command = [_same_in_all_locales(word) for word in self.command]
+        stdin = None if self.stdin is None else _same_in_all_locales(self.stdin)
+        parts = [command, _same_in_all_locales(self.cwd), self.array_task, stdin, self.stdin_offset]
+        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
         stem = _UNSAFE.sub("-", Path(self.command[0]).name).strip("-.")[:40] or "job"
         task = f"-{_UNSAFE.sub('-', self.array_task)}" if self.array_task else ""
         return f"{stem}{task}-{digest}"
 
 
 def identify(options: RunOptions, cwd: Path, array_task: str | None) -> Identity:
-    """Return which job OPTIONS mean when given in CWD; standard input is looked at where it is a regular file."""
+    """Return which job OPTIONS mean in directory CWD; standard input counts if it is a regular file."""
     stdin, offset, unnamed = _stdin_file(options.stdin, cwd)
     stdout = _output_file("--stdout", options.stdout, cwd)
     stderr = _output_file("--stderr", options.stderr, cwd)
@@ -82,7 +84,7 @@ def stdio_of(identity: Identity, layout: JobLayout) -> Stdio:
 
 
 def keep_stdin(identity: Identity, layout: JobLayout) -> None:
-    """Copy a standard input that has no name (a here-document, a deleted file) to where every attempt finds it."""
+    """Copy a standard input that has no name (a here-document, a deleted file) to the job's folder."""
     if not identity.stdin_unnamed:
         return
     size = os.fstat(0).st_size
@@ -92,7 +94,7 @@ def keep_stdin(identity: Identity, layout: JobLayout) -> None:
 
 
 def _stdin_file(asked: Path | None, cwd: Path) -> tuple[str | None, int, bool]:
-    """Return the file behind standard input, the position in it, and whether it has no name."""
+    """Return the file behind standard input, the position in it, and whether the file has no name."""
     if asked is not None:
         path = cwd / asked
         if not path.is_file() and not path.is_char_device():
@@ -129,7 +131,7 @@ def _output_file(option: str, asked: Path | None, cwd: Path) -> str | None:
 
 
 def as_recorded(identity: Identity) -> dict[str, Any]:
-    """Return the fields of IDENTITY as they stand in a record: bytes that are no UTF-8 as escapes."""
+    """Return the fields of IDENTITY as records have them, with bytes that are not UTF-8 as escapes."""
     return {
         "command": [_readable(word) for word in identity.command],
         "cwd": _readable(identity.cwd),
@@ -140,6 +142,10 @@ def as_recorded(identity: Identity) -> dict[str, Any]:
         "stdout": _readable(identity.stdout) if identity.stdout else None,
         "stderr": _readable(identity.stderr) if identity.stderr else None,
     }
+
+
+def _same_in_all_locales(text: str) -> str:
+    return os.fsencode(text).decode("utf-8", "surrogateescape")
 
 
 def _readable(text: str) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 
 FIRST_S = 60.0
-"""Until a checkpoint has been measured, one is taken after this long."""
+"""When the first checkpoint is taken, from which the cost of one is known."""
 SHORTEST_S = 60.0
 LONGEST_S = 3600.0
 ASSUMED_MTTI_S = 86400.0
-"""One interruption a day: what is assumed of a machine of which nothing is known."""
+"""One interruption a day: the assumption for a machine about which nothing is known."""
 LEAST_LEAD_S = 20.0
-"""Before a time limit this much is kept free besides the checkpoints: for the scheduler, and for what is slow today."""
+"""The least time kept free before a time limit besides the checkpoints, for the scheduler and for slow disks."""
 MOST_SPARE_S = 120.0
 _SPARE_SHARE = 0.02
 _CHECKPOINTS_IN_LEAD = 3
@@ -39,27 +39,27 @@ def daly_s(cost_s: float, mtti_s: float) -> float:
 
 
 def auto_s(cost_s: float | None, mtti_s: float = ASSUMED_MTTI_S) -> float:
-    """Return the interval that ``auto`` means: Daly's, between a minute and an hour; COST_S None is not measured."""
+    """Return the interval that ``auto`` means: Daly's, between a minute and an hour; COST_S is None if not measured."""
     if cost_s is None:
         return FIRST_S
     return min(max(daly_s(cost_s, mtti_s), SHORTEST_S), LONGEST_S)
 
 
 def first_s(left_s: float | None) -> float:
-    """Return when ``auto`` takes the first checkpoint, which measures what one costs; LEFT_S to the limit, or None."""
+    """Return when ``auto`` takes the first checkpoint, which measures the cost; LEFT_S is the time to the limit."""
     return FIRST_S if left_s is None else min(FIRST_S, max(left_s, 0.0) * _FIRST_SHARE)
 
 
 def guessed_cost_s(resident_bytes: int) -> float:
-    """Return what the checkpoint of a program of this size may cost where none was measured: on the safe side."""
+    """Return a safe guess of what a checkpoint of a program of this size costs, for as long as none was measured."""
     return _GUESS_S + resident_bytes / _GUESS_BYTES_PER_S
 
 
 def lead_s(cost_s: float, limit_s: float) -> float:
     """Return how long before the end the last checkpoint is to begin.
 
-    COST_S is what the dearest checkpoint took with its commit, or a guess: three of them have room, and something for
-    all else. LIMIT_S is the whole time that the attempt has: half of it at most is kept free.
+    COST_S is what the longest checkpoint took with its commit, or a guess; there is room for three of them, and some
+    spare time. LIMIT_S is the whole time that the attempt has: at most half of it is kept free.
     """
     spare_s = min(max(limit_s * _SPARE_SHARE, LEAST_LEAD_S), MOST_SPARE_S)
     return min(spare_s + _CHECKPOINTS_IN_LEAD * cost_s, limit_s / 2)

@@ -82,13 +82,17 @@ def outcome_of(seen: Supervised, end: ProgramEnd) -> Outcome:
 def _ended_by_us(seen: Supervised) -> Outcome:
     job, newest, reason, action = seen.job, seen.newest, _stop_reason(seen), seen.ended_by
     if isinstance(action, policy.EndAttempt):
-        return Outcome(Kind.CHECKPOINTED, seen.checkpointed_status, job, newest, stopped_for=reason)
+        return Outcome(
+            kind=Kind.CHECKPOINTED, status=seen.checkpointed_status, job=job, generation=newest, stopped_for=reason
+        )
     if isinstance(action, policy.GiveUp):
         status = FAILED_STATUS if newest is None else seen.checkpointed_status
-        return Outcome(Kind.OUT_OF_TIME, status, job, newest, detail=seen.last_error, stopped_for=reason)
+        return Outcome(
+            kind=Kind.OUT_OF_TIME, status=status, job=job, generation=newest, detail=seen.last_error, stopped_for=reason
+        )
     if isinstance(action, policy.StopNow):
-        return Outcome(Kind.STOPPED, 128 + action.signum, job, newest)
-    return Outcome(Kind.REFUSED, FAILED_STATUS, job, newest, detail=seen.last_error)
+        return Outcome(kind=Kind.STOPPED, status=128 + action.signum, job=job, generation=newest)
+    return Outcome(kind=Kind.REFUSED, status=FAILED_STATUS, job=job, generation=newest, detail=seen.last_error)
 
 
 def _ended_otherwise(seen: Supervised, end: ProgramEnd) -> Outcome:
@@ -96,17 +100,28 @@ def _ended_otherwise(seen: Supervised, end: ProgramEnd) -> Outcome:
     was_ours = end.kind is EndKind.KILLED_BY_COMMAND and seen.situation.phase is policy.Phase.STOPPING
     if end.kind is EndKind.ENGINE_FAILED or was_ours:
         detail = seen.last_error or end.detail if was_ours else end.detail or seen.last_error
-        return Outcome(Kind.ENGINE_FAILED, FAILED_STATUS, job, newest, detail=detail, stopped_for=reason)
+        return Outcome(
+            kind=Kind.ENGINE_FAILED, status=FAILED_STATUS, job=job, generation=newest, detail=detail, stopped_for=reason
+        )
     if end.kind is EndKind.KILLED_BY_COMMAND:
-        return Outcome(Kind.KILLED_BY_COMMAND, 128 + signal.SIGKILL, job, newest, detail=end.detail)
+        return Outcome(
+            kind=Kind.KILLED_BY_COMMAND, status=128 + signal.SIGKILL, job=job, generation=newest, detail=end.detail
+        )
     if end.kind is EndKind.SIGNALLED:
-        return Outcome(Kind.SIGNALLED, 128 + end.signum, job, newest, stopped_for=reason)
+        return Outcome(kind=Kind.SIGNALLED, status=128 + end.signum, job=job, generation=newest, stopped_for=reason)
     stopping_signal = seen.situation.stopping_signal
     if stopping_signal is not None:
         # a scheduler signals the program too, and a closed terminal fails its writes: this may not be its own end
         detail = f"it ended with status {end.status} while it was being stopped"
-        return Outcome(Kind.SIGNALLED, 128 + stopping_signal, job, newest, detail=detail, stopped_for=reason)
-    return Outcome(Kind.FINISHED, end.status, job, newest)
+        return Outcome(
+            kind=Kind.SIGNALLED,
+            status=128 + stopping_signal,
+            job=job,
+            generation=newest,
+            detail=detail,
+            stopped_for=reason,
+        )
+    return Outcome(kind=Kind.FINISHED, status=end.status, job=job, generation=newest)
 
 
 def _stop_reason(seen: Supervised) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.attempt.identity import identify, stdio_of
+from dmtcp_py.attempt.moved import find_job
 from dmtcp_py.attempt.start_point import find_start_point
 from dmtcp_py.attempt.takeover import open_for
 from dmtcp_py.batch import allocation as batch
@@ -20,7 +21,6 @@ from dmtcp_py.engine.executable import find_program, is_mpi_launcher
 from dmtcp_py.engine.protocol import NodeList
 from dmtcp_py.engine.unprotected import Unprotected
 from dmtcp_py.errors import BatchError, DmtcpRunError, EngineError, UsageError
-from dmtcp_py.store.layout import job_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from dmtcp_py.batch.allocation import Allocation
     from dmtcp_py.batch.scheduler import BatchJob, Scheduler
     from dmtcp_py.engine.protocol import Stdio
+    from dmtcp_py.messages import Report
     from dmtcp_py.options import RunOptions
-    from dmtcp_py.report.lines import Report
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.store import Store
 
@@ -68,15 +68,9 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
     cwd = _working_directory()
     check_asked(options.engine, options.engine_plugin)
     program = find_program(options.command[0], cwd, os.environ.get("PATH"))
-    allocation = batch.detect(os.environ)
-    scheduler = scheduler_of(allocation)
-    batch_job = _batch_job(allocation, scheduler)
-    if scheduler is not None:
-        allocation = chain.confirm(allocation, batch_job, cwd / options.directory)
-    if options.array_chain:
-        allocation = batch.link(allocation)
+    allocation, scheduler, batch_job = _allocation(options, cwd)
     identity = identify(options, cwd, allocation.array_task)
-    layout = job_layout(cwd / options.directory, _job_name(options, identity))
+    layout = find_job(cwd / options.directory, options, identity)
     nodes = _nodes(options, program, scheduler, layout)
     # where there may be something to resume, whichever engine made it is used
     choice = None if layout.generation_numbers() else _choice(program, options, nodes)
@@ -103,12 +97,15 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
         store.lock.release()
 
 
-def _batch_job(allocation: Allocation, scheduler: Scheduler | None) -> BatchJob | None:
-    if scheduler is None or allocation.job_id is None:
-        return None
-    with suppress(BatchError):
-        return job_of(scheduler, allocation.job_id)
-    return None
+def _allocation(options: RunOptions, cwd: Path) -> tuple[Allocation, Scheduler | None, BatchJob | None]:
+    """Return the batch job around us, its scheduler if it can be asked, and what that says about the job."""
+    allocation, batch_job = batch.detect(os.environ), None
+    scheduler = scheduler_of(allocation)
+    if scheduler is not None:
+        with suppress(BatchError):
+            batch_job = job_of(scheduler, allocation.job_id or "")
+        allocation = chain.confirm(allocation, batch_job, cwd / options.directory)
+    return batch.chain_array(allocation) if options.array_chain else allocation, scheduler, batch_job
 
 
 def _working_directory() -> Path:
@@ -116,12 +113,6 @@ def _working_directory() -> Path:
         return Path.cwd()
     except FileNotFoundError:
         raise DmtcpRunError("the working directory is gone", "cd to one that exists") from None
-
-
-def _job_name(options: RunOptions, identity: Identity) -> str:
-    if options.job is None:
-        return identity.name
-    return f"{options.job}-{identity.array_task}" if identity.array_task else options.job
 
 
 def _nodes(options: RunOptions, program: Path, scheduler: Scheduler | None, layout: JobLayout) -> NodeList | None:

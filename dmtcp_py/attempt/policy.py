@@ -1,6 +1,6 @@
-"""What to do next. PURE: `decide` takes a situation and an event and returns the next situation and an action.
+"""What to do next. PURE: `decide` maps a situation and an event to the next situation and an action.
 
-Times are seconds on whatever clock the caller uses for all of them.
+Times are seconds; the caller uses the same clock for all of them.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from enum import Enum
 from dmtcp_py.batch.requeue import LIMIT, REQUEST
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
-"""These ask for a last checkpoint."""
+"""The signals that ask for a last checkpoint."""
 INSISTING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-"""A second one of these stops at once."""
+"""Of these a second one stops the program at once."""
 SAME_PRESS_S = 0.5
-"""Schedulers deliver one request by several ways; within this time it is still the first."""
+"""Schedulers deliver one request in several ways; signals within this time count as one."""
 _SOON = 0.25
+"""An interval checkpoint is skipped if the last one comes within this share of the interval."""
 LAST_TRIES = 2
-"""So often a last checkpoint is tried before the program is left to run on."""
+"""How often a last checkpoint is tried before the program is left to run on."""
 RETRY_S = 10.0
-"""So much later an ordinary checkpoint is tried after one that was hindered, or after the last one failed."""
+"""Time until the next checkpoint after one that was blocked, or after the last one failed."""
 MOST_TIMES_BLOCKED = 3
-"""So often in a row the first checkpoint may be hindered before the program is refused."""
+"""How often in a row the first checkpoint may be blocked before the program is refused."""
 
 
 class Phase(Enum):
-    """What the attempt is busy with."""
+    """What the attempt is doing."""
 
     RUNNING = "running"
     CHECKPOINTING = "checkpointing"
@@ -44,7 +45,7 @@ class Situation:
     first_press_at: float | None = None
     stop_wanted: str | None = None
     stopping_signal: int | None = None
-    """The signal that asked for the stop under way."""
+    """The signal that asked for the stop in progress."""
     request_waits: bool = False
     tries: int = 0
     stop_reason: str | None = None
@@ -56,7 +57,7 @@ class Situation:
     may_refuse: bool = False
     """Whether a program that cannot be checkpointed is to be stopped."""
     times_blocked: int = 0
-    """How often in a row a checkpoint was hindered."""
+    """How often in a row a checkpoint was blocked."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,12 @@ class LimitSeen:
 
 @dataclass(frozen=True)
 class CheckpointEnded:
-    """The checkpoint under way came to its end; ``interval_s`` is the one to use from now on."""
+    """The checkpoint in progress ended; ``interval_s`` is the interval to use from now on."""
 
     ok: bool
     interval_s: float | None
     was_blocked: bool = False
-    """Whether something of the program is there that the engine cannot take, so that nothing was begun."""
+    """Whether the engine cannot checkpoint something that the program has, so that nothing was begun."""
 
 
 Event = TimePassed | Signalled | Asked | LimitSeen | CheckpointEnded
@@ -106,7 +107,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Take a checkpoint now; with ``then_stop`` nothing of the program runs after it."""
+    """Take a checkpoint now; with ``then_stop`` no process of the program runs after it."""
 
     reason: str
     then_stop: bool
@@ -126,17 +127,17 @@ class StopNow:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """The time is over and no last checkpoint came of it: end the program, the last generation has to do."""
+    """The time is over and the last checkpoint failed: end the program, and rely on the newest generation."""
 
 
 @dataclass(frozen=True)
 class Refuse:
-    """The program cannot be checkpointed, and never was: end it."""
+    """The program cannot be checkpointed and never was: end it."""
 
 
 @dataclass(frozen=True)
 class RunOn:
-    """The last checkpoint failed and the program lives: say so and let it run."""
+    """The last checkpoint failed and the program is alive: say so and let it run."""
 
 
 Action = Wait | Checkpoint | EndAttempt | StopNow | GiveUp | Refuse | RunOn
@@ -166,13 +167,13 @@ def decide(situation: Situation, event: Event, now: float) -> tuple[Situation, A
 
 
 def wakes_at(situation: Situation) -> float | None:
-    """Return when time alone may be a reason to do something; None for never."""
+    """Return when the passing of time may next require an action; None for never."""
     moments = (situation.due_at, situation.end_at if _has_tried(situation) else situation.stop_at)
     return min((at for at in moments if at is not None), default=None)
 
 
 def signalled_at_the_end(situation: Situation, signum: int) -> Situation:
-    """Return the situation after a signal that is first seen when the program has ended: it may be why it ended."""
+    """Return the situation after a signal that was noticed only when the program had ended: it may be the reason."""
     if signum not in STOP_SIGNALS:
         return situation
     return replace(situation, stopping_signal=situation.stopping_signal or signum)
@@ -189,12 +190,12 @@ def _time_passed(situation: Situation, now: float) -> tuple[Situation, Action]:
 
 
 def _has_tried(situation: Situation) -> bool:
-    """Whether the tries before the time limit have all failed."""
+    """Whether all tries before the time limit have failed."""
     return situation.phase is not Phase.STOPPING and situation.stop_reason == LIMIT and situation.tries >= LAST_TRIES
 
 
 def _stops_soon(situation: Situation, now: float) -> bool:
-    """Whether the last checkpoint comes so soon that one before it is not worth its cost."""
+    """Whether the last checkpoint comes so soon that another one before it is not worth its cost."""
     if situation.stop_at is None or situation.interval_s is None or _has_tried(situation):
         return False
     return situation.stop_at - now < situation.interval_s * _SOON
@@ -263,7 +264,7 @@ def _after_ordinary(situation: Situation, event: CheckpointEnded, now: float) ->
 
 
 def _run_on(situation: Situation, interval_s: float | None, now: float) -> Situation:
-    """Return the situation after a last checkpoint that failed: as at the beginning, but for the time limit's."""
+    """Return the situation after a last checkpoint that failed: as at the start, but the time limit stays."""
     again = replace(
         begin(interval_s, now, may_refuse=situation.may_refuse), stop_at=situation.stop_at, end_at=situation.end_at
     )

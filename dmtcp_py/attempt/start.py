@@ -13,16 +13,17 @@ from dmtcp_py.engine.choice import Choice, engine_named
 from dmtcp_py.engine.protocol import Launch, Restart
 from dmtcp_py.engine.quirks import Applied, apply
 from dmtcp_py.errors import DmtcpRunError, RestartFailedError, StoreError
-from dmtcp_py.report.lines import VERBOSE
+from dmtcp_py.messages import VERBOSE
 from dmtcp_py.rollback import changed_files, undo
 from dmtcp_py.store.verify import verify
+from dmtcp_py.system.environment import given_environ
 from dmtcp_py.system.files import make_temporary, own_folder, remove_temporaries
 from dmtcp_py.system.proc import SHARED_MEMORY
 
 if TYPE_CHECKING:
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.engine.protocol import Computation
-    from dmtcp_py.report.lines import Report
+    from dmtcp_py.messages import Report
     from dmtcp_py.store.records import Manifest
     from dmtcp_py.system.events import EventStream
 
@@ -83,7 +84,12 @@ class Starter:
             nodes=plan.nodes,
         )
         if self._undo is not None:
-            undo.start(self._undo, is_once_more=not plan.start.begins_lineage, warn=self.report.warn)
+            undo.start(
+                self._undo,
+                lineage=plan.start.job.lineage,
+                is_once_more=not plan.start.begins_lineage,
+                warn=self.report.warn,
+            )
         self._say_choice(choice)
         for note in quirks.notes:
             self.report.say(f"set {note}", level=VERBOSE, event="quirk")
@@ -135,7 +141,7 @@ class Starter:
             folder=store.layout.generation(manifest.generation),
             manifest=manifest,
             stdio=plan.stdio,
-            environ=quirks.environ if quirks else os.environ,
+            environ=quirks.environ if quirks else given_environ(),
             staging=store.make_staging(),
             temporary=make_temporary(store.layout.root),
             is_cancelled=lambda: stream.has_any(STOP_SIGNALS),
@@ -150,7 +156,7 @@ class Starter:
         """Return what a program of ENGINE is launched with, on whichever of its nodes."""
         root = self.plan.store.layout.root
         folder = own_folder(root, SHARED) if os.access(SHARED, os.W_OK) else None
-        return apply(engine, os.environ, several_nodes=self.plan.nodes is not None, folder=folder)
+        return apply(engine, given_environ(), several_nodes=self.plan.nodes is not None, folder=folder)
 
     @property
     def _undo(self) -> Path | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dmtcp_py.attempt import moved
 from dmtcp_py.attempt.identity import STREAM_FIELDS, as_recorded
 from dmtcp_py.attempt.outcome import Kind
 from dmtcp_py.errors import DmtcpRunError, NoSuchJobError, StoreError, UsageError
-from dmtcp_py.store.records import Job, utc_now
+from dmtcp_py.store.records import Job, path_text, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -74,7 +75,13 @@ def _unfinished(store: Store, job: Job, options: RunOptions) -> StartPoint:
 
 
 def _new_job(store: Store, identity: Identity, lineage: int) -> Job:
-    return Job(lineage=lineage, first_generation=store.next_number, created=utc_now(), **as_recorded(identity))
+    return Job(
+        lineage=lineage,
+        first_generation=store.next_number,
+        kept_in=path_text(store.layout.root.resolve()),
+        created=utc_now(),
+        **as_recorded(identity),
+    )
 
 
 def _without_record(store: Store, identity: Identity, options: RunOptions) -> StartPoint:
@@ -90,13 +97,19 @@ def _without_record(store: Store, identity: Identity, options: RunOptions) -> St
 
 
 def _refuse_other(layout: JobLayout, job: Job, identity: Identity, *, but: Collection[str]) -> None:
-    for field, value in as_recorded(identity).items():
+    mine = as_recorded(identity)
+    was_moved = not but and moved.was_moved(layout, job, identity)
+    if was_moved or moved.leads_here(job.cwd, identity):
+        mine = moved.recorded_in(job.cwd, identity)
+    for field, value in mine.items():
         found = getattr(job, field)
         if found != value and field not in but:
             raise StoreError(
                 f"job {layout.name} was started with {field} {found!r}, and this line has {value!r}",
                 "give the line as it was, another --job NAME, or --fresh to start over",
             )
+    if was_moved:
+        raise moved.refusal(layout, job, identity)
 
 
 def _chosen(layout: JobLayout, job: Job, number: int) -> StartPoint:

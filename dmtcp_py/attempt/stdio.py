@@ -15,11 +15,11 @@ _NAMES = ((1, "stdout"), (2, "stderr"))
 
 
 def notes_on_start(stdio: Stdio) -> list[str]:
-    """Return what a later resume will not be able to make good."""
+    """Return what a later resume will not be able to restore."""
     notes = []
     if stdio.stdin is None and _is_pipe(0):
         notes.append(
-            "standard input is a pipe: what the program has read from it cannot be given to it again after a resume; "
+            "standard input is a pipe: a resume cannot read again what the program has read from it; "
             "use '< FILE' or --stdin FILE"
         )
     for fd, name in _NAMES:
@@ -32,24 +32,24 @@ def notes_on_start(stdio: Stdio) -> list[str]:
 
 
 def notes_on_resume(manifest: Manifest, stdio: Stdio) -> list[str]:
-    """Return what is not as it was when the generation in MANIFEST was taken; call it before the program runs on."""
+    """Return what has changed since the generation of MANIFEST was taken; call it before the program runs on."""
     notes = []
     if stdio.stdin is None and _is_pipe(0):
-        notes.append("standard input is a pipe: the program goes on reading where this one begins")
+        notes.append("standard input is a pipe: the program continues to read at the beginning of this one")
     inherited = {fd: stdio.paths[fd] is None for fd, _ in _NAMES}
     for (fd, name), size in zip(_NAMES, (manifest.stdout_size, manifest.stderr_size), strict=True):
         now = _size(fd)
         if inherited[fd] and size is not None and now is not None and now < size:
             notes.append(
-                f"{name} has {now} bytes and had {size} when generation {manifest.generation} was taken: what the "
-                f"program wrote before is not in it ('>' empties a file); use '>>', or --{name} FILE"
+                f"{name} has {now} bytes and had {size} when generation {manifest.generation} was taken: it lacks what "
+                f"the program wrote before ('>' empties a file); use '>>', or --{name} FILE"
             )
     if manifest.program_stopped:
         return notes
     repeats = [name for fd, name in _NAMES if inherited[fd] and not os.isatty(fd)]
     if repeats:
         notes.append(
-            f"what the program wrote to {' and '.join(repeats)} since then comes once more; --stdout FILE and "
+            f"what the program wrote to {' and '.join(repeats)} since then will be repeated; --stdout FILE and "
             "--stderr FILE keep it exact"
         )
     return notes

@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dmtcp_py.attempt import checkpoint, policy
@@ -16,46 +14,29 @@ from dmtcp_py.attempt.failures import CheckpointFailures, Warnings
 from dmtcp_py.attempt.interval import auto_s, first_s, is_worth_it
 from dmtcp_py.attempt.interval import lead_s as lead_for
 from dmtcp_py.attempt.outcome import Supervised, outcome_of
+from dmtcp_py.attempt.state import running_state
 from dmtcp_py.batch.requeue import LIMIT
 from dmtcp_py.batch.time_limit import LimitAnswer
 from dmtcp_py.errors import BlockedError
-from dmtcp_py.report.lines import VERBOSE
+from dmtcp_py.messages import VERBOSE
 from dmtcp_py.rollback import recording
 from dmtcp_py.store.lock import HEARTBEAT_S
-from dmtcp_py.store.records import State, utc_now
 from dmtcp_py.store.requests import RequestQueue
-from dmtcp_py.system.proc import process_tree
 from dmtcp_py.system.reaping import reap_orphans
 from dmtcp_py.system.units import format_duration, format_size
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
+    from dmtcp_py.attempt.context import AttemptContext
     from dmtcp_py.attempt.outcome import Outcome
-    from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.attempt.start import Running
-    from dmtcp_py.batch.time_limit import TimeLimit
     from dmtcp_py.engine.protocol import ProgramEnd
-    from dmtcp_py.report.lines import Report
     from dmtcp_py.store.records import Manifest
-    from dmtcp_py.system.events import EventStream
 
 TICK_S = 1.0
 """How often requests and the clock are looked at."""
 FORWARDED = (signal.SIGWINCH,)
 SIGNALS = (*policy.STOP_SIGNALS, signal.SIGTSTP, *FORWARDED)
 _WORKER_JOIN_S = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttemptContext:
-    """What all computations of one attempt share."""
-
-    plan: Plan
-    report: Report
-    stream: EventStream
-    limit: TimeLimit
-    started: datetime
 
 
 class Supervisor:
@@ -182,7 +163,7 @@ class Supervisor:
         """Work out anew when the last checkpoint has to begin."""
         limit, lead_s = self._context.limit, self._context.plan.options.lead_s
         if limit.end_at is not None:
-            limit.lead_s = lead_for(self._cost.now_s(), limit.whole_s) if lead_s is None else lead_s
+            limit.lead_s = lead_for(self._cost.now_s(), limit.total_s) if lead_s is None else lead_s
         self._decide(policy.LimitSeen(limit.stop_at, limit.give_up_at))
 
     def _report_limit(self) -> None:
@@ -192,7 +173,7 @@ class Supervisor:
         left_s, lead = limit.end_at - time.monotonic(), format_duration(limit.lead_s)
         text = f"the time limit comes in {format_duration(max(left_s, 0))}; the last checkpoint begins {lead} before"
         self._context.report.say(text, event="limit", left_s=round(left_s), lead_s=round(limit.lead_s, 1))
-        if not is_worth_it(limit.lead_s, limit.whole_s):
+        if not is_worth_it(limit.lead_s, limit.total_s):
             self._warnings.warn_once(
                 f"so short a time limit leaves little for computing, because {lead} are kept free: ask for more"
             )
@@ -271,27 +252,12 @@ class Supervisor:
         if self._newest is not None:
             return auto_s(self._newest.cost.checkpoint_s)
         limit = self._context.limit
-        return first_s(None if limit.end_at is None else limit.whole_s)
+        return first_s(None if limit.end_at is None else limit.total_s)
 
     def _write_state(self) -> None:
-        plan, store = self._context.plan, self._context.plan.store
-        store.write_state(
-            State(
-                lineage=plan.start.job.lineage,
-                epoch=store.epoch,
-                phase="running",
-                started=self._context.started,
-                updated=utc_now(),
-                engine=self._running.choice.engine_text,
-                resumed_from=self._newest.generation if self._newest else None,
-                next_checkpoint=_moment(policy.wakes_at(self._situation)),
-                processes=[pair for pid in self._computation.known_pids() for pair in process_tree(pid)],
-                ends=_moment(self._context.limit.end_at),
-                origin=plan.allocation.origin,
-                run=plan.allocation.run,
-            ),
-            durable=False,
-        )
+        newest = self._newest.generation if self._newest else None
+        state = running_state(self._context, self._running, newest=newest, situation=self._situation)
+        self._context.plan.store.write_state(state, durable=False)
 
     def _outcome(self, end: ProgramEnd) -> Outcome:
         return outcome_of(
@@ -305,8 +271,3 @@ class Supervisor:
             ),
             end,
         )
-
-
-def _moment(at: float | None) -> datetime | None:
-    """Return the moment of monotonic second AT."""
-    return None if at is None else utc_now() + timedelta(seconds=at - time.monotonic())

@@ -1,4 +1,4 @@
-"""Taking a job over from an attempt that its own scheduler has given up, and that lives on all the same."""
+"""Taking over a job from an attempt that its scheduler believes to have ended, and that still runs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from dmtcp_py.store.store import open_store
 if TYPE_CHECKING:
     from dmtcp_py.batch.allocation import Allocation
     from dmtcp_py.batch.scheduler import Scheduler
-    from dmtcp_py.report.lines import Report
+    from dmtcp_py.messages import Report
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.store import Store
 
 STEP_ASIDE_S = 120.0
-"""So long the attempt before is given to take its last checkpoint and go."""
+"""How long the earlier attempt may take for its last checkpoint."""
 
 
 def open_for(layout: JobLayout, allocation: Allocation, scheduler: Scheduler | None, report: Report) -> Store:
-    """Hold the job for an attempt in ALLOCATION.
+    """Lock the job for an attempt in ALLOCATION.
 
-    Where an earlier run of the same batch job holds it (its node was lost to the scheduler, not to us), that one is
-    asked to stop. Raises LockedError where anybody else holds it, or that one does not go.
+    If an earlier run of the same batch job holds the lock (Slurm lost contact with its node, but it still runs), it is
+    asked to stop. Raises LockedError if anybody else holds the lock, or if the earlier run does not stop.
     """
     until = time.monotonic() + STEP_ASIDE_S
     has_asked = False
@@ -43,26 +43,26 @@ def open_for(layout: JobLayout, allocation: Allocation, scheduler: Scheduler | N
         except LockedError as error:
             held = holding(layout)
             if held is None or not _is_superseded(held, allocation, scheduler) or time.monotonic() > until:
-                if allocation.is_link:
+                if allocation.is_array_chain:
                     error.hint = f"with --array-chain tasks run one at a time, as with --array=1-10%1; {error.hint}"
                 raise
         if not has_asked:
             has_asked = True
             report.say(
-                f"an earlier run of job {held.record.scheduler_job} lives on {held.record.host} "
+                f"an earlier run of job {held.record.scheduler_job} still runs on {held.record.host} "
                 f"(pid {held.record.pid}): asking it to stop",
                 event="handover",
             )
             with suppress(DmtcpRunError):
                 requests.ask(layout, "stop", timeout_s=STEP_ASIDE_S, is_served=lambda: is_running(layout))
         else:
-            # it has answered, or is gone: its lock is let go a moment later, or its heartbeat ends
+            # it has answered or ended: it releases its lock a moment later, or its heartbeat stops
             time.sleep(HEARTBEAT_S / 10)
 
 
 def _is_superseded(held: Holding, allocation: Allocation, scheduler: Scheduler | None) -> bool:
     record = held.record
-    if allocation.is_link and record.scheduler_job not in (None, allocation.job_id):
+    if allocation.is_array_chain and record.scheduler_job not in (None, allocation.job_id):
         return scheduler is not None and _has_ended(record.scheduler_job or "", scheduler)
     return (
         allocation.job_id is not None
@@ -72,7 +72,7 @@ def _is_superseded(held: Holding, allocation: Allocation, scheduler: Scheduler |
 
 
 def _has_ended(job_id: str, scheduler: Scheduler) -> bool:
-    """Whether JOB_ID, another task of the array, is over for its scheduler: its attempt is at its end, or was lost."""
+    """Whether the scheduler considers JOB_ID, another task of the array, to have ended."""
     try:
         job = job_of(scheduler, job_id)
     except BatchError:

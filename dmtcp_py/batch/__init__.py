@@ -1,5 +1,5 @@
-"""The batch job around an attempt: what the environment says, what the scheduler answers, and how the job continues.
+"""The batch job around an attempt: its allocation, its time limit, and how it continues afterwards.
 
-Knows each scheduler's environment variables and commands, the time limit, and requeueing. Does not know engines, images
-or how a program is run; of the store it reads only the history.
+Knows the environment variables and commands of each scheduler. Does not know engines, or how a program is run; of the
+store it uses the history, the state and the verification of a generation.
 """

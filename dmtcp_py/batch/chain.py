@@ -1,7 +1,7 @@
-"""Which batch job continues which: a small file for each job that was resubmitted, in the directory of the jobs.
+"""Which batch job continues which: a small file for each resubmitted job, in the directory of the jobs.
 
-A resubmitted job carries the id of the job that it continues in its environment, and jobs that the program itself
-submits inherit that by accident. So only the first job that claims to continue another one does.
+The environment of a resubmitted job holds the id of the job that it continues, and jobs that the program itself submits
+inherit it by accident. So only the first job that claims to continue another one belongs to the chain.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 def confirm(allocation: Allocation, job: BatchJob | None, directory: Path) -> Allocation:
-    """Return ALLOCATION as its scheduler knows it, with the chain of resubmissions that it belongs to.
+    """Return ALLOCATION with the values that the scheduler reports, and with its chain of resubmissions.
 
-    A job that was submitted from within another job inherits that job's environment, so what the scheduler says about
-    JOB counts; None, if it did not answer, leaves the environment's word. DIRECTORY is where jobs are kept.
+    JOB is the scheduler's report; it overrides the environment, which a job submitted from within another job inherits
+    from that one. If JOB is None, because the scheduler did not answer, the environment is used. DIRECTORY holds the
+    jobs.
     """
     if job is not None:
         allocation = replace(allocation, array_task=job.array_task, array=job.array, restarts=job.restarts)
@@ -31,12 +32,15 @@ def confirm(allocation: Allocation, job: BatchJob | None, directory: Path) -> Al
 
 
 def offer(allocation: Allocation, directory: Path) -> None:
-    """Let the next job that is submitted to continue the one of ALLOCATION belong to the same chain."""
+    """Allow one job that is submitted to continue the one of ALLOCATION to join its chain."""
     write_atomic(chain_path(directory, allocation.job_id or ""), f"{allocation.origin}\n".encode())
 
 
 def _claim(directory: Path, continues: str | None, job_id: str) -> str | None:
-    """Return the job in which the chain began that JOB_ID continues; None if another job continues it already."""
+    """Join JOB_ID to the chain of job CONTINUES; return the job in which the chain began.
+
+    Returns None if there is no such chain, or another job has joined it in that place already.
+    """
     if continues is None:
         return None
     path = chain_path(directory, continues)

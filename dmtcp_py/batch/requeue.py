@@ -1,4 +1,4 @@
-"""Whether to requeue or resubmit a batch job after an attempt that did not finish, and why. PURE."""
+"""Decides whether to requeue or resubmit a batch job after an attempt that did not finish. PURE."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MOST_WITHOUT_PROGRESS = 3
-"""After this many attempts in a row without progress, nothing is requeued any more."""
+"""Number of attempts in a row without progress after which the job is not requeued any more."""
 LIMIT, REQUEST = "time limit", "request"
-"""Reasons for a last checkpoint, besides the names of signals; they stand in the history."""
-_MEASURED = ("generation", "ran_s", "checkpoint_s")
+"""Reasons for a last checkpoint, besides the names of signals; the history contains them."""
+_PROGRESS_FIELDS = ("generation", "ran_s", "checkpoint_s")
 WARNING = "SIGUSR1"
-"""The signal by which schedulers warn of a time limit or a preemption."""
+"""The signal with which schedulers warn of a time limit or a preemption."""
 
 
 class Next(Enum):
-    """What is to follow."""
+    """What to do with the batch job."""
 
     REQUEUE = "requeue"
     RESUBMIT = "resubmit"
@@ -30,7 +30,7 @@ class Next(Enum):
 
 @dataclass(frozen=True)
 class EndedAttempt:
-    """What is known at the end of an attempt."""
+    """The facts at the end of an attempt that did not finish."""
 
     stopped_for: str | None
     """Why the last checkpoint was taken: LIMIT, REQUEST or the name of a signal."""
@@ -39,30 +39,29 @@ class EndedAttempt:
     without_progress: int
     """Attempts in a row without progress, this one included."""
     at_limit: Next | None
-    """What the user wants; None is a requeue where that is allowed."""
+    """The user's choice (--at-limit); None means a requeue if that is allowed."""
     batch_job: BatchJob | None
-    """What the scheduler says now; None where it did not answer."""
+    """What the scheduler reports now; None if it did not answer."""
     restarts: int = 0
     most_restarts: int | None = None
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to follow, and WHY.
-
-    LINE_HELPS where the user may want to submit the job again by hand; IS_STUCK where that would not help either.
-    """
+    """What to do with the batch job, and WHY."""
 
     next: Next
     why: str
-    line_helps: bool = False
+    shows_command: bool = False
+    """Whether to print the command with which the user can continue the job by hand."""
     is_stuck: bool = False
-    is_up_to_site: bool = False
-    """Whether the site may requeue it by its exit status."""
+    """Whether the job made no progress, so that continuing it by hand would not help either."""
+    site_may_requeue: bool = False
+    """Whether the site may requeue the job because of its exit status."""
 
 
 def decide(ended: EndedAttempt) -> Decision:
-    """Return what is to follow, and why."""
+    """Return what to do with the batch job, and why."""
     exits = _stuck(ended) or _decided_by_scheduler(ended) or _not_wanted(ended) or _not_allowed(ended)
     if exits is not None:
         return exits
@@ -90,38 +89,39 @@ def _decided_by_scheduler(ended: EndedAttempt) -> Decision | None:
 def _not_wanted(ended: EndedAttempt) -> Decision | None:
     is_timed_out = ended.batch_job is not None and ended.batch_job.state is BatchState.TIMED_OUT
     if ended.at_limit is Next.EXIT:
-        return Decision(Next.EXIT, "--at-limit exit", is_up_to_site=True)
+        return Decision(Next.EXIT, "--at-limit exit", site_may_requeue=True)
     if ended.stopped_for == REQUEST:
-        return Decision(Next.EXIT, "dmtcp-ctl asked for the stop")
+        return Decision(Next.EXIT, "dmtcp-ctl stopped the job")
     if ended.stopped_for in (LIMIT, WARNING) or is_timed_out:
         return None
-    asked = f"{ended.stopped_for} asked for the end" if ended.stopped_for else "the program was ended otherwise"
-    return Decision(Next.EXIT, f"{asked}, not the time limit", line_helps=True)
+    if ended.stopped_for:
+        return Decision(Next.EXIT, f"{ended.stopped_for} stopped the program, not the time limit", shows_command=True)
+    return Decision(Next.EXIT, "the program ended for a reason other than the time limit", shows_command=True)
 
 
 def _not_allowed(ended: EndedAttempt) -> Decision | None:
     if not ended.has_new_generation:
-        return Decision(Next.EXIT, "this attempt committed no generation", line_helps=True)
+        return Decision(Next.EXIT, "this attempt committed no generation", shows_command=True)
     if ended.most_restarts is not None and ended.restarts >= ended.most_restarts:
-        return Decision(Next.EXIT, f"it was requeued {ended.restarts} times, the most that is allowed", line_helps=True)
+        return Decision(Next.EXIT, f"it was already requeued {ended.restarts} times, the maximum", shows_command=True)
     if ended.at_limit is not Next.RESUBMIT and ended.batch_job is not None and not ended.batch_job.can_requeue:
-        return Decision(Next.EXIT, "the job was submitted with --no-requeue", line_helps=True)
+        return Decision(Next.EXIT, "the job was submitted with --no-requeue", shows_command=True)
     return None
 
 
 _DECIDED = {
-    BatchState.ENDED: "the scheduler is ending the job, as after a cancellation",
+    BatchState.ENDED: "the scheduler is ending the job, for example after scancel",
     BatchState.CANCELLED: "the job was cancelled",
-    BatchState.PREEMPTED: "the job was preempted, and the scheduler does what its site wants",
-    BatchState.WAITING: "the scheduler has requeued it already, as after a preemption",
+    BatchState.PREEMPTED: "the job was preempted, and the site decides whether it is requeued",
+    BatchState.WAITING: "the scheduler has already requeued it, for example after a preemption",
 }
 
 
 def attempts_without_progress(history: Sequence[dict[str, Any]], lineage: int) -> int:
     """Return how many attempts, counted back from the last one of HISTORY, made no progress.
 
-    An attempt made progress where one of its generations was taken after the program had run for longer than the
-    checkpoint took.
+    An attempt made progress if the program had run for longer than the checkpoint took when one of its generations was
+    taken.
     """
     progress: dict[int, bool] = {}
     for line in history:
@@ -130,7 +130,7 @@ def attempts_without_progress(history: Sequence[dict[str, Any]], lineage: int) -
             continue
         if event in ("started", "resumed"):
             progress.setdefault(epoch, False)
-        elif event == "checkpointed" and all(isinstance(line.get(name), int | float) for name in _MEASURED):
+        elif event == "checkpointed" and all(isinstance(line.get(name), int | float) for name in _PROGRESS_FIELDS):
             progress[epoch] = progress.get(epoch, False) or line["ran_s"] > line["checkpoint_s"]
     count = 0
     for epoch in sorted(progress, reverse=True):

@@ -1,4 +1,4 @@
-"""What any scheduler can be asked and told, and what it says about a job."""
+"""The interface to a batch scheduler, and its report of a job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class BatchState(Enum):
-    """What a scheduler does with a job."""
+    """The state of a batch job, as its scheduler reports it."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -25,9 +25,9 @@ class BatchState(Enum):
 
 @dataclass(frozen=True)
 class BatchJob:
-    """What a scheduler tells of one job; ENDS and STARTS are seconds since the epoch, None where it says nothing.
+    """A scheduler's report of one job; ENDS and STARTS are seconds since the epoch, None if not known.
 
-    RESTARTS counts how often it was requeued, from the moment at which that was decided.
+    RESTARTS is the number of requeues; one counts from the moment at which the scheduler decides on it.
     """
 
     job_id: str
@@ -42,32 +42,32 @@ class BatchJob:
 
 
 class Scheduler(Protocol):
-    """A batch system that can be asked and told; each method raises BatchError where it does not answer."""
+    """A batch scheduler. Each method that needs an answer from it raises BatchError if there is none."""
 
     name: str
 
     def query(self, job_id: str | None) -> list[BatchJob]:
-        """Return job JOB_ID, or all of this user's; those that are long gone are left out."""
+        """Return job JOB_ID, or all jobs of this user; a job that ended long ago is not among them."""
 
-    def comes_back(self, status: int) -> bool:
+    def requeues_status(self, status: int) -> bool:
         """Return whether this site requeues every job that exits with STATUS."""
 
     def nodes(self) -> Sequence[str]:
-        """Return the names of the nodes of the allocation around us, this one first; nothing where it has one."""
+        """Return the node names of the allocation around us, this node first; empty if it has only one node."""
 
     def on_node(self, name: str, command: Sequence[str]) -> Sequence[str]:
         """Return the command that runs COMMAND once on node NAME of the allocation around us."""
 
     def requeue(self, job_id: str) -> Sequence[str]:
-        """Return the command that puts job JOB_ID, which runs, back into the queue."""
+        """Return the command that requeues the running job JOB_ID."""
 
     def resubmission(self, job_id: str, script: Path) -> Sequence[str]:
-        """Keep the batch script of job JOB_ID in SCRIPT; return the command that submits it again.
+        """Save the batch script of job JOB_ID in SCRIPT and return the command that submits it again.
 
-        The new job runs after that one, and what the command prints begins with its id.
+        The new job starts after JOB_ID has ended. The last line that the command prints begins with the new id.
         """
 
 
 def job_of(scheduler: Scheduler, job_id: str) -> BatchJob | None:
-    """Return what SCHEDULER says about job JOB_ID; None if it knows no such job. Raises BatchError."""
+    """Return SCHEDULER's report of job JOB_ID; None if it does not know the job. Raises BatchError."""
     return next((job for job in scheduler.query(job_id) if job.job_id == job_id), None)

@@ -1,6 +1,6 @@
-"""Slurm, by its own commands: when a job ends, what becomes of it, how it goes on. No other module knows them.
+"""Slurm, through its commands: the state and end of a job, requeueing and resubmitting. No other module knows them.
 
-No Python binding fits all versions in use, so what ``squeue`` and ``scontrol show job`` print is read.
+No Python binding fits all versions in use, so the output of ``squeue`` and ``scontrol show job`` is parsed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dmtcp_py.system.tools import run_tool
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_ANSWER_S = 20.0
+_ANSWER_TIMEOUT_S = 20.0
 _FIELDS = (
     "JobID",
     "ArrayJobID",
@@ -43,9 +43,9 @@ _STATES = {
 _STATE = {text: state for state, texts in _STATES.items() for text in texts}
 _NONE = ("", "(null)", "N/A", "None", "Unknown", "UNLIMITED")
 _NO_LIMIT = ("UNLIMITED", "365-00:00:00")
-"""What stands for no limit: where the backfill scheduler started the job, a year."""
+"""Time limits that mean none. A job without a limit that the backfill scheduler started shows a year."""
 _KEY = re.compile(r"(?:^|(?<= ))([A-Z][A-Za-z/:]*)=")
-_WHOLE_LINES = ("Command", "WorkDir", "StdErr", "StdIn", "StdOut", "Comment")
+_WHOLE_LINE_KEYS = ("Command", "WorkDir", "StdErr", "StdIn", "StdOut", "Comment")
 _OPTIONS = {
     "JobName": "--job-name",
     "Partition": "--partition",
@@ -80,7 +80,7 @@ _OPTIONS = {
     "StdOut": "--output",
     "StdErr": "--error",
 }
-"""Which option of sbatch(1) gives a job what ``scontrol show job`` prints of it."""
+"""The option of sbatch(1) that sets the value that ``scontrol show job`` prints under each key."""
 _FLAGS = {
     ("OverSubscribe", "NO"): "--exclusive",
     ("OverSubscribe", "USER"): "--exclusive=user",
@@ -88,7 +88,7 @@ _FLAGS = {
     ("Contiguous", "1"): "--contiguous",
     ("Requeue", "0"): "--no-requeue",
 }
-_ZERO_IS_NONE = ("MinTmpDiskNode", "NtasksPerN:B:S:C", "Nice")
+_UNSET_IF_ZERO = ("MinTmpDiskNode", "NtasksPerN:B:S:C", "Nice")
 
 
 class Slurm:
@@ -97,103 +97,110 @@ class Slurm:
     name = "Slurm"
 
     def query(self, job_id: str | None) -> list[BatchJob]:
-        """Return job JOB_ID, or all of this user's."""
+        """Return job JOB_ID, or all jobs of this user."""
         which = ["--me"] if job_id is None else ["--jobs", job_id]
         columns = ",".join(f"{name}:|" for name in _FIELDS)
         try:
             output = _ask(["squeue", "--noheader", "--states=all", *which, "--Format", columns])
         except BatchError as error:
-            if _UNKNOWN in error.what:
+            if _UNKNOWN_JOB in error.what:
                 return []
             raise
         jobs = [_job(line) for line in output.splitlines() if line.count("|") >= len(_FIELDS)]
         for job in jobs:
-            _addresses[job.job_id] = job.job_id if job.array_task is None else f"{job.array}_{job.array_task}"
+            _unique_ids[job.job_id] = job.job_id if job.array_task is None else f"{job.array}_{job.array_task}"
         return jobs
 
-    def comes_back(self, status: int) -> bool:
+    def requeues_status(self, status: int) -> bool:
         """Return whether this site requeues every job that exits with STATUS (RequeueExit in slurm.conf)."""
         settings = dict(line.partition("=")[::2] for line in _ask(["scontrol", "show", "config"]).splitlines())
         found = [value for name, value in settings.items() if name.strip() in ("RequeueExit", "RequeueExitHold")]
-        return any(_covers(part.strip(), status) for value in found for part in value.split(","))
+        return any(_is_in_range(part.strip(), status) for value in found for part in value.split(","))
 
     def nodes(self) -> Sequence[str]:
-        """Return the names of the nodes of the allocation around us, this one first; nothing where it has one."""
+        """Return the node names of the allocation around us, this node first; empty if it has only one node."""
         if os.environ.get("SLURM_JOB_NUM_NODES", "1") == "1":
             return ()
         names = _ask(["scontrol", "show", "hostnames", os.environ.get("SLURM_JOB_NODELIST", "")]).split()
         here = os.environ.get("SLURMD_NODENAME", "")
         if here not in names:
             raise BatchError(
-                "this is no node of the allocation", "run the line in the batch script, or --nodes 1 for one node"
+                "this machine is not a node of the allocation", "run the line in the batch script, or add --nodes 1"
             )
         return (here, *(name for name in names if name != here))
 
     def on_node(self, name: str, command: Sequence[str]) -> Sequence[str]:
         """Return the command that runs COMMAND once on node NAME of the allocation around us."""
-        # beside whatever else runs there, with all that the job has of the node
+        # beside other steps, with all CPUs and memory that the job has on the node
         shares = ["--overlap", "--mem=0", "--cpu-bind=none", "--mpi=none", "--export=ALL", "--kill-on-bad-exit=0"]
         return ["srun", "--quiet", f"--nodelist={name}", "--nodes=1", "--ntasks=1", *shares, *command]
 
     def requeue(self, job_id: str) -> Sequence[str]:
-        """Return the command that puts job JOB_ID, which runs, back into the queue."""
-        return ["scontrol", "requeue", _address(job_id)]
+        """Return the command that requeues the running job JOB_ID."""
+        return ["scontrol", "requeue", _unique_id(job_id)]
 
     def resubmission(self, job_id: str, script: Path) -> Sequence[str]:
-        """Keep the batch script of job JOB_ID in SCRIPT; return the command that submits it again, to run after it."""
-        facts = _facts(_ask(["scontrol", "show", "job", _address(job_id)]))
+        """Save the batch script of job JOB_ID in SCRIPT; return the command that resubmits it, to run after JOB_ID."""
+        fields = _job_fields(_ask(["scontrol", "show", "job", _unique_id(job_id)]))
         script.unlink(missing_ok=True)
-        # not the file that was submitted: that may have been changed since, or never have been a file
-        _ask(["scontrol", "write", "batch_script", _address(job_id), str(script)])
+        # not the file that was submitted, which may have changed since, or may have been standard input
+        _ask(["scontrol", "write", "batch_script", _unique_id(job_id), str(script)])
         if not script.is_file():
             raise NoResubmissionError(
-                f"job {job_id} has no batch script", "type the same dmtcp-run line in a new allocation"
+                f"job {job_id} has no batch script", "run the same dmtcp-run line in a new allocation"
             )
-        after = ["--open-mode=append", f"--dependency=afterany:{_address(job_id)}"]
-        return ["sbatch", "--parsable", *_options(facts), *after, str(script), *_words(facts.get("Command", ""))]
+        after = ["--open-mode=append", f"--dependency=afterany:{_unique_id(job_id)}"]
+        return [
+            "sbatch",
+            "--parsable",
+            *_options(fields),
+            *after,
+            str(script),
+            *_script_arguments(fields.get("Command", "")),
+        ]
 
 
-_UNKNOWN = "Invalid job id"
-_SILENT = "Unable to contact slurm controller"
+_UNKNOWN_JOB = "Invalid job id"
+_NO_CONTROLLER = "Unable to contact slurm controller"
 
 
-def _covers(part: str, status: int) -> bool:
+def _is_in_range(part: str, status: int) -> bool:
     """Return whether STATUS is in PART of a list such as ``1,10-20``."""
     low, _, high = part.partition("-")
     return low.isdecimal() and int(low) <= status <= int(high or low)
 
 
-_addresses: dict[str, str] = {}
-"""What `_address` gave before: a controller that is silent later is not asked again."""
+_unique_ids: dict[str, str] = {}
+"""Results of `_unique_id`, so that it also works later while the controller does not answer."""
 
 
-def _address(job_id: str) -> str:
-    """Return the name by which Slurm means job JOB_ID alone: one task of an array has the id of the whole array.
+def _unique_id(job_id: str) -> str:
+    """Return the id that means job JOB_ID alone, which may be an array task that has the id of its whole array.
 
-    Slurm is asked, as a job that was submitted from within an array's task inherits that one's names.
+    Slurm is asked, because a job that was submitted from within an array task inherits the variables of that task.
     """
-    if job_id not in _addresses:
+    if job_id not in _unique_ids:
         with suppress(BatchError):
             Slurm().query(job_id)
-    return _addresses.get(job_id, job_id)
+    return _unique_ids.get(job_id, job_id)
 
 
 def _ask(argv: Sequence[str]) -> str:
-    """Return what a command of Slurm's prints. Raises BatchError where it fails, or does not answer in time."""
-    # what a user or site has squeue leave out, or print otherwise, is not meant for us
+    """Return the output of a command of Slurm. Raises BatchError if it fails or does not answer in time."""
+    # the user or the site may have changed the default output, which is parsed here
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SCONTROL_"))}
-    # seconds since the epoch, which no time zone changes
+    # seconds since the epoch, independent of time zones
     environ["SLURM_TIME_FORMAT"] = "%s"
     try:
-        result = run_tool(argv, timeout_s=_ANSWER_S, env=environ)
+        result = run_tool(argv, timeout_s=_ANSWER_TIMEOUT_S, env=environ)
     except EngineError as error:
-        raise BatchError(f"Slurm does not answer: {error.what}", "look at 'sinfo' and 'scontrol ping'") from error
+        raise BatchError(f"Slurm does not answer: {error.what}", "check with 'sinfo' and 'scontrol ping'") from error
     if result.status != 0:
-        said = " ".join(result.output.split()) or f"status {result.status}"
-        problem = "Slurm does not answer" if _SILENT in said else f"'{' '.join(argv[:2])}' failed"
+        output = " ".join(result.output.split()) or f"status {result.status}"
+        problem = "Slurm does not answer" if _NO_CONTROLLER in output else f"'{' '.join(argv[:2])}' failed"
         raise BatchError(
-            f"{problem}: {said}",
-            "look at 'sinfo' and 'scontrol ping'",
+            f"{problem}: {output}",
+            "check with 'sinfo' and 'scontrol ping'",
         )
     return result.output
 
@@ -214,33 +221,33 @@ def _job(line: str) -> BatchJob:
 
 
 def _state(text: str, reason: str) -> BatchState:
-    """Return the state; while a job is being ended only the reason tells a time limit from anything else."""
+    """Return the state. While Slurm ends a job, only REASON shows whether that is because of the time limit."""
     if reason == "TimeLimit":
         return BatchState.TIMED_OUT
     return _STATE.get(text, BatchState.ENDED)
 
 
-def _options(facts: dict[str, str]) -> list[str]:
-    """Return the options of sbatch that a job with these FACTS was submitted with."""
-    found = [flag for (key, value), flag in _FLAGS.items() if facts.get(key) == value]
+def _options(fields: dict[str, str]) -> list[str]:
+    """Return the options of sbatch with which a job with these FIELDS was submitted."""
+    found = [flag for (key, value), flag in _FLAGS.items() if fields.get(key) == value]
     for key, option in _OPTIONS.items():
-        value = facts.get(key, "")
+        value = fields.get(key, "")
         if key.startswith("Ntasks"):
             value = value.partition(":")[0]
         if "gpu" in option:
             value = value.replace("gres:gpu:", "")
-        if value not in (*_NONE, *_NO_LIMIT) and not (value == "0" and key in _ZERO_IS_NONE):
+        if value not in (*_NONE, *_NO_LIMIT) and not (value == "0" and key in _UNSET_IF_ZERO):
             found.append(f"{option}={value}")
     return found
 
 
-def _facts(text: str) -> dict[str, str]:
-    """Return keys and values of ``scontrol show job``; some values have spaces, and then a line of their own."""
+def _job_fields(text: str) -> dict[str, str]:
+    """Return the keys and values of ``scontrol show job``. A value with spaces has a line of its own."""
     found: dict[str, str] = {}
     for raw in text.splitlines():
         line = raw.strip()
         key, _, value = line.partition("=")
-        if key in _WHOLE_LINES:
+        if key in _WHOLE_LINE_KEYS:
             found[key] = value
         elif line.startswith("JobId="):
             head, _, found["JobName"] = line.partition(" JobName=")
@@ -253,14 +260,15 @@ def _facts(text: str) -> dict[str, str]:
 def _pairs(line: str) -> dict[str, str]:
     found = list(_KEY.finditer(line))
     ends = [*(match.start() for match in found[1:]), len(line)]
-    # a line without a key has an end all the same
+    # not strict: a line without a key still has an end
     return {match[1]: line[match.end() : end].strip() for match, end in zip(found, ends, strict=False)}
 
 
-def _words(command: str) -> list[str]:
-    """Return the arguments of the batch script: from the shell that runs it, else as Slurm prints them.
+def _script_arguments(command: str) -> list[str]:
+    """Return the arguments of the batch script, from the command line of the shell that runs it.
 
-    Slurm prints them with blanks between, and after ``exec`` the shell is gone.
+    COMMAND is the script with its arguments as Slurm prints it, separated by blanks, so that an argument with a blank
+    cannot be recognized. Raises NoResubmissionError if there are arguments, but ``exec`` has replaced the shell.
     """
     pid = os.getppid()
     while pid > 1:
@@ -270,6 +278,7 @@ def _words(command: str) -> list[str]:
                 return words[place + 1 :]
     if " " in command:
         raise NoResubmissionError(
-            "below 'exec' the arguments of the batch script cannot be known", "submit it by hand, as you did before"
+            "the arguments of the batch script are not known, because 'exec' replaced its shell",
+            "submit it again by hand",
         )
     return []

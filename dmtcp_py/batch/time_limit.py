@@ -1,4 +1,4 @@
-"""The end of the allocation, on a clock of our own: asked of the scheduler in a thread, now and then."""
+"""The end of the allocation, on the monotonic clock; a thread asks the scheduler for it from time to time."""
 
 from __future__ import annotations
 
@@ -17,29 +17,32 @@ if TYPE_CHECKING:
     from dmtcp_py.batch.allocation import Allocation
     from dmtcp_py.batch.scheduler import BatchJob, Scheduler
 
-MOST_BETWEEN_S = 300.0
-LEAST_BETWEEN_S = 5.0
+MAX_INTERVAL_S = 300.0
+"""Longest interval between two queries to the scheduler."""
+MIN_INTERVAL_S = 5.0
 """Shortest interval between two queries to the scheduler."""
 _SHARE_OF_REST = 0.1
-_AGAIN_S = 15.0
-_SAME_S = 3.0
-"""How far two answers about the same end may differ."""
-_JUMP_S = 10.0
-"""A longer gap between two polls means that this process was suspended, and then the end has moved too."""
+"""Interval between two queries, as a share of the time until the last checkpoint begins."""
+_RETRY_S = 15.0
+"""Time until the next query after one without an answer."""
+_TOLERANCE_S = 3.0
+"""Difference between two answers up to which the end counts as unchanged."""
+_SUSPENDED_S = 10.0
+"""Gap between two polls from which this process counts as suspended in between; the end may have moved then."""
 END_MARGIN_S = 5.0
-"""How long before the end the program is ended if no last checkpoint was committed."""
+"""How long before the end to end the program if no last checkpoint was committed."""
 
 
 @dataclass(frozen=True)
 class LimitAnswer:
-    """What asking the scheduler gave: when the allocation ends (monotonic seconds, None for never), or an ERROR."""
+    """The result of a query: when the allocation ends (monotonic seconds, None for never), or an ERROR."""
 
     end_at: float | None = None
     error: BatchError | None = None
 
 
 class TimeLimit:
-    """When the allocation ends, as far as it is known; monotonic seconds, None for never."""
+    """When the allocation ends, as far as known, in monotonic seconds; None for never."""
 
     def __init__(
         self, end_at: float | None, scheduler: Scheduler | None = None, job_id: str = "", at_most: float | None = None
@@ -47,7 +50,7 @@ class TimeLimit:
         self.began_at = time.monotonic()
         self._at_most = at_most
         self.end_at = self._earlier(end_at)
-        self.is_sure = True
+        self.is_current = True
         self.lead_s = 0.0
         self._scheduler = scheduler
         self._job_id = job_id
@@ -56,25 +59,25 @@ class TimeLimit:
         self._polled_at = self.began_at
 
     @property
-    def whole_s(self) -> float:
-        """The time that the attempt has in all; infinite without a limit."""
+    def total_s(self) -> float:
+        """The time from the beginning of the attempt to the end of the allocation; infinite without a limit."""
         return math.inf if self.end_at is None else max(self.end_at - self.began_at, 0.0)
 
     @property
     def stop_at(self) -> float | None:
-        """When the last checkpoint has to begin; None without a limit, or where the end is not sure just now."""
-        return None if self.end_at is None or not self.is_sure else self.end_at - self.lead_s
+        """When the last checkpoint has to begin; None without a limit, or while the end has to be asked for again."""
+        return None if self.end_at is None or not self.is_current else self.end_at - self.lead_s
 
     @property
     def give_up_at(self) -> float | None:
-        """When the program has to be ended, where no last checkpoint comes; None as for `stop_at`."""
-        return None if self.end_at is None or not self.is_sure else self.end_at - min(END_MARGIN_S, self.lead_s / 2)
+        """When to end the program if there is no last checkpoint; None as for `stop_at`."""
+        return None if self.end_at is None or not self.is_current else self.end_at - min(END_MARGIN_S, self.lead_s / 2)
 
     def poll(self, post: Callable[[LimitAnswer], None]) -> None:
-        """Begin to ask the scheduler where it is time; what came of it is posted. To be called every second or so."""
+        """Start a query to the scheduler if one is due, and POST its answer. Call this about once a second."""
         now = time.monotonic()
-        if now - self._polled_at > _JUMP_S and self._scheduler is not None:
-            self.is_sure, self._ask_at = False, now
+        if now - self._polled_at > _SUSPENDED_S and self._scheduler is not None:
+            self.is_current, self._ask_at = False, now
         self._polled_at = now
         if self._scheduler is None or now < self._ask_at or self._thread is not None:
             return
@@ -82,18 +85,18 @@ class TimeLimit:
         self._thread.start()
 
     def update(self, answer: LimitAnswer) -> bool:
-        """Take in what was posted, and return whether the end has moved.
+        """Apply a posted ANSWER; return whether the end has moved.
 
-        Where the scheduler did not answer, what was known before holds on.
+        If the scheduler did not answer, the previous end stays.
         """
         self._thread, before = None, self.end_at
         if answer.error is None:
             self.end_at = self._earlier(answer.end_at)
-        self.is_sure = True
-        self._ask_at = time.monotonic() + (self._between_s() if answer.error is None else _AGAIN_S)
+        self.is_current = True
+        self._ask_at = time.monotonic() + (self._between_s() if answer.error is None else _RETRY_S)
         if before is None or self.end_at is None:
             return before is not self.end_at
-        return abs(before - self.end_at) > _SAME_S
+        return abs(before - self.end_at) > _TOLERANCE_S
 
     def _earlier(self, end_at: float | None) -> float | None:
         return min((at for at in (end_at, self._at_most) if at is not None), default=None)
@@ -101,8 +104,8 @@ class TimeLimit:
     def _between_s(self) -> float:
         stop_at = self.stop_at
         if stop_at is None:
-            return MOST_BETWEEN_S
-        return min(max((stop_at - time.monotonic()) * _SHARE_OF_REST, LEAST_BETWEEN_S), MOST_BETWEEN_S)
+            return MAX_INTERVAL_S
+        return min(max((stop_at - time.monotonic()) * _SHARE_OF_REST, MIN_INTERVAL_S), MAX_INTERVAL_S)
 
     def _ask(self) -> LimitAnswer:
         if self._scheduler is None:
@@ -122,24 +125,24 @@ def find_time_limit(
 ) -> TimeLimit:
     """Return the time limit of the attempt that begins now: AT_MOST_S or the scheduler's, whichever comes first.
 
-    JOB is what the scheduler said a moment ago; if it is None the scheduler is asked.
+    JOB is a recent report of the scheduler; if it is None, the scheduler is asked.
     """
     at_most = None if at_most_s is None else time.monotonic() + at_most_s
     known_at = None if allocation.ends is None else time.monotonic() + allocation.ends - time.time()
     if scheduler is None or allocation.job_id is None:
         if allocation.scheduler is not None and known_at is None and at_most is None:
-            warn(f"dmtcp-run cannot ask {allocation.scheduler} when the job ends: give its limit with --time-limit")
+            warn(f"dmtcp-run cannot ask {allocation.scheduler} when the job ends; set the limit with --time-limit")
         return TimeLimit(known_at, at_most=at_most)
     try:
         end_at = end_of(job or job_of(scheduler, allocation.job_id))
     except BatchError as error:
-        warn(f"{error.what}; the time limit will be asked for again")
+        warn(f"{error.what}; dmtcp-run will ask for the time limit again")
         end_at = known_at
     return TimeLimit(end_at, scheduler, allocation.job_id, at_most)
 
 
 def end_of(job: BatchJob | None) -> float | None:
-    """Return the end of JOB on the monotonic clock; None for never. Raises BatchError where there is no such job."""
+    """Return the end of JOB on the monotonic clock; None for never. Raises BatchError if JOB is None."""
     if job is None:
         raise BatchError("the scheduler does not know this job")
     if job.ends is None or job.state is BatchState.WAITING:

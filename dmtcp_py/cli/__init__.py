@@ -1,1 +1,1 @@
-"""The two commands: parse, one call, report. The only place that exits."""
+"""The two commands: each parses its options, makes one call and prints the result. Nothing else exits."""

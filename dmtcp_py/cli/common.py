@@ -1,8 +1,9 @@
-"""What both commands share: types of options, and the one translation of errors into text and status."""
+"""What both commands share: option types, and the only place that turns errors into text and an exit status."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from dmtcp_py.errors import FAILED_STATUS, DmtcpRunError, UsageError
-from dmtcp_py.report.lines import one_line
+from dmtcp_py.messages import one_line
 from dmtcp_py.system.units import parse_duration
 
 if TYPE_CHECKING:
@@ -23,17 +24,17 @@ BROKEN_PIPE_STATUS = 141
 
 
 def interval_s(_context: click.Context, _option: click.Parameter, value: str) -> float | None:
-    """Return seconds as `dmtcp_py.options.RunOptions` wants them: ``auto`` is negative, ``0`` is None."""
+    """Return VALUE as seconds in the form of `dmtcp_py.options.RunOptions`: negative for ``auto``, None for ``0``."""
     if value == "auto":
         return -1.0
     try:
         return parse_duration(value) or None
     except UsageError as error:
-        raise click.BadParameter(f"{error}; or auto, or 0 for none") from error
+        raise click.BadParameter(f"{error}; also allowed: auto, and 0 for no interval checkpoints") from error
 
 
 def duration_s(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
-    """Return seconds; None where nothing was given."""
+    """Return VALUE as seconds; None if the option is not used."""
     try:
         return None if value is None else parse_duration(value)
     except UsageError as error:
@@ -47,16 +48,17 @@ directory_option = click.option(
     envvar="DMTCP_RUN_DIR",
     default=Path(".dmtcp-run"),
     metavar="PATH",
-    help="Where jobs are kept (DMTCP_RUN_DIR).  [default: .dmtcp-run here]",
+    help="Directory of the jobs (DMTCP_RUN_DIR).  [default: .dmtcp-run in the current directory]",
 )
 
 
-def leave(command: Callable[[], int | None], prefix: str, *, failed_status: int = FAILED_STATUS) -> NoReturn:
-    """Exit with what COMMAND returns, or with its error's status after one line on stderr.
+def run_and_exit(command: Callable[[], int | None], prefix: str, *, failed_status: int = FAILED_STATUS) -> NoReturn:
+    """Call COMMAND and exit with the status that it returns; after an error print one line and exit with its status.
 
-    FAILED_STATUS is that of an error without a status of its own.
+    FAILED_STATUS is the exit status of errors that have no status of their own.
     """
     _open_closed_streams()
+    _escape_unencodable()
     try:
         status = command() or 0
     except DmtcpRunError as error:
@@ -70,19 +72,19 @@ def leave(command: Callable[[], int | None], prefix: str, *, failed_status: int 
     except (KeyboardInterrupt, click.Abort):
         status = INTERRUPTED_STATUS
     except Exception as error:
-        status = _unforeseen(error, prefix, failed_status)
+        status = _report_unexpected(error, prefix, failed_status)
     _flush()
     sys.exit(status)
 
 
-def _unforeseen(error: Exception, prefix: str, failed_status: int) -> int:
-    """Report what nobody raised for the user: our own output that cannot be written, or a bug; return the status."""
+def _report_unexpected(error: Exception, prefix: str, failed_status: int) -> int:
+    """Report an error that is not meant for users, and return the exit status: unwritable output, or a bug."""
     if isinstance(error, BrokenPipeError):
         return BROKEN_PIPE_STATUS
     if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
-        _print(f"{prefix}: what is to be printed cannot be written: {error.strerror}; make room there")
+        _print(f"{prefix}: the output cannot be written: {error.strerror}; free space where it goes")
         return failed_status
-    import traceback  # noqa: PLC0415 - only for bugs
+    import traceback  # noqa: PLC0415 - only needed for bugs
 
     with suppress(OSError):
         traceback.print_exception(error)
@@ -91,7 +93,7 @@ def _unforeseen(error: Exception, prefix: str, failed_status: int) -> int:
 
 
 def _flush() -> None:
-    """Give out what is buffered; a stream that cannot be written is not to change our exit status."""
+    """Write buffered output; a stream that cannot be written does not change our exit status."""
     for name in ("stdout", "stderr"):
         try:
             if (stream := getattr(sys, name)) is not None:
@@ -101,7 +103,7 @@ def _flush() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Open standard streams that the caller closed: else the next file that we open would take their place."""
+    """Open standard streams that the caller closed; otherwise the next file that we open would get their number."""
     for fd in range(3):
         try:
             os.fstat(fd)
@@ -109,7 +111,13 @@ def _open_closed_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
+def _escape_unencodable() -> None:
+    """Print characters that the locale cannot encode as escapes on standard output, as on standard error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def _print(line: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError):
-            print(one_line(line), file=sys.stderr)  # noqa: T201 - the one place
+            print(one_line(line), file=sys.stderr)  # noqa: T201 - the only place that prints errors

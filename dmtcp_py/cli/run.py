@@ -1,4 +1,4 @@
-"""``dmtcp-run``: run a program so that the same line resumes it."""
+"""``dmtcp-run``: run a program so that the same command line resumes it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import click
 
 from dmtcp_py import __version__
 from dmtcp_py.attempt.attempt import run
-from dmtcp_py.cli.common import directory_option, duration_s, interval_s, leave
+from dmtcp_py.cli.common import directory_option, duration_s, interval_s, run_and_exit
+from dmtcp_py.messages import NORMAL, QUIET, VERBOSE, Report
 from dmtcp_py.options import AT_LIMIT, RunOptions
-from dmtcp_py.report.lines import NORMAL, QUIET, VERBOSE, Report
 
 _STATUSES = """\
 \b
 Exit status:
-  the program's own   it finished
-  128+n               signal n killed it, or a second signal n stopped it
-  137                 also: somebody's dmtcp_command killed it
-  85                  checkpointed and not finished: run the same line again
-                      (99 under Grid Engine, or --checkpointed-status)
+  the program's own   the program finished
+  128+n               signal n killed the program, or a second signal n
+                      stopped it
+  137                 also: the program was killed with dmtcp_command
+  85                  checkpointed, not finished: run the same line again
+                      (99 under Grid Engine; see --checkpointed-status)
   125                 dmtcp-run or the engine failed
-  126, 127            the program cannot be executed, is not found
+  126, 127            the program cannot be executed, or is not found
   11                  the job is running elsewhere
   2                   wrong usage
 """
@@ -33,7 +34,9 @@ Exit status:
     epilog=_STATUSES,
     options_metavar="[OPTIONS] [--]",
 )
-@click.option("--job", metavar="NAME", help="Which job this is.  [default: from command, directory and array task]")
+@click.option(
+    "--job", metavar="NAME", help="Name of the job.  [default: derived from command, directory and array task]"
+)
 @directory_option
 @click.option(
     "-i",
@@ -42,7 +45,7 @@ Exit status:
     metavar="T",
     callback=interval_s,
     default="auto",
-    help="Time between checkpoints: 90, 15m, D-HH:MM:SS, auto, 0 for none.  [default: auto]",
+    help="Time between checkpoints: seconds, 15m, D-HH:MM:SS, auto, or 0 for none.  [default: auto]",
 )
 @click.option(
     "--keep", type=click.IntRange(min=1), default=2, show_default=True, metavar="N", help="Generations to keep."
@@ -52,89 +55,105 @@ Exit status:
     "time_limit_s",
     metavar="T",
     callback=duration_s,
-    help="When the last checkpoint has to be done.  [default: the scheduler's]",
+    help="Time that this run may take, last checkpoint included. The scheduler's limit applies in any case.",
 )
 @click.option(
     "--lead",
     "lead_s",
     metavar="T",
     callback=duration_s,
-    help="How long before that it begins.  [default: learned from what checkpoints cost]",
+    help="How long before the time limit the last checkpoint begins.  [default: learned from earlier checkpoints]",
 )
 @click.option(
     "--at-limit",
     type=click.Choice(AT_LIMIT),
-    help="What follows the last checkpoint.  [default: requeue, where the scheduler allows it]",
+    help="What to do after the last checkpoint.  [default: requeue if the scheduler allows it, otherwise exit]",
 )
 @click.option(
     "--array-chain",
     is_flag=True,
-    help="The tasks of a job array, one at a time (--array=1-10%1), continue one job.  [default: each task is a job]",
+    help="Let the tasks of a job array, one at a time (--array=1-10%1), continue one job.  "
+    "[default: each task is a job]",
 )
 @click.option(
     "--stage-local",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Have images written to DIR, on a disk of the node, and copied to the job's folder while the program runs.",
+    help="Write images to DIR, on a node-local disk, and copy them to the job's directory while the program runs.",
 )
 @click.option(
     "--checkpointed-status",
     type=click.IntRange(0, 255),
     metavar="N",
-    help="Exit status for 'checkpointed, run me again'.  [default: 85; 99 under Grid Engine]",
+    help="Exit status that means 'checkpointed, run me again'.  [default: 85; 99 under Grid Engine]",
 )
 @click.option(
     "--fresh",
     is_flag=True,
-    help="Start over, once in a batch job; the old run's generations stay until the new one has its first.",
+    help="Start over, but not again after a requeue or resubmission. "
+    "Old generations stay until the new run commits its first.",
 )
-@click.option("--resume-only", is_flag=True, help="Fail where there is nothing to resume.")
-@click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Resume generation N, not the newest.")
+@click.option("--resume-only", is_flag=True, help="Fail if there is nothing to resume.")
 @click.option(
-    "--stdin", type=click.Path(path_type=Path), metavar="F", help="Read F; its position belongs to the checkpoint."
+    "--generation", type=click.IntRange(min=1), metavar="N", help="Resume generation N instead of the newest."
+)
+@click.option(
+    "--stdin",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="Standard input of the program. A resume continues at the position of the checkpoint.",
 )
 @click.option(
     "--stdout",
     type=click.Path(path_type=Path),
     metavar="F",
-    help="Write F; exact whatever happens. Emptied at the start.",
+    help="Standard output of the program: a resume neither loses nor repeats lines. Emptied at a start, not a resume.",
 )
-@click.option("--stderr", type=click.Path(path_type=Path), metavar="F", help="The same for standard error.")
+@click.option(
+    "--stderr", type=click.Path(path_type=Path), metavar="F", help="Standard error of the program, in the same way."
+)
 @click.option(
     "--engine",
     metavar="[auto|dmtcp|criu|NAME]",
     default="auto",
     show_default=True,
-    help="What takes the images, NAME by an installed plugin; a generation is resumed by what made it.",
+    help="Checkpointing engine; NAME is one that an installed package registers. "
+    "A generation is always resumed by the engine that made it.",
 )
-@click.option("--engine-plugin", metavar="MODULE:CLASS", help="Have them taken by an engine that is not installed.")
+@click.option(
+    "--engine-plugin",
+    metavar="MODULE:CLASS",
+    help="Use engine class MODULE:CLASS, which no installed package has to register.",
+)
 @click.option(
     "--nodes",
     type=click.Choice(["auto", "1"]),
-    help="auto: the program uses the nodes of the allocation.  [default: auto for mpirun, else 1]",
+    help="auto: run on all nodes of the allocation; 1: only on this one.  [default: auto for mpirun, otherwise 1]",
 )
 @click.option(
     "--accept-changed-files",
     is_flag=True,
-    help="Resume even where a file cannot be made what it was at the checkpoint.",
+    help="Resume even if a file cannot be restored to what it was at the checkpoint.",
 )
-@click.option("--allow-unprotected", is_flag=True, help="Run even a program that no engine can take.")
-@click.option("--json", "as_json", is_flag=True, help="Our lines as JSON objects.")
+@click.option("--allow-unprotected", is_flag=True, help="Run even a program that no engine can checkpoint.")
+@click.option("--json", "as_json", is_flag=True, help="Print the lines of dmtcp-run as JSON objects.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Print more.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more messages.")
 @click.version_option(__version__, prog_name="dmtcp-run")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="PROGRAM [ARGS]...")
 def command(*, as_json: bool, quiet: bool, verbose: bool, **values: Any) -> int:
     """Run PROGRAM so that it survives time limits, preemption, crashes and reboots.
 
-    The same line starts it the first time, resumes it every time after, and exits with its status at the end.
-    SIGTERM, SIGINT, SIGHUP or SIGUSR1: take a last checkpoint, stop, exit with 85; a second SIGTERM or SIGINT stops
-    at once.
+    The same line starts the program the first time, resumes it every time after, and exits with the program's status
+    at the end. On SIGTERM, SIGINT, SIGHUP or SIGUSR1 dmtcp-run takes a last checkpoint, stops the program and exits
+    with 85. A second SIGTERM or SIGINT stops the program at once.
     """
     if values["fresh"] and (values["resume_only"] or values["generation"]):
-        raise click.UsageError("--fresh goes with neither --resume-only nor --generation")
+        raise click.UsageError("--fresh cannot be used with --resume-only or --generation")
     if values["array_chain"] and values["at_limit"] == "resubmit":
-        raise click.UsageError("--array-chain does not go with --at-limit resubmit: the array's next task goes on")
+        raise click.UsageError(
+            "--array-chain cannot be used with --at-limit resubmit: the next task of the array continues the job"
+        )
     options = RunOptions(**values)
     report = Report(QUIET if quiet else VERBOSE if verbose else NORMAL, as_json=as_json)
     return run(options, report).status
@@ -142,4 +161,4 @@ def command(*, as_json: bool, quiet: bool, verbose: bool, **values: Any) -> int:
 
 def main() -> None:
     """Run the command line."""
-    leave(lambda: command.main(prog_name="dmtcp-run", standalone_mode=False), "dmtcp-run")
+    run_and_exit(lambda: command.main(prog_name="dmtcp-run", standalone_mode=False), "dmtcp-run")

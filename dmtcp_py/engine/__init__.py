@@ -1,5 +1,5 @@
-"""The engines that take images of programs, behind one protocol, and the choice between them.
+"""The engines, which checkpoint and restart programs: one protocol for all, and the choice between them.
 
-``protocol`` is all that the rest of the package sees. ``engine.dmtcp`` and ``engine.criu`` do not know each other, and
-nothing outside this package knows either by name.
+The rest of dmtcp-py uses an engine through ``protocol`` alone. ``engine.dmtcp`` and ``engine.criu`` do not import each
+other, and nothing outside this package imports either.
 """

@@ -1,4 +1,4 @@
-"""Which engine serves a program on this machine, and why."""
+"""The choice of an engine for a program on this machine, with its reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dmtcp_py.engine import entry_points as plugins
 from dmtcp_py.engine.criu.engine import CriuEngine
 from dmtcp_py.engine.dmtcp.engine import DmtcpEngine
-from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, is_schedulers_launcher
+from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, is_scheduler_launcher
 from dmtcp_py.engine.unprotected import Unprotected
 from dmtcp_py.errors import EngineError, UsageError
 
@@ -20,13 +20,10 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 _FIND: dict[str, Callable[[], Engine]] = {DmtcpEngine.name: DmtcpEngine.find, CriuEngine.name: CriuEngine.find}
-"""The engines of ours, the one first that is taken where both can; a plugin's is taken where it is asked for."""
-_OURS = (AUTO, *_FIND, Unprotected.name)
-_BRING = "install the package that has it, or name its class with --engine-plugin"
-_ADVICE = {
-    DmtcpEngine.name: "--engine criu takes it, where CRIU works; 'dmtcp-ctl doctor' says whether it does here",
-    CriuEngine.name: "look at 'dmtcp-ctl doctor'",
-}
+"""The built-in engines, the preferred one first. An engine of another package runs only if the user names it."""
+_BUILT_IN = (AUTO, *_FIND, Unprotected.name)
+_HOW_TO_ADD = "install the package that has it, or name its class with --engine-plugin"
+_ADVICE = {DmtcpEngine.name: "try --engine criu; 'dmtcp-ctl doctor' says whether CRIU works here"}
 
 
 @dataclass(frozen=True)
@@ -42,33 +39,33 @@ class Choice:
         return f"{self.engine.name} {self.engine.version()}"
 
 
-_IN_ITS_PLACE = "type dmtcp-run mpirun … for MPI, over several nodes too; srun dmtcp-run … for one process"
+_INSTEAD = "run 'dmtcp-run mpirun …' for MPI, on one node or several, or 'srun dmtcp-run …' for one process"
 
 
 def check_asked(asked: str, plugin: str | None) -> None:
-    """Raise UsageError where nothing is known by the name ASKED, or PLUGIN is not of the form MODULE:CLASS."""
+    """Raise UsageError if there is no engine ASKED, or PLUGIN is not of the form MODULE:CLASS."""
     if plugin is not None:
-        plugins.named(plugin)
-    elif asked not in (AUTO, *_FIND, *plugins.registered(_OURS)):
+        plugins.parse(plugin)
+    elif asked not in (AUTO, *_FIND, *plugins.registered(_BUILT_IN)):
         names = ", ".join((AUTO, *known_names()))
-        raise UsageError(f"no engine '{asked}' is known here", f"there are {names}; {_BRING}")
+        raise UsageError(f"there is no engine '{asked}' here", f"name one of {names}; or {_HOW_TO_ADD}")
 
 
 def choose(program: Path, asked: str, *, plugin: str | None = None, several_nodes: bool = False) -> Choice:
-    """Return the engine ASKED for, or with ``auto`` the first that is here and takes PROGRAM, on SEVERAL_NODES or one.
+    """Return the engine ASKED for; with ``auto``, the first installed one that can checkpoint PROGRAM.
 
-    PLUGIN is the class of an engine, as MODULE:CLASS, and asks for it. Raises EngineError with what is in the way of
-    each.
+    PLUGIN asks for the engine of a class, as MODULE:CLASS. With SEVERAL_NODES the engine must support that too. Raises
+    EngineError, which says for each engine why it cannot.
     """
-    if plugin is None and asked in (AUTO, *_FIND) and is_schedulers_launcher(program):
-        raise EngineError(f"{program.name} {LAUNCHES_ELSEWHERE}", _IN_ITS_PLACE)
+    if plugin is None and asked in (AUTO, *_FIND) and is_scheduler_launcher(program):
+        raise EngineError(f"{program.name} {LAUNCHES_ELSEWHERE}", _INSTEAD)
     if asked == AUTO and plugin is None:
-        return _first_that_takes(program, several_nodes=several_nodes)
-    engine = engine_named(asked) if plugin is None else plugins.found_by(plugins.named(plugin), _OURS)
+        return _first_usable(program, several_nodes=several_nodes)
+    engine = engine_named(asked) if plugin is None else plugins.load(plugins.parse(plugin), _BUILT_IN)
     if asked not in {AUTO, engine.name}:
-        raise UsageError(f"--engine {asked} and --engine-plugin {plugin} ask for two engines", "leave out one")
+        raise UsageError(f"--engine {asked} and --engine-plugin {plugin} name two engines", "leave out one option")
     if refusal := _refusal(engine, program, several_nodes=several_nodes):
-        raise EngineError(f"{engine.name} cannot take {program}: {refusal}", _ADVICE.get(engine.name, ""))
+        raise EngineError(f"{engine.name} cannot checkpoint {program}: {refusal}", _ADVICE.get(engine.name, ""))
     return Choice(engine, f"--engine-plugin {plugin}" if plugin else f"--engine {asked}")
 
 
@@ -76,7 +73,7 @@ def _refusal(engine: Engine, program: Path, *, several_nodes: bool) -> str | Non
     return engine.refusal(program) or (engine.refusal_of_nodes() if several_nodes else None)
 
 
-def _first_that_takes(program: Path, *, several_nodes: bool) -> Choice:
+def _first_usable(program: Path, *, several_nodes: bool) -> Choice:
     problems: list[str] = []
     hints: list[str] = []
     for name, find in _FIND.items():
@@ -87,35 +84,35 @@ def _first_that_takes(program: Path, *, several_nodes: bool) -> Choice:
             hints += [error.hint] if error.hint else []
             continue
         if refusal := _refusal(engine, program, several_nodes=several_nodes):
-            problems.append(f"{name} cannot take {program}: {refusal}")
+            problems.append(f"{name} cannot checkpoint {program}: {refusal}")
         elif not several_nodes and (doubt := engine.doubt(program)):
-            problems.append(f"{name} had better not take {program}: {doubt}")
-            hints.append(f"--engine {name} tries it all the same")
+            problems.append(f"{name} may fail with {program}: {doubt}")
+            hints.append(f"--engine {name} tries it anyway")
         else:
-            return Choice(engine, "; ".join(problems) or "it is here and takes the program")
-    raise EngineError(f"no engine can run this here: {'; '.join(problems)}", "; or ".join(hints))
+            return Choice(engine, "; ".join(problems) or "it is installed and can checkpoint the program")
+    raise EngineError(f"no engine can run this program here: {'; '.join(problems)}", "; or ".join(hints))
 
 
 def engine_named(name: str, plugin: str | None = None) -> Engine:
-    """Return the engine NAME as it is on this machine: PLUGIN's, ours, or a registered one.
+    """Return the engine NAME on this machine: a built-in one, the one of class PLUGIN, or a registered one.
 
-    Raises EngineError where it is not here, or nothing of that name is known.
+    Raises EngineError if it is not installed, or there is no engine of that name.
     """
     if name in _FIND:
         return _FIND[name]()
     if plugin is not None:
-        engine = plugins.found_by(plugins.named(plugin), _OURS)
+        engine = plugins.load(plugins.parse(plugin), _BUILT_IN)
         if engine.name == name:
             return engine
-    entry = plugins.registered(_OURS).get(name)
+    entry = plugins.registered(_BUILT_IN).get(name)
     if entry is None:
         raise EngineError(
-            f"no engine '{name}' is known here",
-            f"there are {', '.join(known_names())}; {_BRING}",
+            f"there is no engine '{name}' here",
+            f"name one of {', '.join(known_names())}; or {_HOW_TO_ADD}",
         )
-    return plugins.found_by(entry, _OURS)
+    return plugins.load(entry, _BUILT_IN)
 
 
 def known_names() -> list[str]:
-    """Return the names of our engines and of those that installed packages register."""
-    return [*_FIND, *sorted(plugins.registered(_OURS))]
+    """Return the names of the built-in engines and of those that installed packages register."""
+    return [*_FIND, *sorted(plugins.registered(_BUILT_IN))]

@@ -1,6 +1,6 @@
-"""Engines that are not ours: a class that an installed package registers, or that the command line names.
+"""Engines of other packages: a class that an installed package registers, or that the command line names.
 
-What is loaded is chosen by the user or by an installed package, never by a name found in a manifest.
+Only the user and installed packages decide which class is loaded; a name found in a manifest never does.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 GROUP = "dmtcp_py.engines"
-"""The group of entry points in which a package registers the class of an engine under the engine's name."""
+"""The entry-point group in which a package registers the class of an engine under the engine's name."""
 _MEMBERS = ("name", *sorted(name for name in vars(Engine) if not name.startswith("_")))
 
 
-def registered(ours: Collection[str]) -> dict[str, EntryPoint]:
-    """Return what installed packages register, by name; a name that is one of OURS stays ours.
+def registered(built_in: Collection[str]) -> dict[str, EntryPoint]:
+    """Return the engines that installed packages register, by name, except those with a name that is BUILT_IN.
 
-    Raises EngineError where two packages register the same name for different classes.
+    Raises EngineError if two packages register different classes under one name.
     """
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=GROUP):
-        if entry.name in ours:
+        if entry.name in built_in:
             continue
         other = found.setdefault(entry.name, entry)
         if other.value != entry.value:
@@ -37,18 +37,18 @@ def registered(ours: Collection[str]) -> dict[str, EntryPoint]:
     return found
 
 
-def named(text: str) -> EntryPoint:
-    """Return the class MODULE:CLASS, which may be missing; raise UsageError where TEXT is not of that form."""
+def parse(text: str) -> EntryPoint:
+    """Return the entry point for TEXT, whose class need not exist; raise UsageError if it is not MODULE:CLASS."""
     module, _, attribute = text.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
         raise UsageError(f"'{text}' does not name a class", "write --engine-plugin MODULE:CLASS")
     return EntryPoint(name="", value=text, group=GROUP)
 
 
-def found_by(entry: EntryPoint, ours: Collection[str]) -> Engine:
+def load(entry: EntryPoint, built_in: Collection[str]) -> Engine:
     """Return the engine that the class of ENTRY finds on this machine.
 
-    Raises EngineError where the class cannot be loaded, is none of an engine, or finds none here.
+    Raises EngineError if the class cannot be loaded, is not an engine, has a name that is BUILT_IN, or finds no engine.
     """
     try:
         engine = entry.load().find()
@@ -57,16 +57,16 @@ def found_by(entry: EntryPoint, ours: Collection[str]) -> Engine:
     except Exception as error:
         raise EngineError(
             f"the engine plugin {entry.value} cannot be loaded: {type(error).__name__}: {error}",
-            "it must be a class with a method 'find' that Python finds: install its package, or set PYTHONPATH",
+            "it must be a class with a method 'find' that Python can import: install its package, or set PYTHONPATH",
         ) from error
-    lacking = [name for name in _MEMBERS if not hasattr(engine, name)]
-    if lacking:
-        raise EngineError(f"the engine plugin {entry.value} is no engine: it has no {', '.join(lacking)}")
-    # a generation is resumed by the engine of the name that stands in its manifest
-    if engine.name in ours:
-        raise EngineError(f"the engine plugin {entry.value} calls itself '{engine.name}', which is an engine of ours")
+    missing = [name for name in _MEMBERS if not hasattr(engine, name)]
+    if missing:
+        raise EngineError(f"the engine plugin {entry.value} is not an engine: it has no {', '.join(missing)}")
+    # the engine that resumes a generation is found by the name in its manifest
+    if engine.name in built_in:
+        raise EngineError(f"the engine plugin {entry.value} calls itself '{engine.name}', which is a built-in engine")
     if entry.name and engine.name != entry.name:
         raise EngineError(
             f"the engine plugin {entry.value} calls itself '{engine.name}', but is registered as '{entry.name}'"
         )
-    return engine  # type: ignore[no-any-return]  # looked at just now
+    return engine  # type: ignore[no-any-return]  # its members were checked

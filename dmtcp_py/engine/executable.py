@@ -1,4 +1,4 @@
-"""What kind of file a program is, as far as an engine has to know: found by reading it, not by running it."""
+"""The kind of an executable, as far as engines depend on it. The file is read, never run."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ _ELF = b"\x7fELF"
 _ELF64 = 2
 _ELF_HEADER_BYTES = 64
 _PT_INTERP = 3
-_MOST_HOPS = 4
+_MOST_INTERPRETERS = 4
 _GO_SECTIONS = {b".go.buildinfo", b".note.go.buildid"}
-"""Go's linker makes at least the first (since 1.13), and strip(1) leaves both."""
+"""Go's linker writes at least the first (since Go 1.13), and strip(1) keeps both."""
 _MPI_LAUNCHER = re.compile(r"(?:mpirun|mpiexec|orterun|prterun)(?:[._-].*)?")
-"""As Open MPI, MPICH and Debian, which has both, call them."""
-SCHEDULERS_LAUNCHERS = ("srun", "aprun", "jsrun")
-LAUNCHES_ELSEWHERE = "has the program's processes started by the scheduler's daemons, which no engine can take along"
-"""Said of them."""
+"""The names that Open MPI, MPICH, and Debian, which packages both, use."""
+SCHEDULER_LAUNCHERS = ("srun", "aprun", "jsrun")
+LAUNCHES_ELSEWHERE = "has the scheduler's daemons start the program's processes, which no engine can then checkpoint"
+"""Why they are refused; follows the launcher's name in a message."""
 OPEN_MPI, MPICH = "Open MPI", "MPICH"
 _MPIS = ((OPEN_MPI, b"orte_", b""), (MPICH, b"HYDRA build details", b"I_MPI_"))
-"""What is in the launchers of Open MPI before 5 and of MPICH; the last is in Intel's, which is much the same."""
+"""For each MPI a text in its launchers (Open MPI before 5, MPICH), and one that must not be there.
+
+Intel's launcher is much like MPICH's, but has the latter.
+"""
 _MOST_LAUNCHER_BYTES = 8 << 20
 _MOST_NAMES_BYTES = 1 << 20
 
@@ -44,15 +47,15 @@ def find_program(name: str, cwd: Path, search: str | None) -> Path:
         if found is not None:
             _refuse_broken(Path(found))
             return Path(found).absolute()
-        here = f"'./{name}' names the one in this folder" if name and (cwd / name).exists() else "look at PATH"
-        raise ProgramNotFoundError(f"'{name}' is not in PATH", here)
+        hint = f"for the one in this folder type './{name}'" if name and (cwd / name).exists() else "check PATH"
+        raise ProgramNotFoundError(f"'{name}' is not in PATH", hint)
     path = cwd / name
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise ProgramNotFoundError(f"there is no file {path}", "check the spelling and the working directory") from None
     except OSError as error:
-        raise CannotExecuteError(f"{path} cannot be executed: {error.strerror}", "look at the path to it") from error
+        raise CannotExecuteError(f"{path} cannot be executed: {error.strerror}", "check the path to it") from error
     if path.is_dir():
         raise CannotExecuteError(f"{path} is a directory", "name the program in it")
     if not os.access(path, os.X_OK):
@@ -68,7 +71,7 @@ def is_static(program: Path) -> bool:
 
 
 def is_go(program: Path) -> bool:
-    """Return whether PROGRAM, or the interpreter that its #! line names, was linked by Go, with C in it or not."""
+    """Return whether PROGRAM, or the interpreter that its #! line names, was linked by Go, with cgo or without."""
     found = _elf_of(program)
     if found is None:
         return False
@@ -80,19 +83,19 @@ def is_go(program: Path) -> bool:
 
 
 def is_mpi_launcher(program: Path) -> bool:
-    """Return whether PROGRAM has the name of what starts the processes of an MPI job, as it is or where it leads."""
+    """Return whether PROGRAM, or the file that it is a link to, has the name of an MPI launcher."""
     return any(_MPI_LAUNCHER.fullmatch(path.name) for path in (program, program.resolve()))
 
 
 def is_setuid(program: Path) -> bool:
-    """Whether PROGRAM runs as another user or group than the one who calls it."""
+    """Return whether PROGRAM runs as another user or group than its caller (setuid or setgid)."""
     found = program.stat()
     is_other_user = bool(found.st_mode & stat.S_ISUID) and found.st_uid != os.geteuid()
     return is_other_user or (bool(found.st_mode & stat.S_ISGID) and found.st_gid != os.getegid())
 
 
-def mpi_of(launcher: Path) -> str | None:
-    """Return which MPI the LAUNCHER is of, by what its file says of itself; None for one that is not known."""
+def mpi_implementation(launcher: Path) -> str | None:
+    """Return the MPI to which LAUNCHER belongs, by texts in its file; None if it is another MPI."""
     found = _elf_of(launcher)
     if found is None:
         return None
@@ -101,20 +104,20 @@ def mpi_of(launcher: Path) -> str | None:
             content = file.read(_MOST_LAUNCHER_BYTES)
     except OSError:
         return None
-    for name, words, not_these in _MPIS:
-        if words in content and not (not_these and not_these in content):
+    for name, text, text_of_others in _MPIS:
+        if text in content and not (text_of_others and text_of_others in content):
             return name
     return None
 
 
-def is_schedulers_launcher(program: Path) -> bool:
-    """Return whether PROGRAM has the processes of a job started by the scheduler's daemons, which no engine takes."""
-    return program.name in SCHEDULERS_LAUNCHERS
+def is_scheduler_launcher(program: Path) -> bool:
+    """Return whether PROGRAM has the scheduler's daemons start processes, which no engine can then checkpoint."""
+    return program.name in SCHEDULER_LAUNCHERS
 
 
 def _elf_of(program: Path) -> tuple[Path, bytes] | None:
-    """Return the ELF file that runs when PROGRAM is executed, and its first bytes; None where there is none."""
-    for _ in range(_MOST_HOPS):
+    """Return the ELF file that runs when PROGRAM is executed, and its first bytes; None if there is none."""
+    for _ in range(_MOST_INTERPRETERS):
         try:
             with program.open("rb") as file:
                 head = file.read(4096)
@@ -130,7 +133,7 @@ def _elf_of(program: Path) -> tuple[Path, bytes] | None:
 
 
 def _refuse_broken(path: Path) -> None:
-    """Refuse what the kernel would: under an engine its refusal is hard to tell from the program's own end."""
+    """Refuse a file that the kernel would not run: under an engine that is hard to tell from a program that fails."""
     try:
         with path.open("rb") as file:
             head = file.read(4096)
@@ -143,7 +146,9 @@ def _refuse_broken(path: Path) -> None:
         raise CannotExecuteError(f"{path} is shorter than its ELF header says", "build or copy it again")
     interpreter = _shebang(head)
     if interpreter is not None and not os.access(interpreter, os.X_OK):
-        raise CannotExecuteError(f"{path} names the interpreter {interpreter}, which cannot be executed", "mend line 1")
+        raise CannotExecuteError(
+            f"{path} names the interpreter {interpreter}, which cannot be executed", "fix the first line"
+        )
 
 
 def _shebang(head: bytes) -> Path | None:
@@ -161,9 +166,9 @@ def _shebang(head: bytes) -> Path | None:
 
 
 def _segments(head: bytes) -> list[tuple[int, int]]:
-    """Return type and end in the file of each segment that HEAD tells of (ELF specification, figures 1-3 and 2-1).
+    """Return the type and the end in the file of each segment in HEAD (ELF specification, figures 1-3 and 2-1).
 
-    Those whose program header lies beyond HEAD are returned as type 0 with an end beyond any file.
+    A segment whose program header lies beyond HEAD is returned as type 0 with an end beyond any file.
     """
     wide = head[4] == _ELF64
     order = "<" if head[5] == 1 else ">"
@@ -198,7 +203,7 @@ def _section_names(file: BinaryIO, head: bytes) -> set[bytes]:
 
 
 def _read_at(file: BinaryIO, offset: int, length: int) -> bytes:
-    """Return LENGTH bytes, or what there is of them."""
+    """Return LENGTH bytes, or fewer if the file ends before."""
     try:
         return os.pread(file.fileno(), length, offset)
     except OverflowError:

@@ -1,6 +1,6 @@
-"""Who could bring DMTCP or CRIU to this machine: the package managers that are here and say that they have it.
+"""The package managers on this machine that have DMTCP or CRIU.
 
-Each is only asked, in its own read-only way. Not all managers are known; what a site has besides is not looked for.
+Each is queried by a command that changes nothing. A package manager that is not listed here is not found.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
 
-_ASK_S = 60.0
+_QUERY_S = 60.0
 _INSTALL_S = 4 * 3600.0
-"""Spack builds from source."""
+"""Long, because Spack builds from source."""
 _STDERR = 2
 _MODULE = re.compile(r"^\s*(dmtcp(?:/\S+)?)", re.IGNORECASE | re.MULTILINE)
 _MODULE_COMMANDS = ("LMOD_CMD", "MODULES_CMD")
-"""Where Lmod and Environment Modules say what the shell function ``module`` runs."""
+"""The variables in which Lmod and Environment Modules name the command behind the shell function ``module``."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A command that brings PACKAGE; CAN_RUN where we may run it ourselves."""
+    """A command that installs PACKAGE; CAN_RUN says whether setup may run it, rather than the user."""
 
     manager: str
     package: str
     command: tuple[str, ...]
     can_run: bool
     then: str = ""
-    """What is to be typed after it, so that the package is found."""
+    """The command that the user types afterwards, so that the package is found."""
 
     @property
     def line(self) -> str:
-        """The whole of it as it is typed."""
+        """The whole command line, as the user types it."""
         return " && ".join(filter(None, (shlex.join(self.command), self.then)))
 
 
 @dataclass(frozen=True)
 class _Manager:
     name: str
-    ask: tuple[str, ...]
+    query: tuple[str, ...]
     install: tuple[str, ...]
-    is_for_root: bool = True
+    needs_root: bool = True
     then: str = ""
 
 
@@ -66,35 +66,35 @@ _MANAGERS = (
         ("zypper", "--non-interactive", "install"),
     ),
     _Manager("pacman", ("pacman", "-Si"), ("pacman", "-S", "--noconfirm")),
-    _Manager("spack", ("spack", "info"), ("spack", "install"), is_for_root=False, then="spack load"),
-    _Manager("mamba", ("mamba", "search"), ("mamba", "install", "-y"), is_for_root=False),
-    _Manager("conda", ("conda", "search"), ("conda", "install", "-y"), is_for_root=False),
+    _Manager("spack", ("spack", "info"), ("spack", "install"), needs_root=False, then="spack load"),
+    _Manager("mamba", ("mamba", "search"), ("mamba", "install", "-y"), needs_root=False),
+    _Manager("conda", ("conda", "search"), ("conda", "install", "-y"), needs_root=False),
 )
 
 
 def offers(package: str, environ: Mapping[str, str], say: Say) -> list[Offer]:
-    """Ask each package manager that is here for PACKAGE, and return what those that have it would be told."""
+    """Query the package managers on this machine for PACKAGE; return the command of each that has it."""
     found = _modules(environ, say) if package == "dmtcp" else []
     for manager in _MANAGERS:
         if any(manager.name == "conda" and offer.manager == "mamba" for offer in found):
             continue
-        tool = manager.ask[0]
+        tool = manager.query[0]
         if shutil.which(tool) is None or shutil.which(manager.install[0]) is None:
             continue
-        if _has(package, _asked([*manager.ask, package], say)):
+        if _has(package, _query([*manager.query, package], say)):
             found.append(_offer(manager, package))
     return found
 
 
 def version_of(package: str) -> str | None:
     """Return the version of PACKAGE that apt would install."""
-    output = _asked(["apt-cache", "show", "--no-all-versions", package], lambda _text: None).output
+    output = _query(["apt-cache", "show", "--no-all-versions", package], lambda _text: None).output
     found = re.search(r"^Version: (\S+)", output, re.MULTILINE)
     return found[1] if found else None
 
 
 def run(offer: Offer) -> None:
-    """Run OFFER's command, its output on our stderr; raise EngineError where it fails."""
+    """Run OFFER's command with its output on stderr; raise EngineError if it fails."""
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     child = Child(
         offer.command, env=environ, dies_with_us=True, stdio=ChildStdio(stdin=subprocess.DEVNULL, stdout=_STDERR)
@@ -104,14 +104,20 @@ def run(offer: Offer) -> None:
     finally:
         child.stop()
     if ending is None or ending.status != 0:
-        raise EngineError(f"'{shlex.join(offer.command)}' failed", "its lines above say why")
+        raise EngineError(f"'{shlex.join(offer.command)}' failed", "its output above says why")
 
 
 def _offer(manager: _Manager, package: str) -> Offer:
-    is_ours = not manager.is_for_root or os.geteuid() == 0
+    can_run = not manager.needs_root or os.geteuid() == 0
     command = (*manager.install, package)
     then = f"{manager.then} {package}" if manager.then else ""
-    return Offer(manager.name, package, command if is_ours else ("sudo", *command), is_ours, then)
+    return Offer(
+        manager=manager.name,
+        package=package,
+        command=command if can_run else ("sudo", *command),
+        can_run=can_run,
+        then=then,
+    )
 
 
 def _modules(environ: Mapping[str, str], say: Say) -> list[Offer]:
@@ -119,20 +125,20 @@ def _modules(environ: Mapping[str, str], say: Say) -> list[Offer]:
     command = next((path for path in (*named, shutil.which("modulecmd")) if path), None)
     if command is None:
         return []
-    # both write their list to stderr, and the word for the shell comes first
-    names = _MODULE.findall(_asked([command, "bash", "-t", "avail", "dmtcp"], say).output)
+    # both print the list on stderr, and take the name of the shell as their first argument
+    names = _MODULE.findall(_query([command, "bash", "-t", "avail", "dmtcp"], say).output)
     full = [name for name in names if not name.endswith("/")]
     return [Offer("module", "dmtcp", ("module", "load", full[-1]), can_run=False)] if full else []
 
 
-def _asked(argv: list[str], say: Say) -> ToolResult:
-    say(f"asking {shlex.join(argv)}")
+def _query(argv: list[str], say: Say) -> ToolResult:
+    say(f"running {shlex.join(argv)}")
     try:
-        return run_tool(argv, timeout_s=_ASK_S, env={**os.environ, "LC_ALL": "C"})
+        return run_tool(argv, timeout_s=_QUERY_S, env={**os.environ, "LC_ALL": "C"})
     except EngineError as error:
         say(error.what)
         return ToolResult(1, "")
 
 
-def _has(package: str, told: ToolResult) -> bool:
-    return told.status == 0 and package in told.output.lower()
+def _has(package: str, result: ToolResult) -> bool:
+    return result.status == 0 and package in result.output.lower()

@@ -1,4 +1,4 @@
-"""The engines on this machine: which are here, and whether a program can be started with them now."""
+"""The engines on this machine: which are installed, and whether a program runs under them now."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 NAMES = (DmtcpEngine.name, CriuEngine.name)
 """In the order in which ``auto`` prefers them."""
-_REHEARSAL_S = 30.0
-_LOOK_S = 0.02
+_TRIAL_S = 30.0
+_POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class EngineState:
 
     @property
     def works(self) -> bool:
-        """Whether a program was started with it just now."""
+        """Whether a program just ran under it."""
         return self.problem is None
 
     @property
-    def told(self) -> str:
-        """What there is to say of it."""
+    def description(self) -> str:
+        """The state as it is printed."""
         where = f"{self.version} in {self.path}: " if self.version else ""
         return f"{where}{self.problem or 'works'}"
 
@@ -64,21 +64,21 @@ class EngineState:
 
 
 def engine_state(name: str) -> EngineState:
-    """Look for engine NAME and start a program with it."""
+    """Find engine NAME and run a program under it."""
     return _dmtcp() if name == DmtcpEngine.name else _criu()
 
 
 def chosen() -> Choice:
-    """Return what ``auto`` takes for a plain program, whatever a start with it has shown; EngineError if nothing."""
+    """Return the engine that ``auto`` chooses for a plain program, without running it; EngineError if there is none."""
     return choose(_plain_program(), AUTO)
 
 
 def privileges() -> str:
-    """Return who we are and what is missing to use CRIU."""
+    """Return the user's name or id, and the capabilities for CRIU that are missing."""
     missing = criu.missing_capabilities()
-    who = "root" if criu.is_root() else f"user {os.geteuid()}"
-    lacks = f"without {', '.join(missing).upper()}" if missing else "with all that CRIU needs"
-    return f"{who}, {lacks}"
+    user = "root" if criu.is_root() else f"user {os.geteuid()}"
+    lacks = f"without {', '.join(missing).upper()}" if missing else "with all capabilities that CRIU needs"
+    return f"{user}, {lacks}"
 
 
 def _dmtcp() -> EngineState:
@@ -87,10 +87,10 @@ def _dmtcp() -> EngineState:
         found = dmtcp.find()
         path = str(found.bin)
         version = found.version
-        problem = _rehearse(lambda: DmtcpEngine(found))
+        problem = _run_true(lambda: DmtcpEngine(found))
     except DmtcpRunError as error:
         problem = str(error)
-    return EngineState(DmtcpEngine.name, path, version, problem)
+    return EngineState(engine=DmtcpEngine.name, path=path, version=version, problem=problem)
 
 
 def _criu() -> EngineState:
@@ -99,33 +99,40 @@ def _criu() -> EngineState:
         found = criu.find()
         path = str(found.path)
         version = found.version
-        problem = criu.problem(found) or _rehearse(lambda: CriuEngine(found))
+        problem = criu.problem(found) or _run_true(lambda: CriuEngine(found))
     except DmtcpRunError as error:
         problem = str(error)
-    return EngineState(CriuEngine.name, path, version, problem)
+    return EngineState(engine=CriuEngine.name, path=path, version=version, problem=problem)
 
 
-def _rehearse(engine: Callable[[], Engine]) -> str | None:
-    """Start true(1) with an engine; return why it did not end as it should."""
+def _run_true(engine: Callable[[], Engine]) -> str | None:
+    """Run true(1) under an engine; return what went wrong, None if it ended with status 0."""
     folder = Path(tempfile.mkdtemp(prefix="dmtcp-doctor-"))
     try:
         staging = folder / "staging"
         staging.mkdir()
         program = _plain_program()
-        launch = Launch((str(program),), program, Stdio(), os.environ, staging, make_temporary(folder))
+        launch = Launch(
+            command=(str(program),),
+            program=program,
+            stdio=Stdio(),
+            environ=os.environ,
+            staging=staging,
+            temporary=make_temporary(folder),
+        )
         computation = engine().launch(launch)
         try:
-            until = time.monotonic() + _REHEARSAL_S
+            until = time.monotonic() + _TRIAL_S
             while (end := computation.poll()) is None:
                 if time.monotonic() > until:
-                    return f"a program that does nothing was not done within {_REHEARSAL_S:.0f} s"
-                time.sleep(_LOOK_S)
+                    return f"{program} did not end within {_TRIAL_S:.0f} s under it"
+                time.sleep(_POLL_S)
         finally:
             computation.kill()
             computation.close()
         if end.kind is EndKind.EXITED and end.status == 0:
             return None
-        return f"a program that does nothing ended wrongly: {end.detail or end.kind.value}, status {end.status}"
+        return f"{program} failed under it: {end.detail or end.kind.value}, status {end.status}"
     finally:
         remove_tree(folder)
 

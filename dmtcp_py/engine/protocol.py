@@ -1,4 +1,4 @@
-"""What an engine can do, whichever it is. Who asks never sees which one answers."""
+"""The interface of an engine. Its callers never see which engine is behind it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dmtcp_py.store.records import Manifest
-    from dmtcp_py.store.store import StagedImages
+    from dmtcp_py.store.staged import StagedImages
 
 
 @dataclass(frozen=True)
 class Stdio:
-    """The files of the program's standard streams that belong to its checkpoint; None is inherited from us."""
+    """The program's standard streams: a file belongs to the checkpoint, None is inherited from dmtcp-run."""
 
     stdin: Path | None = None
     stdin_offset: int = 0
@@ -31,10 +31,10 @@ class Stdio:
 
 @dataclass(frozen=True)
 class NodeList:
-    """The nodes over which a computation is nodes, by NAME; the first is this one.
+    """The nodes of a computation by their NAMES; the first is this one.
 
-    COMMAND_ON returns the command line that runs another on a node. SPOOL is a folder that all nodes see, with the
-    same path in every attempt. By OWNER each node knows what it has of the job's temporary files.
+    COMMAND_ON returns the command line that runs a given command on a node. SPOOL is a folder that all nodes see, with
+    the same path in every attempt. Each node derives the names of the job's temporary files from OWNER.
     """
 
     names: tuple[str, ...]
@@ -45,10 +45,10 @@ class NodeList:
 
 @dataclass(frozen=True)
 class Launch:
-    """What to start, and where its images are to be written.
+    """A program to start, and the folder in which the engine stages its images.
 
-    PLUGINS are shared objects that the engine is to load into the program. TEMPORARY is the engine's, to be removed at
-    the end.
+    PLUGINS are shared objects that the engine loads into the program. TEMPORARY is the engine's private folder, which
+    it removes at the end.
     """
 
     command: tuple[str, ...]
@@ -59,15 +59,15 @@ class Launch:
     temporary: Path
     plugins: tuple[Path, ...] = ()
     folders: tuple[Path, ...] = ()
-    """What the program is to find, for this user alone."""
+    """Folders that the program needs at its start, private to this user."""
     nodes: NodeList | None = None
     undo: Path | None = None
-    """Where it is noted what the program does to files."""
+    """The folder of the journal, which records the program's changes to files."""
 
 
 @dataclass(frozen=True)
 class Restart:
-    """The images of one generation, and where new ones are to be written. TEMPORARY as for `Launch`."""
+    """The images of one generation, and the folder in which the engine stages new ones; TEMPORARY as in `Launch`."""
 
     folder: Path
     manifest: Manifest
@@ -76,13 +76,13 @@ class Restart:
     staging: Path
     temporary: Path
     is_cancelled: Callable[[], bool]
-    """Whether we were told to stop while the images come up."""
+    """Whether dmtcp-run was asked to stop while it restarts the program."""
     undo: Path | None
-    """As for `Launch`."""
+    """As in `Launch`."""
     accepts_changed: bool
-    """Whether files that cannot be made what they were are to stay as they are."""
+    """Whether to restart although a file cannot be restored; the file then stays as it is."""
     warn: Callable[[str], None]
-    """Gets what the user is to know of it."""
+    """Called with each warning for the user."""
     plugins: tuple[Path, ...] = ()
     nodes: NodeList | None = None
 
@@ -98,7 +98,7 @@ class EndKind(Enum):
 
 @dataclass(frozen=True)
 class ProgramEnd:
-    """How a computation ended: the program's own STATUS, the SIGNUM that killed it, or DETAIL."""
+    """How a computation ended: the program's own STATUS, the SIGNUM that killed it, or a DETAIL from the engine."""
 
     kind: EndKind
     status: int = 0
@@ -110,21 +110,21 @@ class Computation(Protocol):
     """A running program with all its processes."""
 
     pid: int
-    """The first of its processes, as it is seen here; it leads their group."""
+    """The pid, outside any namespace, of its first process, which leads the process group."""
     temporary: Path
     """The engine's private folder, for as long as the computation runs."""
 
     def known_pids(self) -> list[int]:
-        """Return our children that belong to it, for which it waits itself."""
+        """Return our children that belong to it, which it reaps itself."""
 
     def poll(self) -> ProgramEnd | None:
         """Return how it ended; None while it runs."""
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
-        """Return complete images; with THEN_STOP nothing of the program runs after them.
+        """Checkpoint the program and return its complete images; with THEN_STOP no process of it runs afterwards.
 
-        May be called in another thread than `poll`. Raises CheckpointFailedError, which says whether the program
-        lives.
+        May be called from another thread than `poll`. Raises CheckpointFailedError, which says whether the program
+        still runs.
         """
 
     def signal(self, signum: int) -> None:
@@ -134,11 +134,11 @@ class Computation(Protocol):
         """Kill the program; may be called while a checkpoint is under way, which then fails."""
 
     def close(self) -> bool:
-        """End what is left of it and of the engine, remove temporary files; say whether processes had to be."""
+        """End all that is left of it and remove temporary files; return whether the program had processes left."""
 
 
 class Engine(Protocol):
-    """A way to take images of programs and to go on from them."""
+    """A checkpointer: it launches programs, checkpoints them, and restarts them from their images."""
 
     name: str
 
@@ -146,19 +146,19 @@ class Engine(Protocol):
         """Return the version of the engine on this machine."""
 
     def refusal(self, program: Path) -> str | None:
-        """Return why the engine cannot take the executable PROGRAM; None where nothing speaks against it."""
+        """Return why the engine cannot checkpoint the executable PROGRAM; None if its file shows no reason."""
 
     def refusal_of_nodes(self) -> str | None:
-        """Return why the engine cannot take a computation over several nodes; None where it can."""
+        """Return why the engine cannot checkpoint a computation on several nodes; None if it can."""
 
     def doubt(self, program: Path) -> str | None:
-        """Return why the engine should not take PROGRAM unless it is asked to; None where nothing speaks against."""
+        """Return why the engine should run PROGRAM only if the user names the engine; None if there is no reason."""
 
     def launch(self, launch: Launch) -> Computation:
-        """Start a program; raise EngineError where that fails."""
+        """Start a program; raise EngineError if that fails."""
 
     def restart(self, restart: Restart) -> Computation | None:
-        """Go on from images, and return once all processes run again; None where it was cancelled before.
+        """Restart a program and return once all its processes run; return None if that was cancelled.
 
-        Raises RestartFailedError where these images do not come up, EngineError where no images would.
+        Raises RestartFailedError if these images cannot be restarted, EngineError if no images could be.
         """

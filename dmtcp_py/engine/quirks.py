@@ -1,8 +1,8 @@
-"""What makes programs work that otherwise would not: a table of settings, each harmless to all others.
+"""Settings that some programs need under an engine, and that are harmless to all others.
 
-What a program loads cannot be known before it runs, so a setting is given to every program of the engine, and only
-where the caller has not set it. Each names the versions that it was seen to be needed for. A value may name the job's
-own folder, which has the same path in every attempt and is empty when one begins.
+Nobody knows what a program loads before it runs, so a setting applies to every program of its engine, unless the caller
+has set the variable already. Each entry names the versions for which it was found to be necessary. A value may name the
+job's own folder, which has the same path in every attempt and is empty when an attempt starts.
 """
 
 from __future__ import annotations
@@ -20,31 +20,38 @@ if TYPE_CHECKING:
 
 _FOLDER = "{folder}"
 _TASKS = "{tasks}"
-_TOLD_TASKS = ("SLURM_TASKS_PER_NODE", "NSLOTS", "PBS_NP")
-"""Where schedulers say how many processes an MPI job has on its first node."""
+_TASK_VARIABLES = ("SLURM_TASKS_PER_NODE", "NSLOTS", "PBS_NP")
+"""The variables in which schedulers give the number of MPI processes on the first node."""
+_ELSEWHERE = (
+    "has the scheduler start its processes, outside DMTCP, if the scheduler's name for the node is not the host's"
+)
+_FILES = "changes that a program makes to files by name survive a crash, and a resumed program would make them again"
+_NOT_SRUN = "processes that srun starts do not run under DMTCP"
+_ONLY_TCP = "DMTCP can checkpoint TCP connections, and those of no other network"
+_SAME_PID = "mpirun, whose pid is the same in every job under DMTCP, derives from it the name of its"
 
 
 @dataclass(frozen=True)
 class Quirk:
-    """One setting: an environment VARIABLE and its VALUE, or a PLUGIN of ours that is loaded into the program."""
+    """One setting: an environment VARIABLE and its VALUE, or a PLUGIN of this package to load into the program."""
 
     engine: str
     reason: str
     holds_for: str
-    """The versions of engine and library that it was seen with."""
+    """The versions of the engine and of the library for which it was found to be necessary."""
     variable: str = ""
     value: str = ""
     plugin: str = ""
     several_nodes: bool | None = None
-    """Whether only computations over several nodes get it, or those on one alone; None for all."""
+    """True: only for computations on several nodes; False: only for those on one node; None: for all."""
 
     @property
     def setting(self) -> str:
-        """The setting as people read it."""
+        """The setting as it is printed."""
         return f"{self.variable}={self.value}" if self.variable else f"plugin {self.plugin}"
 
     def value_in(self, folder: Path | None, environ: Mapping[str, str]) -> str | None:
-        """Return the value for a job with this own folder; None where it wants what there is not."""
+        """Return the value for a job whose own folder is FOLDER; None if it needs something that is missing."""
         if _TASKS in self.value:
             return _tasks(environ)
         if _FOLDER not in self.value:
@@ -55,46 +62,52 @@ class Quirk:
 QUIRKS = (
     Quirk(
         "dmtcp",
-        "OpenBLAS joins its threads in fork(), which DMTCP's lock forbids; Python's subprocess closes DMTCP's files",
+        "OpenBLAS joins its threads in fork(), and DMTCP's lock blocks them; Python's subprocess closes DMTCP's files",
         "DMTCP 3.2, 4.2, 5.0 with OpenBLAS 0.3 (fork); 3.2 (descriptors)",
         plugin="forks",
     ),
     Quirk(
         "dmtcp",
-        "mpirun gives its processes pseudo-terminals that DMTCP does not see, and what they print would go elsewhere",
+        "DMTCP suspends threads with SIGUSR2, which programs use too; the plugin gives it another signal",
+        "DMTCP 3.2, 4.2, 5.0",
+        plugin="signals",
+    ),
+    Quirk(
+        "dmtcp",
+        "mpirun's processes print to pseudo-terminals that DMTCP does not see; after a restart that would go elsewhere",
         "DMTCP 3.2, 4.2, 5.0 with Open MPI 4.1",
         plugin="openmpi",
     ),
     Quirk(
         "dmtcp",
-        "after an exec DMTCP warns on the program's standard error, and dies of it where that is a pipe of its own",
+        "after an exec DMTCP warns on the program's stderr; if that is a pipe, a checkpoint can kill the program",
         "DMTCP 5.0",
         plugin="messages",
     ),
     Quirk(
         "dmtcp",
-        "what is done to files by their names after a checkpoint stays after a crash, and would be done twice",
+        _FILES,
         "DMTCP 3.2, 4.2, 5.0",
         plugin="files",
         several_nodes=False,
     ),
-    Quirk("criu", "the same", "CRIU 4.1, 4.2", plugin="files"),
+    Quirk("criu", _FILES, "CRIU 4.1, 4.2", plugin="files"),
     Quirk(
         "criu",
-        "libuv (torchrun) makes rings of io_uring, which CRIU cannot take, and does without where it gets none",
+        "libuv (torchrun) uses io_uring, which CRIU cannot checkpoint; without io_uring it falls back to other calls",
         "CRIU 4.1, 4.2 with PyTorch 2.13",
         plugin="uring",
     ),
     Quirk(
         "dmtcp",
-        "hwloc, which MPI, GROMACS and LAMMPS load, keeps a directory of devices open that DMTCP cannot take",
+        "hwloc, which MPI, GROMACS and LAMMPS load, keeps a directory of devices open, which DMTCP cannot checkpoint",
         "DMTCP 3.2, 4.2, 5.0 with hwloc 2.9",
         variable="HWLOC_COMPONENTS",
         value="-linux:io",
     ),
     Quirk(
         "dmtcp",
-        "an MPI program started without mpirun would start a daemon that DMTCP cannot bring up again",
+        "an MPI program started without mpirun would start a daemon that DMTCP cannot restart",
         "DMTCP 5.0 with OpenMPI 4.1",
         variable="OMPI_MCA_ess_singleton_isolated",
         value="1",
@@ -102,27 +115,27 @@ QUIRKS = (
     *(
         Quirk("dmtcp", reason, "DMTCP 3.2, 4.2, 5.0 with Open MPI 4.1", variable=variable, value=_FOLDER)
         for variable, reason in (
-            ("OMPI_MCA_orte_tmpdir_base", "each mpirun has the same pid under DMTCP, and from it its folder's name"),
-            ("OMPI_MCA_btl_vader_backing_directory", "as above, the name of its shared memory"),
+            ("OMPI_MCA_orte_tmpdir_base", f"{_SAME_PID} temporary folder"),
+            ("OMPI_MCA_btl_vader_backing_directory", f"{_SAME_PID} shared memory"),
         )
     ),
     Quirk(
         "dmtcp",
-        "mpirun's file of the machine's topology is not in the images",
+        "mpirun's shared file with the machine's topology is not in the images",
         "DMTCP 3.2, 4.2, 5.0 with Open MPI 4.1",
         variable="OMPI_MCA_rtc_hwloc_vmhole",
         value="none",
     ),
     Quirk(
         "dmtcp",
-        "UCX, which MPICH uses, looks for mmap() with the loader locked, as DMTCP does",
+        "UCX, which MPICH uses, hooks mmap() while the loader is locked, and deadlocks with DMTCP",
         "DMTCP 3.2, 4.2, 5.0 with UCX 1.13",
         variable="UCX_MEM_MMAP_HOOK_MODE",
         value="none",
     ),
     Quirk(
         "dmtcp",
-        "UCX asks for what System V shared memory there is, by an identifier that DMTCP does not know",
+        "UCX queries System V shared memory by an identifier that DMTCP does not know",
         "DMTCP 3.2, 4.2, 5.0 with UCX 1.13",
         variable="UCX_TLS",
         value="tcp,self",
@@ -133,30 +146,35 @@ QUIRKS = (
             (
                 "OMPI_MCA_ras",
                 "^slurm,tm,lsf,gridengine,alps",
-                "where its node goes by another name than its host, mpirun has the scheduler start what it runs",
+                f"mpirun {_ELSEWHERE}",
                 "Open MPI 4.1 with Slurm 22.05",
             ),
-            ("OMPI_MCA_orte_set_default_slots", _TASKS, "so many the scheduler would have told", "Open MPI 4.1"),
-            ("HYDRA_LAUNCHER", "fork", "as above, of mpiexec", "MPICH 4.0 with Slurm 22.05"),
+            (
+                "OMPI_MCA_orte_set_default_slots",
+                _TASKS,
+                "the number of processes that mpirun would have read from the scheduler",
+                "Open MPI 4.1",
+            ),
+            ("HYDRA_LAUNCHER", "fork", f"mpiexec {_ELSEWHERE}", "MPICH 4.0 with Slurm 22.05"),
         )
     ),
     Quirk(
         "dmtcp",
-        "where both ends of a connection have megabytes on their way, or it is between nodes, its restart hangs",
+        "the restart of a TCP connection hangs if megabytes are in flight both ways, or if it is between nodes",
         "DMTCP 3.2, 4.2, 5.0",
         plugin="hosts",
     ),
     *(
         Quirk("dmtcp", reason, "Open MPI 4, MPICH 4", variable=variable, value=value, several_nodes=True)
         for variable, value, reason in (
-            ("OMPI_MCA_plm", "rsh", "what srun starts is not in DMTCP's hands"),
-            ("OMPI_MCA_plm_rsh_agent", "dmtcp-run-rsh", "as above"),
-            ("OMPI_MCA_plm_rsh_no_tree_spawn", "1", "as above, from the first node"),
-            ("HYDRA_LAUNCHER", "rsh", "as above"),
-            ("HYDRA_LAUNCHER_EXEC", "dmtcp-run-rsh", "as above"),
-            ("OMPI_MCA_pml", "ob1", "DMTCP takes TCP and no other network"),
-            ("OMPI_MCA_btl", "tcp,self", "as above"),
-            ("OMPI_MCA_hwloc_base_binding_policy", "none", "the processors of the next nodes may be others"),
+            ("OMPI_MCA_plm", "rsh", _NOT_SRUN),
+            ("OMPI_MCA_plm_rsh_agent", "dmtcp-run-rsh", _NOT_SRUN),
+            ("OMPI_MCA_plm_rsh_no_tree_spawn", "1", "mpirun has to start the daemons of all nodes from the first one"),
+            ("HYDRA_LAUNCHER", "rsh", _NOT_SRUN),
+            ("HYDRA_LAUNCHER_EXEC", "dmtcp-run-rsh", _NOT_SRUN),
+            ("OMPI_MCA_pml", "ob1", _ONLY_TCP),
+            ("OMPI_MCA_btl", "tcp,self", _ONLY_TCP),
+            ("OMPI_MCA_hwloc_base_binding_policy", "none", "the nodes of the next attempt may have other processors"),
         )
     ),
 )
@@ -164,21 +182,21 @@ QUIRKS = (
 
 @dataclass(frozen=True)
 class Applied:
-    """The quirks of one launch: the ENVIRONMENT with them, the PLUGINS to load, and a line for each."""
+    """The quirks of one launch: the environment that includes them, the PLUGINS to load, and a NOTE for each."""
 
     environ: dict[str, str]
     plugins: tuple[Path, ...]
     folders: tuple[Path, ...]
-    """The own folder of the job, where a setting names it."""
+    """The job's own folder, if a setting names it."""
     notes: tuple[str, ...]
 
 
 def apply(
     engine: str, environ: Mapping[str, str], *, several_nodes: bool = False, folder: Path | None = None
 ) -> Applied:
-    """Return what to launch a program of ENGINE with, in place of ENVIRON; what the caller has set stays.
+    """Return the quirks of ENGINE with ENVIRON, in which variables that are set already stay as they are.
 
-    FOLDER is the job's own, where it can have one.
+    FOLDER is the job's own folder, if it can have one.
     """
     with_quirks, plugins, notes = dict(environ), [], []
     folders: set[Path] = set()
@@ -196,11 +214,11 @@ def apply(
             notes.append(f"{quirk.variable}={value}: {quirk.reason}")
             if folder is not None and _FOLDER in quirk.value:
                 folders.add(folder)
-    return Applied(with_quirks, tuple(plugins), tuple(folders), tuple(notes))
+    return Applied(environ=with_quirks, plugins=tuple(plugins), folders=tuple(folders), notes=tuple(notes))
 
 
 def _tasks(environ: Mapping[str, str]) -> str | None:
-    """Return how many processes the scheduler wants here: Slurm writes ``2(x3),1``."""
-    told = next((environ[name] for name in _TOLD_TASKS if name in environ), "")
-    found = re.match(r"\d+", told)
+    """Return how many processes the scheduler wants on this node, which is the 2 in Slurm's ``2(x3),1``."""
+    value = next((environ[name] for name in _TASK_VARIABLES if name in environ), "")
+    found = re.match(r"\d+", value)
     return found[0] if found else None

@@ -1,6 +1,6 @@
-"""``dmtcp-ctl setup``: bring an engine to this machine, with what the machine itself offers.
+"""``dmtcp-ctl setup``: install an engine, with the package managers that this machine has.
 
-Nothing of the system is changed unless that was agreed to: without it, a private copy of CRIU is all that comes.
+The system is changed only if the user agrees. If not, a private copy of CRIU is all that is installed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dmtcp_py.engine import package_managers as packages
 from dmtcp_py.engine.criu import private_copy as private
 from dmtcp_py.engine.criu.installation import (
     is_root,
-    lacking_privilege,
+    make_setpriv_copy,
     missing_capabilities,
-    place_raiser,
+    missing_privilege,
     private_prefix,
 )
 from dmtcp_py.engine.probe import EngineState, engine_state
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     Agree = Callable[[Offer], bool]
 
 _DMTCP, _CRIU = "dmtcp", "criu"
-_BREAKING_KERNEL, _MENDED_CRIU = (6, 13), (4, 1)
+_BREAKING_KERNEL, _FIXED_CRIU = (6, 13), (4, 1)
 """CRIU before 4.1 fails its check on kernels from 6.13 on (vdso: Unexpected rt vDSO area bounds)."""
 
 
 @dataclass
 class Result:
-    """What is there now, what could be had besides, and what was done."""
+    """The engines as they are now, the packages on offer, and what was installed or removed."""
 
     states: list[EngineState] = field(default_factory=list)
     offers: list[Offer] = field(default_factory=list)
@@ -45,18 +45,18 @@ class Result:
 
     @property
     def works(self) -> bool:
-        """Whether an engine that was asked for works now."""
+        """Whether one of the requested engines works now."""
         return any(state.works for state in self.states)
 
     @property
     def lines(self) -> list[str]:
-        """What people read at the end."""
+        """The lines to print at the end."""
         if self.works:
-            told = [f"{state.engine} {state.told}" for state in self.states if state.works]
-            return [*self.done, *told] if self.done else [*told, "nothing had to be done"]
-        told = [f"{state.engine}: {state.told}" for state in self.states]
+            states = [f"{state.engine} {state.description}" for state in self.states if state.works]
+            return [*self.done, *states] if self.done else [*states, "nothing to do"]
+        states = [f"{state.engine}: {state.description}" for state in self.states]
         offered = "; or ".join(offer.line for offer in self.offers)
-        return [*self.done, *told, *([f"to be had with: {offered}"] if offered else [])]
+        return [*self.done, *states, *([f"to install one, run: {offered}"] if offered else [])]
 
     @property
     def row(self) -> dict[str, Any]:
@@ -66,9 +66,9 @@ class Result:
 
 
 def set_up(engine: str | None, *, agree: Agree, say: Say) -> Result:
-    """Bring ENGINE here, or either where it is None; AGREE is asked before any package manager is run.
+    """Install ENGINE, or if it is None DMTCP and failing that CRIU; AGREE is called before a package manager runs.
 
-    Raises EngineError where fetching fails; then nothing was changed.
+    Raises EngineError if fetching a private copy of CRIU fails; that leaves no trace.
     """
     result = Result()
     for name in [engine] if engine else [_DMTCP, _CRIU]:
@@ -76,14 +76,14 @@ def set_up(engine: str | None, *, agree: Agree, say: Say) -> Result:
         if result.works:
             return result
     if engine != _CRIU:
-        _bring_dmtcp(result, agree, say)
+        _install_dmtcp(result, agree, say)
     if engine != _DMTCP and not result.works:
-        _bring_criu(result, agree, say)
+        _install_criu(result, agree, say)
     return result
 
 
 def remove(say: Say) -> Result:
-    """Remove what `set_up` brought without the system's package manager."""
+    """Remove what `set_up` installed without a package manager."""
     result = Result()
     for path in private.remove():
         result.done.append(f"removed {path}")
@@ -91,53 +91,53 @@ def remove(say: Say) -> Result:
     return result
 
 
-def _bring_dmtcp(result: Result, agree: Agree, say: Say) -> None:
+def _install_dmtcp(result: Result, agree: Agree, say: Say) -> None:
     offers = packages.offers(_DMTCP, os.environ, say)
     result.offers += offers
     if not offers:
         say("no package manager here has DMTCP")
     for offer in offers:
-        if _took(offer, result, agree, say):
-            _look_again(_DMTCP, result)
+        if _run_offer(offer, result, agree, say):
+            _check_again(_DMTCP, result)
             return
 
 
-def _bring_criu(result: Result, agree: Agree, say: Say) -> None:
+def _install_criu(result: Result, agree: Agree, say: Say) -> None:
     state = next(state for state in result.states if state.engine == _CRIU)
     if is_root() and missing_capabilities():
-        raise EngineError(f"CRIU cannot work here: {lacking_privilege()}")
+        raise EngineError(f"CRIU cannot work here: {missing_privilege()}")
     if state.version is None:
         for offer in _criu_offers(say):
             result.offers.append(offer)
-            if _took(offer, result, agree, say):
-                state = _look_again(_CRIU, result)
+            if _run_offer(offer, result, agree, say):
+                state = _check_again(_CRIU, result)
                 break
     if state.works:
         return
-    if not (private_prefix() / "criu").is_file() and not _is_only_privilege(state):
+    if not (private_prefix() / "criu").is_file() and not _lacks_only_privilege(state):
         found = private.fetch(say)
-        result.done.append(f"brought CRIU {found.version} to {private_prefix()}")
-    if missing_capabilities() and not is_root() and place_raiser():
-        result.done.append("made a copy of setpriv that an administrator can give capabilities")
-    _look_again(_CRIU, result)
+        result.done.append(f"installed CRIU {found.version} in {private_prefix()}")
+    if missing_capabilities() and not is_root() and make_setpriv_copy():
+        result.done.append("made a copy of setpriv, to which an administrator can grant capabilities")
+    _check_again(_CRIU, result)
 
 
-def _is_only_privilege(state: EngineState) -> bool:
-    """Whether CRIU is there, and another one would not help: it is the capabilities that are missing."""
+def _lacks_only_privilege(state: EngineState) -> bool:
+    """Return whether CRIU is installed and capabilities are missing, so that another CRIU would not help."""
     return state.version is not None and bool(missing_capabilities())
 
 
 def _criu_offers(say: Say) -> list[Offer]:
     offers = packages.offers(_CRIU, os.environ, say)
     version = packages.version_of(_CRIU) if any(offer.manager == "apt-get" for offer in offers) else None
-    if version and _numbers(version) < _MENDED_CRIU and _numbers(os.uname().release) >= _BREAKING_KERNEL:
-        say(f"this system's CRIU {version} does not work on kernels from 6.13 on, and this is {os.uname().release}")
+    if version and _numbers(version) < _FIXED_CRIU and _numbers(os.uname().release) >= _BREAKING_KERNEL:
+        say(f"this system's CRIU {version} does not work on kernels from 6.13 on, and this one is {os.uname().release}")
         return [offer for offer in offers if offer.manager != "apt-get"]
     return offers
 
 
-def _took(offer: Offer, result: Result, agree: Agree, say: Say) -> bool:
-    say(f"{offer.manager} has it: {offer.line}")
+def _run_offer(offer: Offer, result: Result, agree: Agree, say: Say) -> bool:
+    say(f"{offer.manager} has {offer.package}: {offer.line}")
     if not offer.can_run or not agree(offer):
         return False
     try:
@@ -149,7 +149,7 @@ def _took(offer: Offer, result: Result, agree: Agree, say: Say) -> bool:
     return True
 
 
-def _look_again(name: str, result: Result) -> EngineState:
+def _check_again(name: str, result: Result) -> EngineState:
     state = engine_state(name)
     result.states = [state if old.engine == name else old for old in result.states]
     return state

@@ -1,4 +1,4 @@
-"""No engine: the program runs as it would without us, and no checkpoint is taken of it."""
+"""No engine: the program runs as it would without dmtcp-run, and is never checkpointed."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 
 class Unprotected:
-    """What serves where no engine can, and the user wants the program to run all the same."""
+    """Stands in for an engine if none can checkpoint the program and the user wants to run it anyway."""
 
     name = "none"
 
     def version(self) -> str:
-        """Return nothing: there is no engine."""
+        """Return a placeholder: there is no engine."""
         return "(unprotected)"
 
-    def refusal(self, program: Path) -> str | None:  # noqa: ARG002 - it takes every program
+    def refusal(self, program: Path) -> str | None:  # noqa: ARG002 - it runs every program
         """Return None."""
         return None
 
     def refusal_of_nodes(self) -> str | None:
-        """Return nothing: whatever the program does, it does."""
+        """Return None: nothing is checkpointed on any node."""
         return None
 
     def doubt(self, program: Path) -> str | None:  # noqa: ARG002 - as above
@@ -55,7 +55,7 @@ class UnprotectedComputation:
     def __init__(self, launch: Launch) -> None:
         self.temporary = launch.temporary
         self._guard = Guard(launch.temporary, launch.environ)
-        with _opened(launch.stdio) as streams:
+        with _open_streams(launch.stdio) as streams:
             self._child = Child([str(launch.program), *launch.command[1:]], env=launch.environ, stdio=streams)
         self._guard.watch(self._child.pid)
         self.pid = self._child.pid
@@ -75,7 +75,7 @@ class UnprotectedComputation:
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> NoReturn:  # noqa: ARG002 - the protocol's
         """Raise BlockedError."""
-        raise BlockedError("the program runs unprotected, as no engine takes it", "it starts over, if it is stopped")
+        raise BlockedError("the program runs without an engine", "if it is stopped, it starts over")
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""
@@ -95,8 +95,8 @@ class UnprotectedComputation:
 
 
 @contextmanager
-def _opened(stdio: Stdio) -> Iterator[ChildStdio]:
-    """Give the files of the program's standard streams, open for as long as it takes to start it."""
+def _open_streams(stdio: Stdio) -> Iterator[ChildStdio]:
+    """Open the files of the program's standard streams; yield them until the program has started."""
     with ExitStack() as stack:
         stdin = stack.enter_context(stdio.stdin.open("rb")) if stdio.stdin else None
         if stdin:

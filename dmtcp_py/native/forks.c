@@ -1,28 +1,29 @@
-/* What programs need of the C library under DMTCP (3.2, 4.2, 5.0) and do not get; loaded into them as a plugin.
+/* What programs need from the C library under DMTCP (3.2, 4.2, 5.0) and do not get; loaded into them as a plugin.
 
-   fork() and all that forks: OpenBLAS ends and joins its threads in a handler that fork() calls before it forks. DMTCP's
-   fork() calls that handler with its wrapper lock held, and each ending thread waits for that lock: the program hangs at
-   its first fork, system() or subprocess. Here the same handler is called once more, before DMTCP takes its lock; the
-   second time it finds no thread to join, and OpenBLAS starts new ones at its next call, as after every fork.
+   fork(), and all functions that fork: OpenBLAS ends and joins its threads in a handler that fork() calls before it
+   forks. DMTCP's fork() calls that handler while it holds its wrapper lock, and each ending thread waits for that lock:
+   the program hangs at its first fork, system() or subprocess. This plugin calls the same handler once more, before
+   DMTCP acquires its lock; the second time the handler finds no thread to join. OpenBLAS starts new threads at its next
+   call, as after every fork.
 
-   fork() again: when a checkpoint begins, a process tells its coordinator of each child with the state that it is in
-   itself. In the short time between the order and its suspension the coordinator takes that for a mistake and never
-   answers, and the child, the process and the checkpoint wait for ever. Here it says that it runs, which it does, and
-   the coordinator sends the child the order too.
+   fork() again: when a checkpoint begins, a process reports each child to its coordinator, with its own state as the
+   child's. In the short time between the order and its suspension the coordinator treats that as a mistake and never
+   answers: the child, the process and the checkpoint wait for ever. Here the process reports that it is running, which
+   is true, and the coordinator sends the order to the child too.
 
-   close_range(), by which Python's subprocess closes what its child is not to have: 3.2 does not know it, loses its own
-   descriptors, and the child dies.
+   close_range(), by which Python's subprocess closes what its child must not have: DMTCP 3.2 does not know it, loses
+   its own descriptors, and the child dies.
 
-   shm_open(): a checkpoint closes the descriptors that DMTCP did not see opened.
+   shm_open(): a checkpoint closes descriptors that DMTCP did not see opened.
 
-   sem_open(): the C library makes a semaphore under another name than it is to have, and by that name DMTCP knows it
-   in the process that made it, and by the right one in others, as of Python's multiprocessing with spawn: after a
-   restart they would be two.
+   sem_open(): the C library makes a semaphore under a temporary name before it has its own. DMTCP knows it by the
+   temporary name in the process that made it, and by its own in others, as with Python's multiprocessing and spawn:
+   after a restart they would be two semaphores.
 
-   fcntl64() and others of the names for large files, which Python's os.dup() calls: DMTCP knows fcntl(), and what comes
-   of the other name is closed after a restart.
+   fcntl64() and other names for large files, which Python's os.dup() calls: DMTCP knows fcntl(), and closes after a
+   restart what the other name returned.
 
-   What processes send each other is in sent.c. */
+   Descriptors that processes send each other are in sent.c. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -48,9 +49,9 @@
 #define MOST 16
 #define OWNERS (S_IRUSR | S_IWUSR)
 
-/* dlsym(RTLD_NEXT) is DMTCP's own up to 4.2, and leaves out the layer right below us: the fork() that gives a child
-   its checkpoint thread, for one. Looked up when it is needed and not before: in a constructor, while DMTCP begins,
-   its dlopen() leaves the loader locked for ever. */
+/* Up to 4.2 dlsym(RTLD_NEXT) is DMTCP's own and skips the library right after this one: for example the fork() that
+   starts a child's checkpoint thread. So functions are looked up in that library, when they are first called and not
+   before: in a constructor, while DMTCP starts, its dlopen() leaves the loader locked for ever. */
 void *below(const char *name)
 {
     static void *dmtcp;
@@ -109,7 +110,7 @@ static void before_fork(void)
         blas.loaded = loaded;
     }
     for (int i = 0; i < blas.count; i++) {
-        void *library = dlopen(blas.paths[i], RTLD_LAZY | RTLD_NOLOAD); /* NULL where it was closed */
+        void *library = dlopen(blas.paths[i], RTLD_LAZY | RTLD_NOLOAD); /* NULL if it was closed */
         void (*shutdown)(void) = library ? (void (*)(void))dlsym(library, "blas_thread_shutdown_") : NULL;
         if (shutdown)
             shutdown();
@@ -151,7 +152,7 @@ pid_t fork(void)
 
 pid_t vfork(void)
 {
-    /* DMTCP's is a fork() too: a function cannot return twice from one call of vfork() */
+    /* as DMTCP's does: a wrapper cannot return twice from one call of vfork() */
     return fork();
 }
 
@@ -199,7 +200,7 @@ int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spa
     return result;
 }
 
-/* Write the path of what has this NAME in shared memory; its file begins with PREFIX. */
+/* Write the path of the object NAME in shared memory; the name of its file begins with PREFIX. */
 static bool in_shared_memory(char *path, size_t size, const char *prefix, const char *name)
 {
     while (*name == '/')
@@ -224,10 +225,10 @@ int shm_open(const char *name, int flags, mode_t mode)
     return open(path, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode); /* DMTCP's */
 }
 
-/* Make a semaphore by its own name, whole from the moment that it has one, and open it: by NEXT, the C library's. Its
-   owner can open it whatever MODE says: the C library has what it makes open already, but here it is opened once more,
-   and at each restart, where processes that cannot open it would have it each for itself. Sets IS_OTHERS where others
-   had made it before, or took its name away at once. */
+/* Make a semaphore that is complete from the moment it has its name, and open it by NEXT, the C library's sem_open().
+   Its owner can open it whatever MODE says: the C library needs no second open, but here there is one, and one more at
+   each restart, after which processes that cannot open it would each have a semaphore of their own. Sets IS_OTHERS if
+   another process had made it before, or removed its name at once. */
 static sem_t *make(const char *name, mode_t mode, unsigned value, __typeof__(sem_open) *next, bool *is_others)
 {
     unsigned long long random;
@@ -255,7 +256,7 @@ static sem_t *make(const char *name, mode_t mode, unsigned value, __typeof__(sem
     return result;
 }
 
-/* Open what has this NAME, or make it: whichever it is in the end, while others make it and take its name away. */
+/* Open the semaphore NAME or make it; try again while other processes make it and remove its name. */
 static sem_t *open_or_make(const char *name, int flags, mode_t mode, unsigned value, __typeof__(sem_open) *next)
 {
     for (;;) {
@@ -322,6 +323,6 @@ int close_range(unsigned first, unsigned last, int flags)
         return next(first, last, flags);
     unsigned most = (unsigned)sysconf(_SC_OPEN_MAX);
     for (unsigned fd = first; fd <= last && fd < most; fd++)
-        close((int)fd); /* DMTCP's, which spares its own */
+        close((int)fd); /* DMTCP's, which leaves its own descriptors open */
     return 0;
 }

@@ -1,4 +1,4 @@
-/* What the sources of the plugin `forks` have in common; none of it is seen outside. */
+/* What the sources of the plugin `forks` have in common; none of it is exported. */
 
 #pragma GCC visibility push(hidden)
 
@@ -10,7 +10,7 @@ enum { RUNNING = 1, PRESUSPEND = 2, CHECKPOINTING = 4 };
 
 extern volatile int worker_state;
 
-/* Return what NAME is without us. */
+/* Return the function NAME of the next library, which ours stands before. */
 void *below(const char *name);
 
 #define FIND(name)                                  \
@@ -18,12 +18,12 @@ void *below(const char *name);
     if (!next)                                      \
         next = (__typeof__(name) *)below(#name)
 
-/* No checkpoint between these two: descriptors that DMTCP does not see are open, and after a restart their numbers are
-   others'. */
+/* No checkpoint between these two: descriptors are open that DMTCP does not see, and after a restart their numbers
+   would belong to other files. */
 void hold_checkpoints(void);
 void let_checkpoints(void);
 
-/* Called while the other threads, and all other processes, stand still, before anything of them is saved. */
+/* Called while all other threads and processes are suspended, before any image is written. */
 extern void (*before_images)(void);
 
 #pragma GCC visibility pop

@@ -1,18 +1,18 @@
-/* What a computation over several hosts needs of DMTCP (3.2, 4.2, 5.0) and does not get; loaded into it as a plugin.
+/* What a computation over several hosts needs from DMTCP (3.2, 4.2, 5.0) and does not get; loaded into it as a plugin.
 
-   The barrier "Socket::Drain" is each host's own. The host whose sockets are drained first goes on and sends its
-   handshakes, the other takes them for data that is still to be drained, and the checkpoint hangs. Here that barrier is
-   of all hosts.
+   The barrier "Socket::Drain" holds for one host only. The host whose sockets are drained first goes on and sends its
+   handshakes; the other host treats them as data that is still to be drained, and the checkpoint hangs. Here that
+   barrier holds for all hosts.
 
-   At a restart each process tells the others, by the coordinator's key-value store, where its listener is: at 0.0.0.0,
-   which on another host is another host. Here it is the address by which the coordinator knows the host.
+   At a restart each process publishes the address of its listener in the coordinator's key-value store: 0.0.0.0, which
+   every host takes for itself. Here it is the address by which the coordinator knows the host.
 
-   What was on its way is written back into new connections by both ends at once, and neither reads before it has
-   written: with more than fits they wait for each other for ever. Here no connection takes in more than can be put
-   back, and while it is put back there is all the room that the kernel allows.
+   At a restart both ends of a connection write back at once what was on its way, and neither reads before it has
+   written: if that does not fit, they wait for each other for ever. Here no connection accepts more than can be written
+   back, and while it is written back its buffers are as large as the kernel allows.
 
-   Streams over IPv4 only. All three lean on DMTCP's insides: whether they hold is tested for each build of DMTCP
-   (engine/dmtcp/selftest.py), and what was done is appended to the file DMTCP_RUN_HOSTS_REPORT for that. */
+   Streams over IPv4 only. All three depend on DMTCP's internals: whether they work is tested for each build of DMTCP
+   (engine/dmtcp/selftest.py). For that test, what was done is appended to the file DMTCP_RUN_HOSTS_REPORT. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -35,7 +35,7 @@
 void dmtcp_global_barrier(const char *barrier) __attribute__((weak));
 void dmtcp_get_local_ip_addr(struct in_addr *address) __attribute__((weak));
 
-/* libstdc++'s std::string, whatever its allocator: what is read here comes first, the rest is never changed */
+/* libstdc++'s std::string, with any allocator: the fields that are read here come first, the rest is never changed */
 struct string {
     const char *data;
     size_t length;
@@ -66,7 +66,7 @@ static void *below(const char *name)
     return dlsym(dmtcp ? dmtcp : RTLD_NEXT, name);
 }
 
-/* sockets are up to 4.2 another library's */
+/* up to 4.2 another library wraps sockets */
 static void *below_of_sockets(const char *name)
 {
     static void *sockets;
@@ -75,7 +75,7 @@ static void *below_of_sockets(const char *name)
     return dlsym(sockets ? sockets : RTLD_NEXT, name);
 }
 
-/* what DMTCP is not to hear of */
+/* for calls that DMTCP must not see */
 static void *in_libc(const char *name)
 {
     static void *libc;
@@ -120,7 +120,7 @@ void dmtcp_local_barrier(const char *barrier)
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/* Base 64 as DMTCP writes it, padded with dots. Returns how many bytes there are, -1 where it is something else. */
+/* Decode base 64 as DMTCP writes it, padded with dots. Return the number of bytes; -1 if the text is anything else. */
 static int decode(const struct string *text, unsigned char *bytes, size_t most)
 {
     size_t count = 0;
@@ -156,7 +156,8 @@ static size_t encode(const unsigned char *bytes, size_t count, char *text)
     return length;
 }
 
-/* Where the coordinator is reached by a loopback address it goes by the name of the host, which may mean another. */
+/* Whether the address is this host's. A coordinator that is reached by a loopback address resolves the host's name,
+   which may lead to another host. */
 static int is_ours(struct sockaddr_in address)
 {
     FIND(make, socket, in_libc, "socket");
@@ -190,7 +191,7 @@ int kvdb_set(const struct string *id, const struct string *key, const struct str
     return next(id, key, &known, old);
 }
 
-/* The kernel doubles what it is told, and tells the double. */
+/* The kernel doubles the size that is set, and returns the double. */
 static int size_of(int fd, int option)
 {
     int size = 0;
@@ -212,8 +213,8 @@ static int is_tcp(int fd)
            getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_STREAM;
 }
 
-/* So much may be in each of the two buffers of one direction that what was in both, of both directions, has room in the
-   largest send buffer that there is: then no end waits for the other one while it puts back. */
+/* Return the limit for each buffer: what the two buffers of a direction held, for both directions, must fit into the
+   largest send buffer that the kernel allows. Then no end waits for the other while it writes back. */
 static int limit(int fd)
 {
     static int known;
@@ -254,7 +255,7 @@ int setsockopt(int fd, int level, int option, const void *value, socklen_t lengt
     return next(fd, level, option, value, length);
 }
 
-/* DMTCP calls it with 2 before it puts back what was on its way, and with 0.5 after. */
+/* DMTCP calls it with 2 before it writes back what was on its way, and with 0.5 afterwards. */
 void scale_send_buffers(int fd, double factor)
 {
     static int sends[MOST], receives[MOST];

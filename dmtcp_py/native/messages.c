@@ -1,9 +1,9 @@
-/* Where DMTCP 5.0 writes what it has to say; loaded into programs as a plugin, and without effect on 3.2 and 4.2.
+/* Where DMTCP 5.0 writes its messages; loaded into programs as a plugin, and without effect on 3.2 and 4.2.
 
-   5.0 forgets at each exec that it was told to be quiet and where to write: its warnings go to the standard error of the
-   program. Where that is a pipe within the computation, as with mpirun, one that is written during a checkpoint stands
-   in the pipe where DMTCP expects its own words, and the program dies of it. The descriptor that it was given is still
-   open: here it is told to use it. */
+   At each exec 5.0 forgets that it was told to be quiet and where to write: its warnings go to the program's standard
+   error. If that is a pipe within the computation, as with mpirun, a warning during a checkpoint is in the pipe where
+   DMTCP expects its own marker, and the program dies. The descriptor that DMTCP was told to use is still open: this
+   plugin makes it use that again. */
 
 #include <stddef.h>
 

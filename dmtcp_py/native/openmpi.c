@@ -1,14 +1,14 @@
 /* What Open MPI needs under DMTCP (3.2, 4.2, 5.0) and does not get; loaded into it as a plugin.
 
-   mpirun gives each of its processes a pseudo-terminal as standard output, by the C library's openpty(), which DMTCP
-   does not see: after a restart mpirun's ends of them are gone, and the processes write to whatever the standard output
-   of the restart is. Of one that it sees it loses what was written and not yet read. Where Open MPI gets no
-   pseudo-terminal it takes a pipe, which DMTCP carries over with all that is in it.
+   mpirun makes a pseudo-terminal the standard output of each process, by the C library's openpty(), which DMTCP does
+   not see: after a restart mpirun's ends are gone, and the processes write to the standard output of the restart. Of a
+   pseudo-terminal that DMTCP does see, it loses what was written and not yet read. If Open MPI gets no pseudo-terminal
+   it uses a pipe, which DMTCP restores with its content.
 
-   What the C library wrote to a terminal came out by the line, and so it does here.
+   The C library writes to a terminal line by line, and here also to the pipe.
 
-   A checkpoint within MPI_Init ends the job after a restart, with a status of its own. A process that is within it has
-   a file in memory with the name of STARTING, by which this is seen from outside (engine/dmtcp/hindrance.py). */
+   A checkpoint within MPI_Init ends the job after a restart, with a status of its own. While a process is in MPI_Init
+   it has a file in memory with the name of STARTING, which is seen from outside (engine/dmtcp/obstacles.py). */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -37,7 +37,7 @@ __attribute__((constructor)) static void write_by_the_line(void)
         setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
-/* After a restart the number may be another file's. */
+/* Whether FD is still the file in memory: after a restart its number may be another file's. */
 static bool is_starting(int fd)
 {
     char link[32], name[64] = "";

@@ -1,12 +1,13 @@
 /* Descriptors that processes send each other over Unix sockets, which DMTCP (3.2, 4.2, 5.0) does not see; part of the
    plugin `forks`.
 
-   What was received is closed after a restart. It is noted in a file in memory with the name of RECEIVED, and refused by
-   that (engine/dmtcp/received.py).
+   A received descriptor is closed after a restart. It is noted in a file in memory with the name of RECEIVED, and
+   checkpoints are refused because of it (engine/dmtcp/passed_descriptors.py).
 
-   What is on its way at a checkpoint arrives without its descriptors, also where the program only runs on. None is sent
-   while the file HOLD is there, from the look for what is on its way to the end of the checkpoint
-   (engine/dmtcp/computation.py). Where somebody else begins one, who would lose some ends instead. */
+   A message that is on its way at a checkpoint arrives without its descriptors, even if the program merely runs on. No
+   descriptor is sent while the file HOLD exists: the supervisor makes it before it looks for messages on their way, and
+   removes it when the checkpoint ends (engine/dmtcp/computation.py). If another program orders a checkpoint meanwhile,
+   a process that would lose a descriptor ends instead. */
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -44,10 +45,10 @@ static bool link_of(int fd, char *link, size_t size)
     return true;
 }
 
-/* Note that FD came from another process: its number, how it is open, what it leads to, and a NUL. Of shared memory the
-   first is noted, as one hinders for ever, and of others up to MOST_NOTES bytes, which do so too. A child shares the
-   notes, and after a restart their number may be another's. It is a high one: programs close a descriptor and count on
-   its number for the next. */
+/* Note that FD came from another process: its number, how it is open, its target, and a NUL. Notes end after the first
+   shared memory, or after MOST_NOTES bytes: either prevents checkpoints for good. A child shares the notes; after a
+   restart their descriptor may be another file's. Its number is high, because programs close a descriptor and expect
+   its number for the next one. */
 static void note(int fd)
 {
     static int notes = -1;
@@ -69,7 +70,7 @@ static void note(int fd)
     syscall(SYS_write, notes, line, snprintf(line, sizeof line, "%d %d %s", fd, access, link) + 1);
 }
 
-/* Return the part of MESSAGE with descriptors that comes after PART, or the first where that is NULL. */
+/* Return the part of MESSAGE with descriptors that follows PART, or the first one if PART is NULL. */
 static struct cmsghdr *next_with_descriptors(struct msghdr *message, struct cmsghdr *part)
 {
     do
@@ -93,7 +94,7 @@ static void note_all(struct msghdr *message)
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-    /* in a restart it is DMTCP that has its descriptors sent so, and nothing can be looked up */
+    /* during a restart DMTCP itself receives descriptors this way, and no symbol can be looked up */
     if (worker_state != RUNNING && worker_state != PRESUSPEND)
         return syscall(SYS_recvmsg, fd, message, flags);
     FIND(recvmsg);
@@ -114,7 +115,7 @@ int recvmmsg(int fd, struct mmsghdr *messages, unsigned most, int flags, struct 
 
 const char *dmtcp_get_tmpdir(void) __attribute__((weak));
 
-/* DMTCP's own folder is in the one that it was given. */
+/* DMTCP makes its temporary folder in the one that we pass to it; HOLD is in ours. */
 static bool is_held(void)
 {
     char path[PATH_MAX];
@@ -141,7 +142,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     return next(fd, message, flags);
 }
 
-/* What is called from here may not call malloc(), which another thread may stand still in. */
+/* Nothing from here on may call malloc(): a suspended thread may be inside it. */
 static bool is_sent_some(const char *fd)
 {
     char path[PATH_MAX], text[TEXT_LENGTH];
@@ -154,7 +155,7 @@ static bool is_sent_some(const char *fd)
     return told && atoi(told + strlen(ON_THEIR_WAY)) > 0;
 }
 
-/* Whether descriptors wait in a socket to be received, as Linux tells from 5.6 on. */
+/* Whether descriptors wait in a socket to be received; Linux 5.6 and later report it. */
 static bool are_on_their_way(void)
 {
     _Alignas(struct dirent64) char block[BLOCK];

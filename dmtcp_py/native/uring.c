@@ -1,9 +1,10 @@
-/* What CRIU (4.1, 4.2) cannot take, and what asks for it does without: rings of the kernel's io_uring.
+/* What CRIU (4.1, 4.2) cannot checkpoint, and programs can do without: rings of the kernel's io_uring.
 
-   libuv makes one wherever the kernel lets it, to change the descriptors that it waits for in batches, and has no
-   setting against that; PyTorch's torchrun has it for the server by which its processes find each other. Where there
-   is no ring libuv changes them one by one. Its call is the C library's syscall(); what makes the system call by itself
-   (liburing) is not reached, and CRIU's failure is told. */
+   libuv makes one if the kernel allows it, to change in batches the descriptors that it waits for, and has no setting
+   to turn it off; PyTorch's torchrun uses libuv in the server by which its processes find each other. Without a ring
+   libuv changes descriptors one at a time. It makes the ring by the C library's syscall(), which refuses here. A
+   program that makes the system call itself (liburing) is not affected; its checkpoint fails, and CRIU's error is
+   reported. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -35,7 +36,7 @@ long syscall(long number, ...)
     for (int i = 0; i < 6; i++)
         words[i] = va_arg(given, long);
     va_end(given);
-    if (!next) /* a library's constructor that comes before ours */
+    if (!next) /* called by the constructor of a library that is initialised before this one */
         look_up();
     return next(number, words[0], words[1], words[2], words[3], words[4], words[5]);
 }

@@ -1,4 +1,4 @@
-"""What people read: the lines of a running attempt, the status of jobs, and what ``doctor`` finds on a machine.
+"""Reports for users: the status and generations of jobs, and the findings of ``doctor`` about a machine.
 
-Returns plain values and text; printing tables and exiting is the command line's business.
+The functions return plain values. The command lines print them and exit.
 """

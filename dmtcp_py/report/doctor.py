@@ -1,4 +1,4 @@
-"""What this machine offers a job: engines, and whether they work; kernel, privileges, locks, space, scheduler."""
+"""Checks of this machine: whether the engines work, kernel, privileges, file locks, free space, scheduler."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SUBMITTERS = {"sbatch": "slurm", "qsub": "pbs or gridengine", "bsub": "lsf", "c
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about the machine; IS_GOOD is None where there is nothing to judge."""
+    """A fact about the machine; IS_GOOD is None if it is neither good nor bad."""
 
     about: str
     is_good: bool | None
@@ -32,51 +32,51 @@ class Finding:
 
 
 def is_fit(findings: list[Finding]) -> bool:
-    """Return whether jobs can run here: with any engine, and nothing else in the way."""
+    """Return whether jobs can run here: at least one engine works, and no other finding is bad."""
     engines = [finding.is_good for finding in findings if finding.about.startswith(_ENGINE)]
     others = [finding.is_good for finding in findings if not finding.about.startswith(_ENGINE)]
     return any(engines) and False not in others
 
 
 def examine(directory: Path) -> list[Finding]:
-    """Look at the machine, and at the file system on which the jobs of DIRECTORY are or would be."""
+    """Check the machine, and the file system of DIRECTORY, which need not exist yet."""
     states = [engine_state(name) for name in NAMES]
-    place = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
+    existing = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
     return [
-        *(Finding(f"{_ENGINE}{state.engine}", state.works, state.told) for state in states),
+        *(Finding(f"{_ENGINE}{state.engine}", state.works, state.description) for state in states),
         _choice(),
         _native(),
         Finding("kernel", None, f"{os.uname().sysname} {os.uname().release} on {os.uname().machine}"),
         Finding("privileges", None, privileges()),
-        _locks(place),
-        _space(place),
+        _locks(existing),
+        _space(existing),
         _scheduler(),
     ]
 
 
 def _choice() -> Finding:
-    """Ask what would be taken for a plain program, whatever a start with it has shown."""
+    """Find the engine that ``auto`` chooses for a plain program, even if a start with it has failed."""
     try:
         choice = chosen()
     except EngineError as error:
         return Finding("auto", False, error.what)
-    return Finding("auto", True, f"takes {choice.engine_text}: {choice.reason}")
+    return Finding("auto", True, f"chooses {choice.engine_text}: {choice.reason}")
 
 
 def _native() -> Finding:
-    """Look whether the small parts in C were built."""
+    """Check whether the small shared libraries in C were built."""
     if built("forks"):
-        return Finding("parts in C", True, "built: programs with threaded BLAS may start processes under DMTCP")
+        return Finding("parts in C", True, "built: under DMTCP, programs with threaded BLAS can start processes")
     return Finding(
         "parts in C",
         None,
-        "not built, for want of a C compiler at the installation: under DMTCP programs with threaded BLAS that start "
-        "processes hang, unless OPENBLAS_NUM_THREADS=1 is set",
+        "not available, because dmtcp-py was installed without a C compiler, or into a path with a blank or colon: "
+        "under DMTCP, programs with threaded BLAS that start processes hang unless OPENBLAS_NUM_THREADS=1 is set",
     )
 
 
 def _locks(place: Path) -> Finding:
-    """Take a lock in PLACE twice: the second must be refused."""
+    """Check file locks in directory PLACE: a second lock of the same file must be refused."""
     about = "locks"
     try:
         with (
@@ -86,10 +86,10 @@ def _locks(place: Path) -> Finding:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with suppress(BlockingIOError):
                 fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return Finding(about, False, f"flock does not exclude anybody in {place}: choose another --dir")
+                return Finding(about, False, f"flock has no effect in {place}: choose another --dir")
     except OSError as error:
         return Finding(about, False, f"{place} cannot be locked or written: {error.strerror}; choose another --dir")
-    return Finding(about, True, f"flock works in {place} ({_file_system(place)}), on this machine")
+    return Finding(about, True, f"flock works in {place} ({_file_system(place)}), between processes of this machine")
 
 
 def _space(place: Path) -> Finding:
@@ -107,6 +107,6 @@ def _file_system(place: Path) -> str:
 def _scheduler() -> Finding:
     allocation = batch.detect(os.environ)
     if allocation.scheduler:
-        return Finding("scheduler", None, f"inside job {allocation.job_id} of {allocation.scheduler}")
+        return Finding("scheduler", None, f"inside {allocation.scheduler} job {allocation.job_id}")
     here = [f"{scheduler} ({tool})" for tool, scheduler in _SUBMITTERS.items() if shutil.which(tool)]
-    return Finding("scheduler", None, f"outside a job; here: {', '.join(here) or 'none'}")
+    return Finding("scheduler", None, f"outside a batch job; found here: {', '.join(here) or 'none'}")

@@ -1,4 +1,4 @@
-"""The generations of a job, as rows of plain values: listed, verified, pruned."""
+"""Listing, verifying and pruning the generations of a job; each returns rows of plain values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.attempt.outcome import Kind
 from dmtcp_py.errors import StoreError
-from dmtcp_py.store.lock import kept
+from dmtcp_py.store.lock import hold_for_maintenance
 from dmtcp_py.store.records import Job, read_record
 from dmtcp_py.store.store import Store, read_state, retention_plan
 from dmtcp_py.store.verify import read_manifest, verify
@@ -32,7 +32,7 @@ _LIST_FIELDS = (
 
 
 def generations_of(layout: JobLayout) -> list[dict[str, Any]]:
-    """Return the generations of a job, oldest first; a damaged manifest is a row too."""
+    """Return the generations of a job, oldest first, including those with a damaged manifest."""
     rows = []
     for number in layout.generation_numbers():
         row: dict[str, Any] = {"job": layout.name, "generation": number}
@@ -58,7 +58,7 @@ def generations_of(layout: JobLayout) -> list[dict[str, Any]]:
 
 
 def verified(layout: JobLayout, generation: int | None) -> list[dict[str, Any]]:
-    """Return for each generation, or the one asked for, what is wrong with it; None is nothing."""
+    """Verify each generation of a job, or only GENERATION; return the problem of each, None if it is intact."""
     rows = []
     for number in layout.generation_numbers() if generation is None else [generation]:
         try:
@@ -73,9 +73,10 @@ def verified(layout: JobLayout, generation: int | None) -> list[dict[str, Any]]:
 def pruned(
     layout: JobLayout, *, keep: int, finished: bool, dry_run: bool, warn: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """Remove what the retention plan lets go, or only show it; return the plan.
+    """Remove the generations that the retention plan does not keep, unless DRY_RUN; return the plan.
 
-    Raises LockedError where the job runs: then its own attempt prunes.
+    FINISHED removes all generations if the job has finished. Raises LockedError if the job is running; then its own
+    attempt prunes.
     """
     job, state = read_record(layout.job, Job), read_state(layout)
     removes_all = finished and state is not None and state.phase == Kind.FINISHED.value
@@ -89,7 +90,7 @@ def pruned(
         if not stays:
             doomed.append(verdict)
     if doomed and not dry_run:
-        with kept(layout) as lock:
+        with hold_for_maintenance(layout) as lock:
             store = Store(layout, lock, None, warn)
             for verdict in doomed:
                 store.remove(verdict)

@@ -1,4 +1,4 @@
-"""What each job is doing, read from its directory and joined with what its scheduler says: rows of plain values."""
+"""The status of each job, from its directory and its scheduler, as rows of plain values."""
 
 from __future__ import annotations
 
@@ -20,11 +20,9 @@ if TYPE_CHECKING:
     from dmtcp_py.store.lock import Holding
     from dmtcp_py.store.records import State
 
-_REMOVED_WHEN_FINISHED = "the job has finished"
-
 
 def batch_jobs(warn: Callable[[str], None]) -> dict[str, BatchJob]:
-    """Return what the schedulers of this machine say of this user's jobs, by job id; a silent one is warned of."""
+    """Return the reports of this machine's schedulers on this user's jobs, by job id; warn if one does not answer."""
     found: dict[str, BatchJob] = {}
     for scheduler in schedulers().values():
         try:
@@ -35,9 +33,9 @@ def batch_jobs(warn: Callable[[str], None]) -> dict[str, BatchJob]:
 
 
 def status_of(layout: JobLayout, batch: Mapping[str, BatchJob]) -> dict[str, Any]:
-    """Return what a job is doing, joined with what its scheduler says in BATCH.
+    """Return what a job is doing, together with its scheduler's report in BATCH.
 
-    ``phase`` is running, waiting (in the scheduler's queue), dead (its supervisor is gone) or how it ended.
+    ``phase`` is running, waiting (in the scheduler's queue), dead (its supervisor was killed) or how it ended.
     """
     numbers = layout.generation_numbers()
     try:
@@ -52,10 +50,10 @@ def status_of(layout: JobLayout, batch: Mapping[str, BatchJob]) -> dict[str, Any
         "job": layout.name,
         "phase": _phase(job, state, held, queued),
         "status": state.status if state and state.lineage == job.lineage else None,
-        **_of_the_lock(held),
+        **_lock_fields(held),
         "generation": numbers[-1] if numbers else None,
         "generations": numbers,
-        **_of_the_running(state if is_alive else None),
+        **_running_fields(state if is_alive else None),
         "batch": _batch_text(queued),
         "follows": state.follows if state and not is_alive else None,
         "command": " ".join(job.command),
@@ -65,7 +63,7 @@ def status_of(layout: JobLayout, batch: Mapping[str, BatchJob]) -> dict[str, Any
     return _in_order(row)
 
 
-def _of_the_lock(held: Holding | None) -> dict[str, Any]:
+def _lock_fields(held: Holding | None) -> dict[str, Any]:
     if held is None:
         return dict.fromkeys(_LOCK_FIELDS)
     heartbeat_s = None if held.record.released else round(max(held.heartbeat_age_s, 0), 1)
@@ -74,7 +72,7 @@ def _of_the_lock(held: Holding | None) -> dict[str, Any]:
     return dict(zip(_LOCK_FIELDS, values, strict=True))
 
 
-def _of_the_running(state: State | None) -> dict[str, Any]:
+def _running_fields(state: State | None) -> dict[str, Any]:
     if state is None:
         return dict.fromkeys(_RUNNING_FIELDS)
     values = (_time(state.started), _time(state.next_checkpoint), _time(state.ends))

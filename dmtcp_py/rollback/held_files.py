@@ -48,6 +48,14 @@ class HeldFiles(NamedTuple):
     processes: int = 0
     unwatched: list[str] = []  # noqa: RUF012 - as above
     """The names of processes whose changes to files are not recorded in the journal."""
+    trees: list[str] = []  # noqa: RUF012 - as above
+    """The working directories of those processes."""
+    writes_in: list[str] = []  # noqa: RUF012 - as above
+    """The directories of what they had open for writing, and of what their command lines name."""
+    taken_ns: int = 0
+    """When the images were taken, by the clock of the file system on which they are: nothing ran then."""
+    streams: list[str] = []  # noqa: RUF012 - as above
+    """The files to which dmtcp-run itself wrote the program's output."""
     outside: list[str] = []  # noqa: RUF012 - as above
     """The far ends of TCP connections to other programs."""
     ports: list[int] = []  # noqa: RUF012 - as above
@@ -56,7 +64,12 @@ class HeldFiles(NamedTuple):
 
 def write(folder: Path, held: HeldFiles) -> None:
     """Write HELD beside the images in FOLDER."""
-    values = {**held._asdict(), "files": [file._asdict() for file in held.files]}
+    values = {
+        **held._asdict(),
+        "files": [file._replace(path=_text_of(file.path))._asdict() for file in held.files],
+        "fifos": {_text_of(path): mode for path, mode in held.fifos.items()},
+        "folders": {_text_of(path): mode for path, mode in held.folders.items()},
+    }
     (folder / NAME).write_text(json.dumps(values), encoding="utf-8")
 
 
@@ -64,7 +77,11 @@ def read(folder: Path) -> HeldFiles:
     """Return what lies beside the images in FOLDER; fields that are not known here are ignored."""
     values: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
     files = [HeldFile(**_known(file, HeldFile._fields)) for file in values["files"]]
-    return HeldFiles(**{**_known(values, HeldFiles._fields), "files": files})
+    return HeldFiles(**_known(values, HeldFiles._fields))._replace(
+        files=[file._replace(path=_path_of(file.path)) for file in files],
+        fifos={_path_of(text): mode for text, mode in values.get("fifos", {}).items()},
+        folders={_path_of(text): mode for text, mode in values.get("folders", {}).items()},
+    )
 
 
 def tail_of(place: str | Path, size: int) -> str:
@@ -77,6 +94,15 @@ def tail_of(place: str | Path, size: int) -> str:
         return hashlib.sha256(os.pread(fd, size - start, start)).hexdigest()
     finally:
         os.close(fd)
+
+
+def _text_of(path: str) -> str:
+    """Return PATH as text that is the same whatever the locale: the next attempt may have another."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def _path_of(text: str) -> str:
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
 def _known(values: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:

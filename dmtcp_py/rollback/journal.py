@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmtcp_py.system.files import write_atomic
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -84,8 +86,7 @@ def _parsed(folder: Path, start: int, fields: list[bytes]) -> list[Entry]:
 
 def reset_lost(folder: Path) -> None:
     """Make room in the part FOLDER for the name of what cannot be noted."""
-    (folder / _LOST).write_bytes(bytes(_LOST_BYTES))
-    (folder / _LOST).chmod(0o600)
+    write_atomic(folder / _LOST, bytes(_LOST_BYTES), durable=False)
 
 
 def begun_at(folder: Path) -> float:

@@ -3,19 +3,25 @@
 In the job's folder ``undo`` lie, beside the parts: ``now`` and ``next``, links to the part that is written to and to
 the one that the next checkpoint begins; ``hold``, while processes have to wait after a checkpoint; ``gate`` and
 ``shut``, by which an image is taken while no process is between a journal entry and the change that it announces;
-``boot``, which machine wrote last; ``start``, the part with which the program began.
+``boot``, which machine wrote last; ``start``, the part with which the program began, and in which lineage;
+``unfinished``, while a rollback is under way, the part with which it begins; ``undone``, the files that rollbacks have
+put back. A name with a dot in front is not whole.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from dmtcp_py.system.files import write_atomic
 
-NOW, NEXT, HOLD, GATE, SHUT, BOOT, START = "now", "next", "hold", "gate", "shut", "boot", "start"
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NOW, NEXT, HOLD, GATE, SHUT, BOOT = "now", "next", "hold", "gate", "shut", "boot"
+START, UNFINISHED, UNDONE = "start", "unfinished", "undone"
 VOID = ".void"
 """The suffix of parts that were undone after that of the generation: a generation that began with one is void too."""
 
@@ -30,6 +36,24 @@ def has_begun(root: Path, name: str) -> bool:
     with suppress(OSError):
         return os.readlink(root / NOW) == name
     return False
+
+
+def remember_undone(root: Path, paths: Iterable[Path]) -> None:
+    """Keep that a rollback puts PATHS back: how they change then is no program's doing."""
+    new = {os.fsencode(path) for path in paths}
+    if not new <= (known := set(_undone(root))):
+        write_atomic(root / UNDONE, b"".join(path + b"\0" for path in sorted(known | new)), durable=False)
+
+
+def undone(root: Path) -> set[Path]:
+    """Return what rollbacks have put back."""
+    return {Path(os.fsdecode(path)) for path in _undone(root)}
+
+
+def _undone(root: Path) -> list[bytes]:
+    with suppress(FileNotFoundError):
+        return (root / UNDONE).read_bytes().split(b"\0")[:-1]
+    return []
 
 
 def next_name(root: Path) -> str:

@@ -56,20 +56,18 @@ class SetAside:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.count = 0
         self.left: list[Path] = []
         """Folders that are not empty once all is undone that was noted."""
         self._unfinished = folder / ".unfinished"
+        # what a rollback that was interrupted has set aside belongs to this one
+        self.count = sum(1 for _ in folder.iterdir()) - 1 if self._unfinished.exists() else 0
 
     def place(self, path: Path) -> Path:
         """Return a free name for what was at PATH."""
-        if self.count == 0:
-            if self._unfinished.exists():
-                self.count = sum(1 for _ in self.folder.iterdir()) - 1
-            else:
-                remove_tree(self.folder)
-                make_private_dir(self.folder)
-                self._unfinished.touch(mode=0o600)
+        if not self._unfinished.exists():
+            remove_tree(self.folder)
+            make_private_dir(self.folder)
+            self._unfinished.touch(mode=0o600)
         self.count += 1
         while os.path.lexists(self.folder / self._name(path)):
             self.count += 1
@@ -92,6 +90,7 @@ def _undo(note: Entry, aside: SetAside) -> None:
     elif note.kind == "F" and note.copy is not None and os.path.lexists(note.copy):
         if not is_as_noted(note):
             _put_back(note, note.copy, aside)
+        _have_time(note)
     elif note.kind in "DP":
         _make_again(note, aside)
     elif note.kind == "M":
@@ -100,14 +99,13 @@ def _undo(note: Entry, aside: SetAside) -> None:
 
 def _make_again(note: Entry, aside: SetAside) -> None:
     """Make the folder or the pipe that NOTE tells of, unless it is there."""
-    if stat.S_IFMT(_mode(note.path)) == stat.S_IFMT(note.mode):
-        return
-    _clear(note.path, aside)
-    if note.kind == "D":
-        note.path.mkdir()
-    else:
-        os.mkfifo(note.path)
-    note.path.chmod(stat.S_IMODE(note.mode))
+    if stat.S_IFMT(_mode(note.path)) != stat.S_IFMT(note.mode):
+        _clear(note.path, aside)
+        if note.kind == "D":
+            note.path.mkdir()
+        else:
+            os.mkfifo(note.path)
+    _have_mode(note)
 
 
 def _move_back(note: Entry) -> None:
@@ -117,6 +115,21 @@ def _move_back(note: Entry) -> None:
             found = note.moved_to.lstat()
             if (found.st_dev, found.st_ino) == note.inode:
                 note.moved_to.rename(note.path)
+
+
+def _have_mode(note: Entry) -> None:
+    """Let the file of NOTE have the mode that it had, also where the rollback that made it again was killed then."""
+    if stat.S_IMODE(_mode(note.path)) != stat.S_IMODE(note.mode):
+        with suppress(PermissionError):
+            note.path.chmod(stat.S_IMODE(note.mode))
+
+
+def _have_time(note: Entry) -> None:
+    """Let the regular file of NOTE have the time that it had; not where another user owns it."""
+    found = note.path.lstat()
+    if stat.S_ISREG(found.st_mode) and found.st_mtime_ns != note.mtime_ns:
+        with suppress(PermissionError):
+            os.utime(note.path, ns=(found.st_atime_ns, note.mtime_ns))
 
 
 def _mode(path: Path) -> int:
@@ -160,7 +173,8 @@ def _cut(note: Entry, aside: SetAside) -> None:
     if note.size == 0 and not stat.S_ISREG(_mode(note.path)):
         _clear(note.path, aside)
         note.path.touch()
-        note.path.chmod(stat.S_IMODE(note.mode))
+    if note.size == 0:
+        _have_mode(note)
     try:
         found = note.path.stat()
     except FileNotFoundError:
@@ -170,7 +184,7 @@ def _cut(note: Entry, aside: SetAside) -> None:
             source.seek(note.size)
             shutil.copyfileobj(source, target)
         os.truncate(note.path, note.size)
-        os.utime(note.path, ns=(found.st_atime_ns, note.mtime_ns))
+    _have_time(note)
 
 
 def _put_back(note: Entry, copy: Path, aside: SetAside) -> None:
@@ -187,16 +201,16 @@ def _put_back(note: Entry, copy: Path, aside: SetAside) -> None:
         note.path.symlink_to(os.readlink(copy))
         return
     found = copy.stat()
-    if not is_same and (found.st_dev, found.st_ino) == note.inode:
+    if (found.st_dev, found.st_ino) == note.inode:
         # too large to be copied, or with a second name, and moved away: it is the file itself
-        os.link(copy, note.path)
+        if not is_same:
+            os.link(copy, note.path)
         if found.st_size > note.size:
             os.truncate(note.path, note.size)
         return
     shutil.copyfile(copy, note.path)
     if not is_same:
         note.path.chmod(stat.S_IMODE(note.mode))
-    os.utime(note.path, ns=(note.mtime_ns, note.mtime_ns))
 
 
 def _make_folders(folder: Path) -> None:

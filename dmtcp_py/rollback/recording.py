@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import CheckpointFailedError
 from dmtcp_py.rollback.journal import reset_lost
-from dmtcp_py.rollback.parts import BOOT, GATE, HOLD, NEXT, SHUT, VOID, begin_next, next_name, numbers_of
+from dmtcp_py.rollback.parts import BOOT, GATE, HOLD, NEXT, SHUT, UNFINISHED, VOID, begin_next, next_name, numbers_of
 from dmtcp_py.rollback.shared_files import remember_appended
-from dmtcp_py.system.files import make_private_dir, remove_tree
+from dmtcp_py.system.files import make_private_dir, remove_tree, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "DMTCP_RUN_UNDO"
 """The environment variable that leads the library in the program to the journal, if its engine does not."""
+_PARTIAL, _NEW_NEXT = ".partial", ".next"
 _GATE_S = 10.0
 _LOOK_S = 0.01
 
@@ -33,24 +34,31 @@ def begin(root: Path | None) -> None:
     """Begin a new part, before a computation starts."""
     if root is None:
         return
-    for name in (HOLD, SHUT):
+    for name in (HOLD, SHUT, UNFINISHED):
         (root / name).unlink(missing_ok=True)
     make_ready(root)
     (root / GATE).touch(mode=0o600)
-    (root / BOOT).write_text("\n".join(_boot()), encoding="utf-8")
+    write_atomic(root / BOOT, "\n".join(_boot()).encode(), durable=False)
     begin_next(root)
-    for void in root.glob(f"*{VOID}"):
-        remove_tree(void)
+    for leftover in [*root.glob(f"*{VOID}"), *root.glob(".*.tmp")]:
+        remove_tree(leftover)
 
 
 def make_ready(root: Path) -> str:
-    """Make the part that the next checkpoint begins, and return its name."""
+    """Make the part that the next checkpoint begins, and return its name.
+
+    Like a generation it is made under another name and renamed: a part without `lost` would be one in which a change
+    could not be recorded.
+    """
     make_private_dir(root)
-    name = next_name(root)
-    make_private_dir(root / name)
-    reset_lost(root / name)
-    (root / NEXT).unlink(missing_ok=True)
-    (root / NEXT).symlink_to(name)
+    name, partial, link = next_name(root), root / _PARTIAL, root / _NEW_NEXT
+    remove_tree(partial)
+    make_private_dir(partial)
+    reset_lost(partial)
+    partial.rename(root / name)
+    link.unlink(missing_ok=True)
+    link.symlink_to(name)
+    link.replace(root / NEXT)
     return name
 
 

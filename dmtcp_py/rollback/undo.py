@@ -3,16 +3,19 @@
 The part of the journal that began with the generation and all later ones are undone, last entry first. Nothing is
 changed unless everything can be undone, and nothing is deleted: what is taken away is set aside in the job's folder.
 Undone entries leave the journal, so that an interrupted rollback can be continued; later parts are void then, and so
-are generations that began with them.
+are generations that began with them. Whether everything can be undone is judged once, before the first change: files
+that are half way back would be judged wrongly.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import RestartFailedError
 from dmtcp_py.rollback.journal import lost_in, problems_of, read_entries
-from dmtcp_py.rollback.parts import START, VOID, next_name, numbers_of
+from dmtcp_py.rollback.parts import START, UNDONE, UNFINISHED, VOID, next_name, numbers_of, remember_undone
 from dmtcp_py.rollback.put_back import SetAside, undo_part
 from dmtcp_py.rollback.recording import begin, has_gone_down
 from dmtcp_py.rollback.shared_files import shared
@@ -44,41 +47,40 @@ def go_back(
     begin(root)
 
 
-def start(root: Path, *, is_once_more: bool, warn: Callable[[str], None]) -> None:
-    """Prepare for a program's start from its beginning.
+def start(root: Path, *, lineage: int, is_once_more: bool, warn: Callable[[str], None]) -> None:
+    """Prepare for a program's start from its beginning, in LINEAGE.
 
     Where it IS_ONCE_MORE, as nothing was committed of the start before, undo what can be undone of what it did then,
-    and WARN about the rest.
+    and WARN about the rest. What an earlier lineage did stays.
     """
     make_private_dir(root)
-    record = root / START
-    if is_once_more and record.exists():
-        undo(root, record.read_text(encoding="ascii"), accept=True, warn=warn)
-    write_atomic(record, next_name(root).encode())
+    record, part = root / START, None
+    if is_once_more:
+        with suppress(FileNotFoundError, ValueError):
+            part, begun = record.read_text(encoding="ascii").split()
+            part = part if int(begun) == lineage else None
+    # a start that was killed before its part began has done nothing
+    if part is not None and (root / part).is_dir():
+        undo(root, part, accept=True, warn=warn)
+    (root / UNDONE).unlink(missing_ok=True)
+    write_atomic(record, f"{next_name(root)} {lineage}".encode())
 
 
 def undo(root: Path, since: str, *, accept: bool, warn: Callable[[str], None]) -> None:
     """Make the files what they were when the part SINCE began, and WARN about what was set aside or cut.
 
     With ACCEPT what cannot be undone stays as it is. Raises RestartFailedError with the first file that cannot be; then
-    none has been touched.
+    none has been touched. A rollback to a later part that was interrupted is finished first.
     """
     if not (root / since).is_dir():
         _warn_or_raise(["its files went back to an earlier generation since then"], accept=accept, warn=warn)
         return
-    folders = [root / f"{number:06}" for number in numbers_of(root) if number >= int(since)]
-    lists = {folder: read_entries(folder) for folder in folders}
-    lost = [problem for folder in folders for problem in lost_in(folder)]
-    notes = [note for folder in folders for note in lists[folder]]
-    others = shared(root, root / since, notes)
-    problems = [*lost, *problems_of(notes), *others.values()]
-    _warn_or_raise(problems, accept=accept, warn=warn)
     aside = SetAside(root.parent / _SET_ASIDE)
-    for folder in reversed(folders):
-        undo_part(folder, [note for note in lists[folder] if note.path not in others], aside)
-        if folder.name != since:
-            folder.rename(folder.with_name(folder.name + VOID))
-    aside.close()
+    begun = _unfinished(root)
+    if begun is not None and int(begun) > int(since):
+        _Rollback(root, begun, aside).carry_out(is_judged=True, accept=accept, warn=warn)
+        begun = None
+    _Rollback(root, since, aside).carry_out(is_judged=begun is not None, accept=accept, warn=warn)
     for path in aside.left:
         warn(f"{path}, which the program made since then, stays: there are files of others in it")
     if aside.count:
@@ -86,6 +88,43 @@ def undo(root: Path, since: str, *, accept: bool, warn: Callable[[str], None]) -
         warn(
             f"{aside.count} {files} changed since then went back to what they were; what they held is in {aside.folder}"
         )
+    # said first: a rollback that is killed in between says it once more
+    (root / UNFINISHED).unlink(missing_ok=True)
+    aside.close()
+
+
+@dataclass(frozen=True)
+class _Rollback:
+    """The undoing of the part SINCE and all later ones."""
+
+    root: Path
+    since: str
+    aside: SetAside
+
+    def carry_out(self, *, is_judged: bool, accept: bool, warn: Callable[[str], None]) -> None:
+        """Undo them; IS_JUDGED if that was found possible before, and begun. See `undo` for the errors."""
+        folders = [self.root / f"{number:06}" for number in numbers_of(self.root) if number >= int(self.since)]
+        lists = {folder: read_entries(folder) for folder in folders}
+        entries = [entry for folder in folders for entry in lists[folder]]
+        others = shared(self.root, self.root / self.since, entries)
+        lost = [problem for folder in folders for problem in lost_in(folder)]
+        problems = [] if is_judged else problems_of(entries)
+        _warn_or_raise([*lost, *problems, *others.values()], accept=accept, warn=warn)
+        if entries and not problems:
+            write_atomic(self.root / UNFINISHED, self.since.encode())
+        remember_undone(self.root, {entry.path for entry in entries})
+        for folder in reversed(folders):
+            undo_part(folder, [entry for entry in lists[folder] if entry.path not in others], self.aside)
+            if folder.name != self.since:
+                folder.rename(folder.with_name(folder.name + VOID))
+
+
+def _unfinished(root: Path) -> str | None:
+    """Return the part with which a rollback began that was judged possible and did not come to its end."""
+    with suppress(FileNotFoundError):
+        part = (root / UNFINISHED).read_text(encoding="ascii")
+        return part if (root / part).is_dir() else None
+    return None
 
 
 def _warn_or_raise(problems: Sequence[str], *, accept: bool, warn: Callable[[str], None]) -> None:

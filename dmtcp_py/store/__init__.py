@@ -1,1 +1,1 @@
-"""What lies on disk of a job: paths, records, the lock, generations. Nobody else joins a job's paths."""
+"""A job on disk: its paths, records, lock and generations. No other package builds paths in a job's directory."""

@@ -1,4 +1,4 @@
-"""Every path below the directory in which jobs are kept, and the names that may stand there."""
+"""All paths below the directory of the jobs, and the names that are valid there."""
 
 from __future__ import annotations
 
@@ -29,65 +29,65 @@ class JobLayout:
 
     @property
     def job(self) -> Path:
-        """The record of what the job is; written once a lineage."""
+        """The record of the job's command and files; written once a lineage."""
         return self.root / "job.json"
 
     @property
     def lock(self) -> Path:
-        """The file that the running attempt holds; its mtime is the heartbeat."""
+        """The lock file of the running attempt; its mtime is the heartbeat."""
         return self.root / "lock"
 
     @property
     def state(self) -> Path:
-        """What the running attempt is doing now."""
+        """The record of what the newest attempt is doing, or of how it ended."""
         return self.root / "state.json"
 
     @property
     def history(self) -> Path:
-        """One line for each thing that happened."""
+        """The history, one line an event."""
         return self.root / "history.jsonl"
 
     @property
     def stdin_copy(self) -> Path:
-        """The content of a standard input that has no name any more."""
+        """A copy of the standard input, if that file has no name (any more)."""
         return self.root / "stdin"
 
     @property
     def batch_script(self) -> Path:
-        """The script of the batch job, from which it can be submitted again."""
+        """The script of the batch job, kept for a resubmission."""
         return self.root / "batch-script"
 
     @property
     def requests(self) -> Path:
-        """One file for each thing that dmtcp-ctl asks for."""
+        """The requests of dmtcp-ctl, one file each."""
         return self.root / "requests"
 
     @property
     def spool(self) -> Path:
-        """Where a computation over several nodes leaves what it asks of them; beside it, the commands that do so."""
+        """Where a computation on several nodes leaves its requests to the nodes; the commands lie beside it."""
         return self.root / "nodes" / "spool"
 
     @property
     def staging(self) -> Path:
-        """Where engines write; never trusted."""
+        """Where engines write; nothing in it is trusted."""
         return self.root / "staging"
 
     @property
     def undo(self) -> Path:
-        """What the program did to files since the checkpoints, and what they held."""
+        """The journal of the program's changes to files since each checkpoint, with copies of the old content."""
         return self.root / "undo"
 
     @property
     def generations(self) -> Path:
-        """The committed generations, and partial ones that are never read."""
+        """The committed generations, and partial ones, which are never read."""
         return self.root / "generations"
 
     def generation(self, number: int) -> Path:
-        """Return where generation NUMBER is once it is complete."""
+        """Return the directory of generation NUMBER once it is complete."""
         return self.generations / f"{number:06}"
 
     def partial(self, number: int) -> Path:
-        """Return where generation NUMBER is put together."""
+        """Return the directory in which generation NUMBER is assembled."""
         return self.generations / f"{number:06}.partial"
 
     def generation_numbers(self) -> list[int]:
@@ -101,32 +101,32 @@ class JobLayout:
         return tuple(number for number in reversed(self.generation_numbers()) if number >= first)
 
     def partials(self) -> list[Path]:
-        """Return what earlier attempts left half done."""
+        """Return the partial generations that earlier attempts left behind."""
         return sorted(self.generations.glob("*.partial"))
 
 
 def manifest_path(generation: Path) -> Path:
-    """Return the manifest of the generation in folder GENERATION."""
+    """Return the path of the manifest in directory GENERATION."""
     return generation / "manifest.json"
 
 
 def job_layout(directory: Path, name: str) -> JobLayout:
-    """Return the paths of job NAME below DIRECTORY; a name that could lead elsewhere is refused."""
+    """Return the paths of job NAME below DIRECTORY; raise UsageError if NAME could lead elsewhere."""
     if not _JOB_NAME.fullmatch(name):
         raise UsageError(
-            f"'{name}' cannot name a job",
-            "use letters, digits and _ . + = @ -, at most 128, not starting with a dot or a dash",
+            f"'{name}' is not a valid job name",
+            "use at most 128 letters, digits and _ . + = @ -, and no dot or dash at the beginning",
         )
     return JobLayout(directory / name)
 
 
 def chain_path(directory: Path, job_id: str) -> Path:
-    """Return where it stands who continues the scheduler's job JOB_ID."""
+    """Return the path of the file that says which batch job continues batch job JOB_ID."""
     return directory / f".chain-{re.sub(r'[^0-9A-Za-z_.-]', '-', job_id)}"
 
 
 def jobs_in(directory: Path) -> Iterator[JobLayout]:
-    """Yield the jobs kept in DIRECTORY, by name."""
+    """Yield the jobs in DIRECTORY, sorted by name."""
     for path in sorted(directory.iterdir()) if directory.is_dir() else []:
         layout = JobLayout(path)
         if _JOB_NAME.fullmatch(path.name) and layout.job.is_file():

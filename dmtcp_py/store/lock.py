@@ -1,8 +1,8 @@
-"""Who may write: flock, a record of the holder, an epoch that only grows, and a heartbeat.
+"""The lock of a job, which decides which attempt may write: flock, a record of the holder, an epoch and a heartbeat.
 
-flock decides on one machine. Between machines it may not (some shared file systems keep it local), so a holder that
-was not seen to let go is given the time of its heartbeat to show that it lives, and every holder looks again and
-again whether a later epoch has taken over.
+On one machine flock decides. Between machines it may not, because some shared file systems keep it local. So an
+attempt waits for the heartbeat of a holder whose release is not recorded, and every holder keeps checking that no
+later epoch has taken over. Epochs only grow.
 """
 
 from __future__ import annotations
@@ -28,27 +28,28 @@ if TYPE_CHECKING:
     from dmtcp_py.store.layout import JobLayout
 
 HEARTBEAT_S = 5.0
+"""Interval between two heartbeats."""
 STALE_S = 30.0
-"""A heartbeat older than this means that its supervisor is gone."""
+"""Age of a heartbeat from which its supervisor counts as dead."""
 
 
 @dataclass(frozen=True)
 class Holding:
-    """What a lock says of its holder."""
+    """The holder of a lock, as its record and heartbeat describe it."""
 
     record: LockRecord
     heartbeat_age_s: float
     heartbeat_ns: int
-    """The heartbeat by the file server's clock: good for telling whether it has changed."""
+    """The heartbeat by the file server's clock; only good for detecting a change."""
 
     @property
     def is_here(self) -> bool:
-        """Whether the holder ran on this machine since it was booted."""
+        """Whether the holder was started on this machine since it booted."""
         return self.record.boot_id == boot_id()
 
     @property
     def is_alive(self) -> bool:
-        """Whether the supervisor that wrote it is still there, as far as can be seen from this machine."""
+        """Whether the supervisor that wrote the record still runs, as far as this machine can tell."""
         if self.record.released:
             return False
         if self.is_here and self.record.host == os.uname().nodename:
@@ -65,26 +66,28 @@ class JobLock:
         self._fd = fd
 
     def beat(self) -> None:
-        """Show that this attempt lives; raise FencedError where a later one has taken over."""
+        """Renew the heartbeat; raise FencedError if a later attempt has taken over."""
         self.check()
         os.utime(self._fd)
 
     def check(self) -> None:
-        """Raise FencedError where this attempt holds the job no longer."""
+        """Raise FencedError if this attempt no longer holds the job."""
         try:
-            is_mine = os.path.samestat(self.layout.lock.stat(), os.fstat(self._fd))
+            is_same_file = os.path.samestat(self.layout.lock.stat(), os.fstat(self._fd))
         except OSError as error:
-            raise FencedError(f"{self.layout.lock} is gone: {error.strerror}", "stopping without a commit") from error
-        found = _read(self._fd, self.layout)
-        if not is_mine or (found is not None and found.epoch > self.record.epoch):
             raise FencedError(
-                f"a later attempt has taken job {self.layout.name} over"
-                + (f" (epoch {found.epoch} on {found.host}, pid {found.pid})" if is_mine and found else ""),
-                "this one stops and commits nothing more",
+                f"{self.layout.lock} is gone: {error.strerror}", "this attempt stops and commits nothing more"
+            ) from error
+        found = _read(self._fd, self.layout)
+        if not is_same_file or (found is not None and found.epoch > self.record.epoch):
+            raise FencedError(
+                f"a later attempt has taken over job {self.layout.name}"
+                + (f" (epoch {found.epoch} on {found.host}, pid {found.pid})" if is_same_file and found else ""),
+                "this attempt stops and commits nothing more",
             )
 
     def release(self) -> None:
-        """Let go, and say so for machines that do not see the flock."""
+        """Release the lock, and record that for machines that do not see the flock."""
         with suppress(OSError, FencedError):
             self.check()
             _write(self._fd, msgspec.structs.replace(self.record, released=True))
@@ -92,7 +95,7 @@ class JobLock:
 
 
 def holding(layout: JobLayout) -> Holding | None:
-    """Return what the lock of a job says, without touching it."""
+    """Return the holder of a job's lock, or the last one; None if it was never held. Changes nothing."""
     try:
         with layout.lock.open("rb") as file:
             record = _read(file.fileno(), layout)
@@ -103,7 +106,7 @@ def holding(layout: JobLayout) -> Holding | None:
 
 
 def is_running(layout: JobLayout) -> bool:
-    """Return whether an attempt holds the job, as far as can be seen from this machine."""
+    """Return whether an attempt holds the job, as far as this machine can tell."""
     held = holding(layout)
     return held is not None and held.is_alive
 
@@ -111,11 +114,11 @@ def is_running(layout: JobLayout) -> bool:
 def acquire(
     layout: JobLayout, *, least_epoch: int, scheduler_job: str | None, restarts: int = 0, say: Callable[[str], None]
 ) -> tuple[JobLock, Holding | None]:
-    """Take the lock of a job and the next epoch; return it with what the holder before left.
+    """Acquire the lock of a job with the next epoch; return it with the previous holder.
 
-    SCHEDULER_JOB is the batch job around us, and RESTARTS how often it was requeued before. The epoch is higher than
-    LEAST_EPOCH and than the last holder's. SAY is called where a holder elsewhere has to be waited for. Raises
-    LockedError with the holder's host and pid, StoreError where the file system cannot lock.
+    SCHEDULER_JOB is the batch job around us, and RESTARTS the number of its requeues so far. The epoch is higher than
+    LEAST_EPOCH and than that of the previous holder. SAY reports a wait for a holder on another machine. Raises
+    LockedError with the holder's host and pid, and StoreError if the file system cannot lock.
     """
     fd = _open_locked(layout)
     try:
@@ -139,10 +142,10 @@ def acquire(
 
 
 @contextmanager
-def kept(layout: JobLayout) -> Iterator[JobLock]:
-    """Hold a job that nobody runs, for its upkeep: this is no attempt, and the last holder's record stays.
+def hold_for_maintenance(layout: JobLayout) -> Iterator[JobLock]:
+    """Hold a job that is not running, for maintenance. This is not an attempt: the last holder's record stays.
 
-    Raises LockedError where it runs, here or elsewhere.
+    Raises LockedError if the job is running, here or on another machine.
     """
     fd = _open_locked(layout)
     try:
@@ -161,7 +164,9 @@ def _open_locked(layout: JobLayout) -> int:
     try:
         fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE)
     except OSError as error:
-        raise StoreError(f"{layout.lock} cannot be opened: {error.strerror}", "look at its owner") from error
+        raise StoreError(
+            f"{layout.lock} cannot be opened: {error.strerror}", "check its owner and permissions"
+        ) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -172,7 +177,7 @@ def _open_locked(layout: JobLayout) -> int:
         if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
             raise StoreError(
                 f"the file system of {layout.root} cannot lock files ({error.strerror})",
-                "put the jobs elsewhere with --dir",
+                "choose a directory on another file system with --dir",
             ) from error
         raise
     return fd
@@ -184,14 +189,14 @@ def _locked(layout: JobLayout, found: Holding | None) -> LockedError:
         holder += f", scheduler job {found.record.scheduler_job}"
     return LockedError(
         f"job {layout.name} is running {holder}",
-        f"look at it with 'dmtcp-ctl --dir {layout.root.parent} status {layout.name}', or use another --job NAME",
+        f"see 'dmtcp-ctl --dir {layout.root.parent} status {layout.name}', or use another --job NAME",
     )
 
 
 def _wait_until_stale(layout: JobLayout, before: Holding, say: Callable[[str], None]) -> None:
     say(
-        f"the attempt on {before.record.host} (pid {before.record.pid}) was not seen to end;"
-        f" waiting {STALE_S:.0f} s for a sign of life"
+        f"the attempt on {before.record.host} (pid {before.record.pid}) may still be running;"
+        f" waiting {STALE_S:.0f} s for its heartbeat"
     )
     until = time.monotonic() + STALE_S
     while (now := time.monotonic()) < until:
@@ -205,7 +210,7 @@ def _read(fd: int, layout: JobLayout) -> LockRecord | None:
     try:
         return decode(os.pread(fd, 65536, 0), LockRecord, layout.lock)
     except (StoreError, OSError):
-        # empty while its first holder writes it, or torn by a crash: the epoch is known from elsewhere too
+        # empty while its first holder writes it, or incomplete after a crash: the history also has the epoch
         return None
 
 

@@ -1,7 +1,6 @@
-"""The records that lie on disk, and how they are read back.
+"""The records on disk, and how they are read and written.
 
-Readers ignore fields that they do not know and refuse a format newer than theirs. Times are aware and UTC. The
-format of each file is stated in docs/format.md.
+Readers ignore unknown fields and refuse a newer format. Times are aware and UTC. docs/format.md describes each file.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ FORMAT = 1
 
 
 _FORMER_UNDO_PART = "undo"
-"""Where manifests had `Manifest.undo_part` before it was a field."""
+"""Key of ``engine_data`` in which older manifests have what is now `Manifest.undo_part`."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job is: ``job.json``, written once a lineage."""
+    """The command of a job, its directory and its files: ``job.json``, written once a lineage."""
 
     format: int = FORMAT
     lineage: int
@@ -38,11 +37,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     stdin_unnamed: bool = False
     stdout: str | None = None
     stderr: str | None = None
+    kept_in: str | None = None
+    """The job's directory when the lineage began, written by `path_text`; shows if it was moved or copied since."""
     created: datetime
 
 
 class LockRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Who holds the job, or held it last: ``lock``. Its mtime is the holder's heartbeat."""
+    """The attempt that holds the job, or held it last: ``lock``. The file's mtime is the holder's heartbeat."""
 
     epoch: int
     host: str
@@ -51,12 +52,12 @@ class LockRecord(msgspec.Struct, frozen=True, kw_only=True):
     boot_id: str
     scheduler_job: str | None = None
     scheduler_restarts: int = 0
-    """How often the scheduler had requeued that job before."""
+    """How often the scheduler had requeued that job by then."""
     released: bool = False
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """What the newest attempt does, or how it ended: ``state.json``."""
+    """What the newest attempt is doing, or how it ended: ``state.json``."""
 
     format: int = FORMAT
     lineage: int
@@ -72,13 +73,13 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     ends: datetime | None = None
     """When the allocation ends."""
     origin: str | None = None
-    """The scheduler's job in which the chain of requeues and resubmissions began."""
+    """The batch job in which the chain of requeues and resubmissions began."""
     run: str | None = None
-    """Which start of which of its jobs this is."""
+    """The batch job and which of its starts this is, as ``ID.RESTARTS``."""
     follows: str | None = None
-    """What follows the end of the attempt in a batch job: ``requeue``, ``resubmit``, or why nothing does."""
+    """What follows the attempt in the batch system: ``requeue``, ``resubmit``, or ``nothing:`` with the reason."""
     next_job: str | None = None
-    """The job that was submitted to go on."""
+    """The batch job that was submitted to continue this one."""
 
 
 class ImageFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +91,7 @@ class ImageFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checkpoint cost, in seconds."""
+    """The cost of a checkpoint: how long the program waited for it and how long the commit took, in seconds."""
 
     checkpoint_s: float
     commit_s: float = 0.0
@@ -107,7 +108,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a generation is: ``manifest.json``. A generation that has one is complete."""
+    """The description of a generation: ``manifest.json``. A generation that has one is complete."""
 
     format: int = FORMAT
     generation: int
@@ -120,35 +121,35 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     engine_version: str
     engine_reason: str = ""
-    """Why it was this engine."""
+    """Why this engine was chosen."""
     images: list[ImageFile]
     restart_images: list[str]
     staging: str = ""
-    """Where the engine wrote the images: they may refer to each other by that path."""
+    """The directory in which the engine wrote the images, which may refer to each other by that path."""
     processes: int
     host: Host
     cost: Cost
     stdout_size: int | None = None
     stderr_size: int | None = None
     engine_data: dict[str, str] = {}
-    """What the engine wants to know again at the restart."""
+    """Values that the engine needs again for a restart."""
     undo_part: str | None = None
     """The part of the journal of changed files that began with this generation; None if nothing was recorded."""
     quirks: list[str] = []
-    """What the program was launched with so that it works, each with its reason."""
+    """The settings that the program was launched with so that it works, each with its reason."""
     updated_files: list[str] = []
-    """Files that the program held open for reading and writing: what is overwritten in them cannot be brought back."""
+    """Files that the program had open for reading and writing. Overwritten content cannot be restored in them."""
     mapped_files: list[str] = []
-    """Those of them that it writes as memory: their times do not tell whether it did."""
+    """Those of them that it has mapped for writing. Their modification times do not show whether it wrote."""
 
     @property
     def size(self) -> int:
-        """Return the bytes of all files together."""
+        """The size of all files together, in bytes."""
         return sum(image.size for image in self.images)
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What dmtcp-ctl asks of a running attempt, and the answer once there is one."""
+    """A request of dmtcp-ctl to a running attempt, and the answer once there is one."""
 
     action: str
     asked_by: str
@@ -162,23 +163,34 @@ RecordT = TypeVar("RecordT", Job, LockRecord, State, Manifest, Request)
 
 
 def utc_now() -> datetime:
-    """Return the time to write into records."""
+    """Return the current time in the form in which records hold it."""
     return datetime.now(timezone.utc)
 
 
 def path_text(path: Path | str) -> str:
-    """Return PATH as text that any record can hold: a name may have bytes that are no text."""
+    """Return PATH as text for a record, with %-escapes, because a file name may contain bytes that are not UTF-8."""
     return quote(os.fsencode(path), safe="/ ~!@#$^&*()_+-={}[]|:;,.<>?")
 
 
 def path_of(text: str) -> Path:
-    """Return the path that `path_text` wrote."""
+    """Return the path that `path_text` turned into TEXT."""
     return Path(os.fsdecode(unquote_to_bytes(text)))
 
 
 def encode(record: msgspec.Struct) -> bytes:
-    """Return RECORD as JSON for people: one field a line."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    """Return RECORD as JSON with one field a line, so that people can read it."""
+    return msgspec.json.format(json_of(record), indent=2) + b"\n"
+
+
+def json_of(value: object) -> bytes:
+    """Return VALUE as one line of JSON, in which bytes of file names that are not text become escapes.
+
+    Paths that are read back later must be written by `path_text`.
+    """
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_with_escapes(msgspec.to_builtins(value)))
 
 
 def plain(record: msgspec.Struct) -> dict[str, Any]:
@@ -188,22 +200,22 @@ def plain(record: msgspec.Struct) -> dict[str, Any]:
 
 
 def read_record(path: Path, kind: type[RecordT]) -> RecordT:
-    """Return the record of KIND in PATH.
+    """Return the record of KIND in file PATH.
 
-    Raises FileNotFoundError where there is none, StoreError where it cannot be read, is not JSON, lacks a field, or
-    has a newer format.
+    Raises FileNotFoundError if the file does not exist, and StoreError if it cannot be read, is not JSON, lacks a
+    field, or has a newer format.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}", "look at its owner and permissions") from error
+        raise StoreError(f"{path} cannot be read: {error.strerror}", "check its owner and permissions") from error
     return decode(data, kind, path)
 
 
 def decode(data: bytes, kind: type[RecordT], path: Path) -> RecordT:
-    """Return the record of KIND that DATA, read from PATH, holds; see `read_record` for the errors."""
+    """Return the record of KIND in DATA, which was read from PATH; see `read_record` for the errors."""
     try:
         found = msgspec.json.decode(data)
         newest = found.get("format", FORMAT) if isinstance(found, dict) else FORMAT
@@ -215,9 +227,9 @@ def decode(data: bytes, kind: type[RecordT], path: Path) -> RecordT:
         record = msgspec.convert(found, kind)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         hint = (
-            "an older generation can be chosen with --generation N; see dmtcp-ctl list"
+            "choose another one with --generation N; 'dmtcp-ctl list' shows them"
             if kind is Manifest
-            else "mend it, or move the job's folder away to start over"
+            else "repair it, or move the job's directory away to start over"
         )
         raise StoreError(f"{path} is damaged: {error}", hint) from error
     if isinstance(record, Manifest):
@@ -227,12 +239,26 @@ def decode(data: bytes, kind: type[RecordT], path: Path) -> RecordT:
     return record
 
 
+def _with_escapes(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {_with_escapes(key): _with_escapes(one) for key, one in value.items()}
+    return [_with_escapes(one) for one in value] if isinstance(value, list) else value
+
+
 def _check_names(manifest: Manifest, path: Path) -> None:
-    """Refuse names that would lead out of the generation's folder, and sets that cannot be restarted."""
+    """Refuse names that lead out of the generation's directory, and manifests without the images to restart."""
     names = {image.name for image in manifest.images}
     for name in names:
         parts = PurePosixPath(name).parts
         if not parts or name.startswith("/") or ".." in parts or "\0" in name or str(PurePosixPath(name)) != name:
-            raise StoreError(f"{path} names a file outside its generation: {name!r}", "do not use this generation")
+            raise StoreError(
+                f"{path} names a file outside its generation: {name!r}",
+                "choose another one with --generation N; 'dmtcp-ctl list' shows them",
+            )
     if not manifest.restart_images or not names.issuperset(manifest.restart_images):
-        raise StoreError(f"{path} does not list the images to restart", "do not use this generation")
+        raise StoreError(
+            f"{path} does not list the images to restart",
+            "choose another one with --generation N; 'dmtcp-ctl list' shows them",
+        )

@@ -1,6 +1,6 @@
-"""What dmtcp-ctl asks of a running attempt: one file a request, answered in place.
+"""Requests of dmtcp-ctl to a running attempt: one file a request, in which the attempt writes its answer.
 
-Files and not sockets, so that it works from every machine that sees the job's directory.
+They are files and not sockets so that they work from every machine that sees the job's directory.
 """
 
 from __future__ import annotations
@@ -25,31 +25,33 @@ if TYPE_CHECKING:
     from dmtcp_py.store.layout import JobLayout
 
 ACTIONS = ("checkpoint", "stop")
-_LOOK_S = 0.1
-_SERVED_S = 1.0
+_POLL_S = 0.1
+"""Interval between two looks for the answer."""
+_ALIVE_CHECK_S = 1.0
+"""Interval between two checks that the attempt still runs."""
 
 
 @dataclass(frozen=True)
 class PendingRequest:
-    """A request that was read and is to be answered."""
+    """A request that was read and not answered yet."""
 
     path: Path
     request: Request
 
     @property
     def action(self) -> str:
-        """What is asked for: one of ACTIONS."""
+        """The requested action, one of ACTIONS."""
         return self.request.action
 
     def answer(self, *, ok: bool, text: str, generation: int | None = None) -> None:
-        """Answer in place; where nobody waits for it any more that is no error."""
+        """Write the answer into the request's file. It is not an error if nobody waits for it any more."""
         with suppress(OSError):
             answered = msgspec.structs.replace(self.request, ok=ok, answer=text, generation=generation)
             write_atomic(self.path, encode(answered), durable=False)
 
 
 class RequestQueue:
-    """The requests of one running attempt, from when they are read until they are answered."""
+    """The requests to one running attempt that were read and not answered yet."""
 
     def __init__(self, layout: JobLayout) -> None:
         self._layout = layout
@@ -57,31 +59,31 @@ class RequestQueue:
         self._being_answered: list[PendingRequest] = []
 
     def read(self) -> Iterator[PendingRequest]:
-        """Yield the requests that came since the last call, and keep them until they are answered."""
+        """Yield the requests since the last call, and remember them until they are answered."""
         for request in collect(self._layout):
             self._waiting.append(request)
             yield request
 
     def begin_answering(self) -> None:
-        """Let the next `answer` be that of all requests that were read until now."""
+        """Let the next `answer` answer all requests that were read until now."""
         self._being_answered, self._waiting = [*self._being_answered, *self._waiting], []
 
     def answer(self, *, ok: bool, text: str, generation: int | None = None) -> None:
-        """Answer those requests."""
+        """Answer the requests that were read before `begin_answering`."""
         answered, self._being_answered = self._being_answered, []
         for request in answered:
             request.answer(ok=ok, text=text, generation=generation)
 
     def answer_all(self, *, ok: bool, text: str) -> None:
-        """Answer all requests that are left."""
+        """Answer all remaining requests."""
         self.begin_answering()
         self.answer(ok=ok, text=text)
 
 
 def collect(layout: JobLayout) -> list[PendingRequest]:
-    """Return the requests that came since the last call, and take them from their place."""
+    """Return the requests since the last call, and rename their files so that no later call returns them."""
     found = []
-    for path in _asked(layout):
+    for path in _request_files(layout):
         try:
             request = read_record(path, Request)
             taken = path.with_suffix(".taken")
@@ -94,12 +96,12 @@ def collect(layout: JobLayout) -> list[PendingRequest]:
         if request.action in ACTIONS:
             found.append(waiting)
         else:
-            waiting.answer(ok=False, text=f"'{request.action}' is not known to the running dmtcp-run")
+            waiting.answer(ok=False, text=f"the running dmtcp-run does not know the action '{request.action}'")
     return found
 
 
 def clear(layout: JobLayout) -> None:
-    """Drop what was asked of earlier attempts."""
+    """Remove the requests to earlier attempts."""
     with suppress(FileNotFoundError):
         for path in list(layout.requests.iterdir()):
             with suppress(OSError):
@@ -107,9 +109,9 @@ def clear(layout: JobLayout) -> None:
 
 
 def ask(layout: JobLayout, action: str, *, timeout_s: float, is_served: Callable[[], bool]) -> Request | None:
-    """Ask the running attempt for ACTION; return its answer, None where none came within TIMEOUT_S.
+    """Request ACTION from the running attempt; return its answer, or None if there is none within TIMEOUT_S.
 
-    IS_SERVED says whether anybody is there to answer; where nobody is, the wait is over.
+    IS_SERVED returns whether the attempt still runs; once it does not, the wait ends.
     """
     name = f"{time.time_ns()}-{os.uname().nodename}-{os.getpid()}"
     path = layout.requests / f"{name}.ask"
@@ -117,48 +119,55 @@ def ask(layout: JobLayout, action: str, *, timeout_s: float, is_served: Callable
     try:
         write_atomic(path, encode(request), durable=False)
     except OSError as error:
-        raise StoreError(f"{layout.requests} cannot be written: {error.strerror}", "is it your job?") from error
+        raise StoreError(
+            f"{layout.requests} cannot be written: {error.strerror}", "check that the job is yours"
+        ) from error
     taken = path.with_suffix(".taken")
-    looked_at = time.monotonic()
-    until = looked_at + timeout_s
-    is_watched = True
+    checked_at = time.monotonic()
+    until = checked_at + timeout_s
+    is_alive = True
     try:
         while time.monotonic() < until:
-            # read after the look: an answer may come together with the end of the attempt
+            # read after the check: the attempt may answer and end at once
             with suppress(FileNotFoundError):
                 answer = read_record(taken, Request)
                 if answer.ok is not None:
                     return answer
-            if not is_watched:
+            if not is_alive:
                 return None
-            if time.monotonic() - looked_at > _SERVED_S:
-                looked_at = time.monotonic()
-                is_watched = is_served()
+            if time.monotonic() - checked_at > _ALIVE_CHECK_S:
+                checked_at = time.monotonic()
+                is_alive = is_served()
             else:
-                time.sleep(_LOOK_S)
+                time.sleep(_POLL_S)
         return None
     finally:
         for leftover in (path, taken):
             leftover.unlink(missing_ok=True)
 
 
-def order(layout: JobLayout, action: str, *, timeout_s: float) -> Request:
-    """Have the running attempt of a job do ACTION and return its answer."""
+def request_action(layout: JobLayout, action: str, *, timeout_s: float) -> Request:
+    """Request ACTION from the running attempt of a job and return its answer.
+
+    Raises DmtcpRunError if the job is not running, and LockedError if it does not answer within TIMEOUT_S.
+    """
     held = holding(layout)
     if held is None or not held.is_alive:
-        raise DmtcpRunError(f"job {layout.name} is not running", f"'dmtcp-ctl status {layout.name}' says how it ended")
+        raise DmtcpRunError(f"job {layout.name} is not running", f"'dmtcp-ctl status {layout.name}' shows how it ended")
     answer = ask(layout, action, timeout_s=timeout_s, is_served=lambda: is_running(layout))
     if answer is None and not is_running(layout):
-        raise DmtcpRunError(f"job {layout.name} ended before it answered", f"look at 'dmtcp-ctl status {layout.name}'")
+        raise DmtcpRunError(
+            f"job {layout.name} ended before it answered", f"'dmtcp-ctl status {layout.name}' shows how"
+        )
     if answer is None:
         raise LockedError(
             f"job {layout.name} on {held.record.host} (pid {held.record.pid}) did not answer within {timeout_s:.0f} s",
-            "look at the program there, or give --timeout",
+            "check the program there, or wait longer with --timeout",
         )
     return answer
 
 
-def _asked(layout: JobLayout) -> list[Path]:
+def _request_files(layout: JobLayout) -> list[Path]:
     try:
         with os.scandir(layout.requests) as entries:
             return sorted(layout.requests / entry.name for entry in entries if entry.name.endswith(".ask"))

@@ -1,4 +1,4 @@
-"""Which generations may go. PURE: plan, show, then somebody else does it."""
+"""Which generations to keep and which to remove. PURE: makes the plan; `dmtcp_py.store.store` carries it out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Generation:
-    """What the plan needs to know of a complete generation; LINEAGE is None where its manifest cannot be read."""
+    """A complete generation, as far as the plan needs it; LINEAGE is None if its manifest cannot be read."""
 
     number: int
     lineage: int | None
@@ -19,7 +19,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a generation stays, and the rule that says so."""
+    """Whether to keep a generation, and the rule that decides."""
 
     number: int
     keep: bool
@@ -29,28 +29,32 @@ class Verdict:
 def plan(generations: Sequence[Generation], *, keep: int, lineage: int, proved: Collection[int]) -> list[Verdict]:
     """Return a verdict for each of GENERATIONS, newest first.
 
-    KEEP is the number of newest ones of LINEAGE to keep (at least one is); PROVED are those that came up at a
-    restart, of which the newest is kept too. Generations of earlier lineages stay until LINEAGE has one of its own.
+    The newest KEEP generations of LINEAGE are kept, at least one. PROVED are the generations from which a restart
+    succeeded; the newest of them is kept too. Generations of earlier lineages are kept until LINEAGE has one.
     """
     newest_first = sorted(generations, key=lambda generation: generation.number, reverse=True)
-    mine = [generation.number for generation in newest_first if generation.lineage == lineage]
-    newest_proved = max((number for number in mine if number in proved), default=None)
-    return [_verdict(generation, mine, max(keep, 1), lineage, newest_proved) for generation in newest_first]
+    of_lineage = [generation.number for generation in newest_first if generation.lineage == lineage]
+    newest_proved = max((number for number in of_lineage if number in proved), default=None)
+    return [_verdict(generation, of_lineage, max(keep, 1), lineage, newest_proved) for generation in newest_first]
 
 
-def _verdict(generation: Generation, mine: list[int], keep: int, lineage: int, newest_proved: int | None) -> Verdict:
+def _verdict(
+    generation: Generation, of_lineage: list[int], keep: int, lineage: int, newest_proved: int | None
+) -> Verdict:
     number = generation.number
     if generation.lineage is None:
-        if mine and number < min(mine):
-            return Verdict(number, keep=False, rule="damaged, and older than all that can be used")
-        return Verdict(number, keep=True, rule="damaged: kept for you to look at")
+        if of_lineage and number < min(of_lineage):
+            return Verdict(number, keep=False, rule="damaged, and older than every usable generation")
+        return Verdict(number, keep=True, rule="damaged, kept for inspection")
     if generation.lineage != lineage:
-        if mine:
-            return Verdict(number, keep=False, rule=f"lineage {generation.lineage}, and a newer one has its first")
+        if of_lineage:
+            return Verdict(
+                number, keep=False, rule=f"from lineage {generation.lineage}, and a newer lineage has a generation"
+            )
         return Verdict(number, keep=True, rule="the newest lineage has no generation yet")
-    rank = mine.index(number) + 1
+    rank = of_lineage.index(number) + 1
     if rank <= keep:
         return Verdict(number, keep=True, rule=f"newest {rank} of {keep}")
     if number == newest_proved:
-        return Verdict(number, keep=True, rule="newest that came up at a restart")
+        return Verdict(number, keep=True, rule="newest from which a restart succeeded")
     return Verdict(number, keep=False, rule=f"older than the newest {keep}")

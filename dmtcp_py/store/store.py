@@ -1,27 +1,27 @@
-"""One job's directory while an attempt holds it: lineages, generations, history, requests.
+"""The directory of a job while an attempt holds it: lineages, generations, state and history.
 
-Knows no engine and no clock but the one that stamps records. Commit: images moved into ``NNNNNN.partial``, on the
-disk, manifest, on the disk, renamed, the folder on the disk; a generation without its final name is never read.
+Knows no engine, and reads no clock except to stamp records. A commit moves the images into ``NNNNNN.partial`` and
+fsyncs them, writes and fsyncs the manifest, renames the directory, and fsyncs its parent. A generation without its
+final name is never read.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from dmtcp_py.errors import NewerFormatError, StoreError
+from dmtcp_py.store.history import numbers_in_history
 from dmtcp_py.store.layout import manifest_path
 from dmtcp_py.store.lock import acquire
-from dmtcp_py.store.records import ImageFile, Job, Manifest, State, encode, read_record, utc_now
+from dmtcp_py.store.records import ImageFile, Job, Manifest, State, encode, json_of, read_record, utc_now
 from dmtcp_py.store.retention import Generation, Verdict, plan
 from dmtcp_py.store.verify import hash_file, read_manifest
 from dmtcp_py.system.files import (
     append_line,
-    files_below,
     free_bytes,
     fsync_path,
     make_private_dir,
@@ -32,41 +32,21 @@ from dmtcp_py.system.files import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import Any
 
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.lock import Holding, JobLock
+    from dmtcp_py.store.staged import StagedImages
 
 _LEAST_FREE_BYTES = 1 << 20
 _README = """\
-dmtcp-run keeps its jobs here: one folder a job, with the images from which the program goes on.
-Look with 'dmtcp-ctl --dir THIS-FOLDER status' and 'list'; delete a job by deleting its folder once it does not run.
-Restoring an image runs what is in it: keep this folder yours alone.
+dmtcp-run keeps its jobs here: one directory for each job, with the images from which it resumes the program.
+'dmtcp-ctl --dir THIS-DIRECTORY status' and 'list' show them. To delete a job that is not running, delete its directory.
+Restoring an image runs the code in it: do not let other users write here.
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class StagedImages:
-    """Complete images as an engine left them: FILES and RESTART_IMAGES are names below FOLDER."""
-
-    folder: Path
-    files: tuple[str, ...]
-    restart_images: tuple[str, ...]
-    processes: int
-    updated_files: tuple[str, ...] = ()
-    """Files of the program that it may read back, and whose old content is not among the images."""
-    mapped_files: tuple[str, ...] = ()
-    """Those of them that it writes as memory."""
-    notes: tuple[str, ...] = ()
-    """What else of the program a restart cannot make as it was."""
-    engine_data: dict[str, str] = field(default_factory=dict)
-    """What the engine wants to know again at the restart."""
-    undo_part: str | None = None
-    """The part of the journal of changed files that began with these images."""
-
-
 class Store:
-    """A job's directory, held by this attempt."""
+    """The directory of a job that this attempt holds; BEFORE is the previous holder, and WARN reports warnings."""
 
     def __init__(self, layout: JobLayout, lock: JobLock, before: Holding | None, warn: Callable[[str], None]) -> None:
         self.layout = layout
@@ -75,7 +55,9 @@ class Store:
         self._warn = warn
         self._warned: set[str] = set()
         self._stagings = 0
-        self._last_number = max([0, *layout.generation_numbers(), *_told(layout, "checkpointed", "generation")])
+        self._last_number = max(
+            [0, *layout.generation_numbers(), *numbers_in_history(layout, "checkpointed", "generation")]
+        )
 
     @property
     def epoch(self) -> int:
@@ -88,7 +70,7 @@ class Store:
         return self._last_number + 1
 
     def make_staging(self) -> Path:
-        """Make a new folder for the images of one computation; no two ever have the same path."""
+        """Create a directory for the images of one computation. Its path is never used twice."""
         self._stagings += 1
         folder = self.layout.staging / f"{self.epoch:06}-{self._stagings}"
         with _writing(folder):
@@ -96,7 +78,7 @@ class Store:
         return folder
 
     def clean(self, staging: Path | None = None) -> None:
-        """Remove what earlier attempts left half done, and make room for this one's images: in STAGING, if given."""
+        """Remove unfinished work of earlier attempts, and prepare the directory for images (in STAGING, if given)."""
         with _writing(self.layout.root):
             for leftover in [*self.layout.partials(), self.layout.staging]:
                 remove_tree(leftover)
@@ -105,59 +87,59 @@ class Store:
             if staging is None:
                 make_private_dir(self.layout.staging)
             else:
-                # the images know the path in the job's folder alone, which is the same on every node
+                # images only contain the path in the job's directory, which is the same on every node
                 self.layout.staging.symlink_to(staging)
 
     def job(self) -> Job | None:
-        """Return what the job is; None before its first lineage."""
+        """Return the record of the job; None before its first lineage."""
         try:
             return read_record(self.layout.job, Job)
         except FileNotFoundError:
             return None
 
     def state(self) -> State | None:
-        """Return how far the newest attempt came; None where that is not known."""
+        """Return the state of the newest attempt; None if it cannot be read."""
         return read_state(self.layout)
 
     def lost(self, first: int) -> list[int]:
-        """Return the generations from number FIRST on that were committed and that nobody pruned, yet are gone."""
-        pruned = _told(self.layout, "pruned", "generation")
-        there = self.layout.generation_numbers()
-        committed = _told(self.layout, "checkpointed", "generation")
-        return sorted(number for number in {*committed} - {*pruned} - {*there} if number >= first)
+        """Return the generations from FIRST on that were committed and not pruned, but do not exist any more."""
+        pruned = numbers_in_history(self.layout, "pruned", "generation")
+        present = self.layout.generation_numbers()
+        committed = numbers_in_history(self.layout, "checkpointed", "generation")
+        return sorted(number for number in {*committed} - {*pruned} - {*present} if number >= first)
 
     def write_job(self, job: Job) -> None:
-        """Begin a lineage."""
+        """Begin a lineage by writing its record."""
         with _writing(self.layout.job):
             write_atomic(self.layout.job, encode(job))
 
     def write_state(self, state: State, *, durable: bool) -> None:
-        """Say what this attempt does now; DURABLE where a later attempt decides by it.
+        """Record what this attempt is doing; DURABLE if a later attempt relies on it.
 
-        A file that cannot be written is warned of: no program is to end for it. Raises FencedError.
+        If the file cannot be written, this only warns: the program must not end because of that. Raises FencedError.
         """
         self.lock.check()
         with self._warning_of(self.layout.state):
             write_atomic(self.layout.state, encode(state), durable=durable)
 
-    def follows(self, what: str, *, why: str, next_job: str | None = None) -> None:
-        """Note WHAT follows the end of this attempt, and WHY: in which job, where that is another."""
+    def record_continuation(self, what: str, *, why: str, next_job: str | None = None) -> None:
+        """Record WHAT follows the end of this attempt and WHY; NEXT_JOB is the batch job that was submitted for it."""
         state = self.state()
         if state is not None and state.epoch == self.epoch:
             self.write_state(msgspec.structs.replace(state, follows=what, next_job=next_job), durable=True)
         self.record("follows", what=what, why=why, next_job=next_job)
 
     def record(self, event: str, **values: object) -> None:
-        """Append a line to the history; where it cannot be written that is warned of, as in `write_state`."""
+        """Append a line to the history; if it cannot be written, only warn, as in `write_state`."""
         line = {"time": utc_now(), "event": event, "epoch": self.epoch, **values}
         with self._warning_of(self.layout.history):
-            append_line(self.layout.history, msgspec.json.encode(line))
+            append_line(self.layout.history, json_of(line))
 
     def commit(self, staged: StagedImages, describe: Callable[[int, list[ImageFile]], Manifest]) -> Manifest:
-        """Make a generation of STAGED; DESCRIBE returns its manifest from its number and files.
+        """Commit the images STAGED as a generation; DESCRIBE returns its manifest from its number and files.
 
-        When this returns the generation is on the disk. Raises FencedError, and StoreError where it cannot be
-        written; then the earlier generations are as they were.
+        When this returns, the generation is on disk. Raises FencedError, and StoreError if the generation cannot be
+        written; earlier generations are not changed then.
         """
         self.lock.check()
         number = self.next_number
@@ -178,12 +160,12 @@ class Store:
             remove_tree(partial)
             raise StoreError(
                 f"generation {number} could not be committed to {self.layout.generations}: {error.strerror or error}",
-                "make room there or choose another --dir; earlier generations are untouched",
+                "free space there or choose another --dir; earlier generations are not affected",
             ) from error
         return manifest
 
     def prune(self, *, keep: int, lineage: int) -> list[Verdict]:
-        """Remove the generations that the retention plan lets go; return the whole plan."""
+        """Remove the generations that the retention plan does not keep; return the whole plan."""
         verdicts = retention_plan(self.layout, keep=keep, lineage=lineage)
         for verdict in verdicts:
             if not verdict.keep:
@@ -191,7 +173,7 @@ class Store:
         return verdicts
 
     def remove(self, verdict: Verdict) -> None:
-        """Remove one generation, so that half of it is never taken for a whole one."""
+        """Remove one generation. It is renamed first, so that a crash leaves no incomplete generation."""
         doomed = self.layout.partial(verdict.number)
         with self._warning_of(doomed):
             self.layout.generation(verdict.number).rename(doomed)
@@ -199,7 +181,7 @@ class Store:
             self.record("pruned", generation=verdict.number, rule=verdict.rule)
 
     def undo_parts(self, generations: Sequence[int]) -> list[str]:
-        """Return the parts of the journal that began with GENERATIONS; nothing if a manifest cannot be read."""
+        """Return the parts of the journal that began with GENERATIONS; none if one of the manifests cannot be read."""
         try:
             parts = [read_manifest(self.layout, number).undo_part for number in generations]
         except StoreError:
@@ -208,11 +190,11 @@ class Store:
 
     @contextmanager
     def _warning_of(self, path: Path) -> Iterator[None]:
-        """Turn an OSError into a warning, once for each text."""
+        """Turn an OSError into a warning that is printed once for each text."""
         try:
             yield
         except OSError as error:
-            text = f"{path} cannot be written: {error.strerror}; make room there or mend its permissions"
+            text = f"{path} cannot be written: {error.strerror}; free space there or fix its permissions"
             if text not in self._warned:
                 self._warned.add(text)
                 self._warn(text)
@@ -226,11 +208,11 @@ def open_store(
     say: Callable[[str], None],
     warn: Callable[[str], None],
 ) -> Store:
-    """Make the job's directory if need be, and hold it.
+    """Create the directory of a job if it does not exist, and acquire its lock.
 
-    SCHEDULER_JOB is the batch job around us, and RESTARTS how often it was requeued before. SAY and WARN get what is
-    to be told while it is held. Raises LockedError where another attempt holds it, StoreError where the directory
-    cannot be used.
+    SCHEDULER_JOB is the batch job around us, and RESTARTS the number of its requeues so far. SAY and WARN report
+    messages and warnings. Raises LockedError if another attempt holds the job, and StoreError if the directory cannot
+    be used.
     """
     directory = layout.root.parent
     _refuse_full(directory)
@@ -238,17 +220,17 @@ def open_store(
         if make_private_dir(directory):
             write_atomic(directory / "README", _README.encode(), durable=False)
         make_private_dir(layout.root)
-        least_epoch = max(_told(layout, None, "epoch"), default=0)
+        least_epoch = max(numbers_in_history(layout, None, "epoch"), default=0)
         lock, before = acquire(layout, least_epoch=least_epoch, scheduler_job=scheduler_job, restarts=restarts, say=say)
     return Store(layout, lock, before, warn)
 
 
 def _refuse_full(directory: Path) -> None:
-    """Refuse a file system on which not even the records of a job have room, before anything is made there."""
-    there = next(path for path in (directory, *directory.parents) if path.exists())
-    free = free_bytes(there)
+    """Raise StoreError, before anything is created, if the file system has no space even for the records of a job."""
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    free = free_bytes(existing)
     if free < _LEAST_FREE_BYTES:
-        raise StoreError(f"{free} bytes are free in {there}", "make room there or choose another --dir")
+        raise StoreError(f"only {free} bytes are free in {existing}", "free space there or choose another --dir")
 
 
 @contextmanager
@@ -258,56 +240,28 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"{error.filename or path} cannot be used: {error.strerror}",
-            "choose a directory that you can write to with --dir or DMTCP_RUN_DIR",
+            "choose a directory that you may write to with --dir or DMTCP_RUN_DIR",
         ) from error
 
 
 def read_state(layout: JobLayout) -> State | None:
-    """Return what the newest attempt wrote of itself; None where nothing can be read. Raises NewerFormatError."""
+    """Return the state that the newest attempt recorded; None if it cannot be read. Raises NewerFormatError."""
     try:
         return read_record(layout.state, State)
     except NewerFormatError:
         raise
     except (FileNotFoundError, StoreError):
-        # it is not brought onto the disk each time: a crash of the machine may leave it empty
+        # it is not fsynced every time, so a crash of the machine may leave it empty
         return None
 
 
-def read_history(layout: JobLayout) -> list[dict[str, Any]]:
-    """Return the lines of the history, oldest first; a line torn by a crash is left out."""
-    try:
-        lines = layout.history.read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    found = []
-    for line in lines:
-        try:
-            value = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            found.append(value)
-    return found
-
-
 def retention_plan(layout: JobLayout, *, keep: int, lineage: int) -> list[Verdict]:
-    """Return what pruning would do."""
+    """Return the plan that pruning carries out."""
     return plan(
         [Generation(number, _lineage_of(layout, number)) for number in layout.generation_numbers()],
         keep=keep,
         lineage=lineage,
-        proved=_told(layout, "resumed", "generation"),
-    )
-
-
-def stage(folder: Path, restart_images: Sequence[str], processes: int, **fields: Any) -> StagedImages:
-    """Return all that lies in FOLDER as the images of one checkpoint; FIELDS are those of `StagedImages` besides."""
-    return StagedImages(
-        folder=folder,
-        files=tuple(str(path.relative_to(folder)) for path in files_below(folder)),
-        restart_images=tuple(restart_images),
-        processes=processes,
-        **fields,
+        proved=numbers_in_history(layout, "resumed", "generation"),
     )
 
 
@@ -326,9 +280,3 @@ def _lineage_of(layout: JobLayout, number: int) -> int | None:
         return read_manifest(layout, number).lineage
     except StoreError:
         return None
-
-
-def _told(layout: JobLayout, event: str | None, field: str) -> list[int]:
-    """Return the numbers in FIELD of the history's lines of EVENT, or of all; other shapes are passed over."""
-    lines = (line for line in read_history(layout) if event is None or line.get("event") == event)
-    return [line[field] for line in lines if isinstance(line.get(field), int)]

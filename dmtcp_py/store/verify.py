@@ -1,4 +1,4 @@
-"""Whether a generation is still what was committed."""
+"""Checks that a generation is still what was committed."""
 
 from __future__ import annotations
 
@@ -29,35 +29,39 @@ def read_manifest(layout: JobLayout, number: int) -> Manifest:
         manifest = read_record(path, Manifest)
     except FileNotFoundError:
         if layout.generation(number).is_dir():
-            raise StoreError(f"{path} is missing", "this generation cannot be used") from None
+            raise StoreError(f"{path} is missing", "choose another generation with --generation N") from None
         raise NoSuchJobError(
             f"job {layout.name} has no generation {number}", f"it has {layout.generation_numbers() or 'none'}"
         ) from None
     if manifest.generation != number:
-        raise StoreError(f"{path} is that of generation {manifest.generation}", "this generation cannot be used")
+        raise StoreError(
+            f"{path} belongs to generation {manifest.generation}", "choose another one with --generation N"
+        )
     return manifest
 
 
 def verify(layout: JobLayout, number: int) -> Manifest:
-    """Return the manifest of a generation whose images all have their committed size and hash.
+    """Return the manifest of a generation after checking the size and hash of each image.
 
-    Raises StoreError with the first file that does not: missing, no regular file, another's, writable by others
-    (restoring runs whatever is in an image, as the user who restores), of another size, of another content.
+    Raises StoreError with the first file that is missing, not a regular file, owned or writable by another user
+    (restoring an image runs the code in it as the user who restores), or of another size or content.
     """
     manifest = read_manifest(layout, number)
     folder = layout.generation(number)
     for path in (folder, manifest_path(folder)):
-        if problem := _foreign(path.lstat()):
-            raise StoreError(f"generation {number}: {path} {problem}", "it cannot be used")
+        if problem := _access_problem(path.lstat()):
+            raise StoreError(f"generation {number}: {path} {problem}", "choose another one with --generation N")
     for image in manifest.images:
-        problem = _problem(folder, image)
+        problem = _image_problem(folder, image)
         if problem:
-            raise StoreError(f"generation {number}: {folder / image.name} {problem}", "it cannot be used")
+            raise StoreError(
+                f"generation {number}: {folder / image.name} {problem}", "choose another one with --generation N"
+            )
     return manifest
 
 
 def hash_file(path: Path) -> str:
-    """Return the XXH3-128 of PATH's content in hex: it finds accidents, not forgeries."""
+    """Return the XXH3-128 hash of PATH's content in hex, which detects accidents but not forgeries."""
     digest = xxhash.xxh3_128()
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     with os.fdopen(fd, "rb", buffering=0) as file:
@@ -66,17 +70,17 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _problem(folder: Path, image: ImageFile) -> str | None:
+def _image_problem(folder: Path, image: ImageFile) -> str | None:
     path = folder / image.name
     if any(parent.is_symlink() for parent in path.parents if folder in parent.parents):
-        return "lies behind a symlink"
+        return "is reached through a symlink"
     try:
         found = path.lstat()
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     if not stat.S_ISREG(found.st_mode):
-        return "is no regular file"
-    if problem := _foreign(found):
+        return "is not a regular file"
+    if problem := _access_problem(found):
         return problem
     if found.st_size != image.size:
         return f"has {found.st_size} bytes instead of {image.size}"
@@ -88,8 +92,8 @@ def _problem(folder: Path, image: ImageFile) -> str | None:
     return None
 
 
-def _foreign(found: os.stat_result) -> str | None:
-    """Return why somebody else may have put in what would be run."""
+def _access_problem(found: os.stat_result) -> str | None:
+    """Return how another user could have changed the file, whose code a restore would run; None if they could not."""
     if found.st_uid != os.geteuid():
         return f"belongs to user {found.st_uid}, and restoring would run it as user {os.geteuid()}"
     if found.st_mode & _OTHERS_WRITE:

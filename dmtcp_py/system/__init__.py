@@ -1,4 +1,4 @@
-"""The operating system underneath: processes, /proc, files, signals, and the units in which people write numbers.
+"""The operating system: processes, /proc, files, signals, TCP sockets, and durations and sizes as text.
 
 Knows nothing of jobs, engines or schedulers.
 """

@@ -1,7 +1,7 @@
-"""Answers that take long to find out, remembered in the user's cache directory for as long as they hold.
+"""A cache of slow answers in the user's cache directory.
 
-An answer belongs to the facts that it depends on, such as the size and time of a file: with other facts it is not found.
-A cache that cannot be written only costs time.
+An answer is stored under the facts on which it depends, such as the size and time of a file, so that it is not found
+any more once they change. If the cache cannot be written, that only costs time.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 
 def remembered(name: str, facts: Sequence[str]) -> str | None:
-    """Return the answer NAME that was remembered for FACTS; None if there is none."""
+    """Return the answer that was stored under NAME and FACTS; None if there is none."""
     try:
-        return _path(name, facts).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return _path(name, facts).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
         return None
 
 
 def remember(name: str, facts: Sequence[str], answer: str) -> None:
-    """Remember ANSWER under NAME for FACTS."""
+    """Store ANSWER under NAME and FACTS."""
     path = _path(name, facts)
     with suppress(OSError):
         make_private_dir(path.parent)
-        write_atomic(path, answer.encode(), durable=False)
+        write_atomic(path, answer.encode("utf-8", "surrogateescape"), durable=False)
 
 
 def facts_of(path: Path) -> str:
-    """Return what changes when the file at PATH is replaced; raise OSError if there is none."""
+    """Return a text that changes when the file at PATH is replaced or written; raise OSError if it does not exist."""
     found = path.stat()
     return f"{path} {found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
 

@@ -1,4 +1,4 @@
-"""Child processes: the supervised program, helpers that run for long, and the guard that outlives this process."""
+"""Child processes: the supervised program, long-running helpers, and the guard that outlives this process."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ADDR_NO_RANDOMIZE = 0x0040000
-_ASK_PERSONALITY = 0xFFFFFFFF
+_QUERY_PERSONALITY = 0xFFFFFFFF
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
-# A shell costs 1 MB and outlives a SIGKILL of the supervisor: its standard input is then at its end.
+# A shell takes 1 MB and survives a SIGKILL of the supervisor, after which it reads the end of its standard input.
 _GUARD = """\
 trap '' HUP INT QUIT TERM USR1 USR2 TSTP
 folder=$1; pids=
@@ -39,20 +39,20 @@ exec rm -rf -- "$folder"
 
 @dataclass(frozen=True)
 class ExitStatus:
-    """How a process ended: exactly one of the two is set."""
+    """How a process ended: exactly one of STATUS and SIGNUM is set."""
 
     status: int | None = None
     signum: int | None = None
 
     @property
     def shell_status(self) -> int:
-        """The number by which a shell reports it."""
+        """The status that a shell reports: STATUS, or 128 + SIGNUM."""
         return self.status if self.status is not None else 128 + (self.signum or 0)
 
 
 @dataclass(frozen=True)
 class ChildStdio:
-    """Standard streams of a child as subprocess takes them; None is inherited."""
+    """The standard streams of a child, as arguments of subprocess.Popen; None means inherited."""
 
     stdin: int | None = None
     stdout: int | None = None
@@ -63,13 +63,13 @@ INHERITED = ChildStdio()
 
 
 class Child:
-    """A process that we started and wait for; with ``own_session`` it leads a session and group of its own.
+    """A child process. With ``own_session`` it leads its own session and process group.
 
-    With ``dies_with_us`` the kernel kills it when we die; with ``fixed_addresses`` the layout of its memory is not
-    randomized; it starts with the signals ``ignores`` ignored.
+    With ``dies_with_us`` the kernel kills it when this process dies. With ``fixed_addresses`` its memory layout is not
+    randomized. It ignores the signals ``ignores`` from the start.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a property of the one fork and exec
+    def __init__(  # noqa: PLR0913 - each parameter is a property of the same fork and exec
         self,
         argv: Sequence[str],
         *,
@@ -90,20 +90,22 @@ class Child:
                 stderr=stdio.stderr,
                 start_new_session=own_session,
                 pass_fds=tuple(pass_fds),
-                preexec_fn=_in_child(ignores, dies_with_us=dies_with_us, fixed_addresses=fixed_addresses),  # noqa: PLW1509 - only system calls in it
+                preexec_fn=_in_child(ignores, dies_with_us=dies_with_us, fixed_addresses=fixed_addresses),  # noqa: PLW1509 - it only makes system calls
             )
         except OSError as error:
-            raise EngineError(f"{argv[0]} cannot be executed: {error.strerror}", "is it installed whole?") from error
+            raise EngineError(
+                f"{argv[0]} cannot be executed: {error.strerror}", "check that it is installed completely"
+            ) from error
         self.pid = self._popen.pid
 
     @property
     def stdin(self) -> IO[bytes] | None:
-        """The writing end where stdin=PIPE was asked for."""
+        """The writing end of the pipe if stdin is PIPE."""
         return self._popen.stdin
 
     @property
     def stdout(self) -> IO[bytes] | None:
-        """The reading end where stdout=PIPE was asked for."""
+        """The reading end of the pipe if stdout is PIPE."""
         return self._popen.stdout
 
     def poll(self) -> ExitStatus | None:
@@ -111,33 +113,33 @@ class Child:
         return _ending(self._popen.poll())
 
     def wait(self, timeout_s: float) -> ExitStatus | None:
-        """Wait at most TIMEOUT_S for the process to end."""
+        """Wait at most TIMEOUT_S for the process to end; return how it ended, or None if it still runs."""
         with suppress(subprocess.TimeoutExpired):
             return _ending(self._popen.wait(timeout_s))
         return None
 
     def signal(self, signum: int) -> None:
-        """Send SIGNUM to the process alone."""
+        """Send SIGNUM to the process, not to its group."""
         self._popen.send_signal(signum)
 
     def signal_group(self, signum: int) -> bool:
-        """Send SIGNUM to what is left of the process's group; return whether there was anything."""
+        """Send SIGNUM to the process group; return whether the group still has members."""
         return signal_group(self.pid, signum)
 
     def stop(self, grace_s: float = TERM_GRACE_S) -> ExitStatus:
-        """End the process itself: TERM, wait, KILL."""
+        """End the process, not its group: SIGTERM, wait for GRACE_S, SIGKILL. Raises EngineError if it does not end."""
         if self.poll() is None:
             self.signal(signal.SIGTERM)
             if grace_s <= 0 or self.wait(grace_s) is None:
                 self.signal(signal.SIGKILL)
         ending = self.wait(KILL_WAIT_S)
         if ending is None:
-            raise EngineError(f"process {self.pid} does not end after SIGKILL", "its file system may hang: look at it")
+            raise EngineError(f"process {self.pid} does not end after SIGKILL", "check whether its file system hangs")
         return ending
 
 
 class Guard:
-    """A shell that kills what we started and removes our temporary folder when we are killed ourselves."""
+    """A shell that kills the watched processes and removes the temporary FOLDER if this process is killed."""
 
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
         self._child = Child(
@@ -152,18 +154,18 @@ class Guard:
         return self._child.pid
 
     def watch(self, pid: int) -> None:
-        """Have process PID, and the group that it leads, killed when we die."""
-        self._tell(f"watch {pid}")
+        """Have the guard kill process PID, and the group that it leads, if this process dies."""
+        self._send(f"watch {pid}")
 
     def dismiss(self) -> None:
-        """Let the guard go: everything is cleaned up already."""
-        self._tell("done")
+        """End the guard, after everything was cleaned up."""
+        self._send("done")
         if self._child.stdin:
             with suppress(OSError):
                 self._child.stdin.close()
         self._child.stop()
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         if self._child.stdin:
             with suppress(OSError):
                 self._child.stdin.write(line.encode() + b"\n")
@@ -171,7 +173,7 @@ class Guard:
 
 
 def _in_child(ignores: Sequence[int], *, dies_with_us: bool, fixed_addresses: bool) -> Callable[[], None] | None:
-    """Return what a child is to do before it executes its program."""
+    """Return the function that a child calls before it executes its program; None if there is nothing to do."""
     if not dies_with_us and not fixed_addresses and not ignores:
         return None
     parent = os.getpid()
@@ -180,8 +182,8 @@ def _in_child(ignores: Sequence[int], *, dies_with_us: bool, fixed_addresses: bo
         for number in ignores:
             signal.signal(number, signal.SIG_IGN)
         if fixed_addresses:
-            # where it is not allowed the program is no worse off than without
-            _LIBC.personality(_LIBC.personality(_ASK_PERSONALITY) | _ADDR_NO_RANDOMIZE)
+            # if this is not allowed, the program runs with randomized addresses
+            _LIBC.personality(_LIBC.personality(_QUERY_PERSONALITY) | _ADDR_NO_RANDOMIZE)
         if dies_with_us:
             set_parent_death_signal(signal.SIGKILL)
             if os.getppid() != parent:

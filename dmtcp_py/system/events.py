@@ -1,6 +1,6 @@
-"""Signals, ended children, finished work and the passing of time as one stream.
+"""One stream of events: signals, among them SIGCHLD, the results of worker threads, and time-outs.
 
-Signal handlers only wake the loop; worker threads hand their results in with `EventStream.post`.
+Signal handlers only wake the loop. Worker threads pass their results with `EventStream.post`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _POSTED = b"\0"
 
 
 class EventStream:
-    """The wake-up descriptor of the process and what woke it. One exists at a time, in the main thread."""
+    """The wake-up descriptor of the process and the events since. Only one exists at a time, in the main thread."""
 
     def __init__(self, signals: Iterable[int]) -> None:
         self._reader, self._writer = socket.socketpair()
@@ -37,7 +37,7 @@ class EventStream:
         self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
 
     def close(self) -> None:
-        """Put the process's signal handling back as it was."""
+        """Restore the signal handling of the process."""
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
@@ -45,19 +45,19 @@ class EventStream:
         self._writer.close()
 
     def post(self, event: object) -> None:
-        """Hand EVENT in from any thread."""
+        """Add EVENT to the stream and wake the loop; callable from any thread."""
         self._posted.append(event)
         with suppress(OSError):
             self._writer.send(_POSTED)
 
     def has_any(self, signals: Collection[int]) -> bool:
-        """Return whether one of SIGNALS has come that `wait` has not returned yet."""
+        """Return whether one of SIGNALS has arrived that `wait` has not returned yet."""
         self._read()
         return any(number in signals for number in self._signals)
 
     def wait(self, timeout_s: float) -> tuple[list[int], list[Any]]:
-        """Block until something happens or TIMEOUT_S is over; return the signals and the posted events since."""
-        # select() cannot watch descriptors from 1024 on, and poll() can
+        """Block until an event arrives or TIMEOUT_S is over; return the new signals and posted events."""
+        # unlike select(), poll() can watch descriptors above 1023
         poller = select.poll()
         poller.register(self._reader, select.POLLIN)
         poller.poll(0 if self._signals or self._posted else max(timeout_s, 0) * 1000)
@@ -75,4 +75,4 @@ class EventStream:
 
 
 def _only_wake(_signum: int, _frame: FrameType | None) -> None:
-    """Let the byte on the wake-up descriptor do the rest."""
+    """Do nothing: Python has written the signal number to the wake-up descriptor."""

@@ -1,6 +1,6 @@
-"""How files are written: atomically or by appending, and on the disk before anyone relies on them.
+"""Writing files: atomically or by appending, and fsynced before anything relies on them.
 
-Knows nothing of jobs: which paths there are is `dmtcp_py.store.layout`'s business.
+Does not know jobs; their paths are defined in `dmtcp_py.store.layout`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PRIVATE_DIR = 0o700
 
 
 def fsync_path(path: Path) -> None:
-    """Bring a file's content, or a directory's entries, onto the disk."""
+    """Flush the content of a file, or the entries of a directory, to disk."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         os.fsync(fd)
@@ -32,7 +32,7 @@ def fsync_path(path: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Replace PATH by DATA in one step: a reader sees the old content or the new, never half of it.
+    """Replace the content of PATH with DATA atomically: a reader sees either the old or the new content.
 
     With DURABLE the new content also survives a crash of the machine once this returns.
     """
@@ -54,12 +54,12 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Append LINE with its newline to PATH in one write, on the disk when this returns; all of it or nothing."""
+    """Append LINE and a newline to PATH in one write, entirely or not at all, and fsync it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, PRIVATE_FILE)
     try:
         before = os.fstat(fd).st_size
-        is_torn = before > 0 and os.pread(fd, 1, before - 1) != b"\n"
-        data = (b"\n" if is_torn else b"") + line + b"\n"
+        is_incomplete = before > 0 and os.pread(fd, 1, before - 1) != b"\n"
+        data = (b"\n" if is_incomplete else b"") + line + b"\n"
         if os.write(fd, data) != len(data):
             os.ftruncate(fd, before)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
@@ -69,7 +69,7 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def make_private_dir(path: Path) -> bool:
-    """Create PATH for this user alone, parents as the umask has it; return whether it was not there before."""
+    """Create directory PATH with access only for this user, parents by umask; return False if it existed already."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         path.mkdir(mode=PRIVATE_DIR)
@@ -81,7 +81,7 @@ def make_private_dir(path: Path) -> bool:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove PATH and all below it; that it is not there is no error."""
+    """Remove PATH and everything below it, if it exists."""
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
     else:
@@ -90,7 +90,7 @@ def remove_tree(path: Path) -> None:
 
 
 def move_file(source: Path, target: Path) -> None:
-    """Move SOURCE to TARGET, by a copy where that is on another file system."""
+    """Move file SOURCE to TARGET; copy it if TARGET is on another file system."""
     try:
         source.rename(target)
     except OSError as error:
@@ -101,7 +101,7 @@ def move_file(source: Path, target: Path) -> None:
 
 
 def files_below(folder: Path) -> Iterable[Path]:
-    """Yield the regular files below FOLDER in a fixed order, following no symlink."""
+    """Yield the regular files below FOLDER in a fixed order, without following symlinks."""
     for root, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
@@ -111,7 +111,7 @@ def files_below(folder: Path) -> Iterable[Path]:
 
 
 def size_below(folder: Path) -> int:
-    """Return the sizes of the files below FOLDER added up; what goes meanwhile is left out."""
+    """Return the total size of the files below FOLDER, without files that are removed meanwhile."""
     total = 0
     for path in files_below(folder):
         with suppress(OSError):
@@ -120,40 +120,40 @@ def size_below(folder: Path) -> int:
 
 
 def free_bytes(path: Path) -> int:
-    """Return what this user may still write on PATH's file system."""
+    """Return how many bytes this user may still write on the file system of PATH."""
     stat = os.statvfs(path)
     return stat.f_bavail * stat.f_frsize
 
 
 def make_temporary(owner: Path, parent: Path | None = None) -> Path:
-    """Make a folder for this user alone in PARENT, or where temporary files go: on a local disk, unless TMPDIR is not.
+    """Create a temporary directory of OWNER, with access only for this user, in PARENT or the system's default.
 
-    Raises OSError.
+    The default is on a local disk, unless TMPDIR is not. Raises OSError.
     """
     return Path(tempfile.mkdtemp(prefix=_temporary_prefix(owner), dir=parent))
 
 
 def own_folder(owner: Path, parent: Path) -> Path:
-    """Return the folder of OWNER in PARENT that has the same path in every attempt; `remove_temporaries` removes it."""
+    """Return the directory of OWNER in PARENT: the same path in every attempt. `remove_temporaries` removes it."""
     return parent / f"{_temporary_prefix(owner)}{os.geteuid()}"
 
 
 def claim_folder(path: Path) -> None:
-    """Make PATH for this user alone where it is not there.
+    """Create directory PATH with access only for this user, or make an existing one of this user private.
 
-    Raises FileExistsError where it is somebody else's or no folder, and OSError.
+    Raises FileExistsError if PATH belongs to another user or is not a directory, and other OSErrors.
     """
     with suppress(FileExistsError):
         path.mkdir(mode=PRIVATE_DIR)
         return
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise FileExistsError(errno.EEXIST, "somebody else's", str(path))
+        raise FileExistsError(errno.EEXIST, "it belongs to another user or is not a directory", str(path))
     path.chmod(PRIVATE_DIR)
 
 
 def remove_temporaries(owner: Path, parent: Path | None = None) -> None:
-    """Remove what attempts of OWNER, of which none lives, could not remove themselves."""
+    """Remove the temporary directories of OWNER that killed attempts left behind. No attempt may be running."""
     for folder in Path(parent or tempfile.gettempdir()).glob(f"{_temporary_prefix(owner)}*"):
         with suppress(OSError):
             found = folder.lstat()

@@ -1,4 +1,4 @@
-"""prctl(2): what this process asks of the kernel for itself and for its children."""
+"""prctl(2): settings of this process and its children in the kernel."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ def set_parent_death_signal(signum: int) -> None:
 
 
 def become_subreaper() -> None:
-    """Adopt the orphans among our descendants, so that they can be found, ended and reaped."""
+    """Make this process the parent of orphans among its descendants, so that it can find, end and reap them."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def _prctl(option: int, value: int) -> None:
     if _LIBC.prctl(option, value, 0, 0, 0) != 0:
-        raise EngineError(f"prctl({option}) failed: {os.strerror(ctypes.get_errno())}", "is this Linux?")
+        raise EngineError(
+            f"prctl({option}) failed: {os.strerror(ctypes.get_errno())}", "dmtcp-run needs Linux 3.4 or later"
+        )

@@ -1,4 +1,4 @@
-"""What the kernel tells of processes: which there are, since when, what they hold. Only looks; signals nobody."""
+"""Processes as /proc shows them: which exist, since when, and which files they hold. Only reads."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 _MAPS_FIELDS = 6
 _SOCKET = "socket:["
-SHARED_MEMORY = "/dev/shm/"  # noqa: S108 - the kernel's name for it
+SHARED_MEMORY = "/dev/shm/"  # noqa: S108 - the kernel's path of shared memory
 DELETED = " (deleted)"
-"""What the kernel adds to the name of a file that has none any more."""
+"""What the kernel appends to the path of a file that was deleted."""
 
 
 def process_tree(pid: int) -> list[tuple[int, float]]:
     """Return process PID and its descendants as (pid, start in clock ticks since boot), PID first."""
-    import psutil  # noqa: PLC0415 - 19 ms that a start of a program need not wait for
+    import psutil  # noqa: PLC0415 - importing it takes 19 ms, which a start of a program does not need
 
     try:
         root = psutil.Process(pid)
@@ -32,7 +32,7 @@ def process_tree(pid: int) -> list[tuple[int, float]]:
 
 
 def resident_bytes(pid: int) -> int:
-    """Return the resident sizes of PID and its descendants added up, shared pages counted each time."""
+    """Return the total resident size of PID and its descendants, with shared pages counted once for each process."""
     import psutil  # noqa: PLC0415 - as above
 
     total = 0
@@ -43,7 +43,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def boot_id() -> str:
-    """Return what differs with each boot of each machine."""
+    """Return a text that is different for each boot of each machine."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -51,7 +51,7 @@ def boot_id() -> str:
 
 
 def started_at(pid: int) -> float | None:
-    """Return when process PID started, in clock ticks since boot; None where there is no such process."""
+    """Return when process PID started, in clock ticks since boot; None if it does not exist or has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -61,13 +61,13 @@ def started_at(pid: int) -> float | None:
 
 
 def age_s(pid: int) -> float | None:
-    """Return for how long process PID has run, in seconds; None where there is no such process."""
+    """Return how long process PID has been running, in seconds; None if it does not exist or has ended."""
     ticks = started_at(pid)
     return None if ticks is None else time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def command_of(pid: int) -> tuple[list[str], int]:
-    """Return the words of process PID's command line and the pid of its parent; nothing and 0 where it is gone."""
+    """Return the command line of process PID and the pid of its parent; an empty list and 0 if it does not exist."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -77,15 +77,15 @@ def command_of(pid: int) -> tuple[list[str], int]:
 
 
 def name_of(pid: int) -> str:
-    """Return the name of the program that process PID runs, by its command line; ``?`` where it is gone."""
+    """Return the name of the program in the command line of process PID; ``?`` if the process does not exist."""
     words = command_of(pid)[0]
     return Path(words[0]).name if words else "?"
 
 
 def files_open_for_update(pid: int, *, but_in: Path) -> list[str]:
-    """Return the files that PID and its descendants may read back what they write: open for both, or mapped shared.
+    """Return the files that PID and its descendants may both write and read: open for both, or mapped shared.
 
-    Those below BUT_IN are left out, and what is no file on a disk.
+    Files below BUT_IN, and everything that is not a file on a disk, are left out.
     """
     found = set()
     for member, _ in process_tree(pid):
@@ -95,7 +95,7 @@ def files_open_for_update(pid: int, *, but_in: Path) -> list[str]:
 
 
 def files_mapped(pid: int) -> set[str]:
-    """Return the files that PID and its descendants can write through shared memory; their times tell nothing."""
+    """Return the files that PID and its descendants have mapped for writing. Their mtimes do not show every write."""
     found: set[str] = set()
     for member, _ in process_tree(pid):
         with suppress(OSError):
@@ -104,7 +104,7 @@ def files_mapped(pid: int) -> set[str]:
 
 
 def shared_memory(pid: int) -> tuple[set[str], set[str]]:
-    """Return the files in /dev/shm that PID and its descendants share: those with a name, and those without one now."""
+    """Return the files in /dev/shm that PID and its descendants have mapped: those that exist, and deleted ones."""
     named: set[str] = set()
     unnamed: set[str] = set()
     for member, _ in process_tree(pid):
@@ -116,9 +116,9 @@ def shared_memory(pid: int) -> tuple[set[str], set[str]]:
 
 
 def users_of(path: str) -> list[int]:
-    """Return the processes that have PATH mapped, as far as they can be seen."""
+    """Return the pids of the processes that have PATH mapped, among those that this user may inspect."""
     found = []
-    for entry in os.listdir("/proc"):  # noqa: PTH208 - names are all that is wanted
+    for entry in os.listdir("/proc"):  # noqa: PTH208 - only names are needed
         with suppress(OSError):
             if entry.isdecimal() and path in {mapped.removesuffix(DELETED) for mapped in _mapped_shared(int(entry))}:
                 found.append(int(entry))
@@ -126,9 +126,9 @@ def users_of(path: str) -> list[int]:
 
 
 def open_descriptors(pid: int) -> Iterator[tuple[Path, str, int]]:
-    """Yield for each descriptor of process PID its place in /proc, what it leads to, and its flags."""
+    """Yield the path in /proc, the target and the flags of each open descriptor of process PID."""
     folder = Path(f"/proc/{pid}/fd")
-    for entry in os.listdir(folder):  # noqa: PTH208 - only names are wanted
+    for entry in os.listdir(folder):  # noqa: PTH208 - only names are needed
         with suppress(OSError):
             info = Path(f"/proc/{pid}/fdinfo/{entry}").read_text(encoding="ascii", errors="replace")
             flags = int(info.partition("flags:")[2].split()[0], 8)
@@ -136,18 +136,18 @@ def open_descriptors(pid: int) -> Iterator[tuple[Path, str, int]]:
 
 
 def shared_writable_maps(pid: int) -> Iterator[tuple[str, str]]:
-    """Yield the addresses and the path of each file that process PID has mapped shared and can write."""
-    for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+    """Yield the addresses and the path of each mapping of process PID that is shared and writable."""
+    for line in os.fsdecode(Path(f"/proc/{pid}/maps").read_bytes()).split("\n"):
         fields = line.split(None, _MAPS_FIELDS - 1)
         if len(fields) == _MAPS_FIELDS and fields[1].startswith("rw-s"):
             yield fields[0], fields[5]
 
 
 def sockets_of(pid: int) -> set[int]:
-    """Return the inodes of the sockets that process PID holds. Raises OSError if it is gone."""
+    """Return the inodes of the open sockets of process PID. Raises OSError if it does not exist."""
     folder = f"/proc/{pid}/fd"
     found = set()
-    for entry in os.listdir(folder):  # noqa: PTH208 - only names are wanted
+    for entry in os.listdir(folder):  # noqa: PTH208 - only names are needed
         with suppress(OSError):
             target = os.readlink(f"{folder}/{entry}")
             if target.startswith(_SOCKET):

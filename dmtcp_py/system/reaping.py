@@ -1,6 +1,7 @@
-"""Ending and reaping processes: groups, descendants, and leftovers of an attempt that was killed.
+"""Ending and reaping processes: groups, descendants, and the leftovers of an attempt that was killed.
 
-Signals only processes that this supervisor or a previous attempt of the same job started, or their descendants.
+Only sends signals to processes that this supervisor or an earlier attempt of the same job started, and to their
+descendants.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TERM_GRACE_S = 5.0
+"""Time between SIGTERM and SIGKILL."""
 KILL_WAIT_S = 30.0
+"""Longest wait for the end of a process after SIGKILL."""
 LEFTOVER_GRACE_S = 2.0
-"""How long processes of the program may outlive its first one."""
-_STEP_S = 0.05
+"""How long other processes of the program may outlive its first process."""
+_POLL_S = 0.05
 
 
 def signal_group(group: int, signum: int) -> bool:
-    """Send SIGNUM to process group GROUP; return whether it has any member."""
+    """Send SIGNUM to process group GROUP; return whether it has any members."""
     try:
         os.killpg(group, signum)
     except ProcessLookupError:
@@ -36,7 +39,7 @@ def signal_group(group: int, signum: int) -> bool:
 
 
 def reap_orphans(known: Sequence[int]) -> None:
-    """Reap ended processes that we inherited. KNOWN are children that somebody else waits for."""
+    """Reap adopted processes that have ended. KNOWN are children that other code waits for."""
     with suppress(ChildProcessError):
         while True:
             found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -46,7 +49,7 @@ def reap_orphans(known: Sequence[int]) -> None:
 
 
 def has_children() -> bool:
-    """Whether any process is left that we started or inherited, after reaping those that ended."""
+    """Reap ended children; return whether this process still has any, started or adopted."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -56,7 +59,7 @@ def has_children() -> bool:
 
 
 def end_group(group: int, *, grace_s: float) -> bool:
-    """Give process group GROUP so long to end by itself, then TERM, then KILL; return whether it had to be ended."""
+    """Wait GRACE_S for process group GROUP to end; otherwise end it by SIGTERM, then SIGKILL, and return True."""
     if _group_gone(group, grace_s):
         return False
     signal_group(group, signal.SIGTERM)
@@ -68,19 +71,19 @@ def end_group(group: int, *, grace_s: float) -> bool:
 
 
 def end_descendants() -> None:
-    """Kill every process that is still below us. Only for the end, when nobody waits for any of them any more."""
+    """Kill all descendants of this process. Only call this at the end, when no other code waits for them."""
     until = time.monotonic() + KILL_WAIT_S
     while has_children() and time.monotonic() < until:
         for pid, _ in process_tree(os.getpid())[1:]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(_STEP_S)
+        time.sleep(_POLL_S)
 
 
 def end_leftovers(processes: Sequence[tuple[int, float]]) -> bool:
-    """Kill PROCESSES, given as `tree` returns them, with their sessions; return whether any was left.
+    """Kill PROCESSES, as `process_tree` returned them, and their sessions; return whether any of them still existed.
 
-    Raises EngineError where one does not go away: then nothing may be started in its place.
+    Raises EngineError if one of them does not end; then the program must not be started again.
     """
     left = [member for pid, start in processes for member in _session_or_self(pid, start)]
     for pid in left:
@@ -90,14 +93,15 @@ def end_leftovers(processes: Sequence[tuple[int, float]]) -> bool:
     while remaining := [pid for pid in left if started_at(pid) is not None]:
         if time.monotonic() >= until:
             raise EngineError(
-                f"processes {remaining} of the attempt before do not end after SIGKILL", "end them, then run again"
+                f"processes {remaining} of the previous attempt do not end after SIGKILL",
+                "run this line again once they are gone",
             )
-        time.sleep(_STEP_S)
+        time.sleep(_POLL_S)
     return bool(left)
 
 
 def _session_or_self(pid: int, start: float) -> list[int]:
-    """Return process PID if it still is the one that started then, and what is left of the session that it led."""
+    """Return PID if it is still the process that started at START, and the members of the session that it led."""
     now = started_at(pid)
     if now is not None and now != start:
         return []
@@ -112,7 +116,7 @@ def _session_or_self(pid: int, start: float) -> list[int]:
 
 
 def _group_gone(group: int, within_s: float) -> bool:
-    """Wait until GROUP has no member: there is no descriptor that tells, so it is looked at again and again."""
+    """Wait until GROUP has no members; return False after WITHIN_S. Polls, because no descriptor shows this."""
     until = time.monotonic() + within_s
     while True:
         reap_group(group)
@@ -120,11 +124,11 @@ def _group_gone(group: int, within_s: float) -> bool:
             return True
         if time.monotonic() >= until:
             return False
-        time.sleep(_STEP_S)
+        time.sleep(_POLL_S)
 
 
 def reap_group(group: int) -> None:
-    """Reap the ended members of process group GROUP that are our children."""
+    """Reap the children of this process in group GROUP that have ended."""
     with suppress(ChildProcessError):
         while os.waitpid(-group, os.WNOHANG)[0]:
             pass

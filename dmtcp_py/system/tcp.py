@@ -1,4 +1,4 @@
-"""TCP sockets as the kernel lists them in /proc/net/tcp and tcp6. Uses the standard library alone."""
+"""TCP sockets as the kernel lists them in /proc/net/tcp and tcp6. Uses only the standard library."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 _TABLES = (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6))
 _FIELDS = 10
-"""Of a line, up to the inode."""
+"""Number of fields of a line up to the inode."""
 _ESTABLISHED = "01"
 
 
 class TcpSocket(NamedTuple):
-    """A line of the table; NEAR and FAR are addresses with ports as the kernel writes them."""
+    """A line of the table. NEAR (local) and FAR (remote) are addresses with ports, as the kernel writes them."""
 
     family: int
     near: str
@@ -25,7 +25,7 @@ class TcpSocket(NamedTuple):
 
     @property
     def port(self) -> int:
-        """The port of the near end."""
+        """The local port."""
         return int(self.near.partition(":")[2], 16)
 
     @property
@@ -46,14 +46,14 @@ def tcp_sockets(pid: int | str = "self") -> list[TcpSocket]:
 
 
 def packed(end: str) -> tuple[bytes, bytes]:
-    """Return address and port of END as they are on the wire; the kernel writes 32-bit words in machine order."""
+    """Return address and port of END in network byte order; the kernel prints 32-bit words in the machine's order."""
     address, _, port = end.partition(":")
     words = [int(address[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(address), 8)]
     return b"".join(words), int(port, 16).to_bytes(2, "big")
 
 
 def readable(end: str) -> str:
-    """Return END as people write it."""
+    """Return END as readable text: address and port."""
     address, port = packed(end)
     family = socket.AF_INET if len(address) == 4 else socket.AF_INET6  # noqa: PLR2004 - bytes of an IPv4 address
     return f"{socket.inet_ntop(family, address)} port {int.from_bytes(port, 'big')}"

@@ -1,4 +1,4 @@
-"""A time-out for waits in which this process itself may be stopped."""
+"""A time-out for waits during which this process itself may be stopped."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import time
 
 
 class Timeout:
-    """A time-out that does not run on while this process is stopped, by Ctrl-Z or by a scheduler that suspends jobs.
+    """A time-out that does not count time in which this process is stopped, by Ctrl-Z or by the scheduler.
 
-    `is_over` has to be called at least once a second.
+    Call `is_over` at least once a second.
     """
 
     def __init__(self, limit_s: float) -> None:
         self._left_s = self._limit_s = limit_s
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
 
     def is_over(self) -> bool:
-        """Whether the time is over, not counting more than a second since the last look."""
+        """Return whether the time is over. At most one second is counted since the previous call."""
         now = time.monotonic()
-        self._left_s -= min(now - self._looked_at, 1.0)
-        self._looked_at = now
+        self._left_s -= min(now - self._checked_at, 1.0)
+        self._checked_at = now
         return self._left_s < 0
 
     def renew(self) -> None:
-        """Begin again."""
+        """Start the time-out again."""
         self._left_s = self._limit_s

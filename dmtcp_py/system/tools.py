@@ -1,7 +1,7 @@
-"""Short calls of other programs' tools, run to their end with a time-out, through sh.
+"""Running short commands to their end, with a time-out, through the library sh.
 
-The supervised program, its coordinator and its guards are not run here but as `dmtcp_py.system.child.Child`: sh starts
-what it runs in the background with SIGHUP and SIGXFSZ ignored, which an image would carry on.
+The supervised program, its coordinator and its guard are run as `dmtcp_py.system.child.Child` instead: sh starts
+background commands with SIGHUP and SIGXFSZ ignored, and an image would preserve that.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a short tool call gave; STATUS is as a shell reports it."""
+    """The result of a short command; STATUS is as a shell reports it, OUTPUT may hold bytes that are not text."""
 
     status: int
     output: str
 
 
 def run_tool(argv: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | None = None) -> ToolResult:
-    """Run a short tool to its end and return its status with stdout and stderr together.
+    """Run a short command to its end; return its status, and stdout and stderr in one text.
 
-    Raises EngineError if it cannot be started or is not done within TIMEOUT_S.
+    Raises EngineError if it cannot be started or does not end within TIMEOUT_S.
     """
-    # sh takes 85 to 260 ms to import: nothing on the way from the command line to the running program needs it
+    # importing sh takes 85 to 260 ms, so nothing between the command line and the running program may use it
     import sh  # noqa: PLC0415
 
-    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - it has no path of ours
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - not a file that a Path stands for
         command = _started(sh, argv, env, nothing)
         is_late = threading.Event()
         timer = threading.Timer(timeout_s, _kill, [command.pid, is_late])
         timer.daemon = True
         timer.start()
         try:
-            # never wait(timeout=...), which polls
+            # not wait(timeout=...), which polls
             command.wait()
         finally:
             timer.cancel()
     if is_late.is_set():
         raise EngineError(f"{argv[0]} did not answer within {timeout_s:.0f} s")
     status = command.exit_code
-    return ToolResult(status if status >= 0 else 128 - status, command.stdout.decode("utf-8", "replace"))
+    return ToolResult(status if status >= 0 else 128 - status, os.fsdecode(command.stdout))
 
 
 def import_early() -> None:
-    """Import sh in the background, so that a tool call that will come soon does not have to wait for that."""
+    """Import sh in the background, so that the next command does not have to wait for that."""
     threading.Thread(target=importlib.import_module, args=["sh"], daemon=True).start()
 
 
@@ -72,7 +72,7 @@ def _started(sh: Any, argv: Sequence[str], env: Mapping[str, str] | None, stdin:
             _env=None if env is None else dict(env),
         )
     except (sh.CommandNotFound, sh.ForkException, OSError) as error:
-        raise EngineError(f"{argv[0]} cannot be run: {_reason(error)}", "is it installed?") from error
+        raise EngineError(f"{argv[0]} cannot be run: {_reason(error)}", "check that it is installed") from error
 
 
 def _kill(pid: int, is_late: threading.Event) -> None:

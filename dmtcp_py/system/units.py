@@ -1,4 +1,4 @@
-"""Durations and sizes as people write and read them. No clock is read here."""
+"""Durations and sizes as text. Reads no clock."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _FORMS = "write seconds (90), a number with a unit (90s, 15m, 2h, 1d), or Slurm'
 def parse_duration(text: str) -> float:
     """Return the seconds that TEXT means.
 
-    A bare number is seconds. With colons or a dash the forms and meanings are those of sbatch(1)'s ``--time``, but
-    for a bare number, which Slurm takes as minutes.
+    A plain number means seconds, unlike in sbatch(1)'s ``--time``, where it means minutes. With colons or a dash TEXT
+    has the forms and meanings of that option.
     """
     seconds = _seconds(text.strip())
     if seconds is None:

@@ -1,9 +1,9 @@
 """MANA as an engine of dmtcp-run, for MPI programs: dmtcp-run --engine-plugin mana_engine:ManaEngine \\
      mpirun -np 4 mana_launch ./model
 
-Every rank runs under MANA, and mpirun does not: each attempt has an mpirun of its own. MANA_ROOT is the folder in which
-MANA was built. What the ranks print goes to dmtcp-run's own streams; --stdin, --stdout and --stderr are refused, as
-only a program that opens its files itself has them in its images.
+Every rank runs under MANA, and mpirun does not: each attempt has an mpirun of its own. MANA_ROOT is the directory in
+which MANA was built. The output of the ranks goes to dmtcp-run's own streams. --stdin, --stdout and --stderr are
+refused: an image contains only files that the program itself opened.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from dmtcp_py.system.files import make_private_dir, remove_tree
 from dmtcp_py.system.timeout import Timeout
 from dmtcp_py.system.child import Child, Guard
 from dmtcp_py.system.reaping import LEFTOVER_GRACE_S, end_descendants, end_group
-from dmtcp_py.store.store import stage
+from dmtcp_py.store.staged import stage
 
 MARK = "mana_launch"
 TYPE = "type mpirun -np N mana_launch PROGRAM ARGS"
 MISSING = b"_Z17MPI_Test_internalPiS_P10MPI_Statusb"
-"""In a libmana.so of 1.3.0 or 1.4.0 as released, and defined nowhere."""
+"""A symbol that libmana.so of 1.3.0 and 1.4.0, as released, needs and that nothing defines."""
 LAUNCHER = "mana_launcher"
 RESTART_S = 120.0
 READY_S = 60.0
@@ -36,7 +36,7 @@ LOOK_S = 0.25
 
 
 class ManaEngine:
-    """MANA as it was built in one folder."""
+    """MANA, as it was built in one directory."""
 
     name = "mana"
 
@@ -47,11 +47,11 @@ class ManaEngine:
     def find(cls):
         root = os.environ.get("MANA_ROOT")
         if root is None or not (Path(root) / "bin/lower-half").is_file():
-            raise EngineError(f"there is no MANA in MANA_ROOT ({root or 'not set'})", "export MANA_ROOT=FOLDER")
+            raise EngineError(f"there is no MANA in MANA_ROOT ({root or 'not set'})", "export MANA_ROOT=DIRECTORY")
         if MISSING in (Path(root) / "lib/dmtcp/libmana.so").read_bytes():
             raise EngineError(
-                f"the MANA in {root} dies at checkpoints of programs that wait for a message (an undefined symbol)",
-                "docs/mana.md names the declaration that its authors have to change",
+                f"the MANA in {root} dies at a checkpoint if the program waits for a message (an undefined symbol)",
+                "change the declaration that docs/mana.md names, and build MANA again",
             )
         return cls(Path(root).absolute())
 
@@ -59,10 +59,10 @@ class ManaEngine:
         return (self._root / "VERSION").read_text().strip()
 
     def refusal(self, program):
-        return None if program.name.startswith(("mpirun", "mpiexec", "srun")) else f"it takes MPI programs: {TYPE}"
+        return None if program.name.startswith(("mpirun", "mpiexec", "srun")) else f"it runs MPI programs: {TYPE}"
 
     def refusal_of_nodes(self):
-        return "this plugin was tried on one node alone; --nodes 1 keeps it there"
+        return "this plug-in was tested on one node only; use --nodes 1"
 
     def doubt(self, program):
         return None
@@ -70,7 +70,7 @@ class ManaEngine:
     def launch(self, launch):
         _refuse_files(launch.stdio)
         if MARK not in launch.command:
-            raise EngineError(f"no {MARK} in the command: which word of it is the program?", TYPE)
+            raise EngineError(f"no {MARK} in the command, which marks the program", TYPE)
         at = launch.command.index(MARK)
         launcher, (program, *words) = launch.command[:at], launch.command[at + 1 :] or ("",)
         path = shutil.which(program)
@@ -89,7 +89,7 @@ class ManaEngine:
             raise EngineError(f"the images were made by MANA {made_by}, and this is {self.version()}")
         _refuse_files(restart.stdio)
         place = _Place(self._root, restart)
-        # MANA puts the path of an image in the place of --restartdir, which has to be the last
+        # MANA replaces --restartdir with the path of an image, so it must be the last option
         images = ["--ckptdir", str(restart.staging), "--restartdir", str(restart.folder.absolute())]
         half = [place.tool("lower-half"), "-j", "--restore", *place.coordinator.address, "-q", "-q", *images]
         computation = place.run(restart.manifest.engine_data[LAUNCHER].split("\n"), half)
@@ -106,7 +106,7 @@ class ManaEngine:
 
 
 def _await_ranks(computation, restart):
-    """Wait until all ranks run; return whether they do, and not because the wait was cancelled."""
+    """Wait until all ranks run; return whether they do: False if the wait was cancelled."""
     patience = Timeout(RESTART_S + restart.manifest.size / 20e6)
     while not computation.is_running(restart.manifest.processes):
         end = computation.poll()
@@ -121,12 +121,12 @@ def _await_ranks(computation, restart):
 
 
 class _Place:
-    """What one computation needs around it."""
+    """The coordinator, guard and directories of one computation."""
 
     def __init__(self, root, order):
         self.root, self.folder, self.staging = root, order.temporary, order.staging
         self.environ = clean(order.environ)
-        # UCX's hook on mmap() and MANA's two copies of libmpich do not go together
+        # UCX's hook on mmap() crashes with MANA's two copies of libmpich
         self.environ.setdefault("UCX_MEM_MMAP_HOOK_MODE", "none")
         self.guard = Guard(self.folder, self.environ)
         try:
@@ -155,7 +155,7 @@ class _Place:
 
 
 class ManaComputation:
-    """The ranks, below an mpirun that is none of them."""
+    """The ranks, below an mpirun that is not under MANA."""
 
     def __init__(self, place, root, launcher):
         self._place, self._root, self._launcher = place, root, launcher
@@ -179,7 +179,7 @@ class ManaComputation:
     def poll(self):
         ending = self._root.poll()
         if self._is_in_checkpoint:
-            # the checkpoint says what an end in it means
+            # the checkpoint decides what an end during it means
             return None
         if ending is None:
             if not self._coordinator.is_alive() and self._killed is None:
@@ -201,7 +201,7 @@ class ManaComputation:
         except CheckpointFailedError:
             ending = self._root.poll()
             if ending is not None and ending.shell_status:
-                # mpirun does not tell whether the program or MANA ended a rank: the last generation goes on
+                # mpirun does not say whether the program or MANA ended a rank: the job resumes from the last generation
                 self._killed = self._killed or f"mpirun ended with status {ending.shell_status} in a checkpoint"
             raise
         finally:
@@ -216,7 +216,7 @@ class ManaComputation:
             self._coordinator.log_state.checkpoints_begun,
         )
         self._coordinator.command("--kcheckpoint" if then_stop else "--checkpoint")
-        # where the ranks are killed at once, that the checkpoint is complete is not always told: the images tell
+        # if the ranks are killed at once, the log may not report the checkpoint as complete; the images show it
         self._await(lambda: self._coordinator.log_state.checkpoints_complete > complete, timeout_s, may_end=then_stop)
         if self._coordinator.log_state.checkpoints_begun == begun:
             raise CheckpointFailedError("the ranks ended before it", program_lives=False)

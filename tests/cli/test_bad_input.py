@@ -190,7 +190,7 @@ def test_a_job_name_that_could_lead_elsewhere_is_refused(
     bench: Workbench, one_engine: EngineHere, kept: str, name: str
 ) -> None:
     assert one_engine
-    assert "cannot name a job" in refused(bench, 2, "--stdout", kept, "--job", name, "true")
+    assert "is not a valid job name" in refused(bench, 2, "--stdout", kept, "--job", name, "true")
 
 
 @pytest.mark.parametrize("option", ["--stdout", "--stderr"])

@@ -187,7 +187,7 @@ class TestStatus:
         bench.jobs.mkdir()
         done = bench.ctl("status")
         assert (done.returncode, done.stdout) == (0, "")
-        assert "nothing here" in done.stderr
+        assert "nothing to show" in done.stderr
         assert rows(bench.ctl("status", "--json")) == []
 
     def test_a_live_supervisor_is_told_from_a_dead_one(self, bench: Workbench, running: Process) -> None:
@@ -521,7 +521,7 @@ class TestExitStatus:
 
     def test_help_states_them_all(self, bench: Workbench) -> None:
         text = " ".join(bench.ctl("--help").stdout.split())
-        assert "0; 1 a problem was found; 2 wrong usage; 10 no such job or generation; 11" in text
+        assert "0 success 1 a problem was found 2 wrong usage 10 no such job or generation 11" in text
         assert "130 interrupted" in text
 
     def test_being_interrupted_is_130_without_a_traceback(self, bench: Workbench, running: Process) -> None:

@@ -55,7 +55,7 @@ def test_an_engine_that_works_is_found_with_its_version(bench: Workbench, engine
 def test_every_row_is_there_and_auto_gives_its_reason(bench: Workbench, one_engine: EngineHere) -> None:
     rows = doctor(bench, 0)
     assert list(rows) == _ROWS
-    assert rows["auto"]["finding"].startswith(f"takes {one_engine.name} {one_engine.version}: ")
+    assert rows["auto"]["finding"].startswith(f"chooses {one_engine.name} {one_engine.version}: ")
     assert os.uname().release in rows["kernel"]["finding"]
 
 
@@ -121,7 +121,7 @@ def test_a_place_where_nothing_can_be_locked_is_a_problem(bench: Workbench, one_
 def test_the_scheduler_around_us_is_named(bench: Workbench, one_engine: EngineHere) -> None:
     assert one_engine
     rows = doctor(bench, 0, SLURM_JOB_ID="4711")
-    assert rows["scheduler"]["finding"] == "inside job 4711 of slurm"
+    assert rows["scheduler"]["finding"] == "inside slurm job 4711"
 
 
 def test_nothing_is_left_behind(bench: Workbench, one_engine: EngineHere) -> None:

@@ -178,7 +178,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "an empty manifest": (empty_the_manifest, "is damaged"),
     "a missing manifest": (remove_the_manifest, "is missing"),
     "a name elsewhere": (name_a_file_elsewhere, "names a file outside its generation"),
-    "a symlink": (put_a_symlink, "is no regular file"),
+    "a symlink": (put_a_symlink, "is not a regular file"),
 }
 
 

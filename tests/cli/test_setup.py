@@ -114,7 +114,7 @@ def tree(folder: Path) -> dict[str, int]:
 @needs_no_criu
 def test_it_comes_with_progress_and_says_whether_it_works(fetched: Fetched) -> None:
     place, done = fetched
-    assert "brought CRIU" in done.stdout
+    assert "installed CRIU" in done.stdout
     assert str(place.copy / "criu") in done.stdout
     for step in ("1/3 reading", "2/3 fetching", "3/3 unpacking"):
         assert step in done.stderr
@@ -216,7 +216,7 @@ def test_two_at_once_do_not_disturb_each_other(place: Place) -> None:
         assert holder.stdin
         holder.stdin.close()
     assert done.returncode == 1
-    assert "another setup is at work" in done.stderr
+    assert "another setup is running" in done.stderr
 
 
 class _Damaging(BaseHTTPRequestHandler):
@@ -272,7 +272,7 @@ def user() -> Iterator[pwd.struct_passwd]:
 
 def as_user(user: pwd.struct_passwd, *words: str) -> subprocess.CompletedProcess[str]:
     """Run ``dmtcp-ctl`` or ``dmtcp-run`` as USER would; with the system's Python where ours is root's alone."""
-    module = {"dmtcp-ctl": "dmtcp_py.cli.ctl", "dmtcp-run": "dmtcp_py.cli.run"}[words[0]]
+    module = {"dmtcp-ctl": "dmtcp_py.cli.ctl.main", "dmtcp-run": "dmtcp_py.cli.run"}[words[0]]
     environ = {
         "HOME": user.pw_dir,
         "PATH": _PATH,
@@ -412,7 +412,7 @@ def test_one_that_does_not_have_it_is_not_shown(place: Place, name: str) -> None
     place.tool(name, "exit 1")
     done = place.setup("--engine", "dmtcp")
     assert done.returncode == 1
-    assert "to be had with" not in done.stdout
+    assert "to install one" not in done.stdout
     assert "no package manager here has DMTCP" in done.stderr
 
 
@@ -453,7 +453,7 @@ def test_an_engine_that_works_is_all_that_is_needed(place: Place, one_engine: ob
         place.tool(name, "exit 0")
     done = place.setup(**environ)
     assert done.returncode == 0
-    assert done.stdout.splitlines()[-1] == "nothing had to be done"
+    assert done.stdout.splitlines()[-1] == "nothing to do"
     assert not done.stderr
     assert not list(place.folder.glob("*.log"))
 

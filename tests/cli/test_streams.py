@@ -360,7 +360,7 @@ def test_appending_after_a_kill_loses_nothing_and_repeats_what_came_after_the_ch
         again = numbers(data[len(earlier) :], prefix)
         assert again == list(range(again[0], 41))
         assert 1 < again[0] <= numbers(earlier, prefix)[-1] + 1
-    assert b"comes once more" in err.read_bytes()
+    assert b"will be repeated" in err.read_bytes()
 
 
 def test_another_file_after_a_kill_leaves_the_first_as_it_was(bench: Workbench, engine: EngineHere) -> None:

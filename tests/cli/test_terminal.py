@@ -404,7 +404,7 @@ def test_help_states_every_exit_status(option: str) -> None:
 def test_help_of_the_other_command_states_its_exit_statuses() -> None:
     text = subprocess.run([CTL, "--help"], capture_output=True, text=True, timeout=60, check=True).stdout
     statuses = " ".join(text.partition("Exit status")[2].split())
-    for status in ("0;", "1 a problem", "2 wrong usage", "10 no such", "11 ", "130 interrupted"):
+    for status in ("0 success", "1 a problem", "2 wrong usage", "10 no such", "11 ", "130 interrupted"):
         assert status in statuses
 
 

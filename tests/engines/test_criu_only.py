@@ -247,7 +247,7 @@ def test_a_disk_that_fills_up_in_a_checkpoint_leaves_the_program_running(bench: 
         subprocess.run(["umount", small], check=True, timeout=20)
     said = (bench.folder / "stderr.txt").read_text()
     assert "checkpoint failed" in said
-    assert "the program goes on" in said
+    assert "the program runs on" in said
     assert (bench.folder / "out.txt").read_text() == "".join(f"{step}\n" for step in range(30))
 
 
@@ -257,7 +257,7 @@ def test_the_environment_of_the_program_is_the_callers(bench: Workbench, criu: E
     mine = set(done.stdout.strip("\0").split("\0"))
     theirs = {f"{name}={value}" for name, value in bench.environ.items()}
     noting = {"LD_PRELOAD", "DMTCP_RUN_UNDO"}
-    assert {text.partition("=")[0] for text in mine ^ theirs} <= {"LC_CTYPE", *noting}
+    assert {text.partition("=")[0] for text in mine ^ theirs} <= noting
 
 
 @pytest.fixture
@@ -392,7 +392,7 @@ def test_a_program_that_gets_a_ring_of_io_uring_all_the_same_is_refused_with_the
     program = ["env", "--unset=LD_PRELOAD", *bench.program("uring.py")]
     done = bench.run("-i", "0.3", "--stdout", "out.txt", *program)
     assert done.returncode == 125
-    assert "the program uses io_uring, which CRIU cannot take; " in done.stderr
+    assert "the program uses io_uring, which CRIU cannot checkpoint; " in done.stderr
     assert "--allow-unprotected" in done.stderr
     assert bench.generations == []
 

@@ -156,7 +156,7 @@ def test_a_generation_whose_engine_is_no_longer_installed_is_kept_and_refused(on
     shutil.rmtree(one_site.folder)
     refused = bench.run(*line)
     assert refused.returncode == 125
-    assert "no engine 'site' is known here" in refused.stderr
+    assert "there is no engine 'site' here" in refused.stderr
     assert "--engine-plugin" in refused.stderr
     assert bench.generations == [1]
 

@@ -252,8 +252,8 @@ def test_a_program_with_a_static_child_is_refused_and_both_ways_on_are_named(
     assert dmtcp
     done = bench.run("-i", "0.5", *static_child)
     assert done.returncode == 125
-    assert "(static) is not in DMTCP's hands" in done.stderr
-    assert "--engine criu takes it; or run it with --allow-unprotected" in done.stderr
+    assert "(static) does not run under DMTCP" in done.stderr
+    assert "--engine criu can checkpoint it; or run it with --allow-unprotected" in done.stderr
     assert done.stdout == "before\n"
 
 
@@ -264,7 +264,7 @@ def test_it_runs_to_its_end_where_that_is_allowed(
     done = bench.run("-i", "1", "--allow-unprotected", *static_child)
     assert done.returncode == 0
     assert done.stdout == "before\nafter 3\n"
-    assert done.stderr.count("is not in DMTCP's hands") == 1, "told once, not at every interval"
+    assert done.stderr.count("does not run under DMTCP") == 1, "told once, not at every interval"
 
 
 def test_processes_that_python_spawned_are_refused_where_the_plugin_is_not(bench: Workbench, dmtcp: EngineHere) -> None:
@@ -292,7 +292,7 @@ def test_what_another_process_sent_is_refused_before_it_is_lost(
     done = bench.run("-i", "0.5", *bench.python("sent.py", SENT), what, then)
     assert done.returncode == 125
     assert f"has a descriptor that another process sent it ({is_named}" in done.stderr
-    assert "--engine criu takes it; Python sends none with multiprocessing's methods fork" in done.stderr
+    assert "--engine criu can checkpoint it; Python sends no descriptors with multiprocessing's methods" in done.stderr
 
 
 def test_a_pipe_that_was_sent_and_is_closed_again_hinders_nothing(bench: Workbench, dmtcp: EngineHere) -> None:
@@ -342,7 +342,7 @@ def test_a_connection_that_ends_in_time_only_delays_the_first_checkpoint(
     program = [*bench.python("connected.py", CONNECTED), str(port), "3", "4"]
     done = bench.run("-i", "2", *program)
     assert (done.returncode, done.stdout) == (0, "b'x'\ndone\n")
-    assert f"it is connected to 127.0.0.1 port {port}" in done.stderr
+    assert f"the program is connected to 127.0.0.1 port {port}" in done.stderr
     assert bench.generations, "a checkpoint was taken once the connection had ended"
 
 
@@ -363,7 +363,7 @@ def test_a_program_that_was_safe_before_runs_on_and_each_time_it_is_told_where_a
     done = bench.run("-i", "3", "sh", "-c", 'sleep 4; exec "$@"', "sh", *connected)
     assert done.returncode == 0
     newest = bench.generations[-1]
-    assert done.stderr.count(f"and a resume would begin at generation {newest}\n") > 1
+    assert done.stderr.count(f"and a resume would start from generation {newest}\n") > 1
 
 
 @pytest.mark.parametrize("kind", ["a name in the file system", "abstract", "datagrams", "udp"])
@@ -383,7 +383,7 @@ def test_other_connections_to_others_are_found_before_a_checkpoint_hangs(
     named = (
         f"127.0.0.1 port {place}" if kind == "udp" else f"{'@' if kind == 'abstract' else ''}{place} (a Unix socket)"
     )
-    assert f"it is connected to {named}" in refused.stderr
+    assert f"the program is connected to {named}" in refused.stderr
     assert (delayed.returncode, delayed.stdout) == (0, "done\n")
     assert "committed (interval" in delayed.stderr, "a checkpoint was taken once the connection had ended"
 
@@ -417,8 +417,8 @@ def test_connections_over_ipv6_among_its_own_processes_are_found_before_images_t
     assert dmtcp
     done = bench.run("-i", "0.5", *bench.python("ipv6.py", OVER_IPV6), kind, "80")
     assert done.returncode == 125
-    assert "it is connected over IPv6 (" in done.stderr
-    assert "--engine criu takes it, or use 127.0.0.1 at both ends" in done.stderr
+    assert "the program is connected over IPv6 (" in done.stderr
+    assert "--engine criu can checkpoint it, or use 127.0.0.1 at both ends" in done.stderr
     assert bench.generations == []
 
 
@@ -457,7 +457,7 @@ def test_a_program_on_a_gpu_is_refused(bench: Workbench, dmtcp: EngineHere) -> N
     finally:
         device.unlink()
     assert done.returncode == 125
-    assert "uses /dev/nvidia9, and DMTCP cannot take a GPU; --allow-unprotected" in done.stderr
+    assert "uses /dev/nvidia9, and DMTCP cannot checkpoint a GPU; --allow-unprotected" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["timerfd", "signalfd", "pseudo-terminal", "memfd", "O_TMPFILE", "UDP"])
@@ -469,8 +469,8 @@ def test_what_a_restart_would_lose_is_refused_before_any_work_is(
     done = bench.run_without("plugin files", "-i", "0.5", *bench.python("loses.py", LOSES), kind)
     assert done.returncode == 125
     assert kind in done.stderr
-    assert "DMTCP would not bring" in done.stderr
-    assert "--engine criu takes it" in done.stderr
+    assert "DMTCP does not restore" in done.stderr
+    assert "--engine criu can checkpoint it" in done.stderr
 
 
 def test_a_program_with_a_ring_of_io_uring_is_refused_before_a_checkpoint_kills_it(
@@ -481,7 +481,7 @@ def test_a_program_with_a_ring_of_io_uring_is_refused_before_a_checkpoint_kills_
         pytest.skip("the kernel gives nobody a ring")
     done = bench.run("-i", "0.3", *bench.program("uring.py"))
     assert done.returncode == 125
-    assert "uses io_uring, and DMTCP cannot take it; --engine criu takes what can do without" in done.stderr
+    assert "uses io_uring, which DMTCP cannot checkpoint; --engine criu can checkpoint programs" in done.stderr
     assert "the engine failed" not in done.stderr
 
 
@@ -520,7 +520,7 @@ def test_a_fifo_whose_name_is_gone_is_told_and_survived(bench: Workbench, dmtcp:
     assert dmtcp
     done = bench.run("-i", "2", "--stdout", "out.txt", *bench.python("fifo.py", WITH_A_FIFO), "3", "4")
     assert (done.returncode, (bench.folder / "out.txt").read_text()) == (0, "done\n"), done.stderr
-    assert "/fifo (deleted) open, and DMTCP would not find it" in done.stderr
+    assert "/fifo (deleted) open, which DMTCP cannot checkpoint" in done.stderr
     assert "checkpointed" in bench.events
 
 
@@ -531,5 +531,5 @@ def test_what_the_scheduler_launches_is_refused_at_once(bench: Workbench, one_en
     srun.chmod(0o755)
     done = bench.run(srun, "-n", "2", "./a")
     assert (done.returncode, done.stdout) == (125, "")
-    assert "srun has the program's processes started by the scheduler's daemons" in done.stderr
+    assert "srun has the scheduler's daemons start the program's processes" in done.stderr
     assert "dmtcp-run mpirun" in done.stderr

@@ -165,7 +165,7 @@ def test_the_self_test_trusts_a_dmtcp_once_and_remembers_it(
     ("lacking", "reason"),
     [
         ("Socket::Drain", "a checkpoint"),
-        ("/plugin/socket/rst", "no restart would find them"),
+        ("/plugin/socket/rst", "a restart would not find them"),
         ("_Z16scaleSendBuffersid", "full ones would hang a restart"),
     ],
 )

@@ -388,7 +388,7 @@ def test_an_engine_that_fails_later_goes_on_from_the_last_good_generation_in_the
         _kill_coordinator(process)
         wait_until(lambda count=count: bench.events.count("resumed") == count or process.poll() is not None)
     assert process.wait(LONG_S) == 0
-    assert _said(bench).count("going on from the last good one") == 2
+    assert _said(bench).count("resuming the last good generation") == 2
     assert {line["epoch"] for line in bench.history} == {1}
     assert [line["what"] for line in bench.history if line["event"] == "failed"] == ["engine", "engine"]
     assert plain.wait(LONG_S) == 0
@@ -490,7 +490,7 @@ def test_a_disk_too_full_for_a_checkpoint_warns_and_the_program_goes_on(
     filler = _fill(small_disk, leave_mb=0)
     bench.wait_said("checkpoint failed", process)
     bench.wait_lines(3, process)
-    assert "the program goes on" in _said(bench)
+    assert "the program runs on" in _said(bench)
     assert bench.ctl("--dir", small_disk / "jobs", "verify").returncode == 0
     filler.unlink()
     wait_until(lambda: any(generations.glob("*/generations/000002/manifest.json")) or process.poll() is not None)

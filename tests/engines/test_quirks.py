@@ -285,17 +285,17 @@ def _built(bench: Workbench, words: tuple[str, ...]) -> list[str]:
 @pytest.mark.usefixtures("mpi")
 @pytest.mark.parametrize("setting", NEEDED)
 def test_without_a_setting_for_mpi_a_job_does_not_come_through(
-    bench: Workbench, one_engine: EngineHere, setting: str
+    bench: Workbench, one_dmtcp: EngineHere, setting: str
 ) -> None:
     """Where this one fails the setting can go, for the versions of DMTCP and MPI that are here."""
-    assert one_engine
+    assert one_dmtcp
     _does_not_come_through(bench, setting, NEEDED[setting])
 
 
 @pytest.mark.usefixtures("mpi")
-def test_without_its_setting_a_job_without_mpirun_starts_a_daemon(bench: Workbench, one_engine: EngineHere) -> None:
+def test_without_its_setting_a_job_without_mpirun_starts_a_daemon(bench: Workbench, one_dmtcp: EngineHere) -> None:
     """Where this one fails the setting can go."""
-    assert one_engine
+    assert one_dmtcp
     setting = "OMPI_MCA_ess_singleton_isolated"
     program = _built(bench, (RING, STEPS))
     count = {}
@@ -342,10 +342,10 @@ def _typed(bench: Workbench, argv: list[str]) -> subprocess.Popen[bytes]:
 @pytest.mark.usefixtures("mpi")
 @pytest.mark.parametrize("setting", ["OMPI_MCA_orte_tmpdir_base", "OMPI_MCA_btl_vader_backing_directory"])
 def test_without_its_own_folder_two_jobs_share_what_is_each_ones_own(
-    bench: Workbench, one_engine: EngineHere, setting: str
+    bench: Workbench, one_dmtcp: EngineHere, setting: str
 ) -> None:
     """Where this one fails, the launchers of two jobs have different pids under DMTCP: the setting can go."""
-    assert one_engine
+    assert one_dmtcp
     program = _built(bench, MPIRUN)
     shared = []
     for job in ("one", "two"):

@@ -29,7 +29,12 @@ class EngineHere:
 
 
 def find_dmtcp() -> list[EngineHere]:
-    """Return each DMTCP on PATH, in DMTCP_PREFIX, in DMTCP_PREFIXES (colons between) and in /opt/dmtcp*."""
+    """Return each DMTCP on PATH, in DMTCP_PREFIX, in DMTCP_PREFIXES (colons between) and in /opt/dmtcp*.
+
+    NO_DMTCP has the tests see none; see ``without-dmtcp``.
+    """
+    if os.environ.get("NO_DMTCP"):
+        return []
     on_path = shutil.which("dmtcp_launch")
     prefixes = [Path(on_path).parent.parent] if on_path else []
     named = [os.environ.get("DMTCP_PREFIX", ""), *os.environ.get("DMTCP_PREFIXES", "").split(":")]

@@ -133,7 +133,7 @@ PROGRAMS = (
         needs=("java", "javac"),
         made_by=(("make", "-C", "{examples}", "BUILD={built}", "{built}/Steps.class"),),
         every_engine=30,
-        note="`-XX:-UsePerfData`: without it two jobs under DMTCP share a file in `/tmp`.",
+        note="`-XX:-UsePerfData`: without this option, two jobs under DMTCP share a file in `/tmp`.",
     ),
     Program("node.js", LANGUAGES, ("node", "{programs}/steps.js", "{steps}"), needs=("node",)),
     Program(
@@ -159,7 +159,7 @@ PROGRAMS = (
         is_silent=True,
         quirks=(FORKS, HWLOC),
         every_engine=30,
-        note="It stands in for MATLAB, which was not run: DMTCP advises `matlab -nodisplay -nojvm`.",
+        note="In place of MATLAB, which was not run; DMTCP advises `matlab -nodisplay -nojvm`.",
     ),
     _python("CPython", PYTHON, "counter.py", every_engine=30),
     _python("threads, concurrent.futures", PYTHON, "threads.py"),

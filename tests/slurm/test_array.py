@@ -72,7 +72,7 @@ def test_the_tasks_of_a_chain_continue_one_job_until_it_has_finished(desk: Desk)
     desk.bench.wait_steps(30)
     assert desk.type(f"dmtcp-ctl stop {desk.bench.job.name}").returncode == 0
     desk.assert_finished(f"{array}_1", status=85, restarts=0)
-    assert f"the next task of array {array} goes on" in desk.bench.said("log-1")
+    assert f"the next task of array {array} continues the job" in desk.bench.said("log-1")
     desk.assert_finished(f"{array}_4", restarts=0)
     assert "finished with status 0 in an earlier run" in desk.bench.said("log-4")
     assert [desk.bench.events.count(event) for event in ("started", "resumed", "finished")] == [1, 1, 1]

@@ -45,21 +45,21 @@ def test_an_mpi_job_is_requeued_and_finishes(cluster: Cluster, one_engine: Engin
 
 @pytest.mark.parametrize(("mpi", "setting"), [("openmpi", "OMPI_MCA_ras"), ("mpich", "HYDRA_LAUNCHER=fork")])
 def test_without_its_setting_mpirun_has_slurm_start_the_processes(
-    cluster: Cluster, one_engine: EngineHere, mpi: str, setting: str
+    cluster: Cluster, one_dmtcp: EngineHere, mpi: str, setting: str
 ) -> None:
     """Where this one fails the setting can go."""
-    desk = Desk(cluster, one_engine)
+    desk = Desk(cluster, one_dmtcp)
     line = f"{_without(setting)} -i 1 mpirun.{mpi} -n 2 {_ring(desk, mpi)} {STEPS}"
     job = desk.submit(desk.script(AS_ROOT, line, options=["--ntasks=2"]))
     desk.assert_finished(job, status=125)
-    assert "(srun) has the program's processes started by the scheduler's daemons" in desk.bench.said()
+    assert "(srun) has the scheduler's daemons start the program's processes" in desk.bench.said()
 
 
 def test_without_its_setting_mpirun_does_not_know_how_many_tasks_the_job_has(
-    cluster: Cluster, one_engine: EngineHere
+    cluster: Cluster, one_dmtcp: EngineHere
 ) -> None:
     """Where the second count is right too the setting can go."""
-    desk = Desk(cluster, one_engine)
+    desk = Desk(cluster, one_dmtcp)
     _ring(desk, "openmpi")
     tasks = 2 if psutil.cpu_count(logical=False) == 3 else 3
     setting = "OMPI_MCA_orte_set_default_slots"

@@ -41,7 +41,7 @@ def test_an_attempt_on_a_node_that_only_slurm_has_lost_hands_over_and_loses_noth
     desk.assert_finished(job, restarts=1)
     desk.bench.assert_counted(150)
     desk.bench.assert_done_once(150)
-    desk.bench.said_with(f"an earlier run of job {job} lives on ")
+    desk.bench.said_with(f"an earlier run of job {job} still runs on ")
     desk.cluster.start_node(node)
 
 

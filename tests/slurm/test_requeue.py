@@ -19,7 +19,7 @@ SOON = "--lead=50"
 """Under a limit of a minute: the last checkpoint is taken after ten seconds, starting the program included."""
 AT_ONCE = "--lead=60"
 """Under a limit of a minute: there is no time for anything."""
-GO_ON = "to go on, type: "
+GO_ON = "to continue, run: "
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_a_controller_that_is_away_at_the_limit_is_waited_for_and_then_there_is_
     job = desk.submit(script)
     desk.bench.wait_steps(20)
     desk.cluster.stop_controller()
-    desk.bench.wait_said("trying again for 5:00")
+    desk.bench.wait_said("retrying for 5:00")
     assert len(desk.bench.generations) == 1
     if not is_back:
         wait_until(lambda: "not requeued: Slurm does not answer" in desk.bench.said(), 500)

@@ -215,7 +215,7 @@ def test_images_of_two_nodes_are_refused_on_one_and_on_three_and_stay(one_desk: 
     kept = desk.bench.generations
     for count in (1, 3):
         desk.assert_finished(desk.submit(script, *on_nodes(desk, count)), status=125)
-        desk.bench.said_with(f"generation {kept[-1]} is of 2 nodes, and this run has {count}")
+        desk.bench.said_with(f"generation {kept[-1]} was made on 2 nodes, and this run has {count}")
     assert "ask for 2 nodes, or start over with --fresh" in desk.bench.said()
     assert desk.bench.generations == kept
 
@@ -225,9 +225,7 @@ def test_without_our_plugin_dmtcp_is_refused_on_two_nodes_and_the_plugin_named(o
     desk.write("unbuilt.py", UNBUILT)
     line = pair_line(desk, 1000).replace("dmtcp-run", f"{sys.executable} unbuilt.py")
     desk.assert_finished(desk.submit(desk.script(line), *on_nodes(desk, 2)), status=125)
-    assert (
-        "the plugin for several hosts was not built: there was no C compiler at the installation" in desk.bench.said()
-    )
+    assert "the plugin for several hosts was not built: there was no C compiler when" in desk.bench.said()
     assert not (desk.folder / "port").exists()
 
 
@@ -236,7 +234,7 @@ def test_srun_within_a_script_is_named_and_the_program_stopped(one_desk: Desk) -
     desk.write("inner.sh", "#!/bin/sh\nsrun --overlap sleep 100\n")
     line = f"exec {desk.run} --engine dmtcp -i 1 ./inner.sh"
     desk.assert_finished(desk.submit(desk.script(line), *on_nodes(desk, 2)), status=125)
-    assert "(srun) has the program's processes started by the scheduler's daemons" in desk.bench.said()
+    assert "(srun) has the scheduler's daemons start the program's processes" in desk.bench.said()
     assert "stopped, because it cannot be checkpointed" in desk.bench.said()
     assert desk.bench.generations == []
 

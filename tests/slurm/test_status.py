@@ -82,7 +82,7 @@ def test_a_job_that_was_cancelled_is_not_said_to_wait(desk: Desk) -> None:
     row = status(desk)
     assert row["phase"] not in ("running", "waiting", "finished")
     assert row["batch"] == f"{job} cancelled"
-    assert row["follows"] == "nothing: the scheduler is ending the job, as after a cancellation"
+    assert row["follows"] == "nothing: the scheduler is ending the job, for example after scancel"
 
 
 def test_it_shows_what_it_knows_when_the_scheduler_does_not_answer(desk: Desk) -> None:

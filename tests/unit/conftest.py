@@ -10,7 +10,8 @@ import pytest
 
 from dmtcp_py.store.layout import JobLayout, job_layout
 from dmtcp_py.store.records import Cost, Host, ImageFile, Manifest, encode, utc_now
-from dmtcp_py.store.store import StagedImages, Store, open_store, stage
+from dmtcp_py.store.staged import StagedImages, stage
+from dmtcp_py.store.store import Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

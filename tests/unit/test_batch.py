@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dmtcp_py.batch.allocation import Allocation, detect, link
+from dmtcp_py.batch.allocation import Allocation, chain_array, detect
 from dmtcp_py.errors import UsageError
 
 PLAIN = {"PATH": "/usr/bin", "HOME": "/home/me", "USER": "me"}
@@ -64,7 +64,7 @@ def test_an_empty_array_task_is_none(name: str) -> None:
 
 def test_the_tasks_of_a_linked_array_are_one_chain_that_begins_with_the_array() -> None:
     tasks = [Allocation("slurm", job_id, task, array="4711") for job_id, task in (("4712", "1"), ("4711", "2"))]
-    links = [link(task) for task in tasks]
+    links = [chain_array(task) for task in tasks]
     assert {one.array_task for one in links} == {None}
     assert {one.origin for one in links} == {"4711"}
     assert {one.run for one in links} == {"4712.0", "4711.0"}
@@ -72,10 +72,10 @@ def test_the_tasks_of_a_linked_array_are_one_chain_that_begins_with_the_array() 
 
 
 def test_outside_an_array_there_is_nothing_to_link() -> None:
-    assert link(Allocation("slurm", "4711")) == Allocation("slurm", "4711")
-    assert link(Allocation()) == Allocation()
+    assert chain_array(Allocation("slurm", "4711")) == Allocation("slurm", "4711")
+    assert chain_array(Allocation()) == Allocation()
 
 
 def test_an_array_that_the_scheduler_does_not_name_is_not_linked() -> None:
-    with pytest.raises(UsageError, match="--array-chain: pbs does not tell"):
-        link(detect({"PBS_JOBID": "12[3].server", "PBS_ARRAY_INDEX": "3"}))
+    with pytest.raises(UsageError, match="--array-chain: pbs does not say"):
+        chain_array(detect({"PBS_JOBID": "12[3].server", "PBS_ARRAY_INDEX": "3"}))

@@ -22,8 +22,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("attempt",),
     ("batch",),
-    # the lines of a running attempt
-    ("report.lines",),
     # which engine, and those that there are
     ("engine.setup",),
     ("engine.probe",),
@@ -32,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("rollback",),
     ("store",),
-    ("options", "native"),
+    ("options", "messages", "native"),
     # the operating system
     ("system",),
     ("errors",),

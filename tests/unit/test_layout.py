@@ -54,7 +54,7 @@ def test_plain_names_name_a_job(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_names_that_could_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="cannot name a job") as refused:
+    with pytest.raises(UsageError, match="is not a valid job name") as refused:
         job_layout(tmp_path, name)
     assert refused.value.status == 2
 

@@ -19,7 +19,7 @@ import pytest
 from dmtcp_py.attempt.supervisor import TICK_S
 from dmtcp_py.errors import FencedError, LockedError, StoreError
 from dmtcp_py.store import lock
-from dmtcp_py.store.lock import HEARTBEAT_S, STALE_S, acquire, holding, kept
+from dmtcp_py.store.lock import HEARTBEAT_S, STALE_S, acquire, hold_for_maintenance, holding
 from dmtcp_py.store.records import LockRecord, encode
 from kit.waits import LONG_S
 
@@ -358,7 +358,7 @@ class TestFence:
         other = layout.root / "other"
         other.write_bytes(layout.lock.read_bytes())
         other.rename(layout.lock)
-        with pytest.raises(FencedError, match="taken job count-1 over"):
+        with pytest.raises(FencedError, match="taken over job count-1"):
             held.check()
 
     def test_a_lock_file_that_is_gone_stops_it(self, take: Take, layout: JobLayout) -> None:
@@ -397,7 +397,7 @@ class TestUpkeep:
         gone = msgspec.structs.replace(held.record, pid_started=1.0)
         write(layout, gone, 1000)
         beat = layout.lock.stat().st_mtime_ns
-        with kept(layout) as upkeep:
+        with hold_for_maintenance(layout) as upkeep:
             upkeep.check()
         assert layout.lock.read_bytes() == encode(gone)
         assert layout.lock.stat().st_mtime_ns == beat
@@ -405,25 +405,25 @@ class TestUpkeep:
 
     def test_an_attempt_is_refused_meanwhile_and_taken_after(self, take: Take, layout: JobLayout) -> None:
         take()[0].release()
-        with kept(layout), pytest.raises(LockedError):
+        with hold_for_maintenance(layout), pytest.raises(LockedError):
             take()
         assert take()[0].record.epoch == 2
 
     def test_a_job_that_runs_here_is_refused(self, take: Take, layout: JobLayout) -> None:
         take()
-        with pytest.raises(LockedError, match=f"as pid {os.getpid()}"), kept(layout):
+        with pytest.raises(LockedError, match=f"as pid {os.getpid()}"), hold_for_maintenance(layout):
             pytest.fail("it was held")
 
     def test_a_job_that_runs_elsewhere_is_refused(self, take: Take, layout: JobLayout) -> None:
         assert take
         write(layout, ELSEWHERE)
-        with pytest.raises(LockedError, match="node17 as pid 4321"), kept(layout):
+        with pytest.raises(LockedError, match="node17 as pid 4321"), hold_for_maintenance(layout):
             pytest.fail("it was held")
 
     def test_a_job_that_ran_elsewhere_until_its_heartbeat_stopped_is_held(self, take: Take, layout: JobLayout) -> None:
         assert take
         write(layout, ELSEWHERE, STALE_S + 1)
-        with kept(layout):
+        with hold_for_maintenance(layout):
             assert layout.lock.read_bytes() == encode(ELSEWHERE)
 
 

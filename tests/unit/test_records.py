@@ -11,7 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmtcp_py.errors import StoreError
-from dmtcp_py.store.records import FORMAT, Job, LockRecord, Manifest, State, decode, encode, plain, read_record
+from dmtcp_py.store.records import (
+    FORMAT,
+    Job,
+    LockRecord,
+    Manifest,
+    Request,
+    State,
+    decode,
+    encode,
+    json_of,
+    plain,
+    read_record,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +54,14 @@ def test_records_are_json_that_people_can_read(path: Path) -> None:
     assert '\n  "lineage": 3,\n' in path.read_text()
     assert path.read_text().endswith("}\n")
     assert json.loads(path.read_text())["created"] == "2026-01-02T12:00:00Z"
+
+
+def test_names_in_messages_that_are_no_text_become_escapes(path: Path) -> None:
+    answer = Request(action="stop", asked_by="me", asked=NOON, answer="cannot write /\udcff\udcfe/\xe9")
+    path.write_bytes(encode(answer))
+    assert read_record(path, Request).answer == "cannot write /\\xff\\xfe/\xe9"
+    line = json.loads(json_of({"time": NOON, "reason": "\udcff", "next_job": None, "tried": ["\udcfe"]}))
+    assert line == {"time": "2026-01-02T12:00:00Z", "reason": "\\xff", "next_job": None, "tried": ["\\xfe"]}
 
 
 def test_plain_values_are_what_json_can_print() -> None:

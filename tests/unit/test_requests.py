@@ -74,7 +74,7 @@ def test_nobody_answering_ends_at_the_time_out_and_leaves_nothing(layout: JobLay
 
 
 def test_nobody_being_there_ends_before_the_time_out(layout: JobLayout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "_SERVED_S", 0.1)
+    monkeypatch.setattr(requests, "_ALIVE_CHECK_S", 0.1)
     began = time.monotonic()
     assert ask(layout, "checkpoint", LONG_S, served=False) is None
     assert time.monotonic() - began < LONG_S / 4
@@ -84,7 +84,7 @@ def test_nobody_being_there_ends_before_the_time_out(layout: JobLayout, monkeypa
 def test_an_answer_that_comes_with_the_end_of_the_attempt_is_not_missed(
     layout: JobLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "_SERVED_S", 0.1)
+    monkeypatch.setattr(requests, "_ALIVE_CHECK_S", 0.1)
 
     def answers_and_ends() -> bool:
         for waiting in requests.collect(layout):
@@ -134,7 +134,7 @@ def test_an_action_that_is_not_known_is_answered(layout: JobLayout) -> None:
     assert requests.collect(layout) == []
     answer = read_record(layout.requests / "1.taken", Request)
     assert answer.ok is False
-    assert answer.answer == "'dance' is not known to the running dmtcp-run"
+    assert answer.answer == "the running dmtcp-run does not know the action 'dance'"
 
 
 def test_fields_of_a_newer_dmtcp_ctl_are_ignored(layout: JobLayout) -> None:

@@ -74,8 +74,8 @@ def test_damaged_ones_all_stay_while_nothing_else_is_there() -> None:
         ({1: 1, 2: 1, 3: 1}, 3, "newest 1 of 2"),
         ({1: 1, 2: 1, 3: 1}, 1, "older than the newest 2"),
         ({1: 2}, 1, "the newest lineage has no generation yet"),
-        ({1: 2, 2: 1}, 1, "lineage 2, and a newer one has its first"),
-        ({1: None}, 1, "damaged: kept for you to look at"),
+        ({1: 2, 2: 1}, 1, "from lineage 2, and a newer lineage has a generation"),
+        ({1: None}, 1, "damaged, kept for inspection"),
     ],
 )
 def test_each_verdict_names_its_rule(generations: dict[int, int | None], number: int, rule: str) -> None:

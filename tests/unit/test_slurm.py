@@ -8,7 +8,7 @@ import pytest
 
 from dmtcp_py.batch.chain import _claim
 from dmtcp_py.batch.scheduler import BatchJob, BatchState
-from dmtcp_py.batch.slurm import _covers, _facts, _job, _options
+from dmtcp_py.batch.slurm import _is_in_range, _job, _job_fields, _options
 from dmtcp_py.store.layout import chain_path
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ USUAL += ["--chdir=/home/me", "--input=/dev/null", "--output=/home/me/a log"]
 
 
 def test_a_job_is_submitted_again_with_what_differs_from_the_usual() -> None:
-    assert _options(_facts(SHOWN)) == USUAL
+    assert _options(_job_fields(SHOWN)) == USUAL
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_job_is_submitted_again_with_what_differs_from_the_usual() -> None:
     ],
 )
 def test_what_scontrol_prints_becomes_the_option_that_asks_for_it(printed: str, asked: str) -> None:
-    assert " ".join(_options(_facts(f"   {printed}\n"))) == asked
+    assert " ".join(_options(_job_fields(f"   {printed}\n"))) == asked
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_line_of_squeue_becomes_a_job(line: str, job: BatchJob) -> None:
     ],
 )
 def test_a_list_of_statuses_covers_what_it_names(part: str, status: int, covers: bool) -> None:  # noqa: FBT001
-    assert _covers(part, status) is covers
+    assert _is_in_range(part, status) is covers
 
 
 def test_only_the_first_job_that_comes_continues_a_chain(tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dmtcp_py.errors import StoreError
+from dmtcp_py.store.history import read_history
 from dmtcp_py.store.layout import job_layout, manifest_path
 from dmtcp_py.store.records import Job, State, encode, utc_now
-from dmtcp_py.store.store import open_store, read_history, read_state
+from dmtcp_py.store.store import open_store, read_state
 from dmtcp_py.store.verify import verify
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.records import Manifest
-    from dmtcp_py.store.store import StagedImages, Store
+    from dmtcp_py.store.staged import StagedImages
+    from dmtcp_py.store.store import Store
 
     Open = Callable[[], Store]
     Commit = Callable[..., Manifest]
@@ -167,7 +169,7 @@ def test_a_commit_that_fails_names_the_path_and_the_reason(store: Store, commit:
             commit(store)
     assert str(layout.generations) in failed.value.what
     assert "No space left on device" in failed.value.what
-    assert "make room" in failed.value.hint
+    assert "free space" in failed.value.hint
 
 
 def test_a_number_is_not_used_again_where_only_the_last_fsync_failed(
@@ -417,7 +419,7 @@ class TestHistory:
             store.record("checkpointed", generation=1)
             store.record("checkpointed", generation=2)
         assert len(warned) == 1
-        assert "make room" in warned[0]
+        assert "free space" in warned[0]
 
 
 class TestState:

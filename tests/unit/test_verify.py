@@ -67,9 +67,9 @@ DAMAGES: list[tuple[Callable[[Path], None], str]] = [
     (append_one_byte, "bytes instead of"),
     (lambda path: os.truncate(path, 0), "has 0 bytes instead of"),
     (lambda path: path.unlink(), "cannot be read: No such file or directory"),
-    (replace_by_symlink, "is no regular file"),
-    (replace_by_folder, "is no regular file"),
-    (replace_by_fifo, "is no regular file"),
+    (replace_by_symlink, "is not a regular file"),
+    (replace_by_folder, "is not a regular file"),
+    (replace_by_fifo, "is not a regular file"),
     (lambda path: path.chmod(0o660), "can be written by others (mode 660)"),
     (lambda path: path.chmod(0o602), "can be written by others (mode 602)"),
 ]
@@ -104,7 +104,7 @@ def test_a_file_behind_a_symlink_is_refused(folder: Path, layout: JobLayout) -> 
     saved = folder / "ckpt_count_files"
     saved.rename(folder.parent / "elsewhere")
     saved.symlink_to(folder.parent / "elsewhere")
-    with pytest.raises(StoreError, match="lies behind a symlink"):
+    with pytest.raises(StoreError, match="is reached through a symlink"):
         verify(layout, 1)
 
 
@@ -142,7 +142,7 @@ class TestManifest:
 
     def test_one_of_another_generation_is_refused(self, folder: Path, layout: JobLayout) -> None:
         folder.rename(layout.generation(2))
-        with pytest.raises(StoreError, match="is that of generation 1"):
+        with pytest.raises(StoreError, match="belongs to generation 1"):
             verify(layout, 2)
 
     def test_a_generation_that_is_not_there_is_another_matter(self, folder: Path, layout: JobLayout) -> None:

@@ -42,7 +42,7 @@ _MOST_REPEATS = 2
 _ROUTINE = (
     re.compile(r"job \S+: (started|resumed)"),
     re.compile(r"generation \d+ committed"),
-    re.compile(r"(finished with status|ended what was left|processes that the program had left behind)"),
+    re.compile(r"(finished with status|ended leftover processes|processes that the program had left behind)"),
 )
 _MOST_WORDS = 260
 

@@ -1,4 +1,4 @@
-"""docs/programs.md, made of docs/zoo.json and of what the programs are called, and of nothing else."""
+"""docs/programs.md, written from docs/zoo.json and the names of the programs, and from nothing else."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ if TYPE_CHECKING:
 
 PAGE = REPOSITORY / "docs" / "programs.md"
 _HEAD = """\
-# What can and cannot be checkpointed
+# The table of programs
 
-`make zoo` wrote this page: it runs each program once undisturbed, and once with `dmtcp-run` and an engine, where
-everything is killed with SIGKILL twice, each time after a checkpoint beyond which the program had run on, and the same
-line is given again. Then the exit status, the output and all files are compared, byte for byte. The programs are in
-`examples/` and `tests/programs/`, their lines in `tests/kit/program_list.py`.
+What can and cannot be checkpointed, as measured. [Limits](limits.md) says what to do about the rest.
 
-| cell | what was seen |
+`make zoo` wrote this page. It runs each program once alone, and once with `dmtcp-run` and an engine. In the second run
+it kills everything with SIGKILL, two times, each time after a checkpoint and some further progress, and types the same
+line again. Then it compares the exit status, the output and all files, byte for byte. The programs are in `examples/`
+and `tests/programs/`, their command lines in `tests/kit/program_list.py`.
+
+| cell | result |
 |---|---|
-| works | all was as in the undisturbed run |
-| works with X | the same, and not without the setting X, which dmtcp-run makes by itself |
-| refused | dmtcp-run ended with 125 before there was anything to lose, and said why |
-| no generation | it ran to its right end, with a warning, but no checkpoint was taken |
-| fails | an error, a hang or another exit status; never a wrong result with the right status, which is called WRONG |
-| differs | under the engine it does something else than without it, from its start on, interrupted or not |
-| not run | it was not installed, or not measured yet |
+| works | everything was as in the uninterrupted run |
+| works with X | the same, but not without the setting X, which dmtcp-run applies automatically |
+| refused | dmtcp-run exited with 125 before there was anything to lose, and printed the reason |
+| no generation | the program ran to its correct end, with a warning, but no checkpoint was taken |
+| fails | an error, a hang or another exit status. A wrong result with the correct status would be called WRONG |
+| differs | the program behaves differently under the engine, interrupted or not |
+| not run | the program was not installed, or not measured yet |
 
-Each engine was asked for by its name (`--engine dmtcp`, `--engine criu`). Without that, dmtcp-run takes CRIU, where it
-works, for executables that DMTCP cannot take.
+The engine was chosen by name (`--engine dmtcp`, `--engine criu`). By default, dmtcp-run uses CRIU, where it works, for
+executables that DMTCP cannot handle. The footnotes quote the messages of the measured version.
 """
 
 
@@ -42,7 +44,7 @@ def write() -> None:
 
 
 def text(results: dict[str, Any]) -> str:
-    """Return the page that RESULTS make."""
+    """Return the page for RESULTS."""
     notes: dict[str, int] = {}
     parts = [_HEAD]
     engines = results["engines"]
@@ -83,9 +85,7 @@ def _costs(results: dict[str, Any]) -> str:
         costs = [_cost(row.get(engine, {})) for engine in results["engines"]]
         if any(costs):
             rows.append([program.name, *costs])
-    about = (
-        "Seconds for a checkpoint, seconds until it runs again, megabytes of its images, on a busy machine of two cores"
-    )
+    about = "Seconds for a checkpoint / seconds until the program runs again / megabytes of images, on two busy cores"
     return f"## Cost\n\n{about}.\n\n{_table(['program', *map(_title, results['engines'])], rows)}"
 
 
@@ -102,7 +102,7 @@ def _dates(results: dict[str, Any]) -> str:
     days = sorted({values["date"] for values in cells})
     kernels = sorted({values["kernel"] for values in cells})
     when = days[0] if days[:1] == days[-1:] else f"{days[0]} to {days[-1]}"
-    return f"Measured {when} on Linux {', '.join(kernels)}. `make zoo` measures again, `zoo.json` has the values.\n"
+    return f"Measured {when} on Linux {', '.join(kernels)}. `make zoo` measures again; `zoo.json` has the values.\n"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

@@ -1,1 +1,1 @@
-"""``dmtcp-ctl``: one module for each command; ``main`` has the group, ``common`` what the commands share."""
+"""``dmtcp-ctl``: one module for each command. ``main`` joins them; ``common`` holds what they share."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dmtcp_py.cli.ctl.common import answer_timeout_option, order_and_show
+from dmtcp_py.cli.ctl.common import answer_timeout_option, request_and_show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,5 +17,5 @@ if TYPE_CHECKING:
 @answer_timeout_option
 @click.pass_obj
 def command(directory: Path, job: str, timeout_s: float) -> int:
-    """Have a running job commit a generation now and run on."""
-    return order_and_show(directory, job, "checkpoint", timeout_s)
+    """Checkpoint a running job now. The program continues."""
+    return request_and_show(directory, job, "checkpoint", timeout_s)

@@ -1,4 +1,4 @@
-"""What the commands of ``dmtcp-ctl`` share: the job argument, --json, and rows printed as JSON or as columns."""
+"""What the commands of ``dmtcp-ctl`` share: common arguments, and rows printed as JSON or as columns."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import click
 import msgspec
 
 from dmtcp_py.errors import NoSuchJobError
-from dmtcp_py.report.lines import one_line
+from dmtcp_py.messages import one_line
 from dmtcp_py.store.layout import job_layout, jobs_in
-from dmtcp_py.store.requests import order
+from dmtcp_py.store.records import json_of
+from dmtcp_py.store.requests import request_action
 from dmtcp_py.system.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 job_argument = click.argument("job", required=False)
 answer_timeout_option = click.option(
-    "--timeout", "timeout_s", type=float, default=600.0, show_default=True, metavar="S", help="How long to wait."
+    "--timeout",
+    "timeout_s",
+    type=float,
+    default=600.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds to wait for the answer.",
 )
 
 
@@ -32,29 +39,31 @@ def jobs_named(directory: Path, name: str | None) -> list[JobLayout]:
     found = list(jobs_in(directory))
     if name is None:
         if not directory.is_dir():
-            raise NoSuchJobError(f"there is no directory {directory}", "name it with --dir or DMTCP_RUN_DIR")
+            raise NoSuchJobError(
+                f"there is no directory {directory}", "set the directory of the jobs with --dir or DMTCP_RUN_DIR"
+            )
         return found
     if job_layout(directory, name) not in found:
         names = ", ".join(layout.name for layout in found) or "none"
-        raise NoSuchJobError(f"there is no job '{name}' in {directory}", f"it has: {names}")
+        raise NoSuchJobError(f"there is no job '{name}' in {directory}", f"jobs there: {names}")
     return [job_layout(directory, name)]
 
 
-def order_and_show(directory: Path, job: str, action: str, timeout_s: float) -> int:
-    """Have the running attempt of JOB do ACTION and print its answer; return the exit status."""
-    answer = order(jobs_named(directory, job)[0], action, timeout_s=timeout_s)
+def request_and_show(directory: Path, job: str, action: str, timeout_s: float) -> int:
+    """Request ACTION from the running attempt of JOB and print the answer; return the exit status."""
+    answer = request_action(jobs_named(directory, job)[0], action, timeout_s=timeout_s)
     click.echo(answer.answer, err=not answer.ok)
     return 0 if answer.ok else 1
 
 
 def show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
-    """Print ROWS as JSON, or as columns for people; None is a dash."""
+    """Print ROWS as JSON, or as columns in which a dash stands for None."""
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2))
+        click.echo(msgspec.json.format(json_of(rows), indent=2))
         return
     shown = [{key: value for key, value in row.items() if not isinstance(value, list | dict)} for row in rows]
     if not shown:
-        click.echo("nothing here", err=True)
+        click.echo("nothing to show", err=True)
         return
     cells = [
         [key.replace("_", " ").upper() for key in shown[0]],
@@ -66,7 +75,7 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
 
 
 def warn(text: str) -> None:
-    """Print TEXT on standard error."""
+    """Print TEXT as one line on standard error."""
     click.echo(f"dmtcp-ctl: {text}", err=True)
 
 

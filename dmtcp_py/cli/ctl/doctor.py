@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_obj
 def command(directory: Path, *, as_json: bool) -> int:
-    """Examine this machine: engines and whether they work, privileges, locks, space, scheduler."""
+    """Check this machine: whether the engines work, privileges, file locks, free space, scheduler."""
     from dmtcp_py.report.doctor import examine, is_fit  # noqa: PLC0415 - the other commands need no engine
 
     findings = examine(directory)

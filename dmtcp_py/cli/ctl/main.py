@@ -1,4 +1,4 @@
-"""The group of commands that make up ``dmtcp-ctl``."""
+"""The command line of ``dmtcp-ctl``: the group of its commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dmtcp_py import __version__
-from dmtcp_py.cli.common import directory_option, leave
+from dmtcp_py.cli.common import directory_option, run_and_exit
 from dmtcp_py.cli.ctl import checkpoint, doctor, list_, prune, setup, status, stop, verify
 
 if TYPE_CHECKING:
@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
 _STATUSES = """\
 \b
-Exit status: 0; 1 a problem was found; 2 wrong usage; 10 no such job or
-generation; 11 the job is running; 130 interrupted.
+Exit status:
+  0    success
+  1    a problem was found
+  2    wrong usage
+  10   no such job or generation
+  11   the job is running
+  130  interrupted
 """
 
 
@@ -25,7 +30,7 @@ generation; 11 the job is running; 130 interrupted.
 @click.version_option(__version__, prog_name="dmtcp-ctl")
 @click.pass_context
 def command(context: click.Context, directory: Path) -> None:
-    """Show the jobs of dmtcp-run and control them."""
+    """Show and control the jobs of dmtcp-run."""
     context.obj = directory
 
 
@@ -35,4 +40,4 @@ for module in (status, list_, verify, prune, checkpoint, stop, doctor, setup):
 
 def main() -> None:
     """Run the command line."""
-    leave(lambda: command.main(prog_name="dmtcp-ctl", standalone_mode=False), "dmtcp-ctl", failed_status=1)
+    run_and_exit(lambda: command.main(prog_name="dmtcp-ctl", standalone_mode=False), "dmtcp-ctl", failed_status=1)

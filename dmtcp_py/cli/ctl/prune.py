@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 @click.command("prune")
 @job_argument
 @click.option(
-    "--keep", type=click.IntRange(min=1), default=2, show_default=True, metavar="N", help="Keep the newest N."
+    "--keep", type=click.IntRange(min=1), default=2, show_default=True, metavar="N", help="Generations to keep."
 )
 @click.option("--finished", is_flag=True, help="Remove all generations of jobs that have finished.")
-@click.option("-n", "--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @json_option
 @click.pass_obj
-def command(  # noqa: PLR0913 - one for each option
+def command(  # noqa: PLR0913 - one parameter for each option
     directory: Path, job: str | None, *, keep: int, finished: bool, dry_run: bool, as_json: bool
 ) -> None:
-    """Remove old generations; the newest one of an unfinished job always stays."""
+    """Remove old generations. The newest one of an unfinished job is never removed."""
     rows = [
         row
         for layout in jobs_named(directory, job)

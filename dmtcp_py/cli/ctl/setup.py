@@ -10,6 +10,7 @@ import msgspec
 
 from dmtcp_py.cli.ctl.common import json_option, warn
 from dmtcp_py.errors import EngineError
+from dmtcp_py.store.records import json_of
 
 if TYPE_CHECKING:
     from dmtcp_py.engine.package_managers import Offer
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 @click.command("setup")
 @click.option(
-    "--engine", type=click.Choice(["dmtcp", "criu"]), help="Only this one.  [default: whichever is available]"
+    "--engine", type=click.Choice(["dmtcp", "criu"]), help="Engine to install.  [default: whichever is available]"
 )
 @click.option("-y", "--yes", is_flag=True, help="Run package managers without asking.")
 @click.option("--remove", is_flag=True, help="Remove the private copy of CRIU.")
 @json_option
 def command(*, engine: str | None, yes: bool, remove: bool, as_json: bool) -> int:
-    """Install an engine on this machine; the system is not changed without asking."""
+    """Install a checkpointing engine. Asks before it runs a package manager."""
     from dmtcp_py.engine import setup  # noqa: PLC0415 - the other commands need no engine
 
     def agree(offer: Offer) -> bool:
@@ -35,7 +36,7 @@ def command(*, engine: str | None, yes: bool, remove: bool, as_json: bool) -> in
         warn(str(error))
         return 1
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(result.row), indent=2))
+        click.echo(msgspec.json.format(json_of(result.row), indent=2))
     else:
         for line in result.lines:
             click.echo(line)

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @click.command("verify")
 @job_argument
-@click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Only generation N.")
+@click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Verify only generation N.")
 @json_option
 @click.pass_obj
 def command(directory: Path, job: str | None, generation: int | None, *, as_json: bool) -> int:
-    """Read every image and compare it with what was committed."""
+    """Check that every image still has the size and content that were committed."""
     rows = [row for layout in jobs_named(directory, job) for row in verified(layout, generation)]
     show(rows, as_json=as_json)
     return int(any(row["problem"] for row in rows))

@@ -1,6 +1,6 @@
-"""The CRIU engine. This package alone knows CRIU: where it is, its command lines, its namespaces, its failures.
+"""The CRIU engine: the only package that knows CRIU's installation, command lines, namespaces and failures.
 
-A program runs in a PID namespace of its own, below a keeper that dies with us; images are taken and restored from
-inside of that namespace, so that a restored process has its pid again, and is waited for as any child is. What an
-image does not hold (the content of files, /dev/shm, our standard streams) is kept, put back and reconnected here.
+A program runs in a PID namespace of its own, below a keeper that dies with the supervisor. criu dumps and restores it
+inside that namespace, so that a restored process gets its pid again, and can be reaped as any child. What an image does
+not contain (the content of files, /dev/shm, our standard streams) this package copies, restores and reconnects.
 """

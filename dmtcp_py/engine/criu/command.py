@@ -1,7 +1,8 @@
-"""criu's command lines, and what it says when it fails."""
+"""criu's command lines, and the reasons that it logs for a failure."""
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ _HARMLESS = ("RLIMIT_NOFILE", "kdat cache")
 
 @dataclass(frozen=True)
 class Tool:
-    """A criu, and where it may write what is no image."""
+    """A criu, and the folder for its logs and its output."""
 
     path: Path
     options: tuple[str, ...]
@@ -40,32 +41,32 @@ class Tool:
     undo: Path | None = None
 
     def output(self, action: str) -> Path:
-        """Return the file for what it prints."""
+        """Return the file for its output."""
         return self.temporary / f"{action}.out"
 
     def log(self, action: str) -> Path:
-        """Return the file of its log."""
+        """Return its log file."""
         return self.temporary / f"{action}.log"
 
 
 def dump_argv(tool: Tool, images: Path, *, then_stop: bool) -> list[str]:
-    """Return the command that takes an image of a tree; which tree, and which files are not its own, is added."""
+    """Return the command that dumps a tree of processes; the keeper adds the tree and the external descriptors."""
     script = tool.temporary / "post-dump.sh"
     words = inside_argv("engine.criu.inside.post_dump", str(int(tool.covers_shm)), str(tool.undo or ""))
-    script.write_text(f"#!/bin/sh\nexec {shlex.join(words)}\n", encoding="utf-8")
+    script.write_bytes(os.fsencode(f"#!/bin/sh\nexec {shlex.join(words)}\n"))
     script.chmod(PRIVATE_DIR)
-    goes_on = [] if then_stop else ["--leave-running"]
-    return [*_argv(tool, "dump", images), *goes_on, "--timeout", str(_FREEZE_S), "--action-script", str(script)]
+    running = [] if then_stop else ["--leave-running"]
+    return [*_argv(tool, "dump", images), *running, "--timeout", str(_FREEZE_S), "--action-script", str(script)]
 
 
 def restore_argv(tool: Tool, images: Path) -> list[str]:
-    """Return the command that restores a tree as the caller's child; which files it is given is added."""
+    """Return the command that restores a tree as the caller's child; the keeper adds the descriptors to inherit."""
     first = inside_argv("engine.criu.tcp_ports", str(images))
     return [*first, *_argv(tool, "restore", images), "--restore-detached", "--restore-sibling"]
 
 
 def failure_in(tool: Tool, action: str) -> str:
-    """Return criu's own words for the failure of ACTION: the first, as what follows follows from them."""
+    """Return why ACTION failed, by the first errors that criu logged, as later ones follow from them."""
     reasons: list[str] = []
     for path in (tool.log(action), tool.output(action)):
         if path.is_file():
@@ -73,7 +74,7 @@ def failure_in(tool: Tool, action: str) -> str:
                 is_reason = "Error (" in line and not any(word in line for word in _HARMLESS)
                 if is_reason or (path == tool.output(action) and line.strip() and not reasons):
                     reasons.append(line.partition("Error ")[2].strip() or line.strip())
-    return "; ".join(dict.fromkeys(reasons[:_MOST_REASONS]))[:_MOST_CHARS] or "it says nothing"
+    return "; ".join(dict.fromkeys(reasons[:_MOST_REASONS]))[:_MOST_CHARS] or "it gave no reason"
 
 
 def _argv(tool: Tool, action: str, images: Path) -> list[str]:

@@ -1,9 +1,11 @@
-"""A running program in namespaces of its own: its images, and how it ended."""
+"""A running program in namespaces of its own: its checkpoints, and how it ended."""
 
 from __future__ import annotations
 
 import os
 import signal
+import stat
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from dmtcp_py.engine.protocol import EndKind, ProgramEnd
 from dmtcp_py.errors import BlockedError, CheckpointFailedError
 from dmtcp_py.rollback import held_files, recording
 from dmtcp_py.rollback.parts import has_begun
-from dmtcp_py.store.store import StagedImages, stage
+from dmtcp_py.store.staged import StagedImages, stage
 from dmtcp_py.system.files import make_private_dir, remove_tree, size_below
 from dmtcp_py.system.reaping import end_descendants, signal_group
 from dmtcp_py.system.timeout import Timeout
@@ -27,14 +29,14 @@ if TYPE_CHECKING:
     from dmtcp_py.rollback.held_files import HeldFiles
 
 RESTART_IMAGES = ("inventory.img",)
-_LOOK_S = 0.25
+_POLL_S = 0.25
 _DRAIN_S = 0.25
 _PASS_ON_S = 10.0
 _STOP_S = 30.0
 
 
 class CriuComputation:
-    """A program below a keeper."""
+    """A program that runs below a keeper."""
 
     def __init__(
         self, tool: Tool, keeper_client: KeeperClient, connections: Connections, pid: int, staging: Path
@@ -55,7 +57,7 @@ class CriuComputation:
         return [self._keeper.child.pid]
 
     def poll(self) -> ProgramEnd | None:
-        """Return how it ended, once what it wrote is where it belongs; None while it runs."""
+        """Return how it ended, once its output has been copied; None while it runs."""
         if self._end is None and self._keeper.child.poll() is not None:
             self._keeper.close()
             if self._was_killed or self._connections.are_done(_DRAIN_S):
@@ -63,7 +65,7 @@ class CriuComputation:
         return self._end
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
-        """Return complete images; see `dmtcp_py.engine.protocol.Computation`. TIMEOUT_S bounds a time without progress."""
+        """Checkpoint the program, see `dmtcp_py.engine.protocol`; TIMEOUT_S bounds a time without progress."""
         remove_tree(self._staging)
         make_private_dir(self._staging)
         root = self._tool.undo
@@ -81,12 +83,12 @@ class CriuComputation:
             self._await_dump(done, timeout_s)
         status = self._keeper.state.dumps[done]
         if status < 0:
-            # what it had put into the processes may still be there
+            # the code that criu injects into the processes may still be there
             self._failure = f"criu dump was killed by signal {-status}"
             self.kill()
             raise CheckpointFailedError(self._failure, program_lives=False)
-        if status != 0 and self._keeper.wait_for(lambda told: told.ended is not None, _LOOK_S):
-            raise CheckpointFailedError("the program ended in it", program_lives=False)
+        if status != 0 and self._keeper.wait_for(lambda state: state.ended is not None, _POLL_S):
+            raise CheckpointFailedError("the program ended during the checkpoint", program_lives=False)
         if status != 0:
             raise _failed(failure_in(self._tool, "dump"))
         if then_stop:
@@ -97,8 +99,8 @@ class CriuComputation:
                 raise CheckpointFailedError(self._failure, program_lives=False)
         elif not self._connections.are_passed_on(_PASS_ON_S):
             raise CheckpointFailedError(
-                "the reader of the program's output takes nothing",
-                "is its terminal paused (Ctrl-Q)?",
+                "nothing reads the program's output",
+                "if its terminal is paused, press Ctrl-Q",
                 program_lives=True,
             )
         staged = self._collect(then_stop=then_stop)
@@ -107,7 +109,7 @@ class CriuComputation:
         return replace(staged, undo_part=part)
 
     def signal(self, signum: int) -> None:
-        """Send SIGNUM to the program's group, which the init leads and outlives."""
+        """Send SIGNUM to the program's process group, whose leader, the init, outlives the program."""
         if signum == signal.SIGWINCH:
             self._connections.resize()
         signal_group(self.pid, signum)
@@ -130,25 +132,25 @@ class CriuComputation:
         return self._keeper.state.leftovers
 
     def _judge(self) -> ProgramEnd:
-        told = self._keeper.state
+        ended = self._keeper.state.ended
         if self._failure is not None:
             return ProgramEnd(EndKind.ENGINE_FAILED, detail=self._failure)
-        if told.ended is not None:
-            if os.WIFSIGNALED(told.ended):
-                return ProgramEnd(EndKind.SIGNALLED, signum=os.WTERMSIG(told.ended))
-            return ProgramEnd(EndKind.EXITED, status=os.WEXITSTATUS(told.ended))
+        if ended is not None:
+            if os.WIFSIGNALED(ended):
+                return ProgramEnd(EndKind.SIGNALLED, signum=os.WTERMSIG(ended))
+            return ProgramEnd(EndKind.EXITED, status=os.WEXITSTATUS(ended))
         if self._stopped_by_us:
             return ProgramEnd(EndKind.KILLED_BY_COMMAND, detail="criu dump")
         if self._was_killed:
             return ProgramEnd(EndKind.SIGNALLED, signum=signal.SIGKILL)
-        return ProgramEnd(EndKind.ENGINE_FAILED, detail=self._keeper.own_words() or "its keeper was killed")
+        return ProgramEnd(EndKind.ENGINE_FAILED, detail=self._keeper.last_line() or "its keeper was killed")
 
     def _await_dump(self, done: int, timeout_s: float) -> None:
-        """Wait as long as anything is written; kill the program where nothing is for TIMEOUT_S."""
+        """Wait as long as images are written; kill the program if nothing is written for TIMEOUT_S."""
         written, timeout = -1, Timeout(timeout_s)
-        while not self._keeper.wait_for(lambda told: len(told.dumps) > done, _LOOK_S):
+        while not self._keeper.wait_for(lambda state: len(state.dumps) > done, _POLL_S):
             if self._keeper.state.is_gone:
-                raise CheckpointFailedError("the program ended in it", program_lives=False)
+                raise CheckpointFailedError("the program ended during the checkpoint", program_lives=False)
             size = size_below(self._staging)
             if size != written:
                 written = size
@@ -165,6 +167,9 @@ class CriuComputation:
         if missing:
             raise CheckpointFailedError(f"criu dump wrote no {missing[0]}", program_lives=not then_stop)
         held = held_files.read(self._staging)
+        if held.unwatched:
+            held = held._replace(streams=_own_streams())
+            held_files.write(self._staging, held)
         uncovered = [file for file in held.files if file.is_read and file.copy is None]
         return stage(
             self._staging,
@@ -177,22 +182,36 @@ class CriuComputation:
 
 
 def _notes(held: HeldFiles) -> tuple[str, ...]:
-    """Return what of the program a restart cannot make as it was."""
+    """Return notes for the user about what a resume cannot restore."""
     connected = [
-        f"the program is connected to {far}, which does not go back to an earlier state: a resume breaks the connection"
+        f"the program is connected to {far}, which is not part of the checkpoint: a resume breaks the connection"
         for far in held.outside
     ]
     unwatched = [
-        f"what {name} does to files by name is not undone after a crash: it is statically linked or made by Go, "
-        "dropped its environment, or has another user or root directory"
+        f"changes that {name} makes to files by name are not recorded: it is statically linked or made by Go, dropped "
+        "its environment, or has another user or root directory. After a crash the job resumes only if no such change "
+        f"is found in {', '.join(held.trees) or 'its directories'}, or with --accept-changed-files"
         for name in held.unwatched
     ]
     return (*connected, *unwatched)
 
 
+def _own_streams() -> list[str]:
+    """Return the files to which we write the program's output, where they are files."""
+    found = []
+    for fd in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                found.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return found
+
+
 def _failed(reason: str) -> CheckpointFailedError:
-    """Return the error for a dump that failed for this REASON and left the program running."""
+    """Return the error for a dump that failed for REASON and left the program running."""
     if "[io_uring]" in reason:
-        hint = "for libuv (torchrun) install dmtcp-py where a C compiler is; --allow-unprotected runs it all the same"
-        return BlockedError("the program uses io_uring, which CRIU cannot take", hint)
+        hint = (
+            "for libuv (torchrun), install dmtcp-py on a machine with a C compiler; --allow-unprotected runs it "
+            "without checkpoints"
+        )
+        return BlockedError("the program uses io_uring, which CRIU cannot checkpoint", hint)
     return CheckpointFailedError(f"criu dump failed: {reason}", program_lives=True)

@@ -1,7 +1,7 @@
-"""Where CRIU is on this machine, which version, and whether it can work for this user.
+"""The CRIU on this machine: where it is installed, its version, and whether it works for this user.
 
-What an ordinary user needs was measured with CRIU 4.2 on Linux 6.18, each capability taken away in turn. How a
-private copy is brought here is `dmtcp_py.engine.criu.private_copy`'s business.
+The capabilities that an ordinary user needs were measured with CRIU 4.2 on Linux 6.18, by dropping each in turn.
+`dmtcp_py.engine.criu.private_copy` installs a private copy.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from dmtcp_py.system.proc import boot_id
 from dmtcp_py.system.tools import run_tool
 
 NEEDED = {"cap_setpcap": 8, "cap_net_admin": 12, "cap_sys_admin": 21}
-"""The capabilities that CRIU needs, by their numbers in linux/capability.h: to drop what a restored process must not
-have, to take over TCP connections, and to make namespaces."""
+"""The capabilities that CRIU needs, with their numbers in linux/capability.h: to drop those that a restored process
+must not have, to checkpoint and restore TCP connections, and to create namespaces."""
 _NEEDED_AS_ROOT = {**NEEDED, "cap_sys_chroot": 18, "cap_sys_time": 25}
-"""For root it restores roots and clocks besides, which it leaves alone for others."""
+"""For root, CRIU also restores root directories and clocks."""
 _VERSION = re.compile(r"^Version:\s*(\d+(?:\.\d+)*\S*)", re.MULTILINE)
 _NOISE = re.compile(r"^(?:Warn|\s*$)")
 _TOOL_S = 20.0
@@ -34,7 +34,7 @@ _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 @dataclass(frozen=True)
 class Installation:
-    """A CRIU that is run as PATH."""
+    """A CRIU whose executable is PATH."""
 
     path: Path
 
@@ -47,20 +47,20 @@ class Installation:
         output = run_tool([str(self.path), "--version"], timeout_s=_TOOL_S).output
         found = _VERSION.search(output)
         if found is None:
-            raise EngineError(f"{self.path} does not print its version", "is this CRIU?")
+            raise EngineError(f"{self.path} does not print its version", "check that it is CRIU")
         remember("criu-version", facts, found[1])
         return found[1]
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What every call must have besides: CRIU refuses other users than root without it."""
+        """The options that each call needs: without them CRIU refuses users other than root."""
         return () if is_root() else ("--unprivileged",)
 
 
 def find() -> Installation:
-    """Return the CRIU in ``DMTCP_RUN_CRIU``, else the private copy, else the one on PATH: the first that works here.
+    """Return the CRIU in ``DMTCP_RUN_CRIU`` if that is set, otherwise the private copy or the one on PATH.
 
-    Where none works it is the first that is there. Raises EngineError where there is none.
+    Of these two it is the first one that works, or if neither does, the first one. Raises EngineError if there is none.
     """
     named = os.environ.get("DMTCP_RUN_CRIU")
     if named:
@@ -69,7 +69,7 @@ def find() -> Installation:
         return Installation(Path(named).absolute())
     found = [Installation(path) for path in _places()]
     if not found:
-        raise EngineError("CRIU is not installed here", "dmtcp-ctl setup --engine criu")
+        raise EngineError("CRIU is not installed here", "run 'dmtcp-ctl setup --engine criu'")
     if len(found) == 1:
         return found[0]
     return next((one for one in found if known_problem(one) is None), found[0])
@@ -77,11 +77,11 @@ def find() -> Installation:
 
 def problem(installation: Installation) -> str | None:
     """Return why CRIU does not work for this user on this kernel, with the next step; None if it does."""
-    return lacking_privilege() or _failed_check(installation)
+    return missing_privilege() or _failed_check(installation)
 
 
 def known_problem(installation: Installation) -> str | None:
-    """Return the same, but trust what was found before by this user, with the same privileges, since the boot."""
+    """Return the same, but trust an earlier success of this user with the same privileges since the last boot."""
     facts = _facts(installation)
     if remembered(_WORKS, facts) is not None:
         return None
@@ -92,14 +92,14 @@ def known_problem(installation: Installation) -> str | None:
 
 
 def _facts(installation: Installation) -> list[str]:
-    """Return what it depends on whether CRIU works."""
+    """Return the facts that decide whether CRIU works."""
     privileges = [_status(name) for name in ("Uid", "CapPrm", "CapEff", "CapAmb", "CapBnd", "NoNewPrivs")]
-    files = [facts_of(path) for path in (installation.path, raiser()) if path.is_file()]
+    files = [facts_of(path) for path in (installation.path, setpriv_copy()) if path.is_file()]
     return [boot_id(), os.uname().release, *privileges, *files]
 
 
-def lacking_privilege() -> str | None:
-    """Return what this user may not do that CRIU needs, with the next step; None where nothing is missing."""
+def missing_privilege() -> str | None:
+    """Return which privileges for CRIU this user lacks, with the next step; None if none is missing."""
     missing = missing_capabilities()
     if not missing:
         return None
@@ -107,110 +107,110 @@ def lacking_privilege() -> str | None:
     if is_root():
         add = " ".join(f"--cap-add {name.removeprefix('cap_').upper()}" for name in missing)
         return f"{lacks}, though this is root: start the container with {add}"
-    if not raiser().is_file():
-        return f"{lacks}: run 'dmtcp-ctl setup --engine criu', then an administrator: {setcap_line()}"
-    if run_tool([*_raising(), "true"], timeout_s=_TOOL_S).status == 0:
+    if not setpriv_copy().is_file():
+        return f"{lacks}: run 'dmtcp-ctl setup --engine criu', then let an administrator run: {setcap_command()}"
+    if run_tool([*_setpriv_command(), "true"], timeout_s=_TOOL_S).status == 0:
         return None
-    if "security.capability" not in os.listxattr(raiser()):
-        return f"{lacks}: an administrator who trusts you as root can give them: {setcap_line()}"
-    return f"{lacks}: {raiser()} has them and may not use them ({_why_not()})"
+    if "security.capability" not in os.listxattr(setpriv_copy()):
+        return f"{lacks}: an administrator who trusts you as root can grant them: {setcap_command()}"
+    return f"{lacks}: {setpriv_copy()} has them, but cannot use them ({_why_unusable()})"
 
 
 def launcher() -> tuple[str, ...]:
-    """Return the words to be put before the command that makes namespaces and runs CRIU there.
+    """Return the words to put before the command that creates namespaces and runs CRIU in them.
 
-    None for those who have the capabilities; otherwise the private copy of setpriv raises them for its command and
-    what that starts. The loader takes LD_LIBRARY_PATH away from a program with capabilities: env brings it back.
+    Empty if this user already has the capabilities; otherwise the private copy of setpriv raises them for the command
+    and its children. The loader removes LD_LIBRARY_PATH for a program with capabilities, so env sets it again.
     """
     if not missing_capabilities():
         return ()
     libraries = os.environ.get("LD_LIBRARY_PATH")
-    return (*_raising(), *(("env", f"LD_LIBRARY_PATH={libraries}") if libraries else ()))
+    return (*_setpriv_command(), *(("env", f"LD_LIBRARY_PATH={libraries}") if libraries else ()))
 
 
 def missing_capabilities() -> list[str]:
     """Return the needed capabilities that this process cannot pass on to a program that it starts."""
-    # what is effective is inherited by root; others inherit ambient ones only
+    # root's programs inherit effective capabilities, those of other users ambient ones only
     have = int(_status("CapEff" if is_root() else "CapAmb") or "0", 16)
     needed = _NEEDED_AS_ROOT if is_root() else NEEDED
     return [name for name, number in needed.items() if not have >> number & 1]
 
 
 def is_root() -> bool:
-    """Return whether this is root, to CRIU: it looks at the user id, not at the capabilities."""
+    """Return whether this user is root for CRIU, which looks at the user id and not at the capabilities."""
     return os.geteuid() == 0
 
 
 def data_folder() -> Path:
-    """Return where this user's private copies are, by the XDG base directory specification."""
+    """Return the folder of this user's private copies, by the XDG base directory specification."""
     named = os.environ.get("XDG_DATA_HOME", "")
     return (Path(named) if named.startswith("/") else Path.home() / ".local/share") / "dmtcp-py"
 
 
 def private_prefix() -> Path:
-    """Return where the private copy of CRIU is, if it is there."""
+    """Return the folder of the private copy of CRIU, which need not exist."""
     return data_folder() / "criu"
 
 
-def raiser() -> Path:
-    """Return where the copy of setpriv is that an administrator may give capabilities."""
+def setpriv_copy() -> Path:
+    """Return the path of the copy of setpriv to which an administrator can grant capabilities."""
     return data_folder() / "setpriv"
 
 
-def place_raiser() -> bool:
-    """Put the copy of setpriv where an administrator can give it capabilities; return whether it was not there."""
+def make_setpriv_copy() -> bool:
+    """Make the copy of setpriv to which an administrator can grant capabilities; return whether it was missing."""
     source = shutil.which("setpriv", path="/usr/bin:/bin")
-    if raiser().is_file() or source is None:
+    if setpriv_copy().is_file() or source is None:
         return False
     make_private_dir(data_folder())
     # others must not run it once it has capabilities
-    temporary = raiser().with_name(f".setpriv.{os.getpid()}")
+    temporary = setpriv_copy().with_name(f".setpriv.{os.getpid()}")
     shutil.copyfile(source, temporary)
     temporary.chmod(0o700)
-    temporary.replace(raiser())
+    temporary.replace(setpriv_copy())
     return True
 
 
-def setcap_line() -> str:
-    """Return the one line by which an administrator lets this user use CRIU."""
-    return f"sudo setcap {','.join(NEEDED)}+ep {shlex.quote(str(raiser()))}"
+def setcap_command() -> str:
+    """Return the command by which an administrator lets this user use CRIU."""
+    return f"sudo setcap {','.join(NEEDED)}+ep {shlex.quote(str(setpriv_copy()))}"
 
 
 def _places() -> list[Path]:
     private = private_prefix() / "criu"
     search = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SBIN))
     on_path = shutil.which("criu", path=search)
-    # root, under somebody else's HOME, must not run what is not root's
+    # root must not run another user's file, which a foreign HOME could lead to
     is_ours = os.access(private, os.X_OK) and private.stat().st_uid in {0, os.geteuid()}
     found = [private] if is_ours else []
     return [*found, Path(on_path).absolute()] if on_path else found
 
 
-def _why_not() -> str:
+def _why_unusable() -> str:
     if _status("NoNewPrivs") == "1":
         return "this process may gain no privileges: no_new_privs is set"
-    if os.statvfs(raiser()).f_flag & os.ST_NOSUID:
+    if os.statvfs(setpriv_copy()).f_flag & os.ST_NOSUID:
         return "its file system is mounted nosuid: set XDG_DATA_HOME to a folder on another"
-    return f"others than needed, or the bounding set forbids it; again: {setcap_line()}"
+    return f"they are not those needed, or the bounding set forbids them; to set them again: {setcap_command()}"
 
 
 def _failed_check(installation: Installation) -> str | None:
     check = [str(installation.path), "check", *installation.options]
     try:
-        # without a place for its cache CRIU only warns
+        # without a folder for its cache CRIU only warns
         result = run_tool([*launcher(), *check], timeout_s=_TOOL_S)
     except EngineError as error:
         return str(error)
     if result.status == 0:
         return None
     lines = [line.strip() for line in result.output.splitlines() if not _NOISE.match(line)]
-    said = lines[0] if lines else f"status {result.status}"
-    return f"'{installation.path} check' fails on this kernel ({os.uname().release}): {said}"
+    reason = lines[0] if lines else f"status {result.status}"
+    return f"'{installation.path} check' fails on this kernel ({os.uname().release}): {reason}"
 
 
-def _raising() -> tuple[str, ...]:
+def _setpriv_command() -> tuple[str, ...]:
     names = ",".join(f"+{name.removeprefix('cap_')}" for name in NEEDED)
-    return (str(raiser()), f"--inh-caps={names}", f"--ambient-caps={names}", "--")
+    return (str(setpriv_copy()), f"--inh-caps={names}", f"--ambient-caps={names}", "--")
 
 
 def _status(field: str) -> str:

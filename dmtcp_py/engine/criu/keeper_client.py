@@ -1,4 +1,4 @@
-"""The supervisor's side of a keeper: its namespaces, the socket to it, and what it told."""
+"""The supervisor's side of a keeper: its namespaces, the socket to it, and the events that it reported."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _JOIN_S = 5.0
 
 @dataclass(frozen=True)
 class KeeperState:
-    """What the keeper has told until now."""
+    """What the keeper has reported so far."""
 
     has_started: bool = False
     dumps: tuple[int, ...] = ()
-    """The exit status of criu for each image that was taken or tried."""
+    """The exit status of criu for each dump, also of those that failed."""
     ended: int | None = None
     """The wait status of the program."""
     leftovers: bool = False
@@ -41,7 +41,7 @@ class KeeperState:
 
 
 class KeeperClient:
-    """A keeper in namespaces of its own; it dies with us."""
+    """A keeper in namespaces of its own; it dies with this process."""
 
     def __init__(
         self, launcher: Sequence[str], environ: Mapping[str, str], temporary: Path, descriptors: Sequence[int]
@@ -66,23 +66,23 @@ class KeeperClient:
 
     @property
     def state(self) -> KeeperState:
-        """What the keeper has told until now."""
+        """What the keeper has reported so far."""
         with self._changed:
             return self._state
 
     def order(self, order: str, **values: Any) -> None:
-        """Give the keeper an order; that it is gone already shows in what it told."""
+        """Send the keeper an order; if the keeper is gone, its state shows that."""
         with suppress(OSError):
             self._sock.sendall(json.dumps({"order": order, **values}).encode() + b"\n")
 
     def wait_for(self, condition: Callable[[KeeperState], bool], timeout_s: float) -> bool:
-        """Wait at most TIMEOUT_S until what it told meets CONDITION, or it is gone; return whether it does."""
+        """Wait at most TIMEOUT_S until its state meets CONDITION, or it is gone; return whether the state does."""
         with self._changed:
             self._changed.wait_for(lambda: condition(self._state) or self._state.is_gone, timeout_s)
             return condition(self._state)
 
     def outer_pid(self, inner: int) -> int | None:
-        """Return the pid that the keeper's child INNER has outside."""
+        """Return the pid outside the namespace of the keeper's child INNER; None if it has ended."""
         for first in _children(self.child.pid):
             for pid in _children(first):
                 with suppress(OSError, StopIteration):
@@ -93,7 +93,7 @@ class KeeperClient:
         return None
 
     def kill(self) -> None:
-        """Kill the keeper and with it all in its namespace; once its parent has ended nothing of them is left."""
+        """Kill the keeper and all in its namespace; once the keeper's parent has ended, none of them is left."""
         keepers = _children(self.child.pid)
         for pid in keepers:
             with suppress(ProcessLookupError):
@@ -102,12 +102,12 @@ class KeeperClient:
             self.child.signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """Let go of the socket once the keeper has ended."""
+        """Close the socket once the keeper has ended."""
         self._reader.join(_JOIN_S)
         self._sock.close()
 
-    def own_words(self) -> str:
-        """Return what unshare or the keeper's interpreter said of a failure of their own."""
+    def last_line(self) -> str:
+        """Return the last line that unshare or the keeper's interpreter printed about a failure."""
         try:
             lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
@@ -117,20 +117,20 @@ class KeeperClient:
     def _read(self) -> None:
         with suppress(OSError), self._sock.makefile("rb") as lines:
             for line in lines:
-                self._hear(json.loads(line))
+                self._apply(json.loads(line))
         with self._changed:
             self._state = replace(self._state, is_gone=True)
             self._changed.notify_all()
 
-    def _hear(self, event: dict[str, Any]) -> None:
+    def _apply(self, event: dict[str, Any]) -> None:
         with self._changed:
-            told = self._state
+            state = self._state
             self._state = {
-                "started": lambda: replace(told, has_started=True),
-                "dumped": lambda: replace(told, dumps=(*told.dumps, event["status"])),
-                "ended": lambda: replace(told, ended=event["status"]),
-                "leftovers": lambda: replace(told, leftovers=True),
-                "failed": lambda: replace(told, failed=True, why=tuple(event.get("why", ()))),
+                "started": lambda: replace(state, has_started=True),
+                "dumped": lambda: replace(state, dumps=(*state.dumps, event["status"])),
+                "ended": lambda: replace(state, ended=event["status"]),
+                "leftovers": lambda: replace(state, leftovers=True),
+                "failed": lambda: replace(state, failed=True, why=tuple(event.get("why", ()))),
             }[event["event"]]()
             self._changed.notify_all()
 

@@ -1,8 +1,8 @@
-"""A private copy of a newer release's CRIU, from the archive that this machine's apt trusts; the system stays as it is.
+"""A private copy of a newer release's CRIU, from the archive that this machine's apt trusts; the system is not changed.
 
-apt gets a state, a cache and an empty list of installed packages of its own, so it fetches CRIU with all that it
-needs down to the C library, and checks signatures and hashes as always. Nothing is installed: the packages are
-unpacked into the user's data directory, where CRIU runs through their own loader.
+apt uses a state, a cache and an empty list of installed packages of its own, so it fetches CRIU with all that it needs
+down to the C library, and checks signatures and hashes as always. The packages are not installed, but unpacked into the
+user's data directory, where CRIU runs with the loader and the libraries among them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.criu.installation import Installation, data_folder, private_prefix, raiser
+from dmtcp_py.engine.criu.installation import Installation, data_folder, private_prefix, setpriv_copy
 from dmtcp_py.errors import EngineError
 from dmtcp_py.system.child import Child, ChildStdio
 from dmtcp_py.system.files import make_private_dir, remove_tree
@@ -40,21 +40,22 @@ _REPORT_S = 5.0
 _CONNECT_S = 10
 _INSTALL = ("install", "-y", "--no-install-recommends", "criu")
 _AFTER_SUCCESS = "APT::Update::Post-Invoke-Success"
-_NOT_THERE = (
+_UNAVAILABLE = (
     "404  Not Found",
     "does not have a Release file",
     "no installation candidate",
     "Unable to locate",
     "unmet",
-    # of a mirror that is not kept up to date, or by a wrong clock; stable has no such date
+    # the mirror is out of date, or the clock is wrong; stable has no such date
     "is expired",
 )
-_NEXT = "look at the network and at apt's proxy, and give 'dmtcp-ctl setup' again; nothing was changed"
+_HINT = "check the network and apt's proxy, then run 'dmtcp-ctl setup' again; nothing was changed"
+_INSTALL_OTHERWISE = "install DMTCP or CRIU with your system's package manager"
 
 
 @dataclass(frozen=True)
 class _Archive:
-    """A distribution's archive: its keys, and the releases to take CRIU from, best first."""
+    """A distribution's archive: its keys, and the releases from which to fetch CRIU, the best first."""
 
     origin: str
     keyring: Path
@@ -64,9 +65,17 @@ class _Archive:
 
 _ARCHIVES = (
     _Archive(
-        "Debian", Path("/usr/share/keyrings/debian-archive-keyring.gpg"), ("testing", "unstable", "stable"), "main"
+        origin="Debian",
+        keyring=Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        suites=("testing", "unstable", "stable"),
+        components="main",
     ),
-    _Archive("Ubuntu", Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg"), ("devel",), "universe main"),
+    _Archive(
+        origin="Ubuntu",
+        keyring=Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg"),
+        suites=("devel",),
+        components="universe main",
+    ),
 )
 
 _WRAPPER = """\
@@ -78,23 +87,23 @@ exec "$here/{loader}" --library-path "$here/{libraries}" --argv0 criu "$here/{bi
 
 
 def fetch(say: Say) -> Installation:
-    """Bring CRIU into the user's data directory, all of it or nothing, and return it.
+    """Install CRIU in the user's data directory, completely or not at all, and return it.
 
-    Raises EngineError where that cannot be done here, or now.
+    Raises EngineError if that is impossible on this machine, or fails.
     """
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise EngineError(f"{tool} is not here to fetch CRIU with", "install DMTCP or CRIU as your system does")
+            raise EngineError(f"{tool} is not here, so CRIU cannot be fetched", _INSTALL_OTHERWISE)
     archive, uri = _source()
-    with _alone() as folder:
+    with _locked_data_folder() as folder:
         if (private_prefix() / "criu").is_file():
-            # another setup was faster
+            # another setup has just installed it
             return Installation(private_prefix() / "criu")
         free = shutil.disk_usage(folder).free
         if free < _LEAST_FREE_BYTES:
             needs = format_size(_LEAST_FREE_BYTES)
             raise EngineError(
-                f"{format_size(free)} are free in {folder}, and CRIU needs {needs} to unpack", "make room"
+                f"{format_size(free)} are free in {folder}, and CRIU needs {needs} to unpack", "free some space"
             )
         problem = None
         for suite in archive.suites:
@@ -102,17 +111,17 @@ def fetch(say: Say) -> Installation:
             try:
                 _fetch_from(archive, suite, uri, work, say)
                 return Installation(private_prefix() / "criu")
-            except _NotThereError as error:
+            except _UnavailableError as error:
                 problem = error
                 say(str(error.what))
             finally:
                 remove_tree(work)
-        raise EngineError(problem.what if problem else "no release of the archive is known", _NEXT)
+        raise EngineError(problem.what if problem else "no release of the archive is known", _HINT)
 
 
 def remove() -> list[Path]:
-    """Remove what `fetch` and `place_raiser` brought; return what was there."""
-    found = [path for path in (private_prefix(), raiser()) if path.exists()]
+    """Remove what `fetch` and `make_setpriv_copy` installed; return what was removed."""
+    found = [path for path in (private_prefix(), setpriv_copy()) if path.exists()]
     for path in (*found, *data_folder().glob("fetching-*")):
         remove_tree(path)
     with suppress(OSError):
@@ -120,8 +129,8 @@ def remove() -> list[Path]:
     return found
 
 
-class _NotThereError(EngineError):
-    """A release does not have a CRIU that can be fetched; another may."""
+class _UnavailableError(EngineError):
+    """A release has no CRIU that can be fetched; another one may have."""
 
 
 def _source() -> tuple[_Archive, str]:
@@ -134,16 +143,14 @@ def _source() -> tuple[_Archive, str]:
         if archive.origin.lower() not in identity or not archive.keyring.is_file():
             continue
         for row in rows:
-            # updates and security are archives of their own, without the other releases
+            # the archives for updates and security do not have the other releases
             if len(row) == 3 and row[1] == "main" and not {"-", "/"} & set(row[0]):  # noqa: PLR2004 - the format above
                 return archive, row[2].rstrip("/")
-    raise EngineError(
-        "no archive of Debian's or Ubuntu's is among apt's sources here", "install DMTCP or CRIU as your system does"
-    )
+    raise EngineError("apt's sources here include no archive of Debian or Ubuntu", _INSTALL_OTHERWISE)
 
 
 def _os_identity() -> list[str]:
-    """Return the distribution's name, then those that it is made from."""
+    """Return the distribution's name, then those from which it is derived."""
     fields = {}
     for line in Path("/etc/os-release").read_text(encoding="utf-8", errors="replace").splitlines():
         name, _, value = line.partition("=")
@@ -152,27 +159,27 @@ def _os_identity() -> list[str]:
 
 
 @contextmanager
-def _alone() -> Iterator[Path]:
-    """Give the data directory, with no other setup at work in it and no leftovers of one that was killed."""
+def _locked_data_folder() -> Iterator[Path]:
+    """Lock the data directory against other setups, remove what a killed one left, and yield the directory."""
     folder = data_folder()
     try:
         make_private_dir(folder)
         fd = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise EngineError(
-            f"{folder} cannot be made: {error.strerror}", "set XDG_DATA_HOME to a folder of yours"
+            f"{folder} cannot be made: {error.strerror}", "set XDG_DATA_HOME to a folder that you can write to"
         ) from error
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise EngineError(f"another setup is at work in {folder}", "wait until it is done") from None
+            raise EngineError(f"another setup is running in {folder}", "wait until it has ended") from None
         for path in folder.glob("fetching-*"):
             remove_tree(path)
         yield folder
     finally:
         with suppress(OSError):
-            # nothing came of it
+            # empty if the setup failed
             folder.rmdir()
         os.close(fd)
 
@@ -181,7 +188,7 @@ def _fetch_from(archive: _Archive, suite: str, uri: str, work: Path, say: Say) -
     _configure(archive, suite, uri, work)
     say(f"1/3 reading the package list of {archive.origin} {suite} from {uri}")
     _apt(work, ["update"], _UPDATE_S)
-    plan = _planned(_apt(work, ["--print-uris", *_INSTALL], _ASK_S))
+    plan = _parse_plan(_apt(work, ["--print-uris", *_INSTALL], _ASK_S))
     total = format_size(sum(plan.values()))
     say(f"2/3 fetching CRIU and what it needs: {len(plan)} packages, {total}")
     archives = work / "cache/archives"
@@ -197,24 +204,24 @@ def _fetch_from(archive: _Archive, suite: str, uri: str, work: Path, say: Say) -
     for package in sorted(archives.glob("*.deb")):
         result = run_tool(["dpkg-deb", "-x", str(package), str(unpacked)], timeout_s=_UNPACK_S)
         if result.status != 0:
-            raise EngineError(f"{package.name} could not be unpacked: {_reason(result.output)}", _NEXT)
+            raise EngineError(f"{package.name} could not be unpacked: {_reason(result.output)}", _HINT)
     _wrap(archive, suite, unpacked)
     remove_tree(private_prefix())
     unpacked.rename(private_prefix())
 
 
-def _planned(listing: str) -> dict[str, int]:
+def _parse_plan(listing: str) -> dict[str, int]:
     """Return the packages of ``apt-get --print-uris`` with their sizes."""
     rows = [line.split() for line in listing.splitlines() if line.startswith("'")]
     return {row[1]: int(row[2]) for row in rows if len(row) > 2 and row[2].isdigit()}  # noqa: PLR2004 - URI name size
 
 
 def _wrap(archive: _Archive, suite: str, unpacked: Path) -> None:
-    """Write the script that runs what was unpacked, wherever it is moved."""
+    """Write the script that runs the unpacked CRIU, also after the folder is moved."""
     loaders = [path for path in sorted(unpacked.glob("usr/lib/*/ld*.so.[0-9]")) if path.is_file()]
     binaries = [path for path in (unpacked / "usr/sbin/criu", unpacked / "usr/bin/criu") if path.is_file()]
     if not loaders or not binaries:
-        raise _NotThereError(f"the packages of {archive.origin} {suite} are laid out in a way that is not known here")
+        raise _UnavailableError(f"the packages of {archive.origin} {suite} have an unknown layout")
     loader = loaders[0].relative_to(unpacked)
     text = _WRAPPER.format(
         origin=archive.origin,
@@ -224,19 +231,19 @@ def _wrap(archive: _Archive, suite: str, unpacked: Path) -> None:
         binary=binaries[0].relative_to(unpacked),
     )
     wrapper = unpacked / "criu"
-    wrapper.write_text(text, encoding="utf-8")
+    wrapper.write_bytes(os.fsencode(text))
     wrapper.chmod(0o755)
 
 
 def _configure(archive: _Archive, suite: str, uri: str, work: Path) -> None:
-    """Lay out apt's own places in WORK, and the settings that send it there and away from the machine's."""
+    """Make apt's folders in WORK, with settings that have apt use them instead of the machine's."""
     for place in ("state/lists/partial", "cache/archives/partial"):
         (work / place).mkdir(parents=True)
     (work / "status").touch()
-    (work / "criu.sources").write_text(
-        f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {archive.components}\nSigned-By: {archive.keyring}\n",
-        encoding="utf-8",
+    sources = (
+        f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {archive.components}\nSigned-By: {archive.keyring}\n"
     )
+    (work / "criu.sources").write_bytes(os.fsencode(sources))
     settings = {
         "Dir::State": work / "state",
         "Dir::State::status": work / "status",
@@ -253,17 +260,17 @@ def _configure(archive: _Archive, suite: str, uri: str, work: Path) -> None:
         "APT::Update::Error-Mode": "any",
         "Dpkg::Use-Pty": 0,
     }
-    # what the machine does after updates of its own, it is not to do after these
+    # do not run the hooks that the machine has for its own updates
     lines = [f"#clear {hook};" for hook in ("APT::Update::Pre-Invoke", "APT::Update::Post-Invoke", _AFTER_SUCCESS)]
     lines += [f'{name} "{value}";' for name, value in settings.items()]
-    (work / "apt.conf").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    (work / "apt.conf").write_bytes(os.fsencode("\n".join([*lines, ""])))
 
 
 def _apt(work: Path, words: Sequence[str], limit_s: float, report: Callable[[], None] = lambda: None) -> str:
-    """Run apt-get with the settings in WORK and return its output; call REPORT every few seconds until it is done."""
+    """Run apt-get with the settings in WORK and return its output; call REPORT every few seconds while it runs."""
     environ = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-    said = work / "said"
-    with said.open("wb") as file:
+    log = work / "output"
+    with log.open("wb") as file:
         child = Child(
             ["apt-get", "-c", str(work / "apt.conf"), "-q", *words],
             env=environ,
@@ -274,23 +281,23 @@ def _apt(work: Path, words: Sequence[str], limit_s: float, report: Callable[[], 
         until = time.monotonic() + limit_s
         while (ending := child.wait(_REPORT_S)) is None:
             if time.monotonic() > until:
-                raise EngineError(f"apt-get {words[0]} was not done within {limit_s:.0f} s", _NEXT)
+                raise EngineError(f"apt-get {words[0]} did not end within {limit_s:.0f} s", _HINT)
             report()
     finally:
         child.stop(grace_s=0)
         child.signal_group(signal.SIGKILL)
-    output = said.read_text(encoding="utf-8", errors="replace")
+    output = log.read_text(encoding="utf-8", errors="replace")
     if ending.status != 0:
         why = _reason(output)
-        if any(text in output for text in _NOT_THERE):
-            raise _NotThereError(why)
-        raise EngineError(f"apt-get {words[0]}: {why}", _NEXT)
+        if any(text in output for text in _UNAVAILABLE):
+            raise _UnavailableError(why)
+        raise EngineError(f"apt-get {words[0]}: {why}", _HINT)
     return output
 
 
 def _reason(output: str) -> str:
-    """Return the first line by which apt says what went wrong."""
+    """Return the line of apt's output that says what went wrong."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E:", "Err:", "W:"))]
-    found = next((line for line in errors if line.startswith("E:")), (errors or lines or ["it says nothing"])[-1])
+    found = next((line for line in errors if line.startswith("E:")), (errors or lines or ["it gave no reason"])[-1])
     return found.removeprefix("E:").strip()

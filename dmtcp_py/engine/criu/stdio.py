@@ -1,10 +1,10 @@
-"""The program's standard streams as CRIU can carry them from one life to the next.
+"""The program's standard streams, in a form that CRIU can restore.
 
-A stream has one of four kinds, for as long as the computation has generations: a file of the checkpoint's own, which
-is opened inside; nothing (``/dev/null``); a pipe of ours; a terminal of ours, where ours was one. criu restores each
-only as what it was, so it is not our own stream that the program gets, and any stream can follow any other: what
-the program writes is carried on by `dmtcp_py.engine.criu.pump`. A pipe on standard input is handed over as it is:
-what is not read yet then stays in it.
+A stream keeps one of four kinds in all generations of a job: a file that belongs to the checkpoint, which is opened
+inside the namespaces; nothing (``/dev/null``); a pipe of ours; a terminal of ours, if dmtcp-run's stream was one. criu
+restores a stream only as the kind that it was. So the program does not get dmtcp-run's own streams, which may be of any
+kind in each run: `dmtcp_py.engine.criu.pump` copies between the two. A pipe on standard input is passed on as it is, so
+that what is not read yet stays in it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STOP_S = 2.0
 
 
 class Connections:
-    """The ends of pipes and terminals that belong to us, and the threads that serve them."""
+    """Our ends of the program's pipes and terminals, and the threads that copy."""
 
     def __init__(self, stdio: Stdio, kinds: Sequence[str] | None = None) -> None:
         self.kinds = list(kinds) if kinds is not None else _kinds(stdio)
@@ -52,11 +52,11 @@ class Connections:
 
     @property
     def descriptors(self) -> list[int]:
-        """What the program's side gets from us."""
+        """The descriptors to pass to the keeper."""
         return [order["fd"] for order in self.orders if "fd" in order]
 
-    def started(self) -> None:
-        """Let go of the program's ends, and begin to carry. Call it once the program has them."""
+    def start(self) -> None:
+        """Close the program's ends here, and begin to copy. Call it once the program has them."""
         self._close_theirs()
         self._pumps = [OutputPump(source, target) for source, target in self._outputs]
         self._outputs = []
@@ -64,20 +64,20 @@ class Connections:
         self._inputs = []
 
     def resize(self) -> None:
-        """Give the program's terminals the size of ours."""
+        """Set the size of the program's terminals to that of ours."""
         for terminal in self._terminals:
             _copy_size(terminal)
 
     def are_passed_on(self, within_s: float) -> bool:
-        """Wait, for each stream at most WITHIN_S, until what the program has written by now is where it belongs."""
+        """Wait, for each stream at most WITHIN_S, until the output so far has been copied; return whether it was."""
         return all(pump.is_passed_on(within_s) for pump in self._pumps)
 
     def are_done(self, within_s: float) -> bool:
-        """Wait, for each stream at most WITHIN_S; return whether all that an ended program wrote was carried over."""
+        """Wait, for each stream at most WITHIN_S; return whether all output of an ended program was copied."""
         return all(pump.is_done(within_s) for pump in self._pumps)
 
     def close(self) -> None:
-        """End it all; what could not be carried over by now is lost."""
+        """Stop copying and close all; output that has not been copied by now is lost."""
         self._close_theirs()
         for source, _ in self._outputs:
             os.close(source)
@@ -95,7 +95,7 @@ class Connections:
         self._pumps, self._input_pumps, self._terminals = [], [], []
 
     def _order(self, fd: int, kind: str) -> dict[str, Any]:
-        """Return what the keeper is told of stream FD, and make what it needs."""
+        """Return the keeper's order for stream FD, and create the pipe or terminal that it needs."""
         if kind.startswith(SAME):
             first = int(kind.removeprefix(SAME))
             return {**self.orders[first], "same_as": first}
@@ -125,7 +125,7 @@ class Connections:
 
     def _terminal(self, fd: int) -> int:
         master, slave = pty.openpty()
-        _carry_unchanged(slave)
+        _make_transparent(slave)
         _copy_size(master)
         self._theirs.append(slave)
         self._terminals.append(master)
@@ -166,8 +166,8 @@ def _are_same(stdio: Stdio, one: int, other: int) -> bool:
     return (one != 0 or os.isatty(0)) and os.path.samestat(os.fstat(one), os.fstat(other))
 
 
-def _carry_unchanged(terminal: int) -> None:
-    """Have TERMINAL change no byte and echo none: the real one does. It keeps lines, as only so input can end."""
+def _make_transparent(terminal: int) -> None:
+    """Have TERMINAL change and echo no byte, as the real one does that. Line mode stays, as it lets input end."""
     iflag, oflag, cflag, lflag, ispeed, ospeed, cc = termios.tcgetattr(terminal)
     iflag &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR | termios.IXON | termios.IXOFF | termios.ISTRIP)
     oflag &= ~termios.OPOST

@@ -1,8 +1,8 @@
-"""The TCP ports that a computation had and needs again: freed from what is left of it, and who else has them.
+"""The TCP ports that a computation had and needs again: freeing them, and finding other programs that use them.
 
 The kernel keeps the address of a connection for a minute after its end, although both ends died with the computation.
-Such remains are taken away, as ``ss --kill`` does; nothing that belongs to a living process is. `main` runs inside the
-computation's namespaces, with the standard library alone: it frees the ports of a generation and becomes criu.
+Such remains are destroyed, as ``ss --kill`` does; a socket of a living process never is. `main` runs inside the
+computation's namespaces, with the standard library only: it frees the ports of a generation and executes criu.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NO_INODE = 0
 
 
 def free(ports: set[int]) -> None:
-    """Take away the ends of connections on PORTS that belong to no process any more, where the kernel can do that."""
+    """Destroy the ends of connections on PORTS that belong to no process any more, if the kernel supports that."""
     with suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as netlink:
         netlink.settimeout(_REPLY_S)
         for remains in [one for one in _sockets_on(ports) if one.inode == _NO_INODE]:
@@ -44,15 +44,15 @@ def free(ports: set[int]) -> None:
 
 
 def holders(ports: set[int]) -> list[str]:
-    """Return, in words, which of PORTS living processes have, and who they are as far as this user may see that."""
+    """Return, as text, which of PORTS living processes use, with the processes that this user may see."""
     held = {one.inode: one.port for one in _sockets_on(ports) if one.inode != _NO_INODE}
     found: dict[int, str] = dict.fromkeys(held.values(), "")
     for name in os.listdir("/proc") if held else []:  # noqa: PTH208 - only names are wanted
         with suppress(OSError):
             for inode in sockets_of(int(name)) & held.keys() if name.isdigit() else ():
-                who = Path(f"/proc/{name}/comm").read_text(encoding="utf-8").strip()
-                found[held[inode]] = f" ({who}, pid {name})"
-    return [f"{port}{who}" for port, who in sorted(found.items())]
+                program = Path(f"/proc/{name}/comm").read_text(encoding="utf-8", errors="replace").strip()
+                found[held[inode]] = f" ({program}, pid {name})"
+    return [f"{port}{holder}" for port, holder in sorted(found.items())]
 
 
 def _sockets_on(ports: set[int]) -> list[TcpSocket]:
@@ -60,7 +60,7 @@ def _sockets_on(ports: set[int]) -> list[TcpSocket]:
 
 
 def _destroy(netlink: socket.socket, remains: TcpSocket) -> None:
-    """Ask for REMAINS once more by its addresses, and destroy just what answers, if no process has it."""
+    """Look up REMAINS once more by its addresses, and destroy exactly that socket if no process has it."""
     (near, near_port), (far, far_port) = packed(remains.near), packed(remains.far)
     address = struct.pack("=2s2s16s16sI", near_port, far_port, near, far, 0)
     with suppress(OSError):
@@ -81,9 +81,9 @@ def _request(kind: int, flags: int, family: int, address: bytes) -> bytes:
 
 
 def main(words: Sequence[str]) -> None:
-    """Free the ports of a generation and become a command; WORDS: the generation's folder, then the command."""
+    """Free the ports of a generation and execute a command; WORDS: the generation's folder, then the command."""
     images, *argv = words
     with suppress(OSError, ValueError):
         if ports := set(held_files.read(Path(images)).ports):
             free(ports)
-    os.execv(argv[0], argv)  # noqa: S606 - criu's own words
+    os.execv(argv[0], argv)  # noqa: S606 - criu's command line

@@ -1,4 +1,4 @@
-"""The DMTCP engine. This package alone knows DMTCP: where it is, its coordinator, its commands, its failures.
+"""The DMTCP engine: the only package that knows DMTCP's installation, coordinator, commands and failures.
 
-Works with 3.2, 4.2 and 5.0. What each of them does was measured, and is told in docs/dmtcp.md.
+It works with DMTCP 3.2, 4.2 and 5.0. docs/dmtcp.md describes what each of them does, as measured.
 """

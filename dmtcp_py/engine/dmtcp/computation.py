@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.dmtcp import images
-from dmtcp_py.engine.dmtcp.inspection import Inspection, first_obstacle, inspect
 from dmtcp_py.engine.dmtcp.installation import logs_failures
-from dmtcp_py.engine.dmtcp.obstacles import Obstacle
-from dmtcp_py.engine.dmtcp.readiness import Readiness
-from dmtcp_py.engine.dmtcp.shared_memory import for_node, recorded
+from dmtcp_py.engine.dmtcp.safe_moment import SafeMoment
 from dmtcp_py.engine.dmtcp.verdict import Evidence, judge
-from dmtcp_py.engine.protocol import ProgramEnd
-from dmtcp_py.errors import BlockedError, CheckpointFailedError, EngineError
+from dmtcp_py.errors import CheckpointFailedError, EngineError
 from dmtcp_py.rollback import recording
 from dmtcp_py.rollback.copies import FileCopies
 from dmtcp_py.rollback.parts import has_begun
@@ -26,21 +22,17 @@ from dmtcp_py.system.reaping import LEFTOVER_GRACE_S, end_descendants, end_group
 from dmtcp_py.system.timeout import Timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
     from dmtcp_py.engine.dmtcp.coordinator import LogState
     from dmtcp_py.engine.dmtcp.workspace import Workspace
-    from dmtcp_py.store.store import StagedImages
+    from dmtcp_py.engine.protocol import ProgramEnd
+    from dmtcp_py.store.staged import StagedImages
     from dmtcp_py.system.child import Child
 
 NODES_KEY = "nodes"
 STARTED_KEY = "started_on_nodes"
-_HOLD_SENDING = "hold-sending"
-"""native/sent.c waits for it to go."""
-_LOOK_S = 0.25
-_LOOKS = 3
-"""So often what is doubtful has to be seen until it counts."""
-_PASSES_WITHIN_S, _PASSES_WITHIN_STOP_S = 120.0, 3.0
+_POLL_S = 0.25
 _STOP_S = 30.0
 
 
@@ -49,16 +41,14 @@ class DmtcpComputation:
 
     def __init__(self, root: Child, workspace: Workspace, *, is_launched: bool = False) -> None:
         self._root = root
-        self._is_launched = is_launched
         self.workspace = workspace
         self.coordinator = workspace.coordinator
         self._nodes = workspace.nodes
-        self._awaits_ranks = is_launched and workspace.nodes is not None
         self.temporary = workspace.folder
         self._staging = workspace.staging
         self.pid = root.pid
-        self._ready = Readiness(workspace.coordinator, root.pid, self.has_ended)
-        self._ran_after = 0
+        self._safe_moment = SafeMoment(workspace, root.pid, self.has_ended, is_launched=is_launched)
+        self._last_survived = 0
         self._begun_before_stop = 0
         self._stopped_by_us = False
         self._failure: str | None = None
@@ -80,22 +70,22 @@ class DmtcpComputation:
             if ending is not None:
                 self._end = self._judge(ending)
             elif not self.coordinator.is_alive() and self._failure is None:
-                # its processes notice by themselves, unless they are stopped or busy writing
+                # its processes then end on their own, unless they are stopped or writing an image
                 if self.coordinator.stop().kill_command is None:
                     self._failure = "its coordinator died"
-                self._root.wait(_LOOK_S)
+                self._root.wait(_POLL_S)
                 self.kill()
-            elif self._nodes is not None and self._failure is None and (lost := self._nodes.lost()) is not None:
+            elif self._nodes is not None and self._failure is None and (lost := self._nodes.lost_node()) is not None:
                 self._failure = lost
                 self.kill()
             else:
-                self._look_after_foreign_checkpoint()
+                self._note_foreign_checkpoint()
         return self._end
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
-        """Return complete images; see `dmtcp_py.engine.protocol.Computation`. TIMEOUT_S bounds a time without progress."""
+        """Checkpoint the program, see `dmtcp_py.engine.protocol`; TIMEOUT_S bounds a time without progress."""
         try:
-            with self._safe_moment(then_stop=then_stop) as (peers, segments):
+            with self._safe_moment.wait(then_stop=then_stop) as (peers, segments):
                 staged = self._checkpoint(peers, segments, then_stop=then_stop, timeout_s=timeout_s)
                 data = self._nodes_data()
         except CheckpointFailedError:
@@ -103,11 +93,13 @@ class DmtcpComputation:
         except EngineError as error:
             if self._nodes is None:
                 raise
-            raise CheckpointFailedError(error.what, error.hint, program_lives=self._nodes.lost() is None) from error
+            raise CheckpointFailedError(
+                error.what, error.hint, program_lives=self._nodes.lost_node() is None
+            ) from error
         return replace(staged, engine_data={**staged.engine_data, **data})
 
     def _nodes_data(self) -> dict[str, str]:
-        """Return what a restart has to know of the nodes; nothing where there is one."""
+        """Return what a restart has to know about the nodes; nothing if there is only this one."""
         if self._nodes is None:
             return {}
         return {NODES_KEY: str(self._nodes.count), STARTED_KEY: json.dumps(self._nodes.started)}
@@ -121,113 +113,53 @@ class DmtcpComputation:
         part = self._make_part_ready(holds=not then_stop)
         try:
             if not then_stop:
-                # the next one is ours and lets the program run
-                self._ran_after = before.checkpoints_begun + 1
+                # the next checkpoint is this one, after which the program runs on
+                self._last_survived = before.checkpoints_begun + 1
             self.coordinator.command("--kcheckpoint" if then_stop else "--checkpoint")
-            if not then_stop and self._await(lambda told: told.written > before.written, timeout_s):
-                self._save(copies, is_held=self._begun(part) is not None)
+            if not then_stop and self._await(lambda log: log.written > before.written, timeout_s):
+                self._save(copies, is_held=self._part_if_begun(part) is not None)
         finally:
             recording.release(self.workspace.undo)
         self._await_complete(before, then_stop=then_stop, timeout_s=timeout_s)
         if then_stop:
-            # nothing has changed yet, but it will once this is resumed, and that life may be cut short
+            # the files change only once the program is resumed, and it may be killed after that
             copies.save(None)
         staged = images.collect(self.workspace, peers, copies.missed, program_lives=not then_stop)
         data = {**staged.engine_data, **segments}
         missed = copies.missed_mapped
-        return replace(staged, engine_data=data, mapped_files=missed, undo_part=self._begun(part))
-
-    @contextmanager
-    def _safe_moment(self, *, then_stop: bool) -> Iterator[tuple[int, dict[str, str]]]:
-        """Wait for a moment at which DMTCP can take all of the program, and have nothing started on other nodes in it.
-
-        Gives of how many processes, and what `_inspect` tells of shared memory. Raises BlockedError where something of
-        the program cannot be taken.
-        """
-        timeout = Timeout(_PASSES_WITHIN_STOP_S if then_stop else _PASSES_WITHIN_S)
-        looks_left = _LOOKS
-        while True:
-            self._ready.await_running()
-            if self._is_launched:
-                self._ready.await_mpi()
-            if self._nodes is not None:
-                self._ready.await_settled(self._nodes, then_stop=then_stop)
-            # not for longer than that: what hinders may be waiting for something on another node
-            with self._nodes.paused() if self._nodes is not None else nullcontext():
-                self._ready.await_quiet(then_stop=then_stop)
-                peers = self._ready.await_running()
-                # what is sent from now on waits for the end of the checkpoint
-                with self._nothing_sent():
-                    obstacle, segments = self._inspect()
-                    if obstacle is None:
-                        yield peers, segments
-                        return
-            looks_left -= 1
-            if not obstacle.is_temporary and (looks_left <= 0 or not obstacle.needs_confirmation):
-                raise BlockedError(obstacle.what, obstacle.hint)
-            if timeout.is_over():
-                self._awaits_ranks = False
-                raise CheckpointFailedError(obstacle.what, obstacle.hint, program_lives=True)
-            self.coordinator.wait_for(lambda _told: False, _LOOK_S)
-
-    @contextmanager
-    def _nothing_sent(self) -> Iterator[None]:
-        """Have no process on this node send descriptors, which DMTCP loses on their way and does not see arrive."""
-        hold = self.temporary / _HOLD_SENDING
-        hold.touch()
-        try:
-            yield
-        finally:
-            hold.unlink(missing_ok=True)
+        return replace(staged, engine_data=data, mapped_files=missed, undo_part=self._part_if_begun(part))
 
     def _save(self, copies: FileCopies, *, is_held: bool) -> None:
-        """Save UPDATES while the program is suspended, which may be over unless it IS HELD."""
+        """Save COPIES while the program is suspended; unless it IS HELD, it may already run again."""
         if is_held:
             copies.find()
         copies.save(None if is_held else self.coordinator.log_state.written_ns)
 
     def _await_complete(self, before: LogState, *, then_stop: bool, timeout_s: float) -> None:
-        """Wait until all images are written, by what was told BEFORE; raise where they cannot be trusted."""
-        is_complete = self._await(lambda told: told.checkpoints_complete > before.checkpoints_complete, timeout_s)
+        """Wait until the log shows one more complete checkpoint than BEFORE; raise if its images cannot be trusted."""
+        is_complete = self._await(lambda log: log.checkpoints_complete > before.checkpoints_complete, timeout_s)
         if then_stop and self._await_stopped() and not is_complete:
-            # 3.2 does not always say so when it kills the program at once (4 of 8 runs with three processes)
+            # 3.2 does not always log that if it kills the program at once (4 of 8 runs with three processes)
             is_complete = self.coordinator.log_state.checkpoints_begun > before.checkpoints_begun
         if not is_complete or not self.coordinator.is_alive():
-            raise CheckpointFailedError("the program or its coordinator died in it", program_lives=False)
+            raise CheckpointFailedError(
+                "the program or its coordinator died during the checkpoint", program_lives=False
+            )
         if self.coordinator.log_state.is_unclean:
             raise CheckpointFailedError(
-                "a process started or ended in the middle of it, and such images cannot be trusted",
+                "a process started or ended during the checkpoint, and such images cannot be trusted",
                 program_lives=not then_stop,
             )
         if self.coordinator.log_state.checkpoints_begun > before.checkpoints_begun + 1:
-            raise CheckpointFailedError("somebody else took a checkpoint at the same time", program_lives=not then_stop)
-
-    def _inspect(self) -> tuple[Obstacle | None, dict[str, str]]:
-        """Return what of the program cannot be taken, and what a restart has to know of its shared memory, by node."""
-        inspections, segments = [inspect(self.pid)], recorded(self.pid)
-        for index, answer in self._nodes.ask_all("inspect") if self._nodes else ():
-            found = Obstacle(*answer["obstacle"]) if answer["obstacle"] else None
-            ends = [((here, port), (there, other)) for (here, port), (there, other) in answer["connections"]]
-            inspections.append(Inspection(found, tuple(ends), *answer["ranks"]))
-            segments |= for_node(answer["segments"], index)
-        found = first_obstacle(inspections, coordinator_port=self.coordinator.port)
-        return found or self._starting(inspections), segments
-
-    def _starting(self, inspections: Sequence[Inspection]) -> Obstacle | None:
-        """Look whether mpirun still starts processes on the nodes, which after a restart would not find each other."""
-        if not self._awaits_ranks or not self._ready.has_mpi_launcher():
-            return None
-        all_ranks = max(one.all_ranks for one in inspections)
-        if 0 < all_ranks <= sum(one.ranks for one in inspections):
-            self._awaits_ranks = False
-            return None
-        return Obstacle("mpirun has not started all of its processes", "it is tried again later", is_temporary=True)
+            raise CheckpointFailedError(
+                "another dmtcp_command took a checkpoint at the same time", program_lives=not then_stop
+            )
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""
         self._root.signal_group(signum)
         if self._nodes is not None:
-            self._nodes.tell_all("signal", signum=signum)
+            self._nodes.send_all("signal", signum=signum)
 
     def kill(self) -> None:
         """Kill all processes of the program."""
@@ -249,28 +181,28 @@ class DmtcpComputation:
         return self._ended_leftovers
 
     def _judge(self, exit_status: ExitStatus) -> ProgramEnd:
-        """Return what EXIT_STATUS of the first process means, once all that can be known of it is known."""
+        """Collect what is known about the end of the computation, and judge what EXIT_STATUS means."""
         coordinator_lived = self.coordinator.is_alive()
         self._ended_leftovers = end_group(self.pid, grace_s=LEFTOVER_GRACE_S)
         log = self.coordinator.stop()
         if self._failure is None and log.kill_command is None and exit_status != ExitStatus(status=0):
-            # what looks like the program's own failure may be nothing but the loss of a node
-            self._failure = (self._nodes.lost() or self._nodes.silent()) if self._nodes is not None else None
+            # the loss of a node can look like a failure of the program
+            self._failure = (self._nodes.lost_node() or self._nodes.silent_node()) if self._nodes is not None else None
         return judge(
             Evidence(
                 exit_status=exit_status,
                 log=log,
                 coordinator_lived=coordinator_lived,
                 failure=self._failure,
-                message=self.workspace.message_of_failure(),
+                message=self.workspace.failure_message(),
                 fail_status=self.workspace.fail_status,
                 logs_failures=logs_failures(self.workspace.dmtcp.version),
-                last_that_ran_on=self._begun_before_stop if self._stopped_by_us else self._ran_after,
+                last_survived_checkpoint=self._begun_before_stop if self._stopped_by_us else self._last_survived,
             )
         )
 
     def _make_part_ready(self, *, holds: bool) -> str | None:
-        """Have the checkpoint begin a new part of the journal, and with HOLDS no process run on before its release."""
+        """Prepare the part of the journal that the checkpoint begins; with HOLDS, processes wait for their release."""
         root = self.workspace.undo
         if root is None:
             return None
@@ -278,48 +210,48 @@ class DmtcpComputation:
             recording.hold(root)
         return recording.make_ready(root)
 
-    def _begun(self, part: str | None) -> str | None:
-        """Return PART if it has begun."""
+    def _part_if_begun(self, part: str | None) -> str | None:
+        """Return PART if the checkpoint has begun it."""
         root = self.workspace.undo
         return part if root is not None and part is not None and has_begun(root, part) else None
 
-    def _look_after_foreign_checkpoint(self) -> None:
-        """Remember up to which checkpoint the program was seen to run on, where one was somebody else's."""
+    def _note_foreign_checkpoint(self) -> None:
+        """Note that the program runs on after a checkpoint that another dmtcp_command took."""
         begun = self.coordinator.log_state.checkpoints_begun
-        if begun > self._ran_after:
+        if begun > self._last_survived:
             with suppress(EngineError):
                 if self.coordinator.status().is_running:
-                    self._ran_after = begun
+                    self._last_survived = begun
 
     def _await(self, condition: Callable[[LogState], bool], timeout_s: float) -> bool:
-        """Wait for CONDITION as long as anything moves, and return whether it came true before the program ended.
+        """Wait for CONDITION as long as images are written; return whether it came true before the program ended.
 
-        Kills the program where nothing moves for TIMEOUT_S.
+        Kills the program if nothing is written for TIMEOUT_S.
         """
         before, timeout = -1, Timeout(timeout_s)
-        while not self.coordinator.wait_for(condition, _LOOK_S):
+        while not self.coordinator.wait_for(condition, _POLL_S):
             if self.has_ended() or not self.coordinator.is_alive():
-                # what it told last may still be on its way
-                return self.coordinator.wait_for(condition, _LOOK_S)
-            size = images.written(self.workspace)
+                # the last lines of the log may not have been read yet
+                return self.coordinator.wait_for(condition, _POLL_S)
+            size = images.bytes_written(self.workspace)
             if size != before:
                 before = size
                 timeout.renew()
             if timeout.is_over():
                 hung = f"a checkpoint hung: nothing was written for {timeout_s:.0f} s"
-                self._failure = self.workspace.message_of_failure() or hung
+                self._failure = self.workspace.failure_message() or hung
                 self.kill()
                 raise CheckpointFailedError(self._failure, program_lives=False)
         return True
 
     def _await_stopped(self) -> bool:
-        """Wait until no process of the program is left after its last checkpoint; kill what does not go."""
+        """Wait until no process is left after the last checkpoint; kill the program if one stays."""
         timeout = Timeout(_STOP_S)
         while not timeout.is_over():
             with suppress(EngineError):
                 if self.has_ended() and self.coordinator.status().peers == 0:
                     return True
-            self.coordinator.wait_for(lambda _told: False, _LOOK_S)
+            self.coordinator.wait_for(lambda _log: False, _POLL_S)
         self._failure = "the program did not stop after its last checkpoint"
         self.kill()
         return False

@@ -1,7 +1,7 @@
-"""A coordinator of our own for each computation, and what it tells of it.
+"""The coordinator that each computation has for itself, and the state that its log shows.
 
-It stays in the foreground and its log is read as it is written: in all versions that is the only thing that says
-when a checkpoint is complete and who had the program killed.
+It stays in the foreground, and its log is read as it is written: in all versions only the log shows when a checkpoint
+is complete, and whether a command killed the program.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 LOCALHOST = "127.0.0.1"
 START_S = 20.0
 COMMAND_S = 20.0
-# without a first client the coordinator ends after this long by itself
+# a coordinator that no process joins exits after this long
 _STALE_S = 600
-_LOOK_MS = 100
+_POLL_MS = 100
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
 class Status:
-    """What ``dmtcp_command -s`` says."""
+    """The answer to ``dmtcp_command --status``."""
 
     peers: int
     is_running: bool
@@ -45,22 +45,22 @@ class Status:
 
 @dataclass(frozen=True)
 class LogState:
-    """What the log has told so far."""
+    """What the log shows so far."""
 
     connected: int = 0
-    """How many processes have come: at a restart, each once it has its memory again."""
+    """How many processes have connected; at a restart, each does so once its memory is restored."""
     checkpoints_begun: int = 0
     checkpoints_complete: int = 0
     kill_command: str | None = None
-    moved_at: float = 0.0
-    """When a process last came, left or executed another program."""
+    peers_changed_at: float = 0.0
+    """When a process last connected, left, forked or executed another program."""
     is_unclean: bool = False
-    """Whether one did so while the last checkpoint was suspending the processes or writing their images."""
+    """Whether one did so while the last checkpoint suspended the processes or wrote their images."""
     is_writing: bool = False
     written: int = 0
-    """How many checkpoints had all their images written; the processes are suspended for a moment more."""
+    """How many checkpoints have written all their images; the processes stay suspended for a moment more."""
     written_ns: int = 0
-    """When that was told last, in nanoseconds since the epoch."""
+    """When the log last showed that, in nanoseconds since the epoch."""
 
 
 class Coordinator:
@@ -81,7 +81,7 @@ class Coordinator:
         try:
             self._child = Child(
                 _argv(dmtcp, folder, port_file, staging),
-                # its log goes to /dev/null where stderr is a pipe, unless it is given a name
+                # if stderr is a pipe, the log goes to /dev/null unless this variable names a file
                 env={**self._env, "JALIB_STDERR_PATH": "/dev/stderr"},
                 own_session=True,
                 dies_with_us=True,
@@ -96,12 +96,12 @@ class Coordinator:
 
     @property
     def address(self) -> list[str]:
-        """The options by which DMTCP's tools find it."""
+        """The options with which DMTCP's tools find it."""
         return ["--coord-host", self._host, "--coord-port", str(self.port)]
 
     @property
     def log_state(self) -> LogState:
-        """What the log has told until now."""
+        """What the log shows so far."""
         with self._changed:
             return self._log_state
 
@@ -110,26 +110,26 @@ class Coordinator:
         return self._child.poll() is None
 
     def wait_for(self, condition: Callable[[LogState], bool], timeout_s: float) -> bool:
-        """Wait at most TIMEOUT_S until what the log told meets CONDITION; return whether it does."""
+        """Wait at most TIMEOUT_S until the log meets CONDITION; return whether it does."""
         with self._changed:
             return self._changed.wait_for(lambda: condition(self._log_state), timeout_s)
 
     def status(self) -> Status:
-        """Ask how many processes take part and whether all run; raise EngineError where it does not answer."""
+        """Ask how many processes take part and whether all run; raise EngineError if there is no answer."""
         text = self.command("--status")
         values = dict(line.strip().split("=", 1) for line in text.splitlines() if "=" in line)
         try:
             return Status(int(values["NUM_PEERS"]), values["RUNNING"].strip() == "yes")
         except (KeyError, ValueError) as error:
-            raise EngineError(f"dmtcp_command --status gave {text.strip()!r}") from error
+            raise EngineError(f"dmtcp_command --status printed no status: {text.strip()!r}") from error
 
     def command(self, option: str) -> str:
-        """Give it a command; return what dmtcp_command prints, whatever its exit status, which says little."""
+        """Send it the command OPTION; return the output of dmtcp_command, whose exit status says little."""
         argv = [self._dmtcp.tool("dmtcp_command"), *self.address, option]
         return run_tool(argv, timeout_s=COMMAND_S, env=self._env).output
 
     def stop(self) -> LogState:
-        """End it and return all that its log told."""
+        """Stop it and return what its whole log shows."""
         self._child.stop()
         self._reader.join(START_S)
         if self._child.stdout is not None:
@@ -142,17 +142,15 @@ class Coordinator:
         until = time.monotonic() + START_S
         data = b""
         while time.monotonic() < until and (self.is_alive() or data):
-            poller.poll(_LOOK_MS)
-            # nothing to read yet is an error, the writer gone is the end
+            poller.poll(_POLL_MS)
+            # BlockingIOError: nothing to read yet; an empty block: the coordinator has closed the pipe
             with suppress(BlockingIOError):
                 block = os.read(fd, 64)
                 if data and not block:
                     return int(data)
                 data += block
         self._child.stop()
-        raise EngineError(
-            "dmtcp_coordinator does not come up", f"try it by hand: {self._dmtcp.tool('dmtcp_coordinator')}"
-        )
+        raise EngineError("dmtcp_coordinator did not start", f"to see why, run {self._dmtcp.tool('dmtcp_coordinator')}")
 
     def _read(self) -> None:
         stream = self._child.stdout
@@ -161,7 +159,7 @@ class Coordinator:
         for raw in stream:
             line = COLOUR.sub("", raw.decode("utf-8", "replace"))
             with self._changed:
-                self._log_state = _hear(self._log_state, line, time.monotonic())
+                self._log_state = _after(line, self._log_state, time.monotonic())
                 self._changed.notify_all()
         with self._changed:
             self._changed.notify_all()
@@ -173,22 +171,22 @@ def _argv(dmtcp: Installation, folder: Path, port_file: Path, staging: Path) -> 
     return [dmtcp.tool("dmtcp_coordinator"), *port, *places, "--stale-timeout", str(_STALE_S)]
 
 
-def _hear(told: LogState, line: str, now: float) -> LogState:
-    """Return what is known after LINE of the log; the texts are the same in 3.2, 4.2 and 5.0."""
+def _after(line: str, state: LogState, now: float) -> LogState:
+    """Return the state after LINE of the log, whose texts are the same in 3.2, 4.2 and 5.0."""
     lowered = line.lower()
     if "starting checkpoint;" in lowered:
-        return replace(told, checkpoints_begun=told.checkpoints_begun + 1, is_writing=True, is_unclean=False)
+        return replace(state, checkpoints_begun=state.checkpoints_begun + 1, is_writing=True, is_unclean=False)
     if "checkpoint complete; all workers running" in lowered:
-        return replace(told, is_writing=False, written=told.written + 1, written_ns=time.time_ns())
+        return replace(state, is_writing=False, written=state.written + 1, written_ns=time.time_ns())
     if "wrote restart script" in lowered:
-        done = told.checkpoints_complete + 1
-        return replace(told, checkpoints_complete=done, is_writing=False)
+        done = state.checkpoints_complete + 1
+        return replace(state, checkpoints_complete=done, is_writing=False)
     if "killing all connected peers and quitting" in lowered:
-        return replace(told, kill_command="dmtcp_command -q")
+        return replace(state, kill_command="dmtcp_command -q")
     if "killing all connected peers" in lowered:
-        return replace(told, kill_command="dmtcp_command -k")
+        return replace(state, kill_command="dmtcp_command -k")
     if any(words in lowered for words in ("client disconnected", "worker connected", "after exec", "after fork")):
-        came = "worker connected" in lowered
-        is_unclean = told.is_unclean or told.is_writing
-        return replace(told, moved_at=now, is_unclean=is_unclean, connected=told.connected + came)
-    return told
+        connected = state.connected + ("worker connected" in lowered)
+        is_unclean = state.is_unclean or state.is_writing
+        return replace(state, peers_changed_at=now, is_unclean=is_unclean, connected=connected)
+    return state

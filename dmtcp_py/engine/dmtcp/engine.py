@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import random
 import signal
 from contextlib import contextmanager, suppress
@@ -15,15 +13,16 @@ from dmtcp_py.engine.dmtcp.computation import NODES_KEY, STARTED_KEY, DmtcpCompu
 from dmtcp_py.engine.dmtcp.images import FAIL_KEY
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.shared_memory import claim, clear, of_node, unname
+from dmtcp_py.engine.dmtcp.stdio import stream_flags_kept, terminal_as_dev_tty, with_streams
 from dmtcp_py.engine.dmtcp.workspace import Workspace
-from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_setuid, is_static, mpi_of
+from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_setuid, is_static, mpi_implementation
 from dmtcp_py.engine.protocol import EndKind
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.native import built
 from dmtcp_py.rollback import held_files, recording, restore_held_files
 from dmtcp_py.rollback.undo import go_back
 from dmtcp_py.store.records import path_of
-from dmtcp_py.system.child import Child, ChildStdio
+from dmtcp_py.system.child import Child
 from dmtcp_py.system.timeout import Timeout
 from dmtcp_py.system.tools import import_early
 
@@ -31,12 +30,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from dmtcp_py.engine.protocol import Launch, Restart, Stdio
+    from dmtcp_py.engine.protocol import Launch, Restart
 
+CHECKPOINT_SIGNAL = 57
+"""The signal with which DMTCP suspends threads: a real-time signal that no program was found to use."""
+SIGNALS_PLUGIN = "signals"
 _RESTART_S = 60.0
-_FOR_US = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
+_OUR_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
 _SLOWEST_BYTES_PER_S = 20e6
-_LOOK_S = 0.05
+_POLL_S = 0.05
 
 
 class DmtcpEngine:
@@ -49,9 +51,9 @@ class DmtcpEngine:
 
     @classmethod
     def find(cls) -> DmtcpEngine:
-        """Return the engine on this machine; raise EngineError where there is none."""
+        """Return the engine on this machine; raise EngineError if there is none."""
         engine = cls(find())
-        # what does not tell its version is no DMTCP: better now than when a program runs
+        # what prints no version is not DMTCP: fail now, and not when a program runs
         engine.version()
         return engine
 
@@ -60,31 +62,31 @@ class DmtcpEngine:
         return self._dmtcp.version
 
     def refusal(self, program: Path) -> str | None:
-        """Return why DMTCP cannot take PROGRAM."""
+        """Return why DMTCP cannot checkpoint PROGRAM."""
         if is_static(program):
             return "it is statically linked, and DMTCP works through the dynamic loader"
         if is_go(program):
-            return "it is a Go program, which DMTCP does not bring up again"
+            return "it is a Go program, which DMTCP cannot restart"
         if is_setuid(program):
             return "it is a setuid program, which DMTCP runs without its privileges"
         return None
 
     def refusal_of_nodes(self) -> str | None:
-        """Return why DMTCP cannot take a computation over several nodes: as released, none since 3.0 can."""
+        """Return why DMTCP cannot checkpoint a computation on several nodes: from 3.0 on it needs our plugin."""
         reason = selftest.refusal(self._dmtcp)
-        return f"{reason}; DMTCP {self.version()} alone takes one node" if reason else None
+        return f"{reason}; without it DMTCP {self.version()} supports one node only" if reason else None
 
     def doubt(self, program: Path) -> str | None:
-        """Return why it should not take PROGRAM unless it is asked to: an MPI that was not seen to come through."""
+        """Return why DMTCP should run PROGRAM only if the user asks for it: an MPI that was not tested under it."""
         if not is_mpi_launcher(program):
             return None
-        mpi = mpi_of(program)
+        mpi = mpi_implementation(program)
         if mpi is None:
-            return "of all MPI only Open MPI 4 and MPICH 4 were seen to come through it"
+            return "its MPI was not tested under DMTCP, unlike Open MPI 4 and MPICH 4"
         if mpi == OPEN_MPI and not (built("openmpi") and built("forks")):
             return (
-                "what Open MPI's processes print would be lost after a restart, "
-                "as there was no C compiler when dmtcp-py was installed"
+                "the output of Open MPI's processes would be lost after a restart, "
+                "because there was no C compiler when dmtcp-py was installed"
             )
         return None
 
@@ -96,11 +98,11 @@ class DmtcpEngine:
             for folder in launch.folders:
                 claim(folder)
             options = _launch_options(launch.plugins)
-            argv = workspace.argv("dmtcp_launch", options, _with_streams(launch.command, launch.program, launch.stdio))
+            argv = workspace.argv("dmtcp_launch", options, with_streams(launch.command, launch.program, launch.stdio))
             workspace.make_image_folders()
             if workspace.nodes is not None:
-                workspace.nodes.serve(_starting(workspace, options))
-            with _terminal_by_its_other_name(launch.stdio) as streams:
+                workspace.nodes.serve(_start_command(workspace, options))
+            with terminal_as_dev_tty(launch.stdio) as streams:
                 root = Child(argv, env=workspace.environ(), own_session=True, stdio=streams)
             workspace.guard.watch(root.pid)
         except BaseException:
@@ -109,15 +111,15 @@ class DmtcpEngine:
         return DmtcpComputation(root, workspace, is_launched=True)
 
     def restart(self, restart: Restart) -> DmtcpComputation | None:
-        """Go on from images under a new coordinator; None where it was cancelled before all processes ran."""
+        """Restart the program under a new coordinator; return None if that was cancelled before all processes ran."""
         made_by = restart.manifest.engine_version
         if image_format(made_by) != image_format(self.version()):
             raise EngineError(
-                f"generation {restart.manifest.generation} was made by DMTCP {made_by}, and this is {self.version()}: "
-                "their images differ",
+                f"generation {restart.manifest.generation} was made by DMTCP {made_by}, and this is DMTCP "
+                f"{self.version()}, whose images differ",
                 f"load DMTCP {made_by} (or set DMTCP_PREFIX), or start over with --fresh",
             )
-        _refuse_other_count(restart)
+        _refuse_other_node_count(restart)
         go_back(
             restart.undo,
             restart.manifest.undo_part,
@@ -128,7 +130,7 @@ class DmtcpEngine:
         if any(image.name == held_files.NAME for image in restart.manifest.images):
             restore_held_files.restore(restart.folder)
         clear(restart.manifest.engine_data)
-        with _where_it_was_made(restart):
+        with _images_at_original_path(restart):
             computation = self._restart(restart)
         unname(restart.manifest.engine_data)
         if computation is not None and (nodes := computation.workspace.nodes) is not None:
@@ -137,25 +139,25 @@ class DmtcpEngine:
         return computation
 
     def _restart(self, restart: Restart) -> DmtcpComputation | None:
-        # the coordinator has to be asked when all processes run again, for want of a line in its log
+        # needed soon, to ask the coordinator whether all processes run again: its log does not show that
         import_early()
-        # the images keep the status that they were launched with
+        # processes keep the failure status that they were launched with
         workspace = Workspace(self._dmtcp, restart, int(restart.manifest.engine_data[FAIL_KEY]))
         try:
             workspace.make_image_folders()
             argv = workspace.argv("dmtcp_restart", [], _images_of(restart, 0))
             _restart_others(workspace, restart)
-            # dmtcp_restart makes the session itself, as the images have one, and complains if it is there already
-            # with a randomized break the heap of the program grows into nothing after a restart (3.2, 4.2, 5.0)
-            # until it has its session, what is meant for us reaches it too; the images bring the program's own handlers
-            root = Child(argv, env=workspace.environ(), own_session=False, fixed_addresses=True, ignores=_FOR_US)
+            # own_session: dmtcp_restart creates the images' session itself, and complains if it has one already
+            # fixed_addresses: with a randomized break the heap cannot grow after a restart (3.2, 4.2, 5.0)
+            # ignores: without a session it gets signals meant for us; the images restore the program's handlers
+            root = Child(argv, env=workspace.environ(), own_session=False, fixed_addresses=True, ignores=_OUR_SIGNALS)
             workspace.guard.watch(root.pid)
         except BaseException:
             workspace.close()
             raise
         computation = DmtcpComputation(root, workspace)
         try:
-            with _flags_of_streams_kept():
+            with stream_flags_kept():
                 is_up = _await_all(computation, restart)
         except BaseException:
             computation.kill()
@@ -170,23 +172,25 @@ class DmtcpEngine:
 
 def _launch_options(plugins: Sequence[Path]) -> list[str]:
     loaded = ["--with-plugin", ":".join(map(str, plugins))] if plugins else []
-    return ["--no-gzip", *loaded]
+    # without the plugin DMTCP would send the other signal and still hide SIGUSR2
+    signal_options = ["--ckpt-signal", str(CHECKPOINT_SIGNAL)] if built(SIGNALS_PLUGIN) in plugins else []
+    return ["--no-gzip", *signal_options, *loaded]
 
 
-def _starting(
+def _start_command(
     workspace: Workspace, options: Sequence[str]
 ) -> Callable[[int, Sequence[str]], tuple[list[str], dict[str, str]]]:
-    """Return what gives the line and the environment by which something is started on a node."""
-    return lambda index, what: (workspace.argv("dmtcp_launch", options, what, index), workspace.environ(index))
+    """Return a function that returns the command line and the environment to start a command on a node."""
+    return lambda index, command: (workspace.argv("dmtcp_launch", options, command, index), workspace.environ(index))
 
 
-def _refuse_other_count(restart: Restart) -> None:
-    """Refuse an allocation that has not as many nodes as the images are of."""
+def _refuse_other_node_count(restart: Restart) -> None:
+    """Refuse to restart on another number of nodes than the images were made on."""
     made_on = int(restart.manifest.engine_data.get(NODES_KEY, "1"))
     here = len(restart.nodes.names) if restart.nodes else 1
     if made_on != here:
         raise EngineError(
-            f"generation {restart.manifest.generation} is of {made_on} nodes, and this run has {here}",
+            f"generation {restart.manifest.generation} was made on {made_on} nodes, and this run has {here}",
             f"ask for {made_on} nodes, or start over with --fresh",
         )
 
@@ -200,11 +204,11 @@ def _images_of(restart: Restart, index: int) -> list[str]:
 
 
 def _restart_others(workspace: Workspace, restart: Restart) -> None:
-    """Have the images of the other nodes brought up there."""
+    """Restart the images of the other nodes on their nodes."""
     data, nodes = restart.manifest.engine_data, workspace.nodes
     if nodes is None:
         return
-    nodes.serve(_starting(workspace, _launch_options(restart.plugins)), json.loads(data[STARTED_KEY]))
+    nodes.serve(_start_command(workspace, _launch_options(restart.plugins)), json.loads(data[STARTED_KEY]))
     for index in range(1, nodes.count):
         nodes.ask(index, "clear", engine_data=of_node(data, index))
         if images := _images_of(restart, index):
@@ -212,70 +216,9 @@ def _restart_others(workspace: Workspace, restart: Restart) -> None:
             nodes.ask(index, "start", argv=argv, environ=workspace.environ(index), cwd="/", is_restart=True)
 
 
-def _with_streams(command: Sequence[str], program: Path, stdio: Stdio) -> list[str]:
-    """Return COMMAND with its streams opened by a shell inside the computation: only so are they in the images."""
-    # neither dmtcp_launch nor a shell's exec takes a name that starts with a dash
-    command = [str(program) if command[0].startswith("-") else command[0], *command[1:]]
-    opens, paths = [], []
-    for path, redirection in ((stdio.stdin, "<"), (stdio.stdout, ">"), (stdio.stderr, "2>")):
-        if path is not None and redirection == "2>" and path == stdio.stdout:
-            opens.append("2>&1")
-        elif path is not None:
-            paths.append(str(path))
-            opens.append(f'{redirection}"$file{len(paths)}"')
-    if not opens:
-        return command
-    takes = "".join(f"file{number}=$1; shift; " for number in range(1, len(paths) + 1))
-    seek = f"dd count=0 skip={stdio.stdin_offset} iflag=skip_bytes of=/dev/null 2>/dev/null; "
-    if stdio.stdin is not None and stdio.stdin_offset:
-        script = f'{takes}exec {" ".join(opens)}; {seek}exec "$@"'
-    else:
-        script = f'{takes}exec "$@" {" ".join(opens)}'
-    return ["/bin/sh", "-c", script, "dmtcp-run", *paths, *command]
-
-
 @contextmanager
-def _terminal_by_its_other_name(stdio: Stdio) -> Iterator[ChildStdio]:
-    """Give the program our terminal as ``/dev/tty``, where it inherits it.
-
-    DMTCP ties a stream that is its own or its parent's controlling terminal to that role: 3.2 then cannot restart,
-    and 4.2 and 5.0 close the stream where the restart has no terminal. Under the other name they let it inherit.
-    """
-    terminals = [fd for fd, path in enumerate(stdio.paths) if path is None and os.isatty(fd)]
-    opened = None
-    if terminals:
-        # without a controlling terminal of ours none of them is DMTCP's business
-        with suppress(OSError):
-            opened = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
-    try:
-        yield ChildStdio(*(opened if fd in terminals else None for fd in range(3)))
-    finally:
-        if opened is not None:
-            os.close(opened)
-
-
-@contextmanager
-def _flags_of_streams_kept() -> Iterator[None]:
-    """Undo what DMTCP does to streams that it inherits: it gives them the flags of the streams of the launch.
-
-    Without O_APPEND a file opened with ``>>`` would be overwritten from its beginning (3.2, 4.2 and 5.0).
-    """
-    kept = {}
-    for fd in range(3):
-        with suppress(OSError):
-            kept[fd] = fcntl.fcntl(fd, fcntl.F_GETFL)
-            if kept[fd] & os.O_APPEND:
-                os.lseek(fd, 0, os.SEEK_END)
-    try:
-        yield
-    finally:
-        for fd, flags in kept.items():
-            fcntl.fcntl(fd, fcntl.F_SETFL, flags)
-
-
-@contextmanager
-def _where_it_was_made(restart: Restart) -> Iterator[None]:
-    """Let the images be found where they were written: copies of files are looked up by that path (3.2 to 5.0)."""
+def _images_at_original_path(restart: Restart) -> Iterator[None]:
+    """Make the images available where they were written, where DMTCP looks for copies of files (3.2 to 5.0)."""
     place = path_of(restart.manifest.staging)
     if not any("/" in image.name for image in restart.manifest.images):
         yield
@@ -286,8 +229,8 @@ def _where_it_was_made(restart: Restart) -> Iterator[None]:
         place.symlink_to(restart.folder)
     except OSError as error:
         raise RestartFailedError(
-            f"its copies of files must be found in {place}, which cannot be made: {error.strerror}",
-            "put the job's directory back where it was",
+            f"DMTCP looks for copies of files in {place}, which cannot be created: {error.strerror}",
+            "move the job's directory back to where it was",
         ) from error
     try:
         yield
@@ -298,16 +241,16 @@ def _where_it_was_made(restart: Restart) -> Iterator[None]:
 
 
 def _await_all(computation: DmtcpComputation, restart: Restart) -> bool:
-    """Wait until all processes run again; return whether they do, and not because the wait was cancelled."""
+    """Wait until all processes run again; return False if the wait was cancelled."""
     manifest = restart.manifest
     timeout = Timeout(_RESTART_S + manifest.size / _SLOWEST_BYTES_PER_S)
     while True:
         if computation.has_ended():
             end = computation.poll()
-            came = computation.coordinator.log_state.connected >= manifest.processes
+            all_connected = computation.coordinator.log_state.connected >= manifest.processes
             is_own = end is not None and end.kind is EndKind.EXITED and end.status != computation.workspace.fail_status
-            if is_own and came:
-                # it was up, and at its end before we looked
+            if is_own and all_connected:
+                # the program ran, and ended before it was seen running
                 return True
             detail = (
                 end.detail or (f"signal {end.signum}" if end.signum else f"status {end.status}") if end else "unknown"
@@ -320,6 +263,6 @@ def _await_all(computation: DmtcpComputation, restart: Restart) -> bool:
             if status.is_running and status.peers == manifest.processes:
                 return True
         if timeout.is_over():
-            raise RestartFailedError("its processes did not all come up in time")
-        # no version logs when the last process runs again: it has to be asked
-        computation.coordinator.wait_for(lambda told: told.kill_command is not None, _LOOK_S)
+            raise RestartFailedError("its processes did not all run again in time")
+        # no version logs when the last process runs again, so the coordinator is asked
+        computation.coordinator.wait_for(lambda log: log.kill_command is not None, _POLL_S)

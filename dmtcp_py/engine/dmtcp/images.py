@@ -1,4 +1,4 @@
-"""The images that a checkpoint writes: how far they are, and that all of them are there."""
+"""The images that a checkpoint writes: their size so far, and whether all are complete."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import CheckpointFailedError, EngineError
-from dmtcp_py.store.store import StagedImages, stage
+from dmtcp_py.store.staged import StagedImages, stage
 from dmtcp_py.system.files import size_below
 from dmtcp_py.system.timeout import Timeout
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 FAIL_KEY = "fail_status"
 _PROCESSES = re.compile(r"^# Number of processes in the computation = (\d+)$", re.MULTILINE)
-_SEEN_S = 120.0
-"""So long a shared file system may take to show one node what another has written."""
-_LOOK_S = 0.25
+_VISIBLE_S = 120.0
+"""The longest that a shared file system may take until one node sees what another has written."""
+_POLL_S = 0.25
 
 
-def written(workspace: Workspace) -> int:
-    """Return how many bytes of images there are; what another node has written is known there first."""
+def bytes_written(workspace: Workspace) -> int:
+    """Return the size of all images so far; the other nodes are asked, as each sees its own images first."""
     nodes = workspace.nodes
     if nodes is None:
         return size_below(workspace.staging)
@@ -40,9 +40,9 @@ def written(workspace: Workspace) -> int:
 
 
 def collect(workspace: Workspace, peers: int, updated: list[str], *, program_lives: bool) -> StagedImages:
-    """Return the images of PEERS processes, with the files UPDATED of which there is no copy.
+    """Return the images of PEERS processes; UPDATED are files that could not be copied.
 
-    Raises CheckpointFailedError where one is missing or unfinished.
+    Raises CheckpointFailedError if an image is missing or unfinished.
     """
     _gather(workspace)
     folders = [workspace.image_folder(index) for index in range(workspace.count)]
@@ -62,25 +62,25 @@ def collect(workspace: Workspace, peers: int, updated: list[str], *, program_liv
 
 
 def _gather(workspace: Workspace) -> None:
-    """Wait until the images of the other nodes are on the shared disk and seen here."""
+    """Wait until the images of the other nodes are on the shared disk and visible on this node."""
     if (nodes := workspace.nodes) is None:
         return
     for index in range(1, nodes.count):
         folder = workspace.image_folder(index)
         files = nodes.ask(index, "sync", folder=str(folder))["files"]
-        timeout = Timeout(_SEEN_S)
+        timeout = Timeout(_VISIBLE_S)
         while missing := [name for name, size in files.items() if _size_or_none(folder / name) != size]:
             if timeout.is_over():
                 raise CheckpointFailedError(
-                    f"images of node {index} are not seen here: {', '.join(missing)}",
-                    "all nodes have to see the job's directory",
+                    f"images that node {index} wrote are not visible on this node: {', '.join(missing)}",
+                    "use a job directory on a file system that all nodes share",
                     program_lives=workspace.coordinator.is_alive(),
                 )
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
 
 
 def _expected(staging: Path, peers: int) -> int:
-    """Return how many images the checkpoint has, by the coordinator's restart script; PEERS where it wrote none."""
+    """Return how many images the coordinator's restart script lists; PEERS if it wrote no script."""
     scripts = [path for path in staging.glob("dmtcp_restart_script*.sh") if not path.is_symlink()]
     if len(scripts) != 1:
         return peers

@@ -1,4 +1,4 @@
-"""What is to be seen of a computation's processes before a checkpoint: what hinders in one, and who is connected."""
+"""The inspection of a computation's processes before a checkpoint: obstacles in them, and their connections."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.dmtcp.obstacles import CRIU_TAKES_IT, UNPROTECTED, Obstacle, is_inside, obstacle_in
-from dmtcp_py.engine.dmtcp.passed_descriptors import received, target_of
+from dmtcp_py.engine.dmtcp.obstacles import ONCE_CLOSED, UNPROTECTED, USE_CRIU, Obstacle, is_inside, obstacle_in
+from dmtcp_py.engine.dmtcp.passed_descriptors import find_holder, target_of
 from dmtcp_py.engine.dmtcp.unix_sockets import unix_sockets
 from dmtcp_py.system.proc import name_of, process_tree, sockets_of
 
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 
 Endpoint = tuple[str, int]
 """An address and a port."""
-_SIZE = re.compile(rb"(?:^|\0)(?:OMPI_COMM_WORLD|PMI)_SIZE=(\d+)")
-_CRIU_OR_NONE_SENT = (
-    f"{CRIU_TAKES_IT}; Python sends none with multiprocessing's methods fork and spawn, nor PyTorch's DataLoader "
-    "with num_workers=0"
+_WORLD_SIZE = re.compile(rb"(?:^|\0)(?:OMPI_COMM_WORLD|PMI)_SIZE=(\d+)")
+_CRIU_OR_SEND_NONE = (
+    f"{USE_CRIU}; Python sends no descriptors with multiprocessing's methods fork and spawn, and PyTorch's "
+    "DataLoader none with num_workers=0"
 )
-_LOOKS_AGAIN, _AGAIN_S = 3, 0.1
+_REPEATS, _REPEAT_S = 3, 0.1
 _SYSLOG = ("/dev/log", "/run/systemd/journal/dev-log")
-"""DMTCP closes the C library's connection to it by itself."""
+"""The sockets of syslog; DMTCP closes the C library's connection to them before a checkpoint."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was seen on one node: a OBSTACLE, the two ends of each TCP CONNECTION, and how many RANKS of MPI."""
+    """The findings on one node: an OBSTACLE, the two ends of each IP connection, and the number of MPI RANKS."""
 
     obstacle: Obstacle | None
     connections: tuple[tuple[Endpoint, Endpoint], ...] = ()
     ranks: int = 0
     all_ranks: int = 0
-    """How many they are to be on all nodes, as far as one of them was told."""
+    """The number of ranks on all nodes, according to the environment of those here."""
 
 
 def inspect(pid: int | None) -> Inspection:
-    """Return what is to be seen of process PID and its descendants, or of all that is below us where PID is None."""
+    """Inspect the program whose first process is PID; if PID is None, all descendants of this process."""
     import psutil  # noqa: PLC0415 - 19 ms that a start of a program need not wait for
 
     connections: list[Any] = []
@@ -55,97 +55,102 @@ def inspect(pid: int | None) -> Inspection:
                 return Inspection(found)
             if not is_below and not is_inside(member):
                 continue
-            sizes += _SIZE.findall(Path(f"/proc/{member}/environ").read_bytes())
+            sizes += _WORLD_SIZE.findall(Path(f"/proc/{member}/environ").read_bytes())
             if sockets_of(member):
                 connections += psutil.Process(member).net_connections(kind="inet")
-    # what is connected has, over UDP, no state
+    # a connected UDP socket has the state NONE
     connected = [one for one in connections if one.raddr and one.status in ("ESTABLISHED", "NONE")]
-    ends = {(_end(one.laddr), _end(one.raddr)) for one in connected}
-    found = _sent(pid) or _never_comes_up(connected) or _connected_by_name(pid)
-    return Inspection(found, tuple(sorted(ends)), len(sizes), max(map(int, sizes), default=0))
+    ends = {(_endpoint(one.laddr), _endpoint(one.raddr)) for one in connected}
+    found = _received_descriptor(pid) or _unrestorable_connection(connected) or _outside_unix_connection(pid)
+    return Inspection(
+        obstacle=found, connections=tuple(sorted(ends)), ranks=len(sizes), all_ranks=max(map(int, sizes), default=0)
+    )
 
 
 def first_obstacle(inspections: Sequence[Inspection], *, coordinator_port: int) -> Obstacle | None:
-    """Return what DMTCP cannot take of a computation, of each node of which there is a look; None for nothing."""
+    """Return what prevents a checkpoint, given the inspections of all nodes; None if nothing does."""
     found = next((one.obstacle for one in inspections if one.obstacle), None)
-    return found or _connected({ends for one in inspections for ends in one.connections}, coordinator_port)
+    return found or _outside_connection({ends for one in inspections for ends in one.connections}, coordinator_port)
 
 
-def _sent(pid: int | None) -> Obstacle | None:
-    """Look for what other processes sent, in process PID, those below it and what it has made a daemon of."""
-    holder = received(_ours(pid), streams={target_of(f"/proc/{pid or os.getpid()}/fd/{stream}") for stream in range(3)})
+def _received_descriptor(pid: int | None) -> Obstacle | None:
+    """Find a descriptor that a process of the program received from another process."""
+    holder = find_holder(
+        _program_processes(pid), streams={target_of(f"/proc/{pid or os.getpid()}/fd/{stream}") for stream in range(3)}
+    )
     if holder is None:
         return None
     return Obstacle(
         f"process {holder.pid} ({name_of(holder.pid)}) has a descriptor that another process sent it "
-        f"({holder.target}), and DMTCP would not bring it up again",
-        _CRIU_OR_NONE_SENT,
+        f"({holder.target}), which DMTCP does not restore",
+        _CRIU_OR_SEND_NONE,
     )
 
 
-def _end(address: Any) -> Endpoint:
-    """Return one end of a connection; an IPv4 address that is given as an IPv6 one is the same."""
+def _endpoint(address: Any) -> Endpoint:
+    """Return one end of a connection, with an IPv4 address for one that is mapped to IPv6."""
     return address.ip.removeprefix("::ffff:"), address.port
 
 
-def _connected(pairs: Collection[tuple[Endpoint, Endpoint]], coordinator_port: int) -> Obstacle | None:
-    """Look for a TCP connection whose other end is not the program's own."""
+def _outside_connection(pairs: Collection[tuple[Endpoint, Endpoint]], coordinator_port: int) -> Obstacle | None:
+    """Find an IP connection whose other end is not in the program."""
     for local, remote in sorted(pairs):
         if (remote, local) not in pairs and remote[1] != coordinator_port:
             return Obstacle(
-                f"it is connected to {remote[0]} port {remote[1]}, and DMTCP would wait for the other end for ever",
-                f"it is tried again later; {UNPROTECTED}",
+                f"the program is connected to {remote[0]} port {remote[1]}, and DMTCP would wait for the other end "
+                "forever",
+                f"{ONCE_CLOSED}; {UNPROTECTED}",
                 needs_confirmation=True,
             )
     return None
 
 
-def _never_comes_up(connected: Sequence[Any]) -> Obstacle | None:
-    """Look for connections that DMTCP takes and does not make again.
+def _unrestorable_connection(connected: Sequence[Any]) -> Obstacle | None:
+    """Find a connection that DMTCP checkpoints but does not restore.
 
-    They are TCP of IPv6 sockets, which may be to an IPv4 address, while listeners alone do come up; and UDP among the
-    program's own sockets.
+    These are TCP connections of IPv6 sockets, also to an IPv4 address (sockets that only listen are restored), and UDP
+    connections among the program's own sockets.
     """
-    datagrams = {(_end(one.laddr), _end(one.raddr)) for one in connected if one.type == socket.SOCK_DGRAM}
+    datagrams = {(_endpoint(one.laddr), _endpoint(one.raddr)) for one in connected if one.type == socket.SOCK_DGRAM}
     for one in connected:
         where = f"{one.raddr.ip} port {one.raddr.port}"
         if one.family == socket.AF_INET6 and one.type == socket.SOCK_STREAM:
             return Obstacle(
-                f"it is connected over IPv6 ({where}), and DMTCP would not bring it up again",
-                f"{CRIU_TAKES_IT}, or use 127.0.0.1 at both ends",
+                f"the program is connected over IPv6 ({where}), which DMTCP does not restore",
+                f"{USE_CRIU}, or use 127.0.0.1 at both ends",
             )
-        if one.type == socket.SOCK_DGRAM and (_end(one.raddr), _end(one.laddr)) in datagrams:
+        if one.type == socket.SOCK_DGRAM and (_endpoint(one.raddr), _endpoint(one.laddr)) in datagrams:
             return Obstacle(
-                f"its processes are connected over UDP ({where}), and DMTCP would not bring them up again",
-                CRIU_TAKES_IT,
+                f"the program's sockets are connected over UDP ({where}), which DMTCP does not restore",
+                USE_CRIU,
             )
     return None
 
 
-def _connected_by_name(pid: int | None) -> Obstacle | None:
-    """Look for a connection over a Unix socket whose other end is in none of our processes.
+def _outside_unix_connection(pid: int | None) -> Obstacle | None:
+    """Find a connection over a Unix socket whose other end is not in the program.
 
-    A process that came in the meantime, and has the other end, was not looked at: only what stays so counts.
+    The other end may be in a process that started during the search: only a connection that is found each time counts.
     """
     found = _foreign(_sockets_of_all(pid))
-    for _ in range(_LOOKS_AGAIN):
+    for _ in range(_REPEATS):
         if not found:
             return None
-        time.sleep(_AGAIN_S)
+        time.sleep(_REPEAT_S)
         now = _foreign(_sockets_of_all(pid))
         found = {inode: name for inode, name in found.items() if inode in now}
     if not found:
         return None
     return Obstacle(
-        f"it is connected to {next(iter(found.values()))} (a Unix socket), and DMTCP would wait for the other end "
-        "for ever",
-        f"it is tried again later; {UNPROTECTED}",
+        f"the program is connected to {next(iter(found.values()))} (a Unix socket), and DMTCP would wait for the other "
+        "end forever",
+        f"{ONCE_CLOSED}; {UNPROTECTED}",
     )
 
 
 def _foreign(sockets: set[int]) -> dict[int, str]:
-    """Return those of SOCKETS, by inode, that are connected to others than them, and the name of the other end."""
-    # what we hold too was inherited from us, and is nothing that DMTCP saw connected
+    """Return those of SOCKETS, by inode, that are connected to none of SOCKETS, with the name of the other end."""
+    # sockets that this process has too were inherited from it; DMTCP did not see them connected
     mine = sockets - sockets_of(os.getpid())
     known = unix_sockets() if mine else {}
     found = {}
@@ -160,17 +165,17 @@ def _foreign(sockets: set[int]) -> dict[int, str]:
 
 
 def _members(pid: int | None) -> list[tuple[int, bool]]:
-    """Return process PID, those below it and all below us, and whether each is one of the former; None is all below us.
+    """Return process PID and all our descendants, each with whether it is PID, or below it; for None, all are.
 
-    What the program has made a daemon of is not below its first process any more.
+    A daemon that the program started is no longer below its first process.
     """
     ours = {member for member, _ in process_tree(os.getpid())[1:]}
     below = ours if pid is None else {member for member, _ in process_tree(pid)}
     return [(member, member in below) for member in below | ours]
 
 
-def _ours(pid: int | None) -> list[int]:
-    """Return process PID, those below it, and what the program has made a daemon of."""
+def _program_processes(pid: int | None) -> list[int]:
+    """Return process PID, its descendants, and daemons that they started."""
     found = []
     for member, is_below in _members(pid):
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
@@ -180,9 +185,9 @@ def _ours(pid: int | None) -> list[int]:
 
 
 def _sockets_of_all(pid: int | None) -> set[int]:
-    """Return the sockets of those processes."""
+    """Return the inodes of the program's sockets."""
     found = set()
-    for member in _ours(pid):
+    for member in _program_processes(pid):
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             found |= sockets_of(member)
     return found

@@ -1,4 +1,4 @@
-"""Where DMTCP is on this machine, which version, and the environment that its tools get."""
+"""The DMTCP on this machine: where it is installed, its version, and the environment of its tools."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FAIL_STATUSES = range(200, 251)
-"""From these the status is drawn with which DMTCP is to exit when it fails itself.
+"""The range from which DMTCP's exit status for its own failures is drawn.
 
-Its own 99 is also Grid Engine's requeue status, and any fixed one may be a program's.
+DMTCP's default, 99, is also Grid Engine's requeue status, and any fixed status may be a program's.
 """
 _VERSION = re.compile(r"\(DMTCP\)\s+(?:version\s+)?v?(\d+(?:\.\d+)*\S*)")
 _VERSION_IN_FILE = re.compile(rb"dmtcp_launch \(DMTCP\) (\d+(?:\.\d+)*[^\s\0]*)[\n\0]")
 _ELF = b"\x7fELF"
 _MOST_TOOL_BYTES = 32 << 20
 _TOOL_S = 20.0
-_LOSES_WORDS = 5
+_LOSES_MESSAGES = 5
 _TOOLS = ("dmtcp_launch", "dmtcp_restart", "dmtcp_coordinator", "dmtcp_command")
-_WHERE = (
-    "'dmtcp-ctl setup' looks for what this machine offers: DMTCP comes with dnf, zypper, pacman, spack or "
-    "'module load dmtcp'; see https://dmtcp.sourceforge.io"
+_HOW_TO_INSTALL = (
+    "run 'dmtcp-ctl setup', or install DMTCP with dnf, zypper, pacman, spack or 'module load dmtcp'; "
+    "see https://dmtcp.sourceforge.io"
 )
 
 
@@ -46,7 +46,7 @@ class Installation:
         tool = Path(self.tool("dmtcp_launch"))
         version = _version_in_file(tool) or _version_it_prints(tool)
         if version is None:
-            raise EngineError(f"{tool} does not print its version", "is this DMTCP?")
+            raise EngineError(f"{tool} does not print its version", "check that it is DMTCP's")
         return version
 
     def tool(self, name: str) -> str:
@@ -55,22 +55,22 @@ class Installation:
 
 
 def find() -> Installation:
-    """Return the DMTCP in ``DMTCP_PREFIX``, else the one on PATH; raise EngineError where there is none."""
+    """Return the DMTCP in ``DMTCP_PREFIX`` if that is set, otherwise the one on PATH; EngineError if there is none."""
     prefix = os.environ.get("DMTCP_PREFIX")
     search = str(Path(prefix) / "bin") if prefix else os.environ.get("PATH")
     launch = shutil.which("dmtcp_launch", path=search)
     if launch is None:
         where = f"in {search} (DMTCP_PREFIX)" if prefix else "on PATH"
-        raise EngineError(f"there is no dmtcp_launch {where}: DMTCP is not installed here", _WHERE)
+        raise EngineError(f"there is no dmtcp_launch {where}: DMTCP is not installed here", _HOW_TO_INSTALL)
     found = Installation(Path(launch).absolute().parent)
-    lacking = [name for name in _TOOLS if not os.access(found.tool(name), os.X_OK)]
-    if lacking:
-        raise EngineError(f"{found.bin} has no {', '.join(lacking)}: DMTCP is not installed whole there", _WHERE)
+    missing = [name for name in _TOOLS if not os.access(found.tool(name), os.X_OK)]
+    if missing:
+        raise EngineError(f"DMTCP in {found.bin} is incomplete: it has no {', '.join(missing)}", _HOW_TO_INSTALL)
     return found
 
 
 def _version_in_file(tool: Path) -> str | None:
-    """Return the version in the text that TOOL prints for --version, if it is there in one piece."""
+    """Return the version from the text for --version in the file TOOL, if the text is there in one piece."""
     try:
         with tool.open("rb") as file:
             text = file.read(_MOST_TOOL_BYTES)
@@ -88,15 +88,15 @@ def _version_it_prints(tool: Path) -> str | None:
 
 
 def clean(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return ENVIRON without what would change DMTCP's defaults or lead it to somebody else's coordinator."""
+    """Return ENVIRON without the variables that change DMTCP's defaults or lead to another coordinator."""
     return {name: value for name, value in environ.items() if not name.startswith(("DMTCP_", "JALIB_"))}
 
 
 def logs_failures(version: str) -> bool:
-    """Whether DMTCP always leaves its words where we look: 5.0 loses them after an exec."""
-    return int(version.split(".", maxsplit=1)[0]) < _LOSES_WORDS
+    """Return whether DMTCP always writes its failures to the file that we name: after an exec, 5.0 does not."""
+    return int(version.split(".", maxsplit=1)[0]) < _LOSES_MESSAGES
 
 
 def image_format(version: str) -> tuple[str, ...]:
-    """Return what two versions must share to restart each other's images: 4.0 is known to have broken them."""
+    """Return the part in which two versions must agree to restart each other's images; 4.0 changed the format."""
     return tuple(version.split(".")[:2])

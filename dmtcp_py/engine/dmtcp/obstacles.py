@@ -1,6 +1,7 @@
-"""What of a running program DMTCP cannot take: looked for before each checkpoint, as DMTCP finds out by hanging.
+"""Obstacles to a checkpoint in a running process, looked for before each one, because DMTCP does not report them.
 
-With any of these a checkpoint hangs, kills the program, or leaves a process out unseen (3.2, 4.2 and 5.0).
+With any of these a checkpoint hangs, kills the program, silently leaves out a process, or cannot be restarted (3.2, 4.2
+and 5.0).
 """
 
 from __future__ import annotations
@@ -12,76 +13,81 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmtcp_py.engine.dmtcp.passed_descriptors import target_of
-from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULERS_LAUNCHERS
+from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULER_LAUNCHERS
 from dmtcp_py.system.proc import DELETED, command_of, name_of
 
 _DEVICES = re.compile(r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)")
-_STARTING = "/memfd:dmtcp-run: MPI_Init"
-"""native/openmpi.c opens it for as long as MPI_Init takes."""
-_ON_THEIR_WAY = re.compile(r"^scm_fds:\s*[1-9]", re.MULTILINE)
-"""What the kernel (5.6 and later) tells of a socket in which descriptors wait to be received."""
+_IN_MPI_INIT = "/memfd:dmtcp-run: MPI_Init"
+"""A descriptor that native/openmpi.c keeps open while MPI_Init runs."""
+_IN_FLIGHT = re.compile(r"^scm_fds:\s*[1-9]", re.MULTILINE)
+"""A line of fdinfo (Linux 5.6 and later) for a socket in which descriptors wait to be received."""
+_HANDLES_OUR_SIGNAL = "/memfd:dmtcp-run: handles the checkpoint signal"
+"""A descriptor that native/signals.c opens if the program handles the signal that DMTCP uses in place of SIGUSR2."""
 _RING = "anon_inode:[io_uring]"
 _LOST = (
-    (re.compile(r"anon_inode:\[timerfd\]"), "a timer that is a file (timerfd)"),
-    (re.compile(r"anon_inode:\[signalfd\]"), "a file from which it reads its signals (signalfd)"),
+    (re.compile(r"anon_inode:\[timerfd\]"), "timerfd"),
+    (re.compile(r"anon_inode:\[signalfd\]"), "signalfd"),
     (re.compile(r"/dev/(pts/)?ptmx$"), "a pseudo-terminal of its own"),
     (re.compile(r"/memfd:(?!dmtcp-run: )"), "a file in memory (memfd)"),
-    (re.compile(r".*/#\d+ \(deleted\)$"), "a file that never had a name (O_TMPFILE)"),
+    (re.compile(r".*/#\d+ \(deleted\)$"), "a file without a name (O_TMPFILE)"),
 )
-"""Descriptors that are closed after a restart, or dead, or without what was in them, and what they are."""
-_COPY = re.compile(r".*/dmtcp-[^/]+@[^/]+/[^/]+$")
-"""Where DMTCP copies setuid programs to, and runs the copies."""
+"""Descriptors that a restart closes, breaks or empties, and what to call them."""
+_SETUID_COPY = re.compile(r".*/dmtcp-[^/]+@[^/]+/[^/]+$")
+"""The paths to which DMTCP copies setuid programs, to run the copies."""
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
-"""In the lines of processes with which a checkpoint hangs, unless native/forks.c tells DMTCP of what they hold."""
+"""Words in the command lines of processes with which a checkpoint hangs, unless native/forks.c is loaded into them."""
 _GLOO = "gloo_tcp_loop\n"
-"""A thread's name, as the kernel gives it."""
+"""The name of gloo's thread, as it stands in /proc."""
 _LIBRARY = "libdmtcp"
 _FORKS = "/native/forks."
-CRIU_TAKES_IT = "--engine criu takes it"
+USE_CRIU = "--engine criu can checkpoint it"
 UNPROTECTED = "--allow-unprotected runs it without checkpoints"
+ONCE_CLOSED = "a checkpoint is possible once it is closed"
+TRIED_AGAIN = "dmtcp-run tries again later"
 
 
 @dataclass(frozen=True)
 class Obstacle:
-    """What stands in the way of a checkpoint, and what the user can do."""
+    """What prevents a checkpoint, and what the user can do about it."""
 
     what: str
     hint: str
     is_temporary: bool = False
-    """Whether it will be over by itself, however long that takes."""
+    """Whether it goes away on its own, however long that takes."""
     needs_confirmation: bool = False
-    """Whether it may be nothing but what a process leaves for a moment that has just ended."""
+    """Whether it may be a trace that a process leaves for a moment when it ends."""
 
 
 def obstacle_in(pid: int, *, is_below: bool) -> Obstacle | None:
-    """Return what of process PID, which IS BELOW the program's first one or not, DMTCP cannot take; None for nothing.
+    """Return what in process PID prevents a checkpoint; None if nothing does.
 
-    Raises FileNotFoundError or ProcessLookupError where it is gone.
+    IS_BELOW says whether PID is the program's first process or a descendant of it. Raises FileNotFoundError or
+    ProcessLookupError if the process has ended.
     """
-    found = _launches_elsewhere(pid) or _outside(pid) if is_below else None
-    return found or _spawned(pid) or _distributed(pid) or _held(pid)
+    found = _launches_elsewhere(pid) or _not_under_dmtcp(pid) if is_below else None
+    return found or _spawned(pid) or _distributed(pid) or _open_file(pid)
 
 
 def is_inside(pid: int) -> bool:
-    """Whether DMTCP's library is in the process, or the process is at its end and has no memory any more."""
+    """Return whether DMTCP's library is loaded in process PID, or the process is ending and has no memory left."""
     maps = _maps(pid)
     return not maps or _LIBRARY in maps
 
 
 def _launches_elsewhere(pid: int) -> Obstacle | None:
-    """Look whether it is a launcher of the scheduler's, which is no more DMTCP's than what it launches."""
-    if name_of(pid) not in SCHEDULERS_LAUNCHERS:
+    """Find a launcher of the scheduler: neither it nor what it launches can be checkpointed."""
+    if name_of(pid) not in SCHEDULER_LAUNCHERS:
         return None
     return Obstacle(
         f"process {pid} ({name_of(pid)}) {LAUNCHES_ELSEWHERE}",
-        f"use mpirun in its workspace, and --nodes auto where a script calls it; {UNPROTECTED}",
+        f"use mpirun instead, with --nodes auto if a script calls it; {UNPROTECTED}",
     )
 
 
-def _outside(pid: int) -> Obstacle | None:
-    """Look whether DMTCP is in the process at all."""
+def _not_under_dmtcp(pid: int) -> Obstacle | None:
+    """Find a process that does not run under DMTCP."""
     try:
-        if _COPY.match(os.readlink(f"/proc/{pid}/exe")):
+        if _SETUID_COPY.match(os.readlink(f"/proc/{pid}/exe")):
             return Obstacle(
                 f"process {pid} ({name_of(pid)}) is a setuid program, which DMTCP runs without its privileges",
                 UNPROTECTED,
@@ -90,11 +96,11 @@ def _outside(pid: int) -> Obstacle | None:
             return None
     except PermissionError:
         return Obstacle(
-            f"process {pid} ({name_of(pid)}) runs with other privileges, and DMTCP cannot take it", CRIU_TAKES_IT
+            f"process {pid} ({name_of(pid)}) has other privileges, and DMTCP cannot checkpoint it", USE_CRIU
         )
     return Obstacle(
-        f"process {pid} ({name_of(pid)}) is not in DMTCP's hands: it is statically linked, or dropped its environment",
-        CRIU_TAKES_IT,
+        f"process {pid} ({name_of(pid)}) does not run under DMTCP: it is statically linked, or dropped its environment",
+        USE_CRIU,
     )
 
 
@@ -107,61 +113,63 @@ def _spawned(pid: int) -> Obstacle | None:
     if not any(text in words for text in _SPAWNED) or _FORKS in _maps(pid):
         return None
     return Obstacle(
-        f"process {pid} was made by Python's multiprocessing with spawn or forkserver, and a checkpoint would hang, as "
-        "there was no C compiler when dmtcp-py was installed",
-        f"{CRIU_TAKES_IT}, or use the start method fork",
+        f"process {pid} was started by Python's multiprocessing with spawn or forkserver, and a checkpoint would hang, "
+        "because there was no C compiler when dmtcp-py was installed",
+        f"{USE_CRIU}, or use the start method fork",
     )
 
 
 def _distributed(pid: int) -> Obstacle | None:
-    """Look for PyTorch's distributed training over gloo: a restart of it crashes or hangs (3.2, 4.2)."""
+    """Find PyTorch's distributed training over gloo: a restart of it crashes or hangs (3.2, 4.2)."""
     tasks = Path(f"/proc/{pid}/task")
     if not any(_thread_name(task) == _GLOO for task in tasks.iterdir()):
         return None
     return Obstacle(
-        f"process {pid} ({name_of(pid)}) is one of PyTorch's distributed training (gloo), which DMTCP would not bring "
-        "up again",
-        CRIU_TAKES_IT,
+        f"process {pid} ({name_of(pid)}) belongs to PyTorch's distributed training (gloo), which DMTCP cannot restart",
+        USE_CRIU,
     )
 
 
 def _thread_name(task: Path) -> str:
-    """Return the name of a thread; nothing where it has ended, which says nothing of the others."""
+    """Return the name of a thread; nothing if it has ended, as its process may run on."""
     with suppress(FileNotFoundError, ProcessLookupError):
         return (task / "comm").read_text(encoding="utf-8", errors="replace")
     return ""
 
 
-def _held(pid: int) -> Obstacle | None:
-    """Look for open files that DMTCP cannot take: GPUs, io_uring, what it loses, FIFOs whose name is gone."""
+def _open_file(pid: int) -> Obstacle | None:
+    """Find an open file that DMTCP cannot checkpoint or restore: a GPU, io_uring, a FIFO without a name, or `_LOST`."""
     folder = Path(f"/proc/{pid}/fd")
-    given = {target_of(f"/proc/self/fd/{stream}") for stream in range(3)}
+    streams = {target_of(f"/proc/self/fd/{stream}") for stream in range(3)}
     for entry in os.listdir(folder):  # noqa: PTH208 - names are all that is wanted
         with suppress(OSError):
             target = os.readlink(folder / entry)
             if target == _RING:
                 return Obstacle(
-                    f"process {pid} ({name_of(pid)}) uses io_uring, and DMTCP cannot take it",
-                    "--engine criu takes what can do without (libuv, torchrun)",
+                    f"process {pid} ({name_of(pid)}) uses io_uring, which DMTCP cannot checkpoint",
+                    "--engine criu can checkpoint programs that also run without io_uring (libuv, torchrun)",
                 )
             if _DEVICES.match(target):
                 return Obstacle(
-                    f"process {pid} ({name_of(pid)}) uses {target}, and DMTCP cannot take a GPU", UNPROTECTED
+                    f"process {pid} ({name_of(pid)}) uses {target}, and DMTCP cannot checkpoint a GPU", UNPROTECTED
                 )
-            if target.startswith(_STARTING):
-                what = f"process {pid} ({name_of(pid)}) is within MPI_Init, and a restart would end it there"
-                return Obstacle(what, "it is tried again later", is_temporary=True)
-            if _ON_THEIR_WAY.search(Path(f"/proc/{pid}/fdinfo/{entry}").read_text(encoding="ascii", errors="replace")):
-                what = f"process {pid} ({name_of(pid)}) is being sent a descriptor, which DMTCP would lose on its way"
-                return Obstacle(what, "it is tried again later", is_temporary=True)
-            lost = next((what for pattern, what in _LOST if pattern.match(target)), None)
-            if lost and target not in given:
+            if target.startswith(_HANDLES_OUR_SIGNAL):
                 return Obstacle(
-                    f"process {pid} ({name_of(pid)}) has {lost}, which DMTCP would not bring up again", CRIU_TAKES_IT
+                    f"process {pid} ({name_of(pid)}) handles the real-time signal that DMTCP uses for checkpoints",
+                    USE_CRIU,
                 )
+            if target.startswith(_IN_MPI_INIT):
+                what = f"process {pid} ({name_of(pid)}) is in MPI_Init, which would fail after a restart"
+                return Obstacle(what, TRIED_AGAIN, is_temporary=True)
+            if _IN_FLIGHT.search(Path(f"/proc/{pid}/fdinfo/{entry}").read_text(encoding="ascii", errors="replace")):
+                what = f"process {pid} ({name_of(pid)}) is being sent a descriptor, which a checkpoint would lose"
+                return Obstacle(what, TRIED_AGAIN, is_temporary=True)
+            lost = next((what for pattern, what in _LOST if pattern.match(target)), None)
+            if lost and target not in streams:
+                return Obstacle(f"process {pid} ({name_of(pid)}) uses {lost}, which DMTCP does not restore", USE_CRIU)
             if target.endswith(DELETED) and (folder / entry).is_fifo():
                 return Obstacle(
-                    f"process {pid} ({name_of(pid)}) has the FIFO {target} open, and DMTCP would not find it",
-                    "it is tried again later",
+                    f"process {pid} ({name_of(pid)}) has the FIFO {target} open, which DMTCP cannot checkpoint",
+                    ONCE_CLOSED,
                 )
     return None

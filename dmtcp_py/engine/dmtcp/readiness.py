@@ -1,4 +1,4 @@
-"""A moment at which a checkpoint may begin: the program is in DMTCP's hands, and starts and ends no process."""
+"""Readiness for a checkpoint: the program runs under DMTCP, and starts and ends no process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.dmtcp.nodes.agents import NodeAgents
 
 _READY_S = 20.0
-_LOOK_S = 0.25
+_POLL_S = 0.25
 _MPI_BEGINS_S = 4.0
 _QUIET_S = 0.3
 _QUIET_WITHIN_S = 20.0
@@ -28,14 +28,14 @@ _QUIET_WITHIN_STOP_S = 3.0
 
 @dataclass(frozen=True)
 class Readiness:
-    """Waits on a program, whose first process is PID; none of the waits goes on beyond the program's end."""
+    """The waits before a checkpoint of the program whose first process is PID; each ends if the program does."""
 
     coordinator: Coordinator
     pid: int
     has_ended: Callable[[], bool]
 
     def await_running(self) -> int:
-        """Wait until the program takes part and runs, which right after its start it does not; return its processes."""
+        """Wait until the program has joined the coordinator and runs; return how many processes it has."""
         timeout = Timeout(_READY_S)
         status = None
         while not timeout.is_over() and not self.has_ended():
@@ -45,17 +45,18 @@ class Readiness:
                 raise CheckpointFailedError(error.what, program_lives=self.coordinator.is_alive()) from error
             if status.is_running and status.peers > 0:
                 return status.peers
-            self._pass(_LOOK_S)
+            self._wait(_POLL_S)
         if self.has_ended():
             raise CheckpointFailedError("the program ended", program_lives=False)
+        peers, is_running = (status.peers, "yes" if status.is_running else "no") if status else (0, "unknown")
         raise CheckpointFailedError(
-            f"DMTCP does not have the program in its hands ({status})",
-            "a static binary, perhaps, or one that drops its environment",
+            f"the program does not run under DMTCP (processes: {peers}, running: {is_running})",
+            "it may be statically linked, or drop its environment",
             program_lives=True,
         )
 
     def await_mpi(self) -> None:
-        """Let the processes of an MPI job that was just started find each other: a checkpoint in that can end it.
+        """Wait until the processes of an MPI job that just started have connected: a checkpoint before can end the job.
 
         Seen with Open MPI 4.1, four processes and a loaded machine: MPI_Init failed, and the job ended with status 1.
         """
@@ -64,39 +65,39 @@ class Readiness:
             ages = [age_s(pid) for pid, _ in process_tree(self.pid) if _is_mpi_launcher(pid)]
             if all(age is None or age >= _MPI_BEGINS_S for age in ages):
                 return
-            self._pass(_LOOK_S)
+            self._wait(_POLL_S)
 
     def has_mpi_launcher(self) -> bool:
-        """Whether the program is, or has started, an mpirun."""
+        """Return whether the program is, or has started, an MPI launcher."""
         return any(_is_mpi_launcher(pid) for pid, _ in process_tree(self.pid))
 
     def await_settled(self, nodes: NodeAgents, *, then_stop: bool) -> None:
-        """Wait until the program is not just starting something on one of the other NODES, or the time for it is up."""
+        """Wait until no command is just starting on one of the other NODES; give up after a while."""
         timeout = Timeout(_QUIET_WITHIN_STOP_S if then_stop else _QUIET_WITHIN_S)
         while not nodes.is_settled(self.pid) and not timeout.is_over() and not self.has_ended():
-            self._pass(_LOOK_S)
+            self._wait(_POLL_S)
 
     def await_quiet(self, *, then_stop: bool) -> None:
-        """Wait for a moment without a fork, exec or exit: a checkpoint in one can kill the program, or go wrong unseen.
+        """Wait for a moment without a fork, exec or exit, which a checkpoint can turn into a crash or bad images.
 
-        A last checkpoint is tried all the same where there is none.
+        If there is no such moment, a last checkpoint is tried anyway.
         """
         timeout = Timeout(_QUIET_WITHIN_STOP_S if then_stop else _QUIET_WITHIN_S)
         while not timeout.is_over() and not self.has_ended():
-            quiet_s = time.monotonic() - self.coordinator.log_state.moved_at
+            quiet_s = time.monotonic() - self.coordinator.log_state.peers_changed_at
             if quiet_s >= _QUIET_S:
                 return
-            self._pass(_QUIET_S - quiet_s)
+            self._wait(_QUIET_S - quiet_s)
         if not then_stop and not self.has_ended():
             raise CheckpointFailedError(
-                f"the program did not rest for {_QUIET_S} s in {_QUIET_WITHIN_S:.0f} s from starting and ending "
-                "processes, and DMTCP's images of such moments cannot be trusted",
-                "--engine criu can take it",
+                f"the program starts or ends processes all the time (no pause of {_QUIET_S} s in {_QUIET_WITHIN_S:.0f} "
+                "s), and images that DMTCP takes meanwhile cannot be trusted",
+                "--engine criu can checkpoint it",
                 program_lives=True,
             )
 
-    def _pass(self, seconds: float) -> None:
-        self.coordinator.wait_for(lambda _told: False, seconds)
+    def _wait(self, seconds: float) -> None:
+        self.coordinator.wait_for(lambda _log: False, seconds)
 
 
 def _is_mpi_launcher(pid: int) -> bool:

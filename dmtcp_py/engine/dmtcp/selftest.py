@@ -1,9 +1,9 @@
-"""Whether our plugin for computations over several hosts does what it is for, in the DMTCP that is installed here.
+"""A test of the plugin for computations on several hosts, with the DMTCP that is installed here.
 
-It leans on DMTCP's insides, so no version is trusted by its number: each build is tested, once for each user. To DMTCP
-two processes with two temporary folders are on two hosts, which needs no privileges: its barriers of one host do not
-hold them together, and without the plugin their checkpoint hangs as that over two real hosts does. That the address
-published at a restart would be right elsewhere is seen from what the plugin reports: here any would do.
+The plugin depends on DMTCP's internals, so no version number is trusted: each build is tested, once for each user. For
+DMTCP, two processes with two temporary folders are on two hosts, which needs no privileges: its barriers within a host
+do not include both, and without the plugin their checkpoint hangs, as on two real hosts. Whether the address published
+at a restart would be right on another host shows in the plugin's report only, as here any address works.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.dmtcp.installation import Installation
 
 REPORT = "DMTCP_RUN_HOSTS_REPORT"
-"""To the file that it names the plugin appends what it did."""
+"""The environment variable with the name of the file to which the plugin appends what it did."""
 PLUGIN = "hosts"
-NOT_BUILT = "the plugin for several hosts was not built: there was no C compiler at the installation"
+NOT_BUILT = "the plugin for several hosts was not built: there was no C compiler when dmtcp-py was installed"
 _WAIT_S = 20.0
-_LOOK_S = 0.05
-_CURES = {
-    "barrier Socket::Drain global": "it does not reach the barrier Socket::Drain, and a checkpoint would hang",
-    "listener 0.0.0.0 ": "it does not reach the listeners' addresses, and no restart would find them",
-    "buffers capped opened": "it does not reach the buffers of connections, and full ones would hang a restart",
+_POLL_S = 0.05
+_REPORTS = {
+    "barrier Socket::Drain global": "it does not change the barrier Socket::Drain, and a checkpoint would hang",
+    "listener 0.0.0.0 ": "it does not change the addresses of listeners, and a restart would not find them",
+    "buffers capped opened": "it does not cap the buffers of connections, and full ones would hang a restart",
 }
-"""What the plugin has to report, and what it means where it does not."""
+"""The lines that the plugin has to report, and what it means if one is missing."""
 _PAIR = """
 import os, socket, sys, time
 role, port = sys.argv[1:]
@@ -52,10 +52,10 @@ if role == "server":
     os.rename(port + ".new", port)
     peer = listener.accept()[0].makefile("rwb")
     for line in peer:
-        said = os.path.exists("end")
-        peer.write(b"end\\n" if said else b"%d\\n" % (int(line) + 1))
+        is_last = os.path.exists("end")
+        peer.write(b"end\\n" if is_last else b"%d\\n" % (int(line) + 1))
         peer.flush()
-        if said:
+        if is_last:
             sys.exit(0)
         time.sleep(0.01)
     sys.exit("the client is gone")
@@ -78,10 +78,10 @@ while True:
 
 
 def refusal(dmtcp: Installation) -> str | None:
-    """Return why a computation over several hosts cannot be trusted to DMTCP; None where it can.
+    """Return why DMTCP cannot checkpoint a computation on several hosts; None if it can.
 
-    Takes some seconds the first time. That it works is remembered until DMTCP or the plugin changes; that it does not
-    is tried again, as the reason may have gone.
+    This takes some seconds the first time. A success is remembered until DMTCP or the plugin changes; after a failure
+    the test runs again the next time, as the cause may have gone.
     """
     plugin = built(PLUGIN)
     if plugin is None:
@@ -101,14 +101,14 @@ def refusal(dmtcp: Installation) -> str | None:
 
 
 def _facts(dmtcp: Installation, plugin: Path) -> list[str]:
-    """Return what the result depends on: this build of DMTCP and of the plugin."""
+    """Return what the result depends on: the builds of DMTCP and of the plugin."""
     prefix = dmtcp.bin.resolve().parent
     parts = [plugin, *sorted(prefix.glob("lib*/dmtcp/*.so")), *sorted(prefix.glob("lib/*/dmtcp/*.so"))]
     return [dmtcp.version, str(prefix), *map(facts_of, parts)]
 
 
 class _Trial:
-    """A client and a server, to DMTCP on two hosts: checkpointed, killed and restarted in FOLDER."""
+    """A client and a server, for DMTCP on two hosts: checkpointed, killed and restarted in FOLDER."""
 
     def __init__(self, dmtcp: Installation, plugin: Path, folder: Path) -> None:
         self._dmtcp, self._plugin, self._folder = dmtcp, plugin, folder
@@ -119,63 +119,65 @@ class _Trial:
             (folder / name / "images").mkdir()
 
     def run(self) -> str | None:
-        """Return what did not work; None where all did."""
-        with ExitStack() as ends:
-            coordinator, programs = self._launch(ends)
+        """Return what failed; None if all worked."""
+        with ExitStack() as stack:
+            coordinator, programs = self._launch(stack)
             if not _wait((self._folder / "begun").exists, programs) or not _all_run(coordinator, programs):
-                return "its two programs did not start"
+                return "two test programs did not start"
             coordinator.command("--checkpoint")
-            if not coordinator.wait_for(lambda told: told.checkpoints_complete > 0, _WAIT_S):
-                return "a checkpoint over two hosts hung"
-        missing = self._missing("barrier")
+            if not coordinator.wait_for(lambda log: log.checkpoints_complete > 0, _WAIT_S):
+                return "a checkpoint on two hosts hung"
+        missing = self._missing_report("barrier")
         if missing:
             return missing
-        with ExitStack() as ends:
-            coordinator, programs = self._restart(ends)
+        with ExitStack() as stack:
+            coordinator, programs = self._restart(stack)
             if not _all_run(coordinator, programs):
-                return "a restart over two hosts did not come up"
+                return "a restart on two hosts failed"
             (self._folder / "end").touch()
             endings = [program.wait(_WAIT_S) for program in programs]
             if any(ending is None or ending.status != 0 for ending in endings):
-                return "what was restarted over two hosts did not come to its end"
-        return self._missing("")
+                return "programs that were restarted on two hosts did not finish"
+        return self._missing_report("")
 
-    def _missing(self, kind: str) -> str | None:
+    def _missing_report(self, kind: str) -> str | None:
         report = self._folder / "report"
-        text = report.read_text(encoding="utf-8") if report.exists() else ""
-        wanted = {line: meaning for line, meaning in _CURES.items() if line.startswith(kind)}
+        text = report.read_text(encoding="utf-8", errors="replace") if report.exists() else ""
+        wanted = {line: meaning for line, meaning in _REPORTS.items() if line.startswith(kind)}
         return next((meaning for line, meaning in wanted.items() if line not in text), None)
 
-    def _launch(self, ends: ExitStack) -> tuple[Coordinator, list[Child]]:
+    def _launch(self, stack: ExitStack) -> tuple[Coordinator, list[Child]]:
         def line(name: str) -> list[str]:
             images = str(self._folder / name / "images")
             options = ["--ckptdir", images, "--no-gzip", "--with-plugin", str(self._plugin)]
             return [*options, sys.executable, "-I", "-S", "-c", _PAIR, name, "port"]
 
-        return self._start(ends, "dmtcp_launch", line)
+        return self._start(stack, "dmtcp_launch", line)
 
-    def _restart(self, ends: ExitStack) -> tuple[Coordinator, list[Child]]:
+    def _restart(self, stack: ExitStack) -> tuple[Coordinator, list[Child]]:
         def line(name: str) -> list[str]:
             images = self._folder / name / "images"
             return ["--ckptdir", str(images), *map(str, images.glob("*.dmtcp"))]
 
-        return self._start(ends, "dmtcp_restart", line)
+        return self._start(stack, "dmtcp_restart", line)
 
-    def _start(self, ends: ExitStack, tool: str, line: Callable[[str], list[str]]) -> tuple[Coordinator, list[Child]]:
-        """Start a coordinator and both programs; at the end of ENDS they are killed."""
-        coordinator = Coordinator(self._dmtcp, clean(os.environ), _emptied(self._folder / "coordinator"), self._folder)
-        ends.callback(coordinator.stop)
+    def _start(self, stack: ExitStack, tool: str, line: Callable[[str], list[str]]) -> tuple[Coordinator, list[Child]]:
+        """Start a coordinator and both programs, which closing STACK kills."""
+        coordinator = Coordinator(
+            self._dmtcp, clean(os.environ), _make_empty(self._folder / "coordinator"), self._folder
+        )
+        stack.callback(coordinator.stop)
         programs = []
         for name in ("server", "client"):
             argv = [self._dmtcp.tool(tool), "--quiet", "--quiet", "--join-coordinator", *coordinator.address]
             argv += ["--tmpdir", str(self._folder / name / "tmp"), *line(name)]
             programs.append(_child(argv, self._env, self._folder, is_restart=tool == "dmtcp_restart"))
-            ends.callback(_end, programs[-1])
+            stack.callback(_kill, programs[-1])
         return coordinator, programs
 
 
 def _child(argv: list[str], env: Mapping[str, str], folder: Path, *, is_restart: bool) -> Child:
-    # dmtcp_restart makes the session itself, as the images have one
+    # dmtcp_restart creates the images' session itself
     nothing = ChildStdio(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     there = ["env", "--chdir", str(folder), *argv]
     return Child(
@@ -183,13 +185,13 @@ def _child(argv: list[str], env: Mapping[str, str], folder: Path, *, is_restart:
     )
 
 
-def _end(program: Child) -> None:
+def _kill(program: Child) -> None:
     if program.poll() is None:
         program.signal(signal.SIGKILL)
     program.stop()
 
 
-def _emptied(folder: Path) -> Path:
+def _make_empty(folder: Path) -> Path:
     if folder.exists():
         (folder / "port").unlink()
     folder.mkdir(exist_ok=True)
@@ -210,6 +212,6 @@ def _wait(condition: Callable[[], bool], programs: list[Child]) -> bool:
     while not timeout.is_over():
         if condition():
             return True
-        if any(program.wait(_LOOK_S) for program in programs):
+        if any(program.wait(_POLL_S) for program in programs):
             return False
     return False

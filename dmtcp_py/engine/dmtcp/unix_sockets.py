@@ -1,4 +1,4 @@
-"""Which Unix sockets are connected with which: asked of the kernel (sock_diag(7)), as no file in /proc tells it."""
+"""The Unix sockets and their peers, from the kernel's sock_diag(7), as no file in /proc has the peers."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _BLOCK = 1 << 18
 
 @dataclass(frozen=True)
 class UnixSocket:
-    """A socket by its inode, the inode of its PEER (0: none) and its NAME as people write it."""
+    """A socket by its inode, with the inode of its PEER (0: none) and its NAME as ss(8) prints it."""
 
     inode: int
     peer: int
     name: str
     waiting: tuple[int, ...] = ()
-    """The inodes of those whose connections it has not accepted yet; what they are connected to has none."""
+    """The inodes of the sockets whose connections it has not accepted yet: their other ends have no inode."""
 
 
 def unix_sockets() -> dict[int, UnixSocket]:
-    """Return all Unix sockets of this network namespace by inode; none where the kernel does not tell."""
+    """Return all Unix sockets of this network namespace by inode; none if the kernel does not answer."""
     found = {}
     with suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as asked:
         asked.settimeout(_ANSWER_S)
@@ -64,7 +64,7 @@ def _read(answer: bytes) -> Iterator[UnixSocket]:
         peer = struct.unpack("=I", values[_PEER])[0] if len(values.get(_PEER, b"")) == 4 else 0  # noqa: PLR2004 - a u32
         waiting = values.get(_WAITING, b"")
         inodes = struct.unpack(f"={len(waiting) // 4}I", waiting)
-        yield UnixSocket(inode, peer, _readable(values.get(_NAME, b"")), inodes)
+        yield UnixSocket(inode=inode, peer=peer, name=_readable(values.get(_NAME, b"")), waiting=inodes)
         at += _aligned(length)
 
 
@@ -83,6 +83,6 @@ def _aligned(length: int) -> int:
 
 
 def _readable(name: bytes) -> str:
-    """Return a name as ss(8) writes it: ``@`` begins one that is no file."""
+    """Return a name as ss(8) prints it: one that is not a file's begins with ``@``."""
     text = name.decode("utf-8", "replace")
     return f"@{text[1:]}" if text.startswith("\0") else text.rstrip("\0")

@@ -1,4 +1,4 @@
-"""How a computation under DMTCP ended: by exit status, the coordinator's log and DMTCP's own words. PURE."""
+"""How a computation under DMTCP ended, judged by exit status, the coordinator's log and DMTCP's messages. PURE."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What was seen of the end of a computation."""
+    """What is known about the end of a computation."""
 
     exit_status: ExitStatus
-    """That of its first process."""
+    """The exit status of its first process."""
     log: LogState
     coordinator_lived: bool
     failure: str | None
-    """A failure that we know of ourselves."""
+    """A failure that dmtcp-run noticed itself."""
     message: str | None
-    """DMTCP's own words for its failure."""
+    """DMTCP's message about its failure."""
     fail_status: int
-    """The status with which DMTCP was told to exit if it fails."""
+    """The status with which DMTCP exits if it fails."""
     logs_failures: bool
-    """Whether this version of DMTCP always leaves words for a failure."""
-    last_that_ran_on: int
-    """The number of the last checkpoint after which the program was seen to run, or that we let it end by."""
+    """Whether this version of DMTCP always leaves a message about its failure."""
+    last_survived_checkpoint: int
+    """The number of the last checkpoint after which the program ran on."""
 
 
 def judge(seen: Evidence) -> ProgramEnd:
@@ -44,7 +44,7 @@ def judge(seen: Evidence) -> ProgramEnd:
         return ProgramEnd(EndKind.SIGNALLED, signum=signum)
     failure = _failure_of_dmtcp(seen)
     if failure is not None:
-        # also if DMTCP failed in another process: its parent may not have noticed
+        # this may have been in another process, whose parent did not notice
         return ProgramEnd(EndKind.ENGINE_FAILED, detail=failure)
     if signum is not None:
         return ProgramEnd(EndKind.SIGNALLED, signum=signum)
@@ -60,14 +60,14 @@ def _failure_of_dmtcp(seen: Evidence) -> str | None:
         return "its coordinator died"
     in_checkpoint = seen.log.checkpoints_begun > seen.log.checkpoints_complete
     if seen.exit_status.status == seen.fail_status and (in_checkpoint or not seen.logs_failures):
-        return f"DMTCP gave up with status {seen.fail_status}"
+        return f"DMTCP failed with status {seen.fail_status}"
     return None
 
 
 def _was_killed_by_checkpoint(seen: Evidence) -> bool:
-    """Whether ``-kc`` ended it, ours or somebody's: 4.2 and 5.0 log nothing about that, and its status is 0.
+    """Return whether any ``dmtcp_command -kc`` ended it: 4.2 and 5.0 do not log that, and the status is 0.
 
-    A process that ``-kc`` kills never runs again after its image, so an end with 0 is the program's own only if it was
-    seen to run since. If in doubt it was killed: then the same line resumes it, and it comes to the same end.
+    A process that ``-kc`` kills does not run after its image, so status 0 is the program's own only if the program was
+    seen running since. In doubt it counts as killed: the same line then resumes it, and it ends in the same way.
     """
-    return seen.exit_status.status == 0 and seen.log.checkpoints_begun > seen.last_that_ran_on
+    return seen.exit_status.status == 0 and seen.log.checkpoints_begun > seen.last_survived_checkpoint

@@ -1,4 +1,4 @@
-"""What a computation under DMTCP needs around it: a private folder, a guard, a coordinator, an environment."""
+"""What a computation under DMTCP needs: a private folder, a guard, a coordinator, an environment."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR, LOCALHOST, Coordinator
 from dmtcp_py.engine.dmtcp.installation import Installation, clean
 from dmtcp_py.engine.dmtcp.nodes.agents import NodeAgents
+from dmtcp_py.errors import CheckpointFailedError
 from dmtcp_py.system.child import Guard
 from dmtcp_py.system.files import make_private_dir, remove_tree
 
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 
     from dmtcp_py.engine.protocol import Launch, Restart
 
-# messages of DMTCP's own belong in its log, not among the program's
+# DMTCP's messages belong in its log, and not in the program's output
 _QUIET = ["--quiet", "--quiet"]
-_MOST_CHARS = 300
+_MAX_CHARS = 300
 
 
 class Workspace:
-    """What a computation needs around it: a private folder, a guard, a coordinator, agents on its other nodes."""
+    """What a computation needs: a private folder, a guard, a coordinator, agents on its other nodes."""
 
     def __init__(self, dmtcp: Installation, order: Launch | Restart, fail_status: int) -> None:
         self.dmtcp = dmtcp
@@ -55,22 +56,29 @@ class Workspace:
         return self.staging / str(index) if self.nodes else self.staging
 
     def empty_staging(self) -> None:
-        """Make room for the images of the next checkpoint."""
-        remove_tree(self.staging)
-        make_private_dir(self.staging)
-        self.make_image_folders()
+        """Make room for the images of the next checkpoint; raise CheckpointFailedError if images are being written."""
+        try:
+            remove_tree(self.staging)
+            make_private_dir(self.staging)
+            self.make_image_folders()
+        except OSError as error:
+            raise CheckpointFailedError(
+                f"another dmtcp_command's checkpoint is being written to {self.staging} ({error.strerror})",
+                "do not run dmtcp_command for this program",
+                program_lives=True,
+            ) from error
 
     def make_image_folders(self) -> None:
-        """Make a folder for the images of each node, where there are several."""
+        """Make a folder for the images of each node, if there are several."""
         for index in range(self.count if self.nodes else 0):
             make_private_dir(self.image_folder(index))
 
-    def argv(self, tool: str, options: Sequence[str], what: Sequence[str], index: int = 0) -> list[str]:
+    def argv(self, tool: str, options: Sequence[str], words: Sequence[str], index: int = 0) -> list[str]:
         """Return the command line of TOOL for this coordinator on node INDEX."""
         folder = self.nodes.folder(index) if self.nodes and index else str(self.folder)
         join = ["--join-coordinator", *self.coordinator.address, "--tmpdir", folder]
         images = ["--ckptdir", str(self.image_folder(index))]
-        return [self.dmtcp.tool(tool), *_QUIET, *join, *images, *options, *what]
+        return [self.dmtcp.tool(tool), *_QUIET, *join, *images, *options, *words]
 
     def environ(self, index: int = 0) -> dict[str, str]:
         """Return the environment of DMTCP's tools on node INDEX."""
@@ -82,18 +90,18 @@ class Workspace:
             "JALIB_STDERR_PATH": f"{folder}/messages",
         }
 
-    def message_of_failure(self) -> str | None:
-        """Return DMTCP's own words for its failure; None if it has not failed."""
+    def failure_message(self) -> str | None:
+        """Return DMTCP's message about its failure; None if it has not failed."""
         for path in sorted(self.folder.rglob("*")):
             if path.is_file() and (path.name == "messages" or path.suffix == ".log"):
                 for raw in path.read_text(encoding="utf-8", errors="replace").splitlines():
                     line = COLOUR.sub("", raw).strip()
                     if line.startswith(("ASSERT at", "*** ERROR")) or ", Error]" in line:
-                        return line[:_MOST_CHARS]
+                        return line[:_MAX_CHARS]
         return None
 
     def close(self) -> None:
-        """Undo it all."""
+        """Stop all of it and remove the folder."""
         if self.nodes:
             self.nodes.close()
         self.coordinator.stop()

@@ -1,5 +1,4 @@
-"""What runs inside a computation's namespaces: the keeper, the init of the program, and what criu runs at a dump.
+"""The programs inside a computation's namespaces: the keeper, the init, and criu's action script for a dump.
 
-Started without site-packages (``python -I -S``), so everything here, and everything that it imports, uses the standard
-library alone.
+They start without site-packages (``python -I -S``), so they and all that they import use the standard library only.
 """

@@ -1,8 +1,8 @@
-"""What becomes the init of a computation: the root of the tree that criu dumps, with the program below it.
+"""The init of a computation: the root of the tree of processes that criu dumps, with the program below it.
 
-Run by `dmtcp_py.engine.criu.inside.keeper` as the leader of a session, with an order as JSON on standard input and
-standard output for the text of a failure. It turns into a shell, which takes the
-least room in an image, adopts the program's orphans, ignores what ends others, and ends as the program does.
+`dmtcp_py.engine.criu.inside.keeper` runs it as the leader of a session, with an order as JSON on standard input; it
+writes the text of a failure to standard output. It executes a shell, which is small in an image, adopts the program's
+orphans, survives the signals that stop the program, and ends as the program does.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from dmtcp_py.engine.criu.inside import libc
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Descriptor 3 is the real stderr: what the shell itself would say of the program's end is nobody's business. The
-# first word is the caller's PWD, which shells correct.
+# Descriptor 3 is the real stderr, so that the shell prints nothing about the program's end there. The first argument is
+# the caller's PWD, which a shell changes.
 _SCRIPT = """\
 trap : HUP INT QUIT TERM USR1 USR2
 (if [ "$1" ]; then PWD=$1; else unset PWD; fi; shift; exec "$@" 2>&3 3>&-)
@@ -42,14 +42,14 @@ _CLONE_NEWIPC = 0x08000000
 
 def become(order: dict[str, Any]) -> NoReturn:
     """Become the shell that runs the command of ORDER."""
-    _plain_signals(order["ignored"])
+    _reset_signals(order["ignored"])
     libc.call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if os.geteuid() == 0:
-        # System V shared memory is dumped only where it has a namespace, which only root can restore
+        # criu dumps System V shared memory only in a namespace of its own, which only root can restore
         libc.call("unshare", _CLONE_NEWIPC)
     else:
         _drop_capabilities()
-    for fd, source in enumerate(_opened(order["streams"])):
+    for fd, source in enumerate(_open_streams(order["streams"])):
         os.dup2(source, fd)
     os.dup2(2, 3)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -57,21 +57,21 @@ def become(order: dict[str, Any]) -> NoReturn:
     os.execve("/bin/sh", ["sh", "-c", _SCRIPT, "sh", environ.get("PWD", ""), *order["command"]], environ)  # noqa: S606
 
 
-def _plain_signals(ignored: list[int]) -> None:
-    """Undo what the interpreters on the way here did to signals, but for those that the caller ignores."""
+def _reset_signals(ignored: list[int]) -> None:
+    """Reset the signals that the interpreters before the shell changed, except those that the caller ignores."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         if signal.getsignal(number) is not signal.SIG_DFL and number not in ignored:
             signal.signal(number, signal.SIG_DFL)
 
 
 def _drop_capabilities() -> None:
-    """Let the program have none of the capabilities that an ordinary user was given for criu's sake."""
+    """Drop the capabilities that an ordinary user was granted for criu, so that the program has none of them."""
     libc.call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     libc.call("capset", struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(_CAPABILITY_SETS_BYTES))
 
 
-def _opened(streams: list[dict[str, Any]]) -> list[int]:
-    """Return a descriptor, out of the way of 0 to 3, for each of the program's standard streams.
+def _open_streams(streams: list[dict[str, Any]]) -> list[int]:
+    """Return a descriptor above 3 for each of the program's standard streams.
 
     Files are opened here, by path: criu cannot dump what was opened in another mount namespace.
     """

@@ -1,20 +1,19 @@
-"""The first process of a computation's PID namespace: starts the program, or has criu restore it, and reaps.
+"""The first process of a computation's PID namespace: it starts the program, or has criu restore it, and reaps.
 
-Runs in namespaces that unshare(1) made: its own pids and /proc, and with it everything in them dies. It is never in an image: below it runs the init, a shell that leads the session, adopts
-orphans and is the root of what criu dumps, and below that the program. Orders and events are JSON objects, one a
-line, on a socket; at the end of that socket the supervisor is gone, and so is everything here.
+It runs in namespaces that unshare(1) created, with pids and a /proc of their own; when it ends, all processes in them
+end. It is never in an image: below it runs the init, a shell that leads the session, adopts orphans and is the root of
+the tree that criu dumps, and below that the program. Orders and events are JSON objects, one a line, on a socket; when
+that socket is closed, the supervisor is gone, and the keeper ends everything.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import select
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import time
 from contextlib import suppress
@@ -23,30 +22,27 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dmtcp_py.engine.criu.inside import libc
 from dmtcp_py.engine.criu.inside.argv import inside_argv
+from dmtcp_py.engine.criu.inside.pidfd import exit_status_of
 from dmtcp_py.rollback import held_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEAST_PID = 300
-"""The least pid of an init; after a first round the kernel gives out none below 300, which leaves room for criu."""
+"""The lowest pid of an init: after pids wrap around, the kernel assigns none below 300, which leaves those to criu."""
 TOOL_PID = 20
 RECORD = "computation.json"
-"""What a restore has to know, beside the images."""
+"""The file with what a restore has to know, beside the images."""
 SHM = "/dev/shm"  # noqa: S108 - the computation's own
 SHM_TAR = "shm.tar"
 PTS = "/dev/pts"
 _LEFTOVER_GRACE_S = 2.0
 _TERM_GRACE_S = 5.0
 _TOOL_S = 600.0
-_LOOK_S = 0.001
-_FIRST_LOOK_S = 2.0
+_POLL_S = 0.001
+_FORK_S = 2.0
 _MOST_BYTES = 1 << 16
 _MS_NOSUID, _MS_NOSUID_NODEV = 2, 6
-# struct pidfd_info of Linux 6.15: mask first, exit code last
-_PIDFD_INFO_BYTES = 64
-_PIDFD_GET_INFO = 3 << 30 | _PIDFD_INFO_BYTES << 16 | 0xFF << 8 | 11
-_PIDFD_INFO_EXIT = 1 << 3
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -71,12 +67,12 @@ class Keeper:
         self._temporary = ""
 
     def run(self) -> NoReturn:
-        """Serve until the program has ended, the last image is taken, or the supervisor is gone."""
+        """Serve until the program has ended, the last image is written, or the supervisor is gone."""
         poller = select.poll()
         poller.register(self._sock, select.POLLIN)
         poller.register(self._woken, select.POLLIN)
         while True:
-            for order in self._orders():
+            for order in self._receive_orders():
                 getattr(self, f"_{order['order']}")(order)
             self._reap()
             if self._tool is None and self._root_status is not None:
@@ -85,11 +81,11 @@ class Keeper:
             with suppress(BlockingIOError):
                 os.read(self._woken, _MOST_BYTES)
 
-    def _tell(self, event: str, **values: Any) -> None:
+    def _report(self, event: str, **values: Any) -> None:
         with suppress(OSError):
             self._sock.sendall(json.dumps({"event": event, **values}).encode() + b"\n")
 
-    def _orders(self) -> list[dict[str, Any]]:
+    def _receive_orders(self) -> list[dict[str, Any]]:
         try:
             data = self._sock.recv(_MOST_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -97,12 +93,12 @@ class Keeper:
         except OSError:
             data = b""
         if not data:
-            self._vanish()
+            self._end_all()
         self._unread += data
         *lines, self._unread = self._unread.split(b"\n")
         return [json.loads(line) for line in lines]
 
-    def _vanish(self) -> NoReturn:
+    def _end_all(self) -> NoReturn:
         with suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
         if self._temporary:
@@ -110,16 +106,16 @@ class Keeper:
         os._exit(0)
 
     def _launch(self, order: dict[str, Any]) -> None:
-        self._take(order)
-        self._cover()
-        _say_last_pid(self._root - 1)
+        self._remember(order)
+        self._mount_private()
+        _set_last_pid(self._root - 1)
         init = inside_argv("engine.criu.inside.init")
         ignored = [int(number) for number, handler in self._handlers.items() if handler is signal.SIG_IGN]
         values = {name: order[name] for name in ("command", "environ", "streams")}
         fds = [fd for fd in self._record["fds"] if fd is not None]
         pipe = subprocess.PIPE
         child = subprocess.Popen(init, stdin=pipe, stdout=pipe, pass_fds=fds, start_new_session=True)
-        # it is reaped with all others, and not by this object
+        # `_reap` reaps it, not this object
         child.returncode = 0
         if child.stdin and child.stdout:
             with child.stdin, child.stdout:
@@ -127,30 +123,30 @@ class Keeper:
                 child.stdin.close()
                 text = child.stdout.read().decode(errors="replace")
         if not text and child.pid != self._root:
-            text = "the kernel does not let a process have the pid that it needs (ns_last_pid)"
+            text = "the kernel did not assign the pid that the init needs (ns_last_pid)"
         if text:
-            self._tell("failed", why=[text])
+            self._report("failed", why=[text])
             os._exit(1)
         self._record["ids"] = [_identity(fd) for fd in self._record.pop("fds")]
         self._close_streams(order)
-        self._watch_program(patience_s=_FIRST_LOOK_S)
-        self._tell("started")
+        self._watch_program(patience_s=_FORK_S)
+        self._report("started")
 
     def _restore(self, order: dict[str, Any]) -> None:
-        self._take(order)
+        self._remember(order)
         folder = Path(order["folder"])
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        self._cover()
+        self._mount_private()
         if self._record["covers_shm"]:
             unpack = ["tar", "--extract", "--file", str(folder / SHM_TAR), "-C", SHM]
             owners = ["--same-owner", "--same-permissions"]
             done = subprocess.run([*unpack, *owners], stdin=subprocess.DEVNULL, timeout=_TOOL_S, check=False)
             if done.returncode:
-                self._tell("failed", why=[f"{SHM} could not be filled: tar ended with {done.returncode}"])
+                self._report("failed", why=[f"tar could not restore {SHM}: status {done.returncode}"])
                 os._exit(1)
         fds = self._record.pop("fds")
-        given = {identity: fd for fd, identity in zip(fds, record["ids"], strict=True) if fd is not None}
-        inherit = [word for identity, fd in given.items() for word in ("--inherit-fd", f"fd[{fd}]:{identity}")]
+        passed = {identity: fd for fd, identity in zip(fds, record["ids"], strict=True) if fd is not None}
+        inherit = [word for identity, fd in passed.items() for word in ("--inherit-fd", f"fd[{fd}]:{identity}")]
         self._record["ids"] = [_identity(fd) for fd in fds]
         self._run_tool(order, [*order["argv"], *inherit], [fd for fd in fds if fd is not None])
         self._close_streams(order)
@@ -162,8 +158,8 @@ class Keeper:
         external = [word for identity in identities for word in ("--external", identity)]
         self._run_tool(order, [*order["argv"], "--tree", str(self._root), *external], [])
 
-    def _take(self, order: dict[str, Any]) -> None:
-        """Remember what an order to launch or to restore says of the computation."""
+    def _remember(self, order: dict[str, Any]) -> None:
+        """Remember what an order to launch or to restore says about the computation."""
         self._temporary = order["temporary"]
         streams = order["streams"]
         fds = [stream.get("fd") for stream in streams]
@@ -177,21 +173,22 @@ class Keeper:
         for fd in {stream["fd"] for stream in order["streams"] if "fd" in stream}:
             os.close(fd)
 
-    def _cover(self) -> None:
-        """Mount a /dev/shm that goes into the images, and terminals with numbers that nobody else's have."""
+    def _mount_private(self) -> None:
+        """Mount a private /dev/shm, which goes into the images, and private pseudo-terminals with free numbers."""
         if self._record["covers_shm"]:
             size = os.statvfs(SHM)
             options = f"mode=1777,size={size.f_blocks * size.f_frsize}".encode()
             libc.call("mount", b"tmpfs", SHM.encode(), b"tmpfs", _MS_NOSUID_NODEV, options)
-        mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
-        pts = [mount for mount in mounts if mount[4] == PTS]
+        # as bytes: a mount point may have any name
+        mounts = [line.split() for line in Path("/proc/self/mountinfo").read_bytes().split(b"\n") if line]
+        pts = [mount for mount in mounts if mount[4] == PTS.encode()]
         if pts and "terminal" not in self._record["kinds"]:
-            options = f"{pts[-1][-1]},ptmxmode=666".removeprefix("rw,").encode()
+            options = pts[-1][-1].removeprefix(b"rw,") + b",ptmxmode=666"
             libc.call("mount", b"devpts", PTS.encode(), b"devpts", _MS_NOSUID, options)
 
     def _run_tool(self, order: dict[str, Any], argv: list[str], fds: list[int]) -> None:
         self._order = order
-        _say_last_pid(TOOL_PID - 1)
+        _set_last_pid(TOOL_PID - 1)
         with Path(order["output"]).open("wb") as output:
             self._tool = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=fds, env=order["environ"]
@@ -213,20 +210,20 @@ class Keeper:
         order, self._tool = self._order, None
         if order["order"] == "restore":
             if status != 0:
-                self._tell("failed", status=status)
+                self._report("failed", status=status)
                 os._exit(1)
             self._watch_program(patience_s=0)
-            self._tell("started")
+            self._report("started")
             return
         if status == 0 and not (Path(order["folder"]) / held_files.NAME).exists():
             status = 1
-        self._tell("dumped", status=status)
+        self._report("dumped", status=status)
         if status == 0 and order["then_stop"]:
-            # criu killed the whole tree, and nothing of it may be judged as an end of its own
+            # criu killed the whole tree, which must not be reported as the program's own end
             os._exit(0)
 
     def _watch_program(self, *, patience_s: float) -> None:
-        """Open a descriptor that will tell how the program ended, which the init's status leaves open above 128."""
+        """Open a pidfd that shows how the program ended, as the init's status is ambiguous above 128."""
         until = time.monotonic() + patience_s
         while self._program is None:
             with suppress(OSError, ValueError):
@@ -235,14 +232,14 @@ class Keeper:
                     self._program = os.pidfd_open(self._root + 1)
             if time.monotonic() >= until:
                 return
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
 
     def _end(self, status: int) -> NoReturn:
-        """Tell how the program ended, give what it left behind a little time, and go."""
-        exact = None if self._program is None else _exit_status_of(self._program)
-        self._tell("ended", status=status if exact is None else exact)
+        """Report how the program ended, give its leftover processes a little time, then end them and exit."""
+        exact = None if self._program is None else exit_status_of(self._program)
+        self._report("ended", status=status if exact is None else exact)
         if not self._is_alone_within(_LEFTOVER_GRACE_S):
-            self._tell("leftovers")
+            self._report("leftovers")
             for signum in (signal.SIGTERM, signal.SIGCONT):
                 with suppress(ProcessLookupError):
                     os.kill(-1, signum)
@@ -266,11 +263,11 @@ class Keeper:
             if left_s <= 0:
                 return False
             poller.poll(left_s * 1000)
-            self._orders()
+            self._receive_orders()
 
 
 def _identity(fd: int | None) -> str | None:
-    """Return criu's name for what it must not dump but be given again."""
+    """Return criu's name for a descriptor that it does not dump, but that it inherits at a restore."""
     if fd is None:
         return None
     found = os.fstat(fd)
@@ -279,26 +276,14 @@ def _identity(fd: int | None) -> str | None:
     return f"pipe:[{found.st_ino}]"
 
 
-def _exit_status_of(pidfd: int) -> int | None:
-    """Return the wait status of a process that was reaped; None before Linux 6.15, and while it runs."""
-    reply = bytearray(_PIDFD_INFO_BYTES)
-    struct.pack_into("=Q", reply, 0, _PIDFD_INFO_EXIT)
-    try:
-        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, reply)
-    except OSError:
-        return None
-    mask, status = struct.unpack_from("=Q", reply)[0], struct.unpack_from("=i", reply, _PIDFD_INFO_BYTES - 4)[0]
-    return int(status) if mask & _PIDFD_INFO_EXIT else None
-
-
-def _say_last_pid(pid: int) -> None:
-    """Have the next process get the pid after PID, so that no tool ever takes one that a restore needs."""
+def _set_last_pid(pid: int) -> None:
+    """Have the kernel assign the pid after PID next, so that no tool gets a pid that a restore needs."""
     with suppress(OSError):
         Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid), encoding="ascii")
 
 
 def main(words: Sequence[str]) -> NoReturn:
-    """Keep a computation; WORDS: the number of the socket to the supervisor."""
+    """Run the keeper of a computation; WORDS: the number of the socket to the supervisor."""
     connection = socket.socket(fileno=int(words[0]))
     connection.set_inheritable(False)
     Keeper(connection).run()

@@ -1,8 +1,8 @@
-"""What criu runs when an image is written and every process is still frozen: list open files, copy some of them.
+"""criu's action script for a dump: while all processes are still frozen, it lists open files and copies some of them.
 
-criu calls it as its action script, inside the computation's namespaces. An image holds no file's content: each regular
-file that is open for writing is listed with its size, and those whose old content the program may read back (open for
-reading and writing, or mapped) are copied. `dmtcp_py.rollback.held_files` has the format.
+It runs inside the computation's namespaces. An image does not contain the content of files: each regular file that is
+open for writing is listed with its size, and copied if the program may read back its old content, because it is open
+for reading and writing, or mapped. `dmtcp_py.rollback.held_files` has the format.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SHM = "/dev/shm"  # noqa: S108 - the computation's own
 WATCHER = "/native/files."
 LEAST_PID = 300
-"""Below it are the keeper, criu and this."""
+"""The lowest pid of the computation; the keeper, criu and this script have lower ones."""
 _TOOL_S = 3600
 _NOT_FILES = ("/SYSV", "/memfd:", "/dev/zero")
 
@@ -35,13 +35,13 @@ Key = tuple[int, int]
 
 
 def main(words: Sequence[str]) -> None:
-    """Do what criu's action asks for; WORDS: whether /dev/shm belongs to the computation, the folder of the journal."""
+    """Handle criu's action; WORDS: whether /dev/shm belongs to the computation, and the folder of the journal."""
     if os.environ.get("CRTOOLS_SCRIPT_ACTION") != "post-dump":
         return
     covers_shm, journal = words
     record(Path(os.environ["CRTOOLS_IMAGE_DIR"]), covers_shm=covers_shm == "1", journal=journal)
     if journal:
-        # what is done to files from now on was done after this image
+        # changes to files from now on come after this image
         with suppress(FileNotFoundError):
             begin_next(Path(journal))
 
@@ -51,34 +51,38 @@ def record(images: Path, *, covers_shm: bool, journal: str) -> None:
 
     JOURNAL is the folder in which the processes record what they do to files by name; empty if they do not.
     """
-    but_in = (*_NOT_FILES, f"{SHM}/") if covers_shm else _NOT_FILES
+    excluded = (*_NOT_FILES, f"{SHM}/") if covers_shm else _NOT_FILES
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) >= LEAST_PID]  # noqa: PTH208
     files = _Files(images)
     fifos: dict[str, int] = {}
     for pid in pids:
-        fifos |= _fifos_of(pid, but_in)
-        for place, flags in _open_for_writing(pid, but_in):
+        fifos |= _fifos_of(pid, excluded)
+        for place, flags in _open_for_writing(pid, excluded):
             files.add(place, is_read=flags & os.O_ACCMODE == os.O_RDWR and not flags & os.O_APPEND)
-        for place in _mapped_for_writing(pid, but_in):
+        for place in _mapped_for_writing(pid, excluded):
             files.add(place, is_read=True, is_mapped=True)
     if covers_shm:
-        # the names too: of the links, among others, that criu makes for files without one
+        # with the names, which include the links that criu makes for files without a name
         pack = ["tar", "--create", "--sparse", "--file", str(images / "shm.tar"), "-C", SHM, "."]
         subprocess.run(pack, check=True, timeout=_TOOL_S)
+    unwatched = [pid for pid in pids if journal and not _is_watched(pid, journal)]
     paths = [Path(file.path) for file in files.found] + [Path(name) for name in fifos]
     held = HeldFiles(
         files=files.found,
         fifos=fifos,
         folders=_modes({folder for path in paths for folder in path.parents}),
         processes=len(pids),
-        unwatched=sorted({_name(pid) for pid in pids if journal and not _is_watched(pid, journal)}),
+        unwatched=sorted(set(map(_name, unwatched))),
+        trees=sorted({place for pid in unwatched for place in _directory_of(pid)}),
+        writes_in=sorted({folder for pid in unwatched for folder in _writes_in(pid, excluded)}),
+        taken_ns=_time_ns(images),
         **_connections(pids),
     )
     held_files.write(images, held)
 
 
 class _Files:
-    """The files that were found, each once, with their copies in IMAGES."""
+    """The files found so far, each once, with their copies in IMAGES."""
 
     def __init__(self, images: Path) -> None:
         self._images = images
@@ -89,22 +93,22 @@ class _Files:
         return list(self._by_inode.values())
 
     def add(self, place: Path, *, is_read: bool, is_mapped: bool = False) -> None:
-        """Add the file at PLACE, a link in /proc; what is no regular file, or has no name any more, is left out."""
+        """Add the file at PLACE, a link in /proc, unless it is no regular file, or has no name any more."""
         found, path = place.stat(), os.readlink(place)
         is_deleted = found.st_nlink == 0 or path.endswith(DELETED)
         if not stat.S_ISREG(found.st_mode) or is_deleted:
             return
         key = (found.st_dev, found.st_ino)
-        file = self._by_inode.get(key) or _described(place, path, found)
+        file = self._by_inode.get(key) or _describe(place, path, found)
         file = file._replace(is_read=file.is_read or is_read, is_mapped=file.is_mapped or is_mapped)
         self._by_inode[key] = file
         if is_read and file.copy is None:
             name = f"file-{len(self._by_inode)}"
-            if _copied(place, self._images / name, found.st_size):
+            if _copy(place, self._images / name, found.st_size):
                 self._by_inode[key] = file._replace(copy=name)
 
 
-def _described(place: Path, path: str, found: os.stat_result) -> HeldFile:
+def _describe(place: Path, path: str, found: os.stat_result) -> HeldFile:
     tail = ""
     with suppress(OSError):
         tail = held_files.tail_of(place, found.st_size)
@@ -118,25 +122,25 @@ def _described(place: Path, path: str, found: os.stat_result) -> HeldFile:
     )
 
 
-def _open_for_writing(pid: int, but_in: tuple[str, ...]) -> Iterator[tuple[Path, int]]:
+def _open_for_writing(pid: int, excluded: tuple[str, ...]) -> Iterator[tuple[Path, int]]:
     for place, target, flags in open_descriptors(pid):
         is_written = flags & os.O_ACCMODE != os.O_RDONLY and not flags & os.O_PATH
-        if is_written and not target.startswith(but_in):
+        if is_written and not target.startswith(excluded):
             yield place, flags
 
 
-def _mapped_for_writing(pid: int, but_in: tuple[str, ...]) -> Iterator[Path]:
-    """Yield the files whose shared pages it can write: the image does not hold them, descriptor closed or not."""
+def _mapped_for_writing(pid: int, excluded: tuple[str, ...]) -> Iterator[Path]:
+    """Yield the files that it can write through shared pages, which the image does not contain."""
     for addresses, path in shared_writable_maps(pid):
-        if not path.startswith(but_in):
+        if not path.startswith(excluded):
             yield Path(f"/proc/{pid}/map_files/{addresses}")
 
 
-def _fifos_of(pid: int, but_in: tuple[str, ...]) -> dict[str, int]:
+def _fifos_of(pid: int, excluded: tuple[str, ...]) -> dict[str, int]:
     """Return the modes of the FIFOs that it has open."""
     found = {}
     for place, target, _ in open_descriptors(pid):
-        if target.startswith("/") and not target.startswith(but_in) and not target.endswith(DELETED):
+        if target.startswith("/") and not target.startswith(excluded) and not target.endswith(DELETED):
             with suppress(FileNotFoundError):
                 mode = place.stat().st_mode
                 if stat.S_ISFIFO(mode):
@@ -145,13 +149,45 @@ def _fifos_of(pid: int, but_in: tuple[str, ...]) -> dict[str, int]:
 
 
 def _is_watched(pid: int, journal: str) -> bool:
-    """Whether the process records its changes: the library is mapped, calls go through libc, it may write there."""
+    """Return whether it records its changes: it has the library, calls libc, and may write to the journal."""
     maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
     if not maps:
         return True
     owner = Path(journal).stat().st_uid
     is_allowed = owner == Path(f"/proc/{pid}").stat().st_uid and os.readlink(f"/proc/{pid}/root") == "/"
     return WATCHER in maps and is_allowed and not is_go(Path(f"/proc/{pid}/exe"))
+
+
+def _directory_of(pid: int) -> Iterator[str]:
+    with suppress(OSError):
+        place = os.readlink(f"/proc/{pid}/cwd")
+        if not place.endswith(DELETED):
+            yield place
+
+
+def _writes_in(pid: int, excluded: tuple[str, ...]) -> Iterator[str]:
+    """Yield directories in which the process may write by name: of what it has open, and of what its line names."""
+    for place, _ in _open_for_writing(pid, excluded):
+        target = Path(os.readlink(place))
+        if target.is_absolute():
+            yield str(target.parent)
+    words = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")[1:]
+    named = {word for word in (*words, *(word.partition("=")[2] for word in words)) if "/" in word}
+    for directory in _directory_of(pid):
+        for path in (Path(directory, word) for word in named):
+            # a word may be anything, as long as it likes
+            with suppress(OSError):
+                folder = path if path.is_dir() else path.parent
+                if folder.is_dir():
+                    yield str(folder.resolve())
+
+
+def _time_ns(images: Path) -> int:
+    clock = images / "clock"
+    clock.touch()
+    found = clock.stat().st_mtime_ns
+    clock.unlink()
+    return found
 
 
 def _name(pid: int) -> str:
@@ -167,7 +203,7 @@ def _modes(folders: set[Path]) -> dict[str, int]:
 
 
 def _connections(pids: list[int]) -> dict[str, Any]:
-    """Return what PIDS have of TCP: the far ends outside of them, which no restore brings back, and their own ports."""
+    """Return the TCP connections of PIDS to ends outside, which a restore cannot restore, and their own ports."""
     own = {inode for pid in pids for inode in sockets_of(pid)}
     mine = [one for one in tcp_sockets(pids[0]) if one.inode in own]
     ends = {(one.near, one.far) for one in mine if one.is_established}
@@ -177,7 +213,7 @@ def _connections(pids: list[int]) -> dict[str, Any]:
     }
 
 
-def _copied(place: Path, target: Path, size: int) -> bool:
+def _copy(place: Path, target: Path, size: int) -> bool:
     """Copy a file if it is small or its file system shares blocks; return whether there is a copy."""
     for reflink in ("always", "auto"):
         if reflink == "auto" and size > held_files.MOST_COPIED_BYTES:

@@ -1,5 +1,5 @@
-"""A computation over the nodes of an allocation: an agent on each other node, and what is called in place of ssh(1).
+"""A computation on several nodes of an allocation: an agent on each other node, and a replacement for ssh(1).
 
-The supervisor and the coordinator are on the first node. ``nodes`` is their side, ``agent`` runs on the others, and
-``rsh`` is what the program calls: the only part that runs inside the computation.
+The supervisor and the coordinator run on the first node. ``agents`` is the supervisor's side, ``agent`` runs on each
+other node, and the program calls ``rsh`` instead of ssh: the only part that runs inside the computation.
 """

@@ -1,7 +1,8 @@
-"""What runs on each other node of a computation: starts processes there for the supervisor, and ends them with it.
+"""The agent on each other node of a computation, which starts processes for the supervisor and ends them with it.
 
-``python -m dmtcp_py.engine.dmtcp.nodes.agent INDEX OWNER PORT ADDRESS...`` connects to the first ADDRESS that answers
-and serves it. When the connection ends, all that it started dies. The job's temporary files are those of OWNER.
+``python -m dmtcp_py.engine.dmtcp.nodes.agent INDEX OWNER PORT ADDRESS...`` connects to the first ADDRESS that answers,
+and serves it. When the connection ends, the agent ends all that it started. It derives the names of the job's temporary
+files from OWNER.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
-from dataclasses import astuple
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,13 @@ from dmtcp_py.system.reaping import end_descendants, reap_orphans
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-OF_THE_NODE = ("HOSTNAME", "SLURMD_NODENAME", "TMPDIR")
-"""Environment variables that each node has values of its own for."""
+NODE_VARIABLES = ("HOSTNAME", "SLURMD_NODENAME", "TMPDIR")
+"""Environment variables that have another value on each node."""
 _SHARED = Path(SHARED_MEMORY)
 
 
 def main() -> None:
-    """Serve the supervisor until it goes."""
+    """Serve the supervisor until the connection ends."""
     index, owner, port, addresses = int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
     token = os.environ.pop(TOKEN)
     become_subreaper()
@@ -45,9 +46,9 @@ def main() -> None:
         except (DmtcpRunError, OSError) as error:
             sys.exit(f"node {index} of the computation: {error}")
         agent = Agent()
-        mine = {name: os.environ[name] for name in OF_THE_NODE if name in os.environ}
+        mine = {name: os.environ[name] for name in NODE_VARIABLES if name in os.environ}
         with suppress(OSError):
-            # until the supervisor is gone, or done
+            # an OSError means that the supervisor has closed the connection, or is gone
             link.send({"index": index, "folder": str(folder), "environ": mine})
             while True:
                 link.send(agent.serve(link.receive()))
@@ -55,8 +56,8 @@ def main() -> None:
 
 @contextmanager
 def _temporaries(owner: Path, index: int) -> Iterator[Path]:
-    """Give a folder for temporary files, and have the job's own in shared memory; in the end nothing uses them."""
-    # where TMPDIR is not the node's, those of the other nodes are there too
+    """Make the job's own folder in /dev/shm, yield one for temporary files; at the end, end all that uses them."""
+    # if the nodes share TMPDIR, the folders of the other nodes are there too
     mine = owner / str(index)
     _remove(owner, mine)
     try:
@@ -74,13 +75,13 @@ def _remove(owner: Path, mine: Path) -> None:
 
 
 class Agent:
-    """What the supervisor can ask for on this node."""
+    """Answers the supervisor's requests on this node."""
 
     def __init__(self) -> None:
         self._children: list[Child] = []
 
     def serve(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer to REQUEST: what it asks for, or the error."""
+        """Return the answer to REQUEST: its result, or the error."""
         answers: dict[str, Callable[..., dict[str, Any]]] = {
             "start": self._start,
             "inspect": self._inspect,
@@ -101,7 +102,7 @@ class Agent:
     def _start(
         self, argv: Sequence[str], environ: dict[str, str], cwd: str, *, is_restart: bool = False
     ) -> dict[str, Any]:
-        """Start ARGV in folder CWD, or at home where that is not."""
+        """Start ARGV in folder CWD, or in the home folder if CWD does not exist here."""
         with suppress(OSError):
             os.chdir(Path.home())
             os.chdir(cwd)
@@ -116,14 +117,15 @@ class Agent:
         return {"pid": child.pid}
 
     def _inspect(self) -> dict[str, Any]:
-        """Return what stands in the way of a checkpoint here, and what the engine has to know of the processes."""
+        """Return what prevents a checkpoint here, and what the engine has to know about the processes."""
         found = inspect(None)
         return {
-            "obstacle": None if found.obstacle is None else astuple(found.obstacle),
+            "obstacle": None if found.obstacle is None else asdict(found.obstacle),
             "connections": found.connections,
-            "ranks": [found.ranks, found.all_ranks],
+            "ranks": found.ranks,
+            "all_ranks": found.all_ranks,
             "resident": resident_bytes(os.getpid()),
-            "segments": segments.recorded(os.getpid()),
+            "segments": segments.record(os.getpid()),
         }
 
     def _signal(self, signum: int) -> dict[str, Any]:
@@ -142,12 +144,12 @@ class Agent:
 
 
 def _size(folder: str) -> dict[str, Any]:
-    """Return the bytes below FOLDER."""
+    """Return the size of the files below FOLDER."""
     return {"size": size_below(Path(folder))}
 
 
 def _sync(folder: str) -> dict[str, Any]:
-    """Bring what was written below FOLDER onto its disk, where the first node sees it; return the names and sizes."""
+    """Flush the files below FOLDER to disk, so that the first node sees them; return their names and sizes."""
     found = {}
     for path in files_below(Path(folder)):
         fsync_path(path)

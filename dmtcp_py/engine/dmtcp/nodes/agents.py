@@ -1,6 +1,6 @@
-"""The nodes of a computation as its supervisor sees them: an agent on each other one, and what the program asks for.
+"""The supervisor's side of a computation on several nodes: the agents on the other nodes, and the program's requests.
 
-Knows nothing of schedulers: how a command is run on a node is given. The first node is this one and has no agent.
+It knows no scheduler: a `NodeList` says how to run a command on a node. The first node is this one and has no agent.
 """
 
 from __future__ import annotations
@@ -8,20 +8,21 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shlex
 import socket
 import subprocess
 import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.engine.dmtcp.nodes import rsh
 from dmtcp_py.engine.dmtcp.nodes.link import AGENT, SUPERVISOR, TOKEN, Link
 from dmtcp_py.engine.dmtcp.nodes.network import addresses, aliases, network
+from dmtcp_py.engine.dmtcp.nodes.remote_node import ANSWER_S, RemoteNode
+from dmtcp_py.engine.dmtcp.nodes.rsh_command import command_path, make_command
 from dmtcp_py.errors import EngineError
+from dmtcp_py.messages import one_line
 from dmtcp_py.system.child import Child, ChildStdio
 from dmtcp_py.system.files import make_private_dir, remove_tree, write_atomic
 from dmtcp_py.system.proc import command_of, process_tree
@@ -33,68 +34,18 @@ if TYPE_CHECKING:
 
     from dmtcp_py.engine.protocol import NodeList
 
-_UP_S = 120.0
-"""So long agents have to come up: a scheduler may take its time."""
-_ANSWER_S = 60.0
-_LOOK_S = 0.1
-_LAST_LINES = 5
+_CONNECT_S = 120.0
+"""The longest that agents may take to connect; a scheduler can be slow to start them."""
+_POLL_S = 0.1
 _SETTLES_S = 2.0
-"""So long what was started on another node has to find those who wait for it, by an address that may soon be wrong."""
-RSH = "dmtcp-run-rsh"
+"""The time for a command on another node to connect to the program, by an address that a restart can invalidate."""
 _MODULE = "dmtcp_py.engine.dmtcp.nodes.agent"
-_COMMAND = """\
-#!{python} -IS
-import runpy
-import sys
-sys.argv[1:1] = [{spool!r}]
-runpy.run_path({rsh!r}, run_name="__main__")
-"""
-_MOST_INTERPRETER = 120
-# within the computation, with its streams and its status in files of the checkpoint
+# runs inside the computation; its output and its status go to files that belong to the checkpoint
 _WRAPPER = """\
 exec </dev/null >>"$1" 2>>"$2" 3>>"$3"
 /bin/sh -c "$4" 3>&-
 echo $? >&3
 """
-
-
-@dataclass
-class _Agent:
-    """Another node: its agent, and what that told of itself."""
-
-    index: int
-    name: str
-    child: Child
-    log: Path
-    link: Link | None = None
-    folder: str = ""
-    environ: dict[str, str] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def ask(self, do: str, **values: Any) -> dict[str, Any]:
-        """Return the agent's answer. Raises EngineError with what went wrong there, or where it does not answer."""
-        with self.lock:
-            link = self.link
-            if link is None:
-                raise EngineError(f"node {self.name} of the computation answers no more")
-            try:
-                link.send({"do": do, **values})
-                answer = link.receive(_ANSWER_S)
-            except OSError as error:
-                # what comes later would be taken for the answer to something else
-                link.close()
-                self.link = None
-                raise EngineError(f"node {self.name} of the computation does not answer: {error}") from error
-        if "error" in answer:
-            raise EngineError(f"on node {self.name}: {answer['error']}", answer.get("hint", ""))
-        return answer
-
-    @property
-    def said(self) -> str:
-        """The last lines that came from there."""
-        with suppress(OSError):
-            return " ".join(self.log.read_text(errors="replace").split("\n")[-_LAST_LINES:]).strip()
-        return ""
 
 
 class NodeAgents:
@@ -104,7 +55,7 @@ class NodeAgents:
         self._list = listed
         self._environ = environ
         self._token = secrets.token_hex(32)
-        self._agents: list[_Agent] = []
+        self._agents: list[RemoteNode] = []
         self._started: set[str] = set()
         self._settled_at = 0.0
         self._local: list[Child] = []
@@ -112,7 +63,7 @@ class NodeAgents:
         self._closing = threading.Event()
         self._serving = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._make_command()
+        make_command(self._list.spool)
         with socket.create_server(("0.0.0.0", 0)) as listener:  # noqa: S104 - the other nodes have to reach it
             try:
                 self._start_agents(listener.getsockname()[1], folder)
@@ -124,28 +75,28 @@ class NodeAgents:
 
     @property
     def count(self) -> int:
-        """How many nodes there are, this one counted."""
+        """How many nodes there are, including this one."""
         return len(self._list.names)
 
     @property
     def pids(self) -> list[int]:
-        """Our children that are there for it."""
+        """The pids of our children that run agents, or commands on this node."""
         return [node.child.pid for node in self._agents] + [child.pid for child in self._local]
 
     @property
     def started(self) -> list[str]:
-        """The commands that the program had started on other nodes until now, by the names of their files."""
+        """The commands that were started for the program so far, by the stems of their files' names."""
         return sorted(self._started)
 
-    def lost(self) -> str | None:
-        """Return which node's agent has ended, and its last words; None where all are there."""
+    def lost_node(self) -> str | None:
+        """Return which node's agent has ended, with its last lines; None if all run."""
         for node in self._agents:
             if node.child.poll() is not None:
-                return f"node {node.name} of the computation is lost ({node.said or 'nothing was said'})"
+                return f"node {node.name} of the computation is lost ({node.last_lines or 'its agent printed nothing'})"
         return None
 
-    def silent(self) -> str | None:
-        """Return which node's agent does not answer; None where all do."""
+    def silent_node(self) -> str | None:
+        """Return which node's agent does not answer; None if all do."""
         try:
             for _ in self.ask_all("size", folder=str(self._list.spool)):
                 pass
@@ -154,18 +105,18 @@ class NodeAgents:
         return None
 
     def folder(self, index: int) -> str:
-        """Return where temporary files go on node INDEX."""
+        """Return the folder for temporary files on node INDEX."""
         return self._agents[index - 1].folder
 
     def environ(self, index: int, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return ENVIRON as it is to be on node INDEX."""
+        """Return ENVIRON with the variables of node INDEX."""
         own = self._agents[index - 1].environ if index else {}
         return {**environ, **own, rsh.NODE: str(index)}
 
     def settings(self) -> dict[str, str]:
-        """Return what a program of several nodes gets into its environment: our rsh, and the network between them."""
+        """Return variables for a program on several nodes: a PATH with our rsh, and the network between the nodes."""
         path = f"{self._command.parent}:{self._environ.get('PATH', os.defpath)}"
-        cidr = network(self.address, [node.link.there for node in self._agents if node.link])
+        cidr = network(self.address, [node.link.peer_address for node in self._agents if node.link])
         wanted = ("OMPI_MCA_btl_tcp_if_include", "OMPI_MCA_oob_tcp_if_include")
         found = {name: cidr for name in wanted if cidr and name not in self._environ}
         return {"PATH": path, rsh.NODE: "0", **found}
@@ -175,9 +126,9 @@ class NodeAgents:
         start: Callable[[int, Sequence[str]], tuple[Sequence[str], Mapping[str, str]]],
         started: Sequence[str] | None = None,
     ) -> None:
-        """Start what the program asks for, from now on; START gives the engine's command line and environment.
+        """Start commands as the program requests them; START returns the engine's command line and environment.
 
-        At a restart STARTED are the commands that run already, as they are in the images.
+        At a restart, STARTED are the commands that already run, because they are in the images.
         """
         self._start = start
         spool = self._list.spool
@@ -188,25 +139,25 @@ class NodeAgents:
             write_atomic(spool / rsh.NAMES, json.dumps(names).encode())
         else:
             self._started = set(started)
-            for asked in spool.glob("*.request"):
-                # who waits for another one asks again
-                if asked.stem not in self._started:
-                    asked.unlink()
+            for request in spool.glob("*.request"):
+                # a process in the images that still waits for this command will request it again
+                if request.stem not in self._started:
+                    request.unlink()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def is_settled(self, pid: int) -> bool:
-        """Whether the program of process PID is not just starting something on another node.
+        """Return whether no command is just starting on another node for the program of process PID.
 
-        The command line of that may hold an address of the first node, and come up again where it is another one's.
+        Its command line may contain an address of the first node, which is wrong after a restart on other nodes.
         """
         names = {rsh.__file__, str(self._command)}
         callers = sum(not names.isdisjoint(command_of(member)[0]) for member, _ in process_tree(pid))
         served = sum(not self._has_ended(stem) for stem in self.started)
         return callers <= served and time.monotonic() >= self._settled_at
 
-    def paused(self) -> threading.Lock:
-        """Return a lock: nothing is started on another node while it is held."""
+    def start_lock(self) -> threading.Lock:
+        """Return a lock; while it is held, no command is started on another node."""
         return self._serving
 
     def ask(self, index: int, do: str, **values: Any) -> dict[str, Any]:
@@ -218,8 +169,8 @@ class NodeAgents:
         for node in self._agents:
             yield node.index, node.ask(do, **values)
 
-    def tell_all(self, do: str, **values: Any) -> None:
-        """Have each other node do something, those left out that do not answer."""
+    def send_all(self, do: str, **values: Any) -> None:
+        """Send a request to each other node, and ignore nodes that do not answer."""
         for node in self._agents:
             with suppress(EngineError):
                 node.ask(do, **values)
@@ -228,32 +179,21 @@ class NodeAgents:
         """End all that runs on the other nodes for this computation."""
         self._closing.set()
         if self._thread is not None:
-            self._thread.join(_ANSWER_S)
+            self._thread.join(ANSWER_S)
         for link in [node.link for node in self._agents]:
             if link is not None:
                 link.close()
         for node in self._agents:
-            # what it started is ended by it, if it came up; a scheduler's command says when it is done
-            if node.child.wait(_ANSWER_S if node.folder else 0) is None:
+            # an agent that connected ends what it started, and the scheduler's command ends after it
+            if node.child.wait(ANSWER_S if node.folder else 0) is None:
                 node.child.stop()
         for child in self._local:
             child.stop(0)
 
     @property
     def _command(self) -> Path:
-        """What the program calls to reach another node."""
-        return self._list.spool.parent / RSH
-
-    def _make_command(self) -> None:
-        """Write the command; it is the same for every attempt."""
-        make_private_dir(self._command.parent)
-        # a process that executes twice at the beginning of a checkpoint does not survive it (3.2, 4.2, 5.0)
-        text = _COMMAND.format(python=sys.executable, rsh=rsh.__file__, spool=str(self._list.spool))
-        if _is_too_much_for_the_kernel(sys.executable):
-            words = [sys.executable, "-IS", rsh.__file__, str(self._list.spool)]
-            text = f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
-        write_atomic(self._command, text.encode())
-        self._command.chmod(0o700)
+        """The command by which the program reaches another node."""
+        return command_path(self._list.spool)
 
     def _has_ended(self, stem: str) -> bool:
         with suppress(OSError):
@@ -271,68 +211,64 @@ class NodeAgents:
                     dies_with_us=True,
                     stdio=ChildStdio(subprocess.DEVNULL, file.fileno(), subprocess.STDOUT),
                 )
-            self._agents.append(_Agent(index, name, child, log))
+            self._agents.append(RemoteNode(index=index, name=name, child=child, log=log))
 
     def _await_agents(self, listener: socket.socket) -> None:
         listener.settimeout(1)
-        timeout = Timeout(_UP_S)
+        timeout = Timeout(_CONNECT_S)
         while missing := [node for node in self._agents if node.link is None]:
-            if (lost := self.lost()) is not None:
-                raise EngineError(lost, "look at the nodes of the allocation; --nodes 1 uses the first one alone")
+            if (lost := self.lost_node()) is not None:
+                raise EngineError(lost, "check the nodes of the allocation; --nodes 1 uses the first one only")
             if timeout.is_over():
                 names = ", ".join(node.name for node in missing)
                 raise EngineError(
-                    f"nothing came up on {names} in {_UP_S:.0f} s", "may a firewall be between the nodes?"
+                    f"the agents on {names} did not connect within {_CONNECT_S:.0f} s",
+                    "check whether a firewall is between the nodes; --nodes 1 uses the first one only",
                 )
             with suppress(TimeoutError):
-                self._welcome(Link(listener.accept()[0]))
+                self._admit(Link(listener.accept()[0]))
 
-    def _welcome(self, link: Link) -> None:
-        """Take in an agent; whoever else connects is turned away."""
+    def _admit(self, link: Link) -> None:
+        """Accept the connection if it is an agent's, and close any other."""
         try:
             link.prove(self._token, SUPERVISOR, AGENT)
-            told = link.receive(_ANSWER_S)
+            report = link.receive(ANSWER_S)
         except (OSError, EngineError, ValueError):
             link.close()
             return
-        node = self._agents[told["index"] - 1]
-        node.link, node.folder, node.environ = link, told["folder"], told["environ"]
+        node = self._agents[report["index"] - 1]
+        node.link, node.folder, node.environ = link, report["folder"], report["environ"]
 
     def _address(self) -> str:
-        """Return the address of this node by which the others reach it."""
-        found = [node.link.here for node in self._agents if node.link]
+        """Return the address by which the other nodes reach this one."""
+        found = [node.link.own_address for node in self._agents if node.link]
         if len(set(found)) != 1:
             raise EngineError(f"the other nodes reach this one by different addresses: {', '.join(found)}")
         return found[0]
 
     def _serve(self) -> None:
-        while not self._closing.wait(_LOOK_S):
+        while not self._closing.wait(_POLL_S):
             with self._serving:
-                for asked in sorted(self._list.spool.glob("*.request")):
-                    if asked.stem not in self._started and not self._closing.is_set():
-                        self._started.add(asked.stem)
+                for path in sorted(self._list.spool.glob("*.request")):
+                    if path.stem not in self._started and not self._closing.is_set():
+                        self._started.add(path.stem)
                         self._settled_at = time.monotonic() + _SETTLES_S
-                        self._begin(asked)
+                        self._start_requested(path)
 
-    def _begin(self, asked: Path) -> None:
-        """Start what the file ASKED asks for; where that fails its status is that of ssh(1)."""
-        files = [asked.with_suffix(f".{name}") for name in ("out", "err", "status")]
+    def _start_requested(self, path: Path) -> None:
+        """Start the command of the request in PATH; if that fails, its status is 255, as with ssh(1)."""
+        files = [path.with_suffix(f".{name}") for name in ("out", "err", "status")]
         try:
-            request = json.loads(asked.read_text(encoding="utf-8"))
+            request = json.loads(path.read_text(encoding="utf-8"))
             index, command, cwd = int(request["node"]), str(request["command"]), str(request["cwd"])
-            what = ["/bin/sh", "-c", _WRAPPER, "dmtcp-run", *map(str, files), command]
+            wrapped = ["/bin/sh", "-c", _WRAPPER, "dmtcp-run", *map(str, files), command]
             if self._start is None:
                 return
-            argv, environ = self._start(index, what)
+            argv, environ = self._start(index, wrapped)
             if index:
                 self.ask(index, "start", argv=list(argv), environ=dict(environ), cwd=cwd)
             else:
                 self._local.append(Child(argv, env=environ, stdio=ChildStdio(subprocess.DEVNULL)))
         except (EngineError, OSError, ValueError, KeyError, IndexError) as error:
-            files[1].write_text(f"dmtcp-run: {error}\n", encoding="utf-8")
+            files[1].write_text(f"dmtcp-run: {one_line(str(error))}\n", encoding="utf-8")
             files[2].write_text("255\n", encoding="utf-8")
-
-
-def _is_too_much_for_the_kernel(interpreter: str) -> bool:
-    """Whether INTERPRETER cannot be named in the first line of a script."""
-    return len(interpreter) > _MOST_INTERPRETER or " " in interpreter

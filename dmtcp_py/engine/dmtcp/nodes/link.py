@@ -1,4 +1,4 @@
-"""The connection between the supervisor and an agent: JSON messages, one a line, after both have proved themselves."""
+"""The connection between the supervisor and an agent: JSON messages, one a line, once each has proved its identity."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TOKEN = "DMTCP_RUN_TOKEN"  # noqa: S105 - the name of a variable
-"""The environment variable with what both sides know and nobody else does."""
+"""The environment variable with the secret that the two sides share."""
 AGENT, SUPERVISOR = "agent", "supervisor"
-"""The two sides, as they call themselves."""
+"""The names of the two sides in their proofs."""
 _CONNECT_S = 10.0
 _PROOF_S = 10.0
 _IDLE_S, _PROBE_S, _PROBES = 10, 5, 3
-"""So the loss of a whole node is noticed."""
+"""TCP keep-alive, by which the loss of a whole node is noticed."""
 
 
 class Link:
@@ -37,12 +37,12 @@ class Link:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
 
     @property
-    def here(self) -> str:
+    def own_address(self) -> str:
         """The address of this end."""
         return str(self._socket.getsockname()[0])
 
     @property
-    def there(self) -> str:
+    def peer_address(self) -> str:
         """The address of the other end."""
         return str(self._socket.getpeername()[0])
 
@@ -51,7 +51,7 @@ class Link:
         self._socket.sendall(json.dumps(message).encode() + b"\n")
 
     def receive(self, timeout_s: float | None = None) -> dict[str, Any]:
-        """Return the next message; raise OSError where none comes within TIMEOUT_S, or the other end is gone."""
+        """Return the next message; raise OSError if none arrives within TIMEOUT_S, or the other end is gone."""
         self._socket.settimeout(timeout_s)
         try:
             line = self._lines.readline()
@@ -63,12 +63,12 @@ class Link:
         return dict(json.loads(line))
 
     def prove(self, token: str, me: str, other: str) -> None:
-        """Show that both ends know TOKEN, as ME and OTHER. Raises OSError or EngineError where the other does not."""
+        """Prove to OTHER, as ME, that this end knows TOKEN, and have it do the same; OSError or EngineError if not."""
         nonce = secrets.token_hex(16)
         self.send({"nonce": nonce})
         self.send({"proof": _proof(token, me, str(self.receive(_PROOF_S).get("nonce")))})
         if not hmac.compare_digest(str(self.receive(_PROOF_S).get("proof")), _proof(token, other, nonce)):
-            raise EngineError(f"{self.there} does not know the token of this computation")
+            raise EngineError(f"{self.peer_address} does not know the token of this computation")
 
     def close(self) -> None:
         """End the connection."""
@@ -79,12 +79,14 @@ class Link:
 
 
 def connect(addresses: Sequence[str], port: int) -> Link:
-    """Return a link to the first of ADDRESSES that answers. Raises EngineError where none does."""
+    """Return a link to the first of ADDRESSES that answers. Raises EngineError if none does."""
     for address in addresses:
         with suppress(OSError):
             return Link(socket.create_connection((address, port), timeout=_CONNECT_S))
-    raise EngineError(f"none of {', '.join(addresses)} answers on port {port}", "may a firewall be between the nodes?")
+    raise EngineError(
+        f"none of {', '.join(addresses)} answers on port {port}", "check whether a firewall is between the nodes"
+    )
 
 
-def _proof(token: str, who: str, nonce: str) -> str:
-    return hmac.new(token.encode(), f"{who} {nonce}".encode(), hashlib.sha256).hexdigest()
+def _proof(token: str, side: str, nonce: str) -> str:
+    return hmac.new(token.encode(), f"{side} {nonce}".encode(), hashlib.sha256).hexdigest()

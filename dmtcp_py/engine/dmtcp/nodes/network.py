@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def addresses(name: str) -> list[str]:
-    """Return the addresses of this node that another may reach it by, what its NAME leads to first."""
+    """Return the addresses by which other nodes may reach this one, those to which its NAME resolves first."""
     import psutil  # noqa: PLC0415 - 19 ms that a program on one node need not wait for
 
     mine = [
@@ -24,7 +24,9 @@ def addresses(name: str) -> list[str]:
         if one.family == socket.AF_INET and not ipaddress.ip_address(one.address).is_loopback
     ]
     if not mine:
-        raise EngineError("this node has no IPv4 address but localhost", "several nodes need a network; or --nodes 1")
+        raise EngineError(
+            "this node has no IPv4 address but localhost", "connect it to the other nodes, or use --nodes 1"
+        )
     named: list[str] = []
     with suppress(OSError):
         named = [str(found[4][0]) for found in socket.getaddrinfo(name, None, socket.AF_INET)]
@@ -32,7 +34,7 @@ def addresses(name: str) -> list[str]:
 
 
 def network(address: str, others: Sequence[str]) -> str | None:
-    """Return the network of ADDRESS where all OTHERS are in it too, such as ``10.0.0.0/24``."""
+    """Return the network of ADDRESS, such as ``10.0.0.0/24``; None unless all OTHERS are in it too."""
     import psutil  # noqa: PLC0415 - as above
 
     for its in psutil.net_if_addrs().values():
@@ -44,7 +46,7 @@ def network(address: str, others: Sequence[str]) -> str | None:
 
 
 def aliases(name: str) -> set[str]:
-    """Return what else a node may be called: its short name, its addresses."""
+    """Return the names by which node NAME may be called: this one, its short name, its aliases and addresses."""
     found = {name.lower(), name.lower().partition(".")[0]}
     with suppress(OSError):
         host, others, numbers = socket.gethostbyname_ex(name)

@@ -1,10 +1,10 @@
-"""What a program of several nodes calls in place of ssh(1): ``dmtcp-run-rsh HOST COMMAND...``.
+"""The replacement for ssh(1) that a program on several nodes calls: ``dmtcp-run-rsh HOST COMMAND...``.
 
-It runs inside the computation, so it has no connection to anything: it leaves a request in folder SPOOL, and copies
-the output of the command, which goes to files there, to its own. All of these files belong to the checkpoint, so that
-after a restart nothing of them is missing or comes twice. Needs nothing but Python's own modules.
+It runs inside the computation and has no connections: it leaves a request in folder SPOOL, and copies the output of the
+command from files there to its own streams. All these files belong to the checkpoint, so after a restart no output is
+lost or repeated. It uses the standard library only.
 
-Its name is one of our own, as DMTCP does something else with what is called ssh. Standard input is not handed over.
+It is not called ssh, because DMTCP treats a program of that name specially. Standard input is not passed on.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from contextlib import suppress
 from pathlib import Path
 
 NODE = "DMTCP_RUN_NODE"
-"""The environment variable that tells a process on which node of the computation it is, counted from 0."""
+"""The environment variable with the index of the node on which a process runs, counted from 0."""
 NAMES = "nodes.json"
-"""The file in SPOOL that tells which names mean which node."""
+"""The file in SPOOL with the index of the node for each name."""
 _WITH_VALUE = "bceilmopBDEFIJLOQRSWw"
 """The options of ssh(1) that take a value."""
-_LOOK_S = 0.1
+_POLL_S = 0.1
 _BLOCK = 1 << 16
 _FAILED = 255
-"""As ssh(1) exits where it failed itself."""
+"""The status with which ssh(1) exits if it fails itself."""
 
 
 def split(words: list[str]) -> tuple[str, list[str], bool]:
-    """Return the host and the command among the WORDS of an ssh line, and whether its input is to be left alone."""
+    """Return the host and the command in the WORDS of an ssh command line, and whether it leaves its input alone."""
     rest, reads_nothing = list(words), False
     while rest and rest[0].startswith("-") and len(rest[0]) > 1:
         option = rest.pop(0)
@@ -44,7 +44,7 @@ def split(words: list[str]) -> tuple[str, list[str], bool]:
             rest.pop(0)
     host = rest.pop(0) if rest else ""
     if rest[:1] == ["-n"]:
-        # rsh(1) takes it there too
+        # rsh(1) accepts the option there too
         rest.pop(0)
         reads_nothing = True
     return host.rpartition("@")[2].lower(), rest, reads_nothing
@@ -57,19 +57,19 @@ def main() -> int:
     names = json.loads((spool / NAMES).read_text(encoding="utf-8"))
     index = names.get(host)
     if index is None:
-        return _fail(f"'{host}' is no node of this computation; its nodes are {', '.join(sorted(names))}")
+        return _fail(f"'{host}' is not a node of this computation; its nodes are {', '.join(sorted(names))}")
     line = " ".join(command)
     if not line:
-        return _fail(f"no command for {host}: there is no login on the nodes of a computation")
+        return _fail(f"no command for {host}: it runs commands only, and has no login shell")
     if str(index) == os.environ.get(NODE, "0"):
         os.execv("/bin/sh", ["/bin/sh", "-c", line])  # noqa: S606 - what the caller asked for
     if not reads_nothing and _has_input():
-        return _fail("standard input cannot be handed to another node: use '< /dev/null', and a file that both see")
+        return _fail("standard input cannot be passed to another node: use '< /dev/null', and a file on a shared disk")
     return _follow(spool, {"node": index, "command": line, "cwd": str(Path.cwd())})
 
 
 def _has_input() -> bool:
-    """Whether there may be something on standard input: a file that is not empty, or a pipe."""
+    """Return whether standard input may have data: a file that is not empty, or a pipe."""
     try:
         found = os.fstat(0)
     except OSError:
@@ -78,24 +78,24 @@ def _has_input() -> bool:
 
 
 def _follow(spool: Path, request: dict[str, object]) -> int:
-    """Leave REQUEST in SPOOL, copy what the command writes, and return its status once it has ended."""
+    """Leave REQUEST in SPOOL, copy the command's output, and return its status once it has ended."""
     stem = secrets.token_hex(8)
     files = {fd: spool / f"{stem}.{name}" for fd, name in ((1, "out"), (2, "err"))}
     offsets = dict.fromkeys(files, 0)
-    asked, status = spool / f"{stem}.request", spool / f"{stem}.status"
+    path, status = spool / f"{stem}.request", spool / f"{stem}.status"
     while True:
-        if not asked.exists():
-            # also after a restart, where it was made too late to be known there
+        if not path.exists():
+            # again after a restart, which removes a request whose command is not in the images
             half = spool / f".{stem}"
             half.write_text(json.dumps(request), encoding="utf-8")
-            half.rename(asked)
+            half.rename(path)
         text = _read(status, 0).decode()
-        for fd, path in files.items():
-            while block := _read(path, offsets[fd]):
+        for fd, file in files.items():
+            while block := _read(file, offsets[fd]):
                 offsets[fd] += _write(fd, block)
         if text.endswith("\n"):
             return int(text)
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
 
 
 def _read(path: Path, offset: int) -> bytes:

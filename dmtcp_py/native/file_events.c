@@ -1,0 +1,105 @@
+/* What the plugin `files` does at DMTCP's events: begins the part of the journal, waits for copies, and restores locks.
+
+   Also how it becomes a plugin of DMTCP 3.2, 4.2 and 5.0, which number these events alike. */
+
+#define _GNU_SOURCE
+#include <string.h>
+#include <time.h>
+
+#include "files.h"
+#include "journal.h"
+
+enum { BEFORE_IMAGES = 16, AFTER_IMAGES = 17, AFTER_RESTART = 18, THREAD_GOES_ON = 20 };
+
+#define MOST_HOLD_S 20
+#define PAUSE_NS 1000000
+
+/* DmtcpPluginDescriptor_t, which is passed by value */
+struct plugin {
+    const char *api, *version, *name, *author, *email, *text;
+    void (*hook)(int event, void *data);
+};
+
+void dmtcp_register_plugin(struct plugin);
+void dmtcp_initialize_plugin(void);
+
+static const char *api; /* the version of the plugin interface that this DMTCP has */
+static volatile int are_locks_due;
+
+/* Begin the part that was made ready. All processes are suspended; the first to come here does it for all. */
+static void begin_part(void)
+{
+    char ready[PATH_MAX + 8], now[PATH_MAX + 8];
+    find_journal();
+    snprintf(ready, sizeof ready, "%s/next", journal_folder);
+    snprintf(now, sizeof now, "%s/now", journal_folder);
+    if (journal_folder[0])
+        RAW(SYS_renameat2, AT_FDCWD, ready, AT_FDCWD, now, 0);
+}
+
+/* Stay suspended while the supervisor copies files; not for ever, because it may have died. */
+static void wait_for_copies(void)
+{
+    char path[PATH_MAX + 8];
+    struct stat found;
+    struct timespec pause = { 0, PAUSE_NS }, since, at;
+    snprintf(path, sizeof path, "%s/hold", journal_folder);
+    RAW(SYS_clock_gettime, CLOCK_MONOTONIC, &since);
+    do {
+        RAW(SYS_clock_gettime, CLOCK_MONOTONIC, &at);
+        if (!journal_folder[0] || raw_stat(AT_FDCWD, path, 0, &found))
+            return;
+        RAW(SYS_nanosleep, &pause, NULL);
+    } while (at.tv_sec - since.tv_sec < MOST_HOLD_S);
+}
+
+static void on_event(int event, void *data)
+{
+    static int turn;
+    struct held held;
+    (void)data;
+    if (event != THREAD_GOES_ON)
+        current_part = 0;
+    if (event == BEFORE_IMAGES) {
+        is_suspended = 1;
+        begin_part();
+        read_file_locks();
+    } else if (event == AFTER_IMAGES) {
+        wait_for_copies();
+        is_suspended = 0;
+    } else if (event == AFTER_RESTART) {
+        are_locks_due = 1;
+        is_suspended = is_journal_known = turn = 0;
+    } else if (event == THREAD_GOES_ON && are_locks_due) {
+        /* each thread comes here; the first takes the locks, and the others wait for it */
+        hold_signals(&held);
+        while (__atomic_exchange_n(&turn, 1, __ATOMIC_ACQUIRE))
+            RAW(SYS_sched_yield);
+        if (are_locks_due)
+            take_file_locks();
+        are_locks_due = 0;
+        __atomic_store_n(&turn, 0, __ATOMIC_RELEASE);
+        let_signals(&held);
+    }
+}
+
+/* DMTCP's own plugins register through this function, and state the interface's version: DMTCP accepts no other. */
+void dmtcp_register_plugin(struct plugin one)
+{
+    FIND(dmtcp_register_plugin);
+    api = one.api;
+    if (next)
+        next(one);
+}
+
+void dmtcp_initialize_plugin(void)
+{
+    void (*next)(void) = (void (*)(void))below("dmtcp_initialize_plugin");
+    if (next)
+        next();
+    struct plugin self = { api, "3", "files", "dmtcp-py", "-", "records what is done to files", on_event };
+    /* a later interface may have other numbers of events */
+    has_events = api && (!strcmp(api, "3") || !strcmp(api, "4"));
+    if (has_events)
+        dmtcp_register_plugin(self);
+}
