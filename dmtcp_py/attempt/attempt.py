@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 from dmtcp_py.attempt import moved
 from dmtcp_py.attempt.context import AttemptContext
 from dmtcp_py.attempt.identity import keep_stdin
-from dmtcp_py.attempt.outcome import Kind, Outcome, is_crash
+from dmtcp_py.attempt.outcome import Kind, Outcome, is_crash, is_lost_at_start
 from dmtcp_py.attempt.plan import make_plan
 from dmtcp_py.attempt.start import SHARED, Starter
 from dmtcp_py.attempt.state import end_state
-from dmtcp_py.attempt.stdio import notes_on_start
+from dmtcp_py.attempt.stdio import is_read_once, notes_on_start
 from dmtcp_py.attempt.supervisor import SIGNALS, Supervisor
 from dmtcp_py.batch.continuation import Continuation
 from dmtcp_py.batch.time_limit import find_time_limit
+from dmtcp_py.engine.choice import what_to_try
+from dmtcp_py.errors import EngineError
 from dmtcp_py.store import requests
 from dmtcp_py.store.records import utc_now
 from dmtcp_py.system.events import EventStream
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.attempt.start import Running
     from dmtcp_py.batch.time_limit import TimeLimit
+    from dmtcp_py.engine.choice import Choice
     from dmtcp_py.messages import Report
     from dmtcp_py.options import RunOptions
     from dmtcp_py.store.store import Store
@@ -67,6 +70,21 @@ def _no_temporaries_left(owner: Path, stage_local: Path | None) -> Iterator[None
 
 
 @dataclass(frozen=True)
+class _End:
+    """How the program ended, and the engine that ran it last."""
+
+    outcome: Outcome
+    choice: Choice | None = None
+    is_lost_at_start: bool = False
+    """Whether that was so soon after its start, without a generation, that another engine may fare better."""
+
+    @property
+    def engine_text(self) -> str | None:
+        """Name and version of the engine."""
+        return None if self.choice is None else self.choice.engine_text
+
+
+@dataclass(frozen=True)
 class _Attempt:
     """The steps around the computations of one attempt."""
 
@@ -82,9 +100,9 @@ class _Attempt:
             if not plan.start.candidates:
                 for text in notes_on_start(plan.stdio):
                     self.report.warn(text)
-            outcome, engine_text = self._run_until_it_ends(context)
-            self._record_end(context, outcome, engine_text)
-            return self._continue_batch_job(outcome)
+            end = self._run(context)
+            self._record_end(context, end)
+            return self._continue_batch_job(end.outcome)
 
     def _time_limit(self) -> TimeLimit:
         plan = self.plan
@@ -104,15 +122,34 @@ class _Attempt:
             keep_stdin(plan.identity, store.layout)
             store.write_job(plan.start.job)
 
-    def _run_until_it_ends(self, context: AttemptContext) -> tuple[Outcome, str | None]:
-        """Return the outcome, and name and version of the engine that ran the program last."""
-        plan, starter = self.plan, Starter(self.plan, self.report)
+    def _run(self, context: AttemptContext) -> _End:
+        """Run the program to its end; with another engine where the first loses it at the start."""
+        end = self._run_until_it_ends(self.plan, context)
+        if not end.is_lost_at_start:
+            return end
+        again = None if is_read_once(self.plan.stdio) else self.plan.with_another_engine()
+        if again is None:
+            self._say_what_to_try(end)
+            return end
+        self._warn_of_start(end.outcome, again)
+        try:
+            second = self._run_until_it_ends(again, context)
+        except EngineError as error:
+            self.report.warn(f"it could not be started once more: {error}")
+            return end
+        if second.is_lost_at_start:
+            self.report.warn(f"{_at_start(second.outcome)} with {second.engine_text} too")
+        return second
+
+    def _run_until_it_ends(self, plan: Plan, context: AttemptContext) -> _End:
+        """Launch or resume the program as PLAN says, and recover it from its generations where its engine loses it."""
+        starter = Starter(plan, self.report)
         candidates, failures = plan.start.candidates, 0
         doubted: int | None = None
         while True:
             running = starter.resume(candidates, context.stream) if candidates else starter.launch()
             if running is None:
-                return self._stopped_in_restart(candidates[0]), None
+                return _End(self._stopped_in_restart(candidates[0]))
             supervisor = Supervisor(context, running)
             outcome = self._supervise(supervisor, running)
             failures = 1 if supervisor.has_committed else failures + 1
@@ -121,7 +158,9 @@ class _Attempt:
             # a crash after a restart may be the restart's fault: one that comes again is the program's own
             is_doubtful = running.parent is not None and is_crash(outcome) and outcome.status != doubted
             if stops or not (outcome.kind is Kind.ENGINE_FAILED or is_doubtful):
-                return outcome, running.choice.engine_text
+                may_start_again = not candidates and not supervisor.was_asked_to_stop
+                is_lost = may_start_again and is_lost_at_start(outcome, supervisor.ran_s)
+                return _End(outcome, running.choice, is_lost_at_start=is_lost)
             doubted = outcome.status if is_doubtful else doubted
             self._warn_of_recovery(outcome, running)
             starter.make_room()
@@ -152,9 +191,25 @@ class _Attempt:
         self.report.warn(f"{text}; resuming the last good generation")
         self.plan.store.record("failed", what="engine", error=error)
 
-    def _record_end(self, context: AttemptContext, outcome: Outcome, engine_text: str | None) -> None:
-        plan, store = self.plan, self.plan.store
-        store.write_state(end_state(context, outcome, engine_text), durable=True)
+    def _warn_of_start(self, outcome: Outcome, again: Plan) -> None:
+        first, second = self.plan.choice, again.choice
+        if first is None or second is None:
+            return
+        text = (
+            f"{_at_start(outcome)}, which may be the fault of {first.engine_text}: "
+            f"starting it once more with {second.engine_text}"
+        )
+        self.report.warn(text)
+        self.plan.store.record("failed", what="engine", error=_at_start(outcome))
+        Starter(again, self.report).make_room()
+
+    def _say_what_to_try(self, end: _End) -> None:
+        if end.choice is not None and (hint := what_to_try(end.choice)):
+            self.report.warn(f"{_at_start(end.outcome)}, which may be the fault of {end.engine_text}: {hint}")
+
+    def _record_end(self, context: AttemptContext, end: _End) -> None:
+        plan, store, outcome = self.plan, self.plan.store, end.outcome
+        store.write_state(end_state(context, outcome, end.engine_text), durable=True)
         store.record(
             outcome.kind.value.replace(" ", "-"),
             lineage=plan.start.job.lineage,
@@ -199,6 +254,12 @@ def _end_former(store: Store, report: Report) -> None:
     if end_leftovers(state.processes):
         text = f"ended leftover processes of the previous attempt (epoch {store.before.record.epoch})"
         report.say(text, event="ended")
+
+
+def _at_start(outcome: Outcome) -> str:
+    if outcome.kind is Kind.ENGINE_FAILED:
+        return f"the program was lost within its first second ({outcome.detail})"
+    return f"the program crashed with status {outcome.status} within its first second"
 
 
 def _last_line(outcome: Outcome) -> str:

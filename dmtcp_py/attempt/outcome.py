@@ -25,6 +25,9 @@ _CRASHES = (
     signal.SIGSYS,
 )
 
+START_S = 1.0
+"""So long after its start an engine's fault with a program shows, as a rule: it is in what the program loads."""
+
 
 class Kind(Enum):
     """The ways in which an attempt ends; the values stand in the history and in ``state.json``."""
@@ -131,3 +134,8 @@ def _stop_reason(seen: Supervised) -> str | None:
 def is_crash(outcome: Outcome) -> bool:
     """Whether a fault ended the program or one of its processes: ``mpirun`` and shells report it as their status."""
     return outcome.kind in (Kind.SIGNALLED, Kind.FINISHED) and outcome.status - 128 in _CRASHES
+
+
+def is_lost_at_start(outcome: Outcome, ran_s: float) -> bool:
+    """Whether the program crashed, or its engine lost it, within its first second: RAN_S are those that it ran."""
+    return ran_s < START_S and (is_crash(outcome) or outcome.kind is Kind.ENGINE_FAILED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from dmtcp_py.batch import allocation as batch
 from dmtcp_py.batch import chain
 from dmtcp_py.batch.installed import scheduler_of
 from dmtcp_py.batch.scheduler import job_of
-from dmtcp_py.engine.choice import Choice, check_asked, choose
+from dmtcp_py.engine.choice import Choice, check_asked, choose, choose_another
 from dmtcp_py.engine.executable import find_program, is_mpi_launcher
 from dmtcp_py.engine.protocol import NodeList
 from dmtcp_py.engine.unprotected import Unprotected
@@ -57,6 +57,17 @@ class Plan:
     start: StartPoint
     choice: Choice | None
     """The engine to launch the program with; None if a generation is resumed, by whichever engine made it."""
+
+    def with_another_engine(self) -> Plan | None:
+        """Return the plan to launch the program once more, with another engine; None where there is none for it."""
+        options = self.options
+        if self.choice is None or self.nodes is not None or options.engine_plugin is not None:
+            return None
+        another = choose_another(self.program, options.engine, self.choice)
+        if another is None:
+            return None
+        why = f"{self.choice.engine.name} lost it at its start"
+        return replace(self, choice=another, start=replace(self.start, begins_lineage=False, why=why))
 
 
 @contextmanager

@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 _NAMES = ((1, "stdout"), (2, "stderr"))
 
 
+def is_read_once(stdio: Stdio) -> bool:
+    """Whether the program cannot be given again what it has read from its standard input."""
+    return stdio.stdin is None and _is_pipe(0)
+
+
 def notes_on_start(stdio: Stdio) -> list[str]:
     """Return what a later resume will not be able to restore."""
     notes = []
-    if stdio.stdin is None and _is_pipe(0):
+    if is_read_once(stdio):
         notes.append(
             "standard input is a pipe: a resume cannot read again what the program has read from it; "
             "use '< FILE' or --stdin FILE"
@@ -34,7 +39,7 @@ def notes_on_start(stdio: Stdio) -> list[str]:
 def notes_on_resume(manifest: Manifest, stdio: Stdio) -> list[str]:
     """Return what has changed since the generation of MANIFEST was taken; call it before the program runs on."""
     notes = []
-    if stdio.stdin is None and _is_pipe(0):
+    if is_read_once(stdio):
         notes.append("standard input is a pipe: the program continues to read at the beginning of this one")
     inherited = {fd: stdio.paths[fd] is None for fd, _ in _NAMES}
     for (fd, name), size in zip(_NAMES, (manifest.stdout_size, manifest.stderr_size), strict=True):

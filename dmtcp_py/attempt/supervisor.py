@@ -59,6 +59,8 @@ class Supervisor:
         self._ended_by: policy.Action | None = None
         self._beat_at = 0.0
         self.has_committed = False
+        self.ran_s = 0.0
+        """How long the program ran, once it has ended."""
 
     @property
     def was_asked_to_stop(self) -> bool:
@@ -97,6 +99,8 @@ class Supervisor:
         if self._worker is not None:
             return None
         reap_orphans(self._computation.known_pids())
+        # what looks at the end of a program may wait for processes that it left behind
+        self.ran_s = time.monotonic() - self._came_up_at
         end = self._computation.poll()
         self._failures.resolve_doubt(end, self._newest)
         if end is not None:

@@ -69,14 +69,41 @@ def choose(program: Path, asked: str, *, plugin: str | None = None, several_node
     return Choice(engine, f"--engine-plugin {plugin}" if plugin else f"--engine {asked}")
 
 
+def choose_another(program: Path, asked: str, than: Choice) -> Choice | None:
+    """Return what ``auto`` takes for PROGRAM on one node where not the engine of THAN; None where that is none.
+
+    An engine that was ASKED for by name has no other.
+    """
+    if asked != AUTO or than.engine.name not in _FIND:
+        return None
+    try:
+        return _first_usable(program, several_nodes=False, but=than.engine.name)
+    except EngineError:
+        return None
+
+
+def what_to_try(choice: Choice) -> str:
+    """Return by what a user finds out whether the engine of CHOICE is at fault with a program, and what else there is.
+
+    Empty where the program runs without an engine.
+    """
+    if isinstance(choice.engine, Unprotected):
+        return ""
+    others = [name for name in _FIND if name != choice.engine.name]
+    return f"see whether it does so without dmtcp-run, and if not, try --engine {' or '.join(others)}"
+
+
 def _refusal(engine: Engine, program: Path, *, several_nodes: bool) -> str | None:
     return engine.refusal(program) or (engine.refusal_of_nodes() if several_nodes else None)
 
 
-def _first_usable(program: Path, *, several_nodes: bool) -> Choice:
+def _first_usable(program: Path, *, several_nodes: bool, but: str | None = None) -> Choice:
     problems: list[str] = []
     hints: list[str] = []
     for name, find in _FIND.items():
+        if name == but:
+            problems.append(f"{name} lost it at its start")
+            continue
         try:
             engine = find()
         except EngineError as error:

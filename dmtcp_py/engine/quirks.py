@@ -62,6 +62,12 @@ class Quirk:
 QUIRKS = (
     Quirk(
         "dmtcp",
+        "libraries that start threads when they are loaded, such as OpenBLAS, do so before DMTCP can record them",
+        "DMTCP 3.2, 4.2, 5.0 with OpenBLAS 0.3, R 4.2, Octave 7.3",
+        plugin="first",
+    ),
+    Quirk(
+        "dmtcp",
         "OpenBLAS joins its threads in fork(), and DMTCP's lock blocks them; Python's subprocess closes DMTCP's files",
         "DMTCP 3.2, 4.2, 5.0 with OpenBLAS 0.3 (fork); 3.2 (descriptors)",
         plugin="forks",
@@ -141,7 +147,8 @@ QUIRKS = (
         value="tcp,self",
     ),
     *(
-        Quirk("dmtcp", reason, holds_for, variable=variable, value=value, several_nodes=False)
+        Quirk(engine, reason, holds_for, variable=variable, value=value, several_nodes=False)
+        for engine in ("dmtcp", "criu")
         for variable, value, reason, holds_for in (
             (
                 "OMPI_MCA_ras",

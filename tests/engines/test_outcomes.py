@@ -44,9 +44,9 @@ IMPATIENT = """
 import sys
 from dmtcp_py.attempt import checkpoint
 from dmtcp_py.cli.run import main
-from dmtcp_py.engine.dmtcp import computation
+from dmtcp_py.engine.dmtcp import safe_moment
 checkpoint.STALL_S = 4.0
-computation.first_obstacle = lambda *_, **__: None
+safe_moment.first_obstacle = lambda *_, **__: None
 sys.argv[0] = "dmtcp-run"
 main()
 """

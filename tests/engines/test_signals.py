@@ -34,10 +34,10 @@ sys.exit(12 if seen == 60 else 1)
 IN_A_SHELL = """
 seen=0
 trap 'seen=$((seen + 1))' USR2
-for step in $(seq 60); do
+for step in $(seq 20); do
     kill -USR2 $$
     echo $step $seen
-    sleep 0.1
+    sleep 0.5
 done
 exit $seen
 """
@@ -60,7 +60,7 @@ def handler(signum, frame):
     global seen
     seen += 1
 signal.signal(signal.SIGUSR2, handler)
-child = subprocess.Popen(["sh", "-c", f"for i in $(seq 60); do sleep 0.1; kill -USR2 {os.getpid()}; done; exit 5"])
+child = subprocess.Popen(["sh", "-c", f"for i in $(seq 20); do sleep 0.5; kill -USR2 {os.getpid()}; done; exit 5"])
 last = 0
 while child.poll() is None or seen > last:
     if seen > last:

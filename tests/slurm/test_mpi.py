@@ -28,9 +28,9 @@ pytestmark = pytest.mark.skipif(built("openmpi") is None, reason="there was no c
 
 
 @pytest.mark.parametrize("mpi", ["openmpi", "mpich"])
-def test_an_mpi_job_is_requeued_and_finishes(cluster: Cluster, one_engine: EngineHere, mpi: str) -> None:
+def test_an_mpi_job_is_requeued_and_finishes(cluster: Cluster, one_of_each: EngineHere, mpi: str) -> None:
     """Both would have Slurm start the processes on a node whose name is not its host's, where no engine sees them."""
-    desk = Desk(cluster, one_engine)
+    desk = Desk(cluster, one_of_each)
     mpirun = f"mpirun.{mpi} -n 2 {_ring(desk, mpi)} {STEPS} {STATUS}"
     script = desk.script(AS_ROOT, f"{desk.run} -i 2 --stdout out.txt {mpirun}", options=["--ntasks=2"])
     job = desk.submit(script)
@@ -45,25 +45,25 @@ def test_an_mpi_job_is_requeued_and_finishes(cluster: Cluster, one_engine: Engin
 
 @pytest.mark.parametrize(("mpi", "setting"), [("openmpi", "OMPI_MCA_ras"), ("mpich", "HYDRA_LAUNCHER=fork")])
 def test_without_its_setting_mpirun_has_slurm_start_the_processes(
-    cluster: Cluster, one_dmtcp: EngineHere, mpi: str, setting: str
+    cluster: Cluster, one_of_each: EngineHere, mpi: str, setting: str
 ) -> None:
     """Where this one fails the setting can go."""
-    desk = Desk(cluster, one_dmtcp)
-    line = f"{_without(setting)} -i 1 mpirun.{mpi} -n 2 {_ring(desk, mpi)} {STEPS}"
+    desk = Desk(cluster, one_of_each)
+    line = f"{_without(setting, one_of_each)} -i 1 mpirun.{mpi} -n 2 {_ring(desk, mpi)} {STEPS}"
     job = desk.submit(desk.script(AS_ROOT, line, options=["--ntasks=2"]))
     desk.assert_finished(job, status=125)
     assert "(srun) has the scheduler's daemons start the program's processes" in desk.bench.said()
 
 
 def test_without_its_setting_mpirun_does_not_know_how_many_tasks_the_job_has(
-    cluster: Cluster, one_dmtcp: EngineHere
+    cluster: Cluster, one_of_each: EngineHere
 ) -> None:
     """Where the second count is right too the setting can go."""
-    desk = Desk(cluster, one_dmtcp)
+    desk = Desk(cluster, one_of_each)
     _ring(desk, "openmpi")
     tasks = 2 if psutil.cpu_count(logical=False) == 3 else 3
     setting = "OMPI_MCA_orte_set_default_slots"
-    for number, run in enumerate([f"{desk.run} --engine dmtcp", _without(setting)]):
+    for number, run in enumerate([f"{desk.run} --engine {one_of_each.name}", _without(setting, one_of_each)]):
         script = desk.script(AS_ROOT, f"{run} -i 0 --stdout count{number} mpirun.openmpi echo rank")
         desk.assert_finished(desk.submit(script, f"--ntasks={tasks}"))
     assert desk.bench.said("count0").count("rank") == tasks
@@ -80,5 +80,5 @@ def _ring(desk: Desk, mpi: str) -> Path:
     return ring
 
 
-def _without(setting: str) -> str:
-    return f"{shlex.join([*WITHOUT, setting])} --engine dmtcp"
+def _without(setting: str, engine: EngineHere) -> str:
+    return shlex.join([*WITHOUT, setting, "--engine", engine.name])

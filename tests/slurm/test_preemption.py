@@ -44,4 +44,5 @@ def test_a_job_that_is_warned_of_its_preemption_loses_nothing(
     desk.assert_finished(job, restarts=1)
     desk.bench.assert_counted(80)
     desk.bench.assert_done_once(80)
-    desk.bench.said_with("SIGUSR1: taking the last checkpoint")
+    # Slurm sends SIGTERM right after SIGUSR1: on a busy machine both are there at once
+    desk.bench.said_with(": taking the last checkpoint")

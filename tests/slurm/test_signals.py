@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +16,8 @@ from kit.desk import NO_LONG_TESTS, Desk
 from kit.waits import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kit.cluster import Cluster
     from kit.engines import EngineHere
 
@@ -119,15 +126,34 @@ def test_the_time_in_which_a_job_was_suspended_does_not_count(desk: Desk) -> Non
     assert desk.bench.said().count("the time limit comes in") == 2
 
 
+def _within_checkpoint(desk: Desk, job: Path) -> Callable[[], None] | None:
+    """Return what lets a checkpoint of JOB go on; None while there is none.
+
+    criu would be done before Slurm has suspended the job, and is stopped.
+    """
+    if desk.bench.engine is not None and desk.bench.engine.name == "dmtcp":
+        return (lambda: None) if any(path.is_file() for path in (job / "staging").rglob("*.temp")) else None
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            line = path.read_bytes()
+            if b"\0dump\0" in line and b"\0--tree\0" in line and os.fsencode(job / "staging") in line:
+                pid = int(path.parent.name)
+                os.kill(pid, signal.SIGSTOP)
+                return partial(os.kill, pid, signal.SIGCONT)
+    return None
+
+
 @pytest.mark.parametrize("seconds", [11, pytest.param(70, marks=NO_LONG_TESTS)])
 def test_a_checkpoint_in_which_a_job_is_suspended_comes_to_its_end_later(desk: Desk, seconds: float) -> None:
     line = f"{desk.run} --interval 2 --stdout out.txt {desk.counting(80, megabytes=300)}"
     job = desk.submit(desk.script(line))
     desk.bench.wait_steps(1)
     folder = desk.bench.job
-    wait_until(lambda: any(path.is_file() for path in (folder / "staging").rglob("*.temp")))
+    let_go_on = wait_until(lambda: _within_checkpoint(desk, folder))
+    assert let_go_on is not None
     desk.cluster.scontrol("suspend", job)
     desk.cluster.wait(job, "SUSPENDED")
+    let_go_on()
     assert desk.bench.generations == []
     time.sleep(seconds)
     desk.cluster.scontrol("resume", job)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.criu.command import dump_argv, failure_in
 from dmtcp_py.engine.criu.inside import keeper
+from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULER_LAUNCHERS
 from dmtcp_py.engine.protocol import EndKind, ProgramEnd
 from dmtcp_py.errors import BlockedError, CheckpointFailedError
 from dmtcp_py.rollback import held_files, recording
 from dmtcp_py.rollback.parts import has_begun
 from dmtcp_py.store.staged import StagedImages, stage
 from dmtcp_py.system.files import make_private_dir, remove_tree, size_below
+from dmtcp_py.system.proc import name_of, process_tree
 from dmtcp_py.system.reaping import end_descendants, signal_group
 from dmtcp_py.system.timeout import Timeout
 
@@ -66,6 +68,7 @@ class CriuComputation:
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
         """Checkpoint the program, see `dmtcp_py.engine.protocol`; TIMEOUT_S bounds a time without progress."""
+        _refuse_scheduler_launchers(self.pid)
         remove_tree(self._staging)
         make_private_dir(self._staging)
         root = self._tool.undo
@@ -204,6 +207,16 @@ def _own_streams() -> list[str]:
             if stat.S_ISREG(os.fstat(fd).st_mode):
                 found.append(os.readlink(f"/proc/self/fd/{fd}"))
     return found
+
+
+def _refuse_scheduler_launchers(pid: int) -> None:
+    """Raise BlockedError if PID or a descendant has the scheduler start processes, which no image would contain."""
+    for member, _ in process_tree(pid):
+        if (name := name_of(member)) in SCHEDULER_LAUNCHERS:
+            raise BlockedError(
+                f"process {member} ({name}) {LAUNCHES_ELSEWHERE}",
+                "use mpirun on one node instead; --allow-unprotected runs it without checkpoints",
+            )
 
 
 def _failed(reason: str) -> CheckpointFailedError:
