@@ -120,7 +120,7 @@ def _output(kind: str, path: Path) -> Iterator[int]:
 
 
 def _carry(reader: int, path: Path) -> None:
-    with path.open("ab") as file, suppress(OSError):
+    with path.open("ab", buffering=0) as file, suppress(OSError):
         while block := os.read(reader, 65536):
             file.write(block.replace(b"\r\n", b"\n"))
     os.close(reader)
