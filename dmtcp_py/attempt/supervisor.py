@@ -75,6 +75,8 @@ class Supervisor:
         self._plan_for_limit()
         self._report_limit()
         self._write_state()
+        # a limit that has come already is not to wait for a tick
+        self._decide(policy.TimePassed())
         try:
             while (end := self._step()) is None:
                 pass

@@ -85,9 +85,7 @@ def undo(root: Path, since: str, *, accept: bool, warn: Callable[[str], None]) -
         warn(f"{path}, which the program made since then, stays: there are files of others in it")
     if aside.count:
         files = "file" if aside.count == 1 else "files"
-        warn(
-            f"{aside.count} {files} changed since then went back to what they were; what they held is in {aside.folder}"
-        )
+        warn(f"restored {aside.count} {files} changed since then; the changed content is in {aside.folder}")
     # said first: a rollback that is killed in between says it once more
     (root / UNFINISHED).unlink(missing_ok=True)
     aside.close()

@@ -187,7 +187,7 @@ def test_what_a_program_did_by_name_since_its_checkpoint_is_undone_before_it_is_
     del engine
     bench.assert_survives(bench.python("by_name.py", BY_NAME), times=2, progress=None)
     said = (bench.folder / "stderr.txt").read_text()
-    assert "went back to what they were; what they held is in" in said
+    assert "changed since then; the changed content is in" in said
 
 
 @pytest.mark.parametrize("way", ["O_TMPFILE", "tmpfile()"])
@@ -251,7 +251,7 @@ def test_after_a_checkpoint_and_stop_nothing_is_undone_and_nothing_refused(
     done = bench.run(*line)
     assert done.returncode == 0
     assert (bench.folder / "out.txt").read_text() == "60\n"
-    assert "went back" not in done.stderr
+    assert "changed since then" not in done.stderr
 
 
 STOPPED = """
@@ -362,7 +362,7 @@ time.sleep(60 if os.path.exists("stays") else 0)
     (bench.folder / "stays").unlink()
     done = bench.run(*line)
     assert done.returncode == 0, done.stderr
-    assert "went back to what they were" in done.stderr
+    assert "changed since then; the changed content" in done.stderr
     assert (bench.folder / "out.txt").read_text() == "41\n"
     assert (bench.folder / "runs").read_text() == "begun\n"
     assert (bench.folder / "input").read_text() == "42"
