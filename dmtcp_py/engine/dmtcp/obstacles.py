@@ -33,11 +33,20 @@ _COPY = re.compile(r".*/dmtcp-[^/]+@[^/]+/[^/]+$")
 """Where DMTCP copies setuid programs to, and runs the copies."""
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
 """In the lines of processes with which a checkpoint hangs, unless native/forks.c tells DMTCP of what they hold."""
-_GLOO = "gloo_tcp_loop\n"
-"""A thread's name, as the kernel gives it."""
+CRIU_TAKES_IT = "--engine criu takes it"
+_THREADS = {
+    "gloo_tcp_loop": (
+        "is one of PyTorch's distributed training (gloo), which DMTCP would not bring up again",
+        CRIU_TAKES_IT,
+    ),
+    "jemalloc_bg_thd": (
+        "has a background thread of jemalloc, which DMTCP does not see",
+        f"set MALLOC_CONF=background_thread:false; or {CRIU_TAKES_IT}",
+    ),
+}
+"""What DMTCP cannot take, by the name of a thread (3.2, 4.2; 5.0 ends at its start with jemalloc's), and what to do."""
 _LIBRARY = "libdmtcp"
 _FORKS = "/native/forks."
-CRIU_TAKES_IT = "--engine criu takes it"
 UNPROTECTED = "--allow-unprotected runs it without checkpoints"
 
 
@@ -59,7 +68,7 @@ def obstacle_in(pid: int, *, is_below: bool) -> Obstacle | None:
     Raises FileNotFoundError or ProcessLookupError where it is gone.
     """
     found = _launches_elsewhere(pid) or _outside(pid) if is_below else None
-    return found or _spawned(pid) or _distributed(pid) or _held(pid)
+    return found or _spawned(pid) or _threads(pid) or _held(pid)
 
 
 def is_inside(pid: int) -> bool:
@@ -113,22 +122,19 @@ def _spawned(pid: int) -> Obstacle | None:
     )
 
 
-def _distributed(pid: int) -> Obstacle | None:
-    """Look for PyTorch's distributed training over gloo: a restart of it crashes or hangs (3.2, 4.2)."""
-    tasks = Path(f"/proc/{pid}/task")
-    if not any(_thread_name(task) == _GLOO for task in tasks.iterdir()):
-        return None
-    return Obstacle(
-        f"process {pid} ({name_of(pid)}) is one of PyTorch's distributed training (gloo), which DMTCP would not bring "
-        "up again",
-        CRIU_TAKES_IT,
-    )
+def _threads(pid: int) -> Obstacle | None:
+    """Look for a thread by whose name it is known that DMTCP cannot take the process."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if (known := _THREADS.get(_thread_name(task))) is not None:
+            what, hint = known
+            return Obstacle(f"process {pid} ({name_of(pid)}) {what}", hint)
+    return None
 
 
 def _thread_name(task: Path) -> str:
     """Return the name of a thread; nothing where it has ended, which says nothing of the others."""
     with suppress(FileNotFoundError, ProcessLookupError):
-        return (task / "comm").read_text(encoding="utf-8", errors="replace")
+        return (task / "comm").read_text(encoding="utf-8", errors="replace").rstrip("\n")
     return ""
 
 
