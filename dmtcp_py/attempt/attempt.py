@@ -123,11 +123,13 @@ class _Attempt:
             store.write_job(plan.start.job)
 
     def _run(self, context: AttemptContext) -> _End:
-        """Run the program to its end; with another engine where the first loses it at the start."""
+        """Run the program to its end; with another engine where it crashes under the first at its start."""
         end = self._run_until_it_ends(self.plan, context)
         if not end.is_lost_at_start:
             return end
-        again = None if is_read_once(self.plan.stdio) else self.plan.with_another_engine()
+        # what an engine lost otherwise may have been taken from it by somebody: that is an error
+        is_left_to_us = is_crash(end.outcome) and not is_read_once(self.plan.stdio)
+        again = self.plan.with_another_engine() if is_left_to_us else None
         if again is None:
             self._say_what_to_try(end)
             return end

@@ -242,6 +242,27 @@ end
 exit (3);
 """
 """They start processes at times only: while one does so all the time, DMTCP cannot be asked for a checkpoint."""
+JEMALLOC = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+const char *malloc_conf = "background_thread:true";
+int main(int count, char **words)
+{
+    void *kept[100] = {0};
+    for (int step = 0; step < atoi(words[count - 1]); step++) {
+        for (int i = 0; i < 100; i++) {
+            free(kept[i]);
+            kept[i] = malloc(1000 * (i + step % 7));
+        }
+        printf("%d\\n", step);
+        fflush(stdout);
+        usleep(100000);
+    }
+    puts("done");
+    return 3;
+}
+"""
 CONSTRUCTORS = {
     "threads that go on": (COUNTING, ()),
     "a thread that is joined": (JOINED, ()),
@@ -345,6 +366,18 @@ def test_matrices_of_a_language_on_threads_beside_its_children_come_through(
     script = bench.folder.parent / "script"
     script.write_text(text)
     _comes_through(bench, command, script, STEPS)
+
+
+def test_a_thread_of_jemalloc_which_dmtcp_does_not_see_is_criu_s_or_refused(
+    bench: Workbench, engine: EngineHere
+) -> None:
+    program = [_compile(bench.folder.parent, "jemalloc", JEMALLOC, "-l:libjemalloc.so.2"), STEPS]
+    if engine.name == "criu":
+        _comes_through(bench, *program)
+        return
+    process = bench.start("-i", "1", *program)
+    status, said = process.wait(LONG_S), (bench.folder / "stderr.txt").read_text()
+    assert (status == 3 and "starting it once more with criu" in said) or "--engine criu" in said
 
 
 def test_without_the_plugin_a_library_that_starts_threads_is_the_programs_end(

@@ -36,11 +36,17 @@ _SETUID_COPY = re.compile(r".*/dmtcp-[^/]+@[^/]+/[^/]+$")
 """The paths to which DMTCP copies setuid programs, to run the copies."""
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
 """Words in the command lines of processes with which a checkpoint hangs, unless native/forks.c is loaded into them."""
-_GLOO = "gloo_tcp_loop\n"
-"""The name of gloo's thread, as it stands in /proc."""
+USE_CRIU = "--engine criu can checkpoint it"
+_THREADS = {
+    "gloo_tcp_loop": ("belongs to PyTorch's distributed training (gloo), which DMTCP cannot restart", USE_CRIU),
+    "jemalloc_bg_thd": (
+        "has a background thread of jemalloc, which DMTCP does not see",
+        f"set MALLOC_CONF=background_thread:false; or {USE_CRIU}",
+    ),
+}
+"""Names of threads that DMTCP cannot checkpoint (3.2, 4.2; 5.0 fails at the start with jemalloc's): why, and a hint."""
 _LIBRARY = "libdmtcp"
 _FORKS = "/native/forks."
-USE_CRIU = "--engine criu can checkpoint it"
 UNPROTECTED = "--allow-unprotected runs it without checkpoints"
 ONCE_CLOSED = "a checkpoint is possible once it is closed"
 TRIED_AGAIN = "dmtcp-run tries again later"
@@ -65,7 +71,7 @@ def obstacle_in(pid: int, *, is_below: bool) -> Obstacle | None:
     ProcessLookupError if the process has ended.
     """
     found = _launches_elsewhere(pid) or _not_under_dmtcp(pid) if is_below else None
-    return found or _spawned(pid) or _distributed(pid) or _open_file(pid)
+    return found or _spawned(pid) or _threads(pid) or _open_file(pid)
 
 
 def is_inside(pid: int) -> bool:
@@ -119,21 +125,19 @@ def _spawned(pid: int) -> Obstacle | None:
     )
 
 
-def _distributed(pid: int) -> Obstacle | None:
-    """Find PyTorch's distributed training over gloo: a restart of it crashes or hangs (3.2, 4.2)."""
-    tasks = Path(f"/proc/{pid}/task")
-    if not any(_thread_name(task) == _GLOO for task in tasks.iterdir()):
-        return None
-    return Obstacle(
-        f"process {pid} ({name_of(pid)}) belongs to PyTorch's distributed training (gloo), which DMTCP cannot restart",
-        USE_CRIU,
-    )
+def _threads(pid: int) -> Obstacle | None:
+    """Find a thread whose name shows that DMTCP cannot checkpoint the process."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if (known := _THREADS.get(_thread_name(task))) is not None:
+            what, hint = known
+            return Obstacle(f"process {pid} ({name_of(pid)}) {what}", hint)
+    return None
 
 
 def _thread_name(task: Path) -> str:
     """Return the name of a thread; nothing if it has ended, as its process may run on."""
     with suppress(FileNotFoundError, ProcessLookupError):
-        return (task / "comm").read_text(encoding="utf-8", errors="replace")
+        return (task / "comm").read_text(encoding="utf-8", errors="replace").rstrip("\n")
     return ""
 
 
