@@ -23,12 +23,13 @@ _TASKS = "{tasks}"
 _TASK_VARIABLES = ("SLURM_TASKS_PER_NODE", "NSLOTS", "PBS_NP")
 """The variables in which schedulers give the number of MPI processes on the first node."""
 _ELSEWHERE = (
-    "has the scheduler start its processes, outside DMTCP, if the scheduler's name for the node is not the host's"
+    "has the scheduler start its processes, outside the engine, if the scheduler's name for the node is not the host's"
 )
 _FILES = "changes that a program makes to files by name survive a crash, and a resumed program would make them again"
 _NOT_SRUN = "processes that srun starts do not run under DMTCP"
 _ONLY_TCP = "DMTCP can checkpoint TCP connections, and those of no other network"
 _SAME_PID = "mpirun, whose pid is the same in every job under DMTCP, derives from it the name of its"
+_JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Quirk:
     plugin: str = ""
     several_nodes: bool | None = None
     """True: only for computations on several nodes; False: only for those on one node; None: for all."""
+    in_batch_job: bool = False
+    """Whether it is needed in a batch job only."""
 
     @property
     def setting(self) -> str:
@@ -147,7 +150,15 @@ QUIRKS = (
         value="tcp,self",
     ),
     *(
-        Quirk(engine, reason, holds_for, variable=variable, value=value, several_nodes=False)
+        Quirk(
+            engine=engine,
+            reason=reason,
+            holds_for=holds_for,
+            variable=variable,
+            value=value,
+            several_nodes=False,
+            in_batch_job=engine == "criu",
+        )
         for engine in ("dmtcp", "criu")
         for variable, value, reason, holds_for in (
             (
@@ -209,6 +220,8 @@ def apply(
     folders: set[Path] = set()
     for quirk in QUIRKS:
         if quirk.engine != engine or quirk.variable in with_quirks or quirk.several_nodes is (not several_nodes):
+            continue
+        if quirk.in_batch_job and not any(environ.get(name) for name in _JOB_VARIABLES):
             continue
         if quirk.plugin:
             path = built(quirk.plugin)

@@ -164,7 +164,7 @@ def rows(bench: Workbench) -> str:
 def test_a_file_written_by_name_is_refused_after_a_crash_and_left_as_it_is(bench: Workbench, line: list[str]) -> None:
     interrupt(bench, line)
     said = (bench.folder / "stderr.txt").read_text()
-    assert "does to files by name is not recorded" in said
+    assert "makes to files by name are not recorded" in said
     assert ACCEPT in said
     before = rows(bench)
     done = bench.run("-i", "0", "--stdout", "out.txt", *line)
@@ -210,7 +210,7 @@ def test_one_that_writes_only_its_output_and_files_that_it_keeps_open_resumes(
     assert (bench.folder / "watched").exists()
     done = bench.run("-i", "0", "--stdout", "out.txt", *program)
     assert done.returncode == 7, done.stderr
-    assert "does to files by name" not in done.stderr
+    assert "makes to files by name" not in done.stderr
     assert "did to files by name since generation" in done.stderr
     assert (bench.folder / "out.txt").read_text() == NUMBERS
     assert (bench.folder / "held.txt").read_text() == NUMBERS
@@ -291,7 +291,7 @@ def said_on_a_terminal(bench: Workbench, words: list[str], text: str) -> None:
 
 @each_kind
 def test_who_is_not_watched_is_named_on_a_terminal(bench: Workbench, line: list[str]) -> None:
-    said_on_a_terminal(bench, line, "does to files by name is not recorded: it is statically linked or made by Go")
+    said_on_a_terminal(bench, line, "makes to files by name are not recorded: it is statically linked or made by Go")
 
 
 def test_a_connection_to_another_program_is_named_on_a_terminal(bench: Workbench) -> None:

@@ -7,7 +7,7 @@ import signal
 import stat
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from dmtcp_py.engine.criu.command import dump_argv, failure_in
 from dmtcp_py.engine.criu.inside import keeper
@@ -73,33 +73,11 @@ class CriuComputation:
         make_private_dir(self._staging)
         root = self._tool.undo
         part = None if root is None else recording.make_ready(root)
-        done = len(self._keeper.state.dumps)
         with recording.closed_gate(root, for_last=then_stop):
-            self._keeper.order(
-                "dump",
-                folder=str(self._staging),
-                then_stop=then_stop,
-                argv=dump_argv(self._tool, self._staging, then_stop=then_stop),
-                environ=dict(self._tool.environ),
-                output=str(self._tool.output("dump")),
-            )
-            self._await_dump(done, timeout_s)
-        status = self._keeper.state.dumps[done]
-        if status < 0:
-            # the code that criu injects into the processes may still be there
-            self._failure = f"criu dump was killed by signal {-status}"
-            self.kill()
-            raise CheckpointFailedError(self._failure, program_lives=False)
-        if status != 0 and self._keeper.wait_for(lambda state: state.ended is not None, _POLL_S):
-            raise CheckpointFailedError("the program ended during the checkpoint", program_lives=False)
-        if status != 0:
-            raise _failed(failure_in(self._tool, "dump"))
+            status = self._dump(then_stop=then_stop, timeout_s=timeout_s)
+        self._check_dumped(status)
         if then_stop:
-            self._stopped_by_us = True
-            if self._keeper.child.wait(_STOP_S) is None:
-                self._failure = "the program did not stop after its last checkpoint"
-                self.kill()
-                raise CheckpointFailedError(self._failure, program_lives=False)
+            self._await_stop()
         elif not self._connections.are_passed_on(_PASS_ON_S):
             raise CheckpointFailedError(
                 "nothing reads the program's output",
@@ -148,6 +126,41 @@ class CriuComputation:
             return ProgramEnd(EndKind.SIGNALLED, signum=signal.SIGKILL)
         return ProgramEnd(EndKind.ENGINE_FAILED, detail=self._keeper.last_line() or "its keeper was killed")
 
+    def _dump(self, *, then_stop: bool, timeout_s: float) -> int:
+        """Have the keeper run ``criu dump``; return its status."""
+        done = len(self._keeper.state.dumps)
+        self._keeper.order(
+            "dump",
+            folder=str(self._staging),
+            then_stop=then_stop,
+            argv=dump_argv(self._tool, self._staging, then_stop=then_stop),
+            environ=dict(self._tool.environ),
+            output=str(self._tool.output("dump")),
+        )
+        self._await_dump(done, timeout_s)
+        return self._keeper.state.dumps[done]
+
+    def _check_dumped(self, status: int) -> None:
+        """Raise CheckpointFailedError unless STATUS, that of ``criu dump``, is 0."""
+        if status < 0:
+            # the code that criu injects into the processes may still be there
+            self._fail(f"criu dump was killed by signal {-status}")
+        if status != 0 and self._keeper.wait_for(lambda state: state.ended is not None, _POLL_S):
+            raise CheckpointFailedError("the program ended during the checkpoint", program_lives=False)
+        if status != 0:
+            raise _failed(failure_in(self._tool, "dump"))
+
+    def _await_stop(self) -> None:
+        self._stopped_by_us = True
+        if self._keeper.child.wait(_STOP_S) is None:
+            self._fail("the program did not stop after its last checkpoint")
+
+    def _fail(self, why: str) -> NoReturn:
+        """Kill the program, whose state is not known any more, and raise CheckpointFailedError."""
+        self._failure = why
+        self.kill()
+        raise CheckpointFailedError(why, program_lives=False)
+
     def _await_dump(self, done: int, timeout_s: float) -> None:
         """Wait as long as images are written; kill the program if nothing is written for TIMEOUT_S."""
         written, timeout = -1, Timeout(timeout_s)
@@ -159,9 +172,7 @@ class CriuComputation:
                 written = size
                 timeout.renew()
             if timeout.is_over():
-                self._failure = f"a checkpoint hung: nothing was written for {timeout_s:.0f} s"
-                self.kill()
-                raise CheckpointFailedError(self._failure, program_lives=False)
+                self._fail(f"a checkpoint hung: nothing was written for {timeout_s:.0f} s")
 
     def _collect(self, *, then_stop: bool) -> StagedImages:
         missing = [

@@ -53,22 +53,15 @@ def record(images: Path, *, covers_shm: bool, journal: str) -> None:
     """
     excluded = (*_NOT_FILES, f"{SHM}/") if covers_shm else _NOT_FILES
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) >= LEAST_PID]  # noqa: PTH208
-    files = _Files(images)
-    fifos: dict[str, int] = {}
-    for pid in pids:
-        fifos |= _fifos_of(pid, excluded)
-        for place, flags in _open_for_writing(pid, excluded):
-            files.add(place, is_read=flags & os.O_ACCMODE == os.O_RDWR and not flags & os.O_APPEND)
-        for place in _mapped_for_writing(pid, excluded):
-            files.add(place, is_read=True, is_mapped=True)
+    files, fifos = _files_of(pids, images, excluded)
     if covers_shm:
         # with the names, which include the links that criu makes for files without a name
         pack = ["tar", "--create", "--sparse", "--file", str(images / "shm.tar"), "-C", SHM, "."]
         subprocess.run(pack, check=True, timeout=_TOOL_S)
     unwatched = [pid for pid in pids if journal and not _is_watched(pid, journal)]
-    paths = [Path(file.path) for file in files.found] + [Path(name) for name in fifos]
+    paths = [Path(file.path) for file in files] + [Path(name) for name in fifos]
     held = HeldFiles(
-        files=files.found,
+        files=files,
         fifos=fifos,
         folders=_modes({folder for path in paths for folder in path.parents}),
         processes=len(pids),
@@ -79,6 +72,19 @@ def record(images: Path, *, covers_shm: bool, journal: str) -> None:
         **_connections(pids),
     )
     held_files.write(images, held)
+
+
+def _files_of(pids: Sequence[int], images: Path, excluded: tuple[str, ...]) -> tuple[list[HeldFile], dict[str, int]]:
+    """Return the files that PIDS can write, with copies in IMAGES, and the modes of their FIFOs."""
+    files = _Files(images)
+    fifos: dict[str, int] = {}
+    for pid in pids:
+        fifos |= _fifos_of(pid, excluded)
+        for place, flags in _open_for_writing(pid, excluded):
+            files.add(place, is_read=flags & os.O_ACCMODE == os.O_RDWR and not flags & os.O_APPEND)
+        for place in _mapped_for_writing(pid, excluded):
+            files.add(place, is_read=True, is_mapped=True)
+    return files.found, fifos
 
 
 class _Files:
