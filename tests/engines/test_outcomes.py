@@ -325,7 +325,8 @@ def test_somebody_elses_checkpoint_that_would_lose_a_descriptor_on_its_way_ends_
     bench: Workbench, dmtcp: EngineHere
 ) -> None:
     del dmtcp
-    process = bench.start("-i", "0", "--stdout", "out.txt", *bench.python("in_flight.py", IN_FLIGHT))
+    program = bench.python("in_flight.py", IN_FLIGHT)
+    process = bench.start("--engine", "dmtcp", "-i", "0", "--stdout", "out.txt", *program)
     wait_until((bench.folder / "out.txt").exists, LONG_S)
     wait_until(lambda: (bench.folder / "out.txt").read_text() == "sent\n", LONG_S)
     _somebodys(bench, process, "--checkpoint")
@@ -360,7 +361,7 @@ def test_an_engine_that_fails_before_the_first_generation_is_an_error(bench: Wor
     """DMTCP's coordinator is killed."""
     del dmtcp
     program = bench.counting(12)
-    line = ["-i", "0", "--stdout", "out.txt", *program]
+    line = ["--engine", "dmtcp", "-i", "0", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
     bench.wait_lines(2, process)
@@ -481,7 +482,8 @@ def test_a_disk_too_full_for_a_checkpoint_warns_and_the_program_goes_on(
 ) -> None:
     """Not a byte is left; the generation that was there stays, and the next one comes once there is room."""
     del engine
-    program = bench.counting(45)
+    program = bench.counting(30, until="go")
+    (bench.plain / "go").touch()
     line = ["-i", "1", "--dir", small_disk / "jobs", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
@@ -495,6 +497,7 @@ def test_a_disk_too_full_for_a_checkpoint_warns_and_the_program_goes_on(
     filler.unlink()
     wait_until(lambda: any(generations.glob("*/generations/000002/manifest.json")) or process.poll() is not None)
     assert process.poll() is None
+    (bench.folder / "go").touch()
     assert process.wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt")
