@@ -372,7 +372,7 @@ def test_a_program_that_was_safe_before_runs_on_and_each_time_it_is_told_where_a
     bench: Workbench, dmtcp: EngineHere, port: int
 ) -> None:
     assert dmtcp
-    connected = [str(word) for word in (*bench.python("connected.py", CONNECTED), port, "9", "0")]
+    connected = [str(word) for word in (*bench.python("connected.py", CONNECTED), port, "16", "0")]
     # it connects between two checkpoints: one that begins just then would be told what is meant for DMTCP
     done = bench.run("-i", "3", "sh", "-c", 'sleep 4; exec "$@"', "sh", *connected)
     assert done.returncode == 0

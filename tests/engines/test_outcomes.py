@@ -379,7 +379,7 @@ def test_an_engine_that_fails_later_goes_on_from_the_last_good_generation_in_the
 ) -> None:
     """DMTCP's coordinator is killed, twice."""
     del dmtcp
-    program = bench.counting(34)
+    program = bench.counting(100)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
