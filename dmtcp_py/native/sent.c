@@ -6,7 +6,7 @@
 
    A message that is on its way at a checkpoint arrives without its descriptors, even if the program merely runs on. No
    descriptor is sent while the file HOLD exists: the supervisor makes it before it looks for messages on their way, and
-   removes it when the checkpoint ends (engine/dmtcp/computation.py). If another program orders a checkpoint meanwhile,
+   removes it when the checkpoint ends (engine/dmtcp/safe_moment.py). If another program orders a checkpoint meanwhile,
    a process that would lose a descriptor ends instead. */
 
 #define _GNU_SOURCE
