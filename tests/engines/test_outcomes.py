@@ -482,7 +482,7 @@ def test_a_disk_too_full_for_a_checkpoint_warns_and_the_program_goes_on(
 ) -> None:
     """Not a byte is left; the generation that was there stays, and the next one comes once there is room."""
     del engine
-    program = bench.counting(30, until="go")
+    program = bench.counting(150, until="go")
     (bench.plain / "go").touch()
     line = ["-i", "1", "--dir", small_disk / "jobs", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
@@ -508,7 +508,7 @@ def test_a_disk_that_fills_up_during_a_checkpoint_costs_no_earlier_generation(
 ) -> None:
     """The program has grown, so that there seemed to be room; it may be killed of it, and then is brought back."""
     del engine
-    program = bench.counting(40, ballast_when="grow")
+    program = bench.counting(120, ballast_when="grow")
     line = ["-i", "1", "--dir", small_disk / "jobs", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
@@ -532,7 +532,7 @@ def test_a_disk_that_fills_up_during_a_checkpoint_costs_no_earlier_generation(
 def test_temporary_files_are_in_one_folder_of_ours_alone_while_it_runs(bench: Workbench, dmtcp: EngineHere) -> None:
     """That none is left at the end, after any test here, is asserted by the workbench."""
     del dmtcp
-    process = bench.start("-i", "1", "--stdout", "out.txt", *bench.counting(14))
+    process = bench.start("-i", "1", "--stdout", "out.txt", *bench.counting(60))
     bench.wait_generations(1, process)
     (folder,) = bench.temporary.iterdir()
     found = folder.lstat()
