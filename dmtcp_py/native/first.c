@@ -1,14 +1,14 @@
-/* What libraries need that do something as soon as they are loaded, under DMTCP (3.2, 4.2, 5.0); loaded as a plugin.
+/* Makes DMTCP (3.2, 4.2, 5.0) ready before libraries start threads; loaded into programs as a plugin.
 
-   Constructors of libraries run before those of DMTCP. One that starts threads, as OpenBLAS's does and so every R and
-   Octave with it, does so before DMTCP knows of threads, and the program dies. DMTCP has an entry point that makes it
-   ready at any time, and calls it in fork() but not in pthread_create(). Here it is called twice:
+   Constructors of libraries run before DMTCP's own. One that starts threads, as OpenBLAS's does, and so R's and
+   Octave's, starts them before DMTCP knows of threads, and the program crashes. DMTCP has an entry point that makes it
+   ready at any time, and calls it in fork(), but not in pthread_create(). This part calls it at two moments:
 
-   - Before any constructor. The loader runs this library's first, as it asks for that with -z initfirst; only one
-     library of a process can have it. The C library has prepared threads, the heap and the tables of characters by
-     then (since 2.34), but not its pointer to the environment, which DMTCP reads. Up to 2.33 libpthread asks for the
-     same and gets it, and this runs among all others.
-   - Before the first thread, for where another library was first. */
+   - Before any constructor. The loader runs this library's first, because it is linked with -z initfirst; only one
+     library of a process is run first, the last loaded of those that ask. The C library has prepared threads, the heap
+     and the tables of characters by then (since 2.34), but not its pointer to the environment, which DMTCP reads. Up to
+     2.33 libpthread is run first, and this constructor runs among all others.
+   - Before the first thread, in case another library was run first. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
