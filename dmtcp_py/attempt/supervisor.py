@@ -141,6 +141,9 @@ class Supervisor:
         self._situation, action = policy.decide(self._situation, event, time.monotonic())
         if isinstance(action, policy.Checkpoint):
             self._begin_checkpoint(action)
+        elif isinstance(self._ended_by, policy.EndAttempt):
+            # the last checkpoint is committed, whatever comes after it
+            return
         elif isinstance(action, policy.StopNow | policy.GiveUp | policy.Refuse):
             self._ended_by = action
             self._computation.kill()

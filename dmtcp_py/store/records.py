@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
 from dmtcp_py.errors import NewerFormatError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FORMAT = 1
 """The format that this release writes, and the newest that it reads."""
@@ -160,6 +163,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 RecordT = TypeVar("RecordT", Job, LockRecord, State, Manifest, Request)
+ManifestT = TypeVar("ManifestT", bound=Manifest)
 
 
 def utc_now() -> datetime:
@@ -174,11 +178,17 @@ def path_text(path: Path | str) -> str:
 
 def path_of(text: str) -> Path:
     """Return the path that `path_text` turned into TEXT."""
-    return Path(os.fsdecode(unquote_to_bytes(text)))
+    return Path(_unescaped(text))
+
+
+def _unescaped(text: str) -> str:
+    return os.fsdecode(unquote_to_bytes(text))
 
 
 def encode(record: msgspec.Struct) -> bytes:
     """Return RECORD as JSON with one field a line, so that people can read it."""
+    if isinstance(record, Manifest):
+        record = _with_names(record, path_text)
     return msgspec.json.format(json_of(record), indent=2) + b"\n"
 
 
@@ -233,6 +243,8 @@ def decode(data: bytes, kind: type[RecordT], path: Path) -> RecordT:
         )
         raise StoreError(f"{path} is damaged: {error}", hint) from error
     if isinstance(record, Manifest):
+        # DMTCP names images after the program, whose name may have any bytes
+        record = _with_names(record, _unescaped)
         _check_names(record, path)
         if record.undo_part is None and _FORMER_UNDO_PART in record.engine_data:
             return msgspec.structs.replace(record, undo_part=record.engine_data[_FORMER_UNDO_PART])
@@ -245,6 +257,11 @@ def _with_escapes(value: Any) -> Any:
     if isinstance(value, dict):
         return {_with_escapes(key): _with_escapes(one) for key, one in value.items()}
     return [_with_escapes(one) for one in value] if isinstance(value, list) else value
+
+
+def _with_names(manifest: ManifestT, convert: Callable[[str], str]) -> ManifestT:
+    images = [msgspec.structs.replace(image, name=convert(image.name)) for image in manifest.images]
+    return msgspec.structs.replace(manifest, images=images, restart_images=list(map(convert, manifest.restart_images)))
 
 
 def _check_names(manifest: Manifest, path: Path) -> None:

@@ -138,3 +138,21 @@ def test_a_locale_that_was_set_is_the_program_s(bench: Workbench, one_of_each: E
     plain = {key: value for key, value in bench.environ.items() if not key.startswith(("LC_", "LANG"))}
     done = bench.run("env", env={**plain, "LC_CTYPE": "C.UTF-8"})
     assert "LC_CTYPE=C.UTF-8" in done.stdout.splitlines()
+
+
+def test_a_program_with_a_name_that_is_no_text_resumes(bench: Workbench, one_of_each: EngineHere) -> None:
+    """DMTCP names images after the program."""
+    assert one_of_each
+    named = bench.folder.parent / os.fsdecode(NO_TEXT)
+    shutil.copy("/bin/sh", named)
+    program = [named, "-c", "for step in 0 1 2 3 4 5 6 7 8 9 10 11; do echo $step; sleep 0.5; done"]
+    plain = bench.start_plain(*program)
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    bench.wait_beyond_checkpoint(process)
+    kill_all(process)
+    done = bench.run(*line, errors="backslashreplace")
+    assert done.returncode == plain.wait(LONG_S) == 0, done.stderr
+    assert "resumed generation" in done.stderr
+    bench.assert_same("out.txt")
