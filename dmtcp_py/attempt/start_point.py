@@ -106,7 +106,7 @@ def _refuse_other(layout: JobLayout, job: Job, identity: Identity, *, but: Colle
         if found != value and field not in but:
             raise StoreError(
                 f"job {layout.name} was started with {field} {found!r}, and this line has {value!r}",
-                "give the line as it was, another --job NAME, or --fresh to start over",
+                "run the line as it was, with another --job NAME, or with --fresh to start over",
             )
     if was_moved:
         raise moved.refusal(layout, job, identity)
