@@ -33,7 +33,7 @@ class Kind(Enum):
     """The ways in which an attempt ends; the values stand in the history and in ``state.json``."""
 
     FINISHED = "finished"
-    """The program ended by itself with a status of its own."""
+    """The program exited, with its own status."""
     SIGNALLED = "signalled"
     """A signal killed the program; from whom cannot be told, so the next attempt resumes."""
     CHECKPOINTED = "checkpointed"
@@ -73,7 +73,7 @@ class Supervised:
     checkpointed_status: int
     situation: Situation
     ended_by: Action | None
-    """The action of ours that ended the computation; None if it ended otherwise."""
+    """The action with which dmtcp-run ended the computation; None if it ended otherwise."""
     last_error: str
 
 

@@ -35,7 +35,7 @@ def program_of(process: Popen[bytes]) -> psutil.Process | None:
         if _is_in_namespace(supervisor):
             return next((one for one in supervisor.children(recursive=True) if _is_below_init(one)), None)
         for child in supervisor.children():
-            # restarted programs have no words any more, forks of ours that are no tool yet have ours
+            # a restarted program has an empty command line; a fork that has not yet called exec() has ours
             words = child.cmdline()
             is_ours = "dmtcp-run-guard" in words or words == supervisor.cmdline()
             if not is_ours and not child.name().startswith(_ENGINE_TOOLS) and child.status() != psutil.STATUS_ZOMBIE:

@@ -64,7 +64,7 @@ class Connections:
         self._inputs = []
 
     def resize(self) -> None:
-        """Set the size of the program's terminals to that of ours."""
+        """Give the program's terminals the size of our own terminal."""
         for terminal in self._terminals:
             _copy_size(terminal)
 
