@@ -55,6 +55,7 @@ class TimeLimit:
         self._scheduler = scheduler
         self._job_id = job_id
         self._thread: threading.Thread | None = None
+        self._is_answer_old = False
         self._ask_at = self.began_at
         self._polled_at = self.began_at
 
@@ -78,6 +79,7 @@ class TimeLimit:
         now = time.monotonic()
         if now - self._polled_at > _SUSPENDED_S and self._scheduler is not None:
             self.is_current, self._ask_at = False, now
+            self._is_answer_old = self._thread is not None
         self._polled_at = now
         if self._scheduler is None or now < self._ask_at or self._thread is not None:
             return
@@ -90,6 +92,10 @@ class TimeLimit:
         If the scheduler did not answer, the previous end stays.
         """
         self._thread, before = None, self.end_at
+        if self._is_answer_old:
+            # the scheduler was asked before the job was suspended, and `poll` asks again at once
+            self._is_answer_old = False
+            return False
         if answer.error is None:
             self.end_at = self._earlier(answer.end_at)
         self.is_current = True

@@ -172,4 +172,4 @@ def test_a_folder_that_somebody_else_has_made_in_advance_is_refused(
     finally:
         folder.unlink()
     assert done.returncode == 125
-    assert f"{folder} cannot be made: somebody else's" in done.stderr
+    assert f"{folder} cannot be made: it belongs to another user or is not a directory" in done.stderr

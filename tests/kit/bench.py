@@ -200,7 +200,7 @@ class Workbench:
         path = self.folder / name
         wanted = _count_lines(path) + count
         self._wait(lambda: _count_lines(path) >= wanted, process, f"{count} lines")
-        assert process.poll() is None, f"ended with {process.returncode} before that"
+        assert process.poll() is None, f"ended with {process.returncode} before that:\n{self.said()}"
 
     def wait_steps(self, step: int, name: str = "out.txt") -> None:
         """Wait until a program that counts has come to STEP."""
@@ -218,7 +218,7 @@ class Workbench:
     def wait_beyond_checkpoint(self, process: Process, by: Progress = "out.txt") -> None:
         """Wait until the program has run beyond its newest generation, as BY shows; PROCESS must live until then."""
         self._wait(self.beyond_checkpoint(process, by), process, "the program to run beyond its checkpoint")
-        assert process.poll() is None, f"ended with {process.returncode} where it should have run on"
+        assert process.poll() is None, f"ended with {process.returncode} before that:\n{self.said()}"
 
     def beyond_checkpoint(self, process: Process, by: Progress = "out.txt") -> Callable[[], bool]:
         """Return what tells whether the program has run beyond its newest generation: see `Progress`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from kit.desk import NO_LONG_TESTS, Desk
@@ -117,6 +119,9 @@ def test_the_time_in_which_a_job_was_suspended_does_not_count(desk: Desk) -> Non
     desk.bench.wait_steps(30)
     desk.cluster.scontrol("suspend", job)
     desk.cluster.wait(job, "SUSPENDED")
+    supervisor = psutil.Process(json.loads((desk.bench.job / "lock").read_text())["pid"])
+    # Slurm says so before it has stopped the processes
+    wait_until(lambda: _is_suspended(supervisor))
     time.sleep(15)
     desk.cluster.scontrol("resume", job)
     desk.assert_finished(job, restarts=0)
@@ -124,6 +129,12 @@ def test_the_time_in_which_a_job_was_suspended_does_not_count(desk: Desk) -> Non
     desk.bench.assert_done_once(110)
     assert "last checkpoint and" not in desk.bench.said()
     assert desk.bench.said().count("the time limit comes in") == 2
+
+
+def _is_suspended(process: psutil.Process) -> bool:
+    """Whether Slurm has stopped PROCESS, or frozen its control group."""
+    where = Path(f"/proc/{process.pid}/wchan").read_text()
+    return process.status() == psutil.STATUS_STOPPED or "refrigerator" in where
 
 
 def _within_checkpoint(desk: Desk, job: Path) -> Callable[[], None] | None:
