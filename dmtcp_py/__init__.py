@@ -18,10 +18,12 @@ def run(command: Sequence[str], **options: Any) -> Outcome:
 
     OPTIONS are fields of `dmtcp_py.options.RunOptions`. Call this function from the main thread of a process that has
     no other children: it handles signals, passes its standard streams to the program, and reaps orphans. Raises
-    DmtcpRunError if the program cannot be started.
+    UsageError if an option is impossible, and DmtcpRunError if the program cannot be started.
     """
     from dmtcp_py.attempt.attempt import run as run_attempt  # noqa: PLC0415
     from dmtcp_py.messages import Report  # noqa: PLC0415
     from dmtcp_py.options import RunOptions  # noqa: PLC0415 - so that importing the package costs nothing
 
-    return run_attempt(RunOptions(command=tuple(command), **options), Report())
+    # a text is a sequence too, of letters, and here no command
+    words = () if isinstance(command, str) else tuple(command)
+    return run_attempt(RunOptions(command=words, **options), Report())

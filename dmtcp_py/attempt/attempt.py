@@ -265,9 +265,10 @@ def _at_start(outcome: Outcome) -> str:
 
 
 def _last_line(outcome: Outcome) -> str:
-    again = "the same line resumes from " + (
-        f"generation {outcome.generation}" if outcome.generation else "the beginning: there is no generation yet"
-    )
+    if outcome.generation:
+        again = f"the same line resumes from generation {outcome.generation}"
+    else:
+        again = "there is no generation yet, so the same line starts the program again"
     return {
         Kind.FINISHED: f"finished with status {outcome.status}",
         Kind.CHECKPOINTED: f"checkpointed and stopped; {again}",

@@ -12,6 +12,7 @@ from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError
 from dmtcp_py.store.records import Cost, Host, ImageFile, Manifest, path_text, utc_now
 from dmtcp_py.system.files import free_bytes
 from dmtcp_py.system.proc import resident_bytes
+from dmtcp_py.system.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,8 +126,8 @@ def _check_space(subject: CheckpointSubject) -> None:
         free = free_bytes(place)
         if free < needed * _GROWTH + _SPARE_BYTES:
             raise CheckpointFailedError(
-                f"{free} bytes are free in {place.resolve()} and the images take about {needed}",
-                "make room, or run 'dmtcp-ctl prune --keep 1'",
+                f"{format_size(free)} are free in {place.resolve()} and the images take about {format_size(needed)}",
+                "make room" + (", or run 'dmtcp-ctl prune --keep 1'" if len(layout.generation_numbers()) > 1 else ""),
                 program_lives=True,
             )
 

@@ -65,7 +65,7 @@ class CheckpointFailures:
 
     def _warn(self, error: DmtcpRunError | None, newest: Manifest | None, *, lives: bool) -> None:
         self._plan.store.record("failed", what="checkpoint", error=str(error), lives=lives)
-        text = f"checkpoint failed: {error}" + ("; the program runs on" if lives else "")
+        text = f"checkpoint failed: {error}" + ("; the program continues to run" if lives else "")
         if not isinstance(error, BlockedError):
             self._warnings.report.warn(text)
         elif newest is None or self._plan.options.allow_unprotected:

@@ -98,7 +98,7 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
             allocation=allocation,
             scheduler=scheduler,
             batch_job=batch_job,
-            checkpointed_status=options.checkpointed_status or allocation.checkpointed_status,
+            checkpointed_status=_checkpointed_status(options, allocation),
             nodes=nodes,
             store=store,
             start=start,
@@ -116,7 +116,16 @@ def _allocation(options: RunOptions, cwd: Path) -> tuple[Allocation, Scheduler |
         with suppress(BatchError):
             batch_job = job_of(scheduler, allocation.job_id or "")
         allocation = chain.confirm(allocation, batch_job, cwd / options.directory)
-    return batch.chain_array(allocation) if options.array_chain else allocation, scheduler, batch_job
+    if not options.array_chain:
+        return allocation, scheduler, batch_job
+    if allocation.array_task is None:
+        raise UsageError("--array-chain is for the tasks of a job array, and this is none", "leave it out")
+    return batch.chain_array(allocation), scheduler, batch_job
+
+
+def _checkpointed_status(options: RunOptions, allocation: Allocation) -> int:
+    asked = options.checkpointed_status
+    return allocation.checkpointed_status if asked is None else asked
 
 
 def _working_directory() -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dmtcp_py.attempt import moved
 from dmtcp_py.attempt.identity import STREAM_FIELDS, as_recorded
 from dmtcp_py.attempt.outcome import Kind
-from dmtcp_py.errors import DmtcpRunError, NoSuchJobError, StoreError, UsageError
+from dmtcp_py.errors import DmtcpRunError, StoreError, UsageError
 from dmtcp_py.store.records import Job, path_text, utc_now
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _refuse_other(layout: JobLayout, job: Job, identity: Identity, *, but: Colle
 def _chosen(layout: JobLayout, job: Job, number: int) -> StartPoint:
     numbers = layout.generation_numbers()
     if number not in numbers:
-        raise NoSuchJobError(f"job {layout.name} has no generation {number}", f"it has {numbers or 'none'}")
+        raise StoreError(f"job {layout.name} has no generation {number}", f"it has {numbers or 'none'}")
     return StartPoint(job=job, candidates=(number,), why="--generation")
 
 

@@ -145,12 +145,13 @@ class Supervisor:
             # the last checkpoint is committed, whatever comes after it
             return
         elif isinstance(action, policy.StopNow | policy.GiveUp | policy.Refuse):
-            self._ended_by = action
-            self._computation.kill()
+            if self._computation.poll() is None:
+                self._ended_by = action
+                self._computation.kill()
         elif isinstance(action, policy.EndAttempt):
             self._ended_by = action
         elif isinstance(action, policy.RunOn):
-            text = "the last checkpoint failed and the program runs on; ask once more, or kill it"
+            text = "the last checkpoint failed and the program continues to run; ask once more, or kill it"
             self._context.report.warn(text)
 
     def _poll_limit(self) -> None:
@@ -184,7 +185,7 @@ class Supervisor:
         self._context.report.say(text, event="limit", left_s=round(left_s), lead_s=round(limit.lead_s, 1))
         if not is_worth_it(limit.lead_s, limit.total_s):
             self._warnings.warn_once(
-                f"so short a time limit leaves little for computing, because {lead} are kept free: ask for more"
+                f"so short a time limit leaves little for computing: the last {lead} are kept free; ask for more time"
             )
 
     def _begin_checkpoint(self, action: policy.Checkpoint) -> None:

@@ -96,7 +96,7 @@ def _not_wanted(ended: EndedAttempt) -> Decision | None:
         return None
     if ended.stopped_for:
         return Decision(Next.EXIT, f"{ended.stopped_for} stopped the program, not the time limit", shows_command=True)
-    return Decision(Next.EXIT, "the program ended for a reason other than the time limit", shows_command=True)
+    return Decision(Next.EXIT, "the time limit was not the reason for the end", shows_command=True)
 
 
 def _not_allowed(ended: EndedAttempt) -> Decision | None:

@@ -65,7 +65,7 @@ def run_and_exit(command: Callable[[], int | None], prefix: str, *, failed_statu
         _print(f"{prefix}: {error}")
         status = failed_status if error.status == FAILED_STATUS else error.status
     except click.ClickException as error:
-        _print(f"{prefix}: {error.format_message()} See '{prefix} --help'.")
+        _print(f"{prefix}: {error.format_message().rstrip('.')}. See '{prefix} --help'.")
         status = error.exit_code
     except click.exceptions.Exit as error:
         status = error.exit_code

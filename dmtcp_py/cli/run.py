@@ -10,8 +10,9 @@ import click
 from dmtcp_py import __version__
 from dmtcp_py.attempt.attempt import run
 from dmtcp_py.cli.common import directory_option, duration_s, interval_s, run_and_exit
+from dmtcp_py.errors import UsageError
 from dmtcp_py.messages import NORMAL, QUIET, VERBOSE, Report
-from dmtcp_py.options import AT_LIMIT, RunOptions
+from dmtcp_py.options import AT_LIMIT, NODES, RunOptions
 
 _STATUSES = """\
 \b
@@ -127,7 +128,7 @@ Exit status:
 )
 @click.option(
     "--nodes",
-    type=click.Choice(["auto", "1"]),
+    type=click.Choice(NODES),
     help="auto: run on all nodes of the allocation; 1: only on this one.  [default: auto for mpirun, otherwise 1]",
 )
 @click.option(
@@ -148,13 +149,10 @@ def command(*, as_json: bool, quiet: bool, verbose: bool, **values: Any) -> int:
     at the end. On SIGTERM, SIGINT, SIGHUP or SIGUSR1 dmtcp-run takes a last checkpoint, stops the program and exits
     with 85. A second SIGTERM or SIGINT stops the program at once.
     """
-    if values["fresh"] and (values["resume_only"] or values["generation"]):
-        raise click.UsageError("--fresh cannot be used with --resume-only or --generation")
-    if values["array_chain"] and values["at_limit"] == "resubmit":
-        raise click.UsageError(
-            "--array-chain cannot be used with --at-limit resubmit: the next task of the array continues the job"
-        )
-    options = RunOptions(**values)
+    try:
+        options = RunOptions(**values)
+    except UsageError as error:
+        raise click.UsageError(error.what) from error
     report = Report(QUIET if quiet else VERBOSE if verbose else NORMAL, as_json=as_json)
     return run(options, report).status
 

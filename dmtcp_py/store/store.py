@@ -29,6 +29,7 @@ from dmtcp_py.system.files import (
     remove_tree,
     write_atomic,
 )
+from dmtcp_py.system.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -230,7 +231,7 @@ def _refuse_full(directory: Path) -> None:
     existing = next(path for path in (directory, *directory.parents) if path.exists())
     free = free_bytes(existing)
     if free < _LEAST_FREE_BYTES:
-        raise StoreError(f"only {free} bytes are free in {existing}", "free space there or choose another --dir")
+        raise StoreError(f"only {format_size(free)} are free in {existing}", "free space there or choose another --dir")
 
 
 @contextmanager

@@ -50,13 +50,11 @@ def verify(layout: JobLayout, number: int) -> Manifest:
     folder = layout.generation(number)
     for path in (folder, manifest_path(folder)):
         if problem := _access_problem(path.lstat()):
-            raise StoreError(f"generation {number}: {path} {problem}", "choose another one with --generation N")
+            raise StoreError(f"{path} {problem}", "choose another one with --generation N")
     for image in manifest.images:
         problem = _image_problem(folder, image)
         if problem:
-            raise StoreError(
-                f"generation {number}: {folder / image.name} {problem}", "choose another one with --generation N"
-            )
+            raise StoreError(f"{folder / image.name} {problem}", "choose another one with --generation N")
     return manifest
 
 

@@ -250,7 +250,7 @@ def test_a_second_signal_stops_at_once_without_a_generation(bench: Workbench, en
     assert process.wait(15) == 128 + signal.SIGTERM
     assert bench.generations == []
     assert _last(bench) == ("stopped", 128 + signal.SIGTERM)
-    assert "stopped at once; the same line resumes from the beginning" in _said(bench)
+    assert "stopped at once; there is no generation yet, so the same line starts the program again" in _said(bench)
     assert plain.wait(LONG_S) == 0
     _finishes(bench, line, "out.txt")
 
@@ -369,7 +369,7 @@ def test_an_engine_that_fails_before_the_first_generation_is_an_error(bench: Wor
     assert process.wait(LONG_S) == 125
     assert _last(bench) == ("engine-failed", 125)
     assert "the engine failed" in _said(bench)
-    assert "the same line resumes from the beginning: there is no generation yet" in _said(bench)
+    assert "there is no generation yet, so the same line starts the program again" in _said(bench)
     assert plain.wait(LONG_S) == 0
     _finishes(bench, line, "out.txt")
 
@@ -492,7 +492,7 @@ def test_a_disk_too_full_for_a_checkpoint_warns_and_the_program_goes_on(
     filler = _fill(small_disk, leave_mb=0)
     bench.wait_said("checkpoint failed", process)
     bench.wait_lines(3, process)
-    assert "the program runs on" in _said(bench)
+    assert "the program continues to run" in _said(bench)
     assert bench.ctl("--dir", small_disk / "jobs", "verify").returncode == 0
     filler.unlink()
     wait_until(lambda: any(generations.glob("*/generations/000002/manifest.json")) or process.poll() is not None)

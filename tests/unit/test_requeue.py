@@ -44,7 +44,7 @@ def test_a_limit_and_its_warning_are_the_same_and_a_silent_scheduler_is_tried(
         ({"at_limit": Next.EXIT}, "--at-limit exit"),
         ({"stopped_for": REQUEST}, "dmtcp-ctl stopped"),
         ({"stopped_for": "SIGTERM"}, "SIGTERM stopped the program, not the time limit"),
-        ({"stopped_for": None}, "the program ended for a reason other than the time limit"),
+        ({"stopped_for": None}, "the time limit was not the reason for the end"),
         ({"batch_job": BatchJob("7", BatchState.CANCELLED)}, "cancelled"),
         ({"batch_job": BatchJob("7", BatchState.PREEMPTED)}, "preempted"),
         ({"batch_job": BatchJob("7", BatchState.WAITING)}, "already requeued it"),

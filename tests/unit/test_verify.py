@@ -90,7 +90,7 @@ def test_damage_is_found_and_the_file_named(
         verify(layout, 1)
     assert str(folder / name) in found.value.what
     assert words in found.value.what
-    assert "generation 1" in found.value.what
+    assert "generations/000001" in found.value.what
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
