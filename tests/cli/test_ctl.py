@@ -311,7 +311,7 @@ class TestVerify:
         done = stopped.ctl("verify")
         assert done.returncode == 1
         name = image(stopped, 2).relative_to(stopped.folder)
-        assert f"generation 2: {name} does not have the content that was committed" in done.stdout
+        assert f"{name} does not have the content that was committed" in done.stdout
 
     def test_a_truncated_image_is_1_and_names_the_file_in_json(self, stopped: Workbench) -> None:
         damaged = image(stopped, 3)

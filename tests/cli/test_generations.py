@@ -353,7 +353,7 @@ class TestLineages:
         bench = staged.bench
         staged.run_and_die(generations=2)
         done = bench.run(*staged.words("--generation", "9"))
-        assert done.returncode == 10
+        assert done.returncode == 125
         assert "[1, 2]" in done.stderr
         process = staged.start("--generation", "1")
         assert bench.history[-1]["generation"] == 1
