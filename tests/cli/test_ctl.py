@@ -311,7 +311,9 @@ class TestVerify:
         done = stopped.ctl("verify")
         assert done.returncode == 1
         name = image(stopped, 2).relative_to(stopped.folder)
-        assert f"{name} does not have the content that was committed" in done.stdout
+        (row,) = [line for line in done.stdout.splitlines() if f"{name} does not have the content" in line]
+        assert row.split()[1] == "2"
+        assert row.endswith(f"{name} does not have the content that was committed")
 
     def test_a_truncated_image_is_1_and_names_the_file_in_json(self, stopped: Workbench) -> None:
         damaged = image(stopped, 3)
