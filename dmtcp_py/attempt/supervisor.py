@@ -145,7 +145,8 @@ class Supervisor:
             # the last checkpoint is committed, whatever comes after it
             return
         elif isinstance(action, policy.StopNow | policy.GiveUp | policy.Refuse):
-            if self._computation.poll() is None:
+            # a checkpoint that is being taken looks for the end of the program itself
+            if self._worker is not None or self._computation.poll() is None:
                 self._ended_by = action
                 self._computation.kill()
         elif isinstance(action, policy.EndAttempt):
