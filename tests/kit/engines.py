@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dmtcp_py.engine.criu import installation
+from dmtcp_py.engine.criu import trials
 from dmtcp_py.errors import EngineError
 from kit.places import PROGRAM_FILES
 from kit.waits import LONG_S
@@ -55,12 +55,12 @@ def find_dmtcp() -> list[EngineHere]:
 def find_criu() -> tuple[list[EngineHere], str]:
     """Return the CRIU that dmtcp-run would use, if it works for this user; otherwise the reason why not."""
     try:
-        found = installation.find()
-        problem = installation.problem(found)
-        here = EngineHere("criu", found.version, {"DMTCP_RUN_CRIU": str(found.path)}, ("--engine", "criu"))
+        found = trials.find(anew=True)
+        criu = found.installation
+        here = EngineHere("criu", criu.version, {"DMTCP_RUN_CRIU": str(criu.path)}, ("--engine", "criu"))
     except EngineError as error:
         return [], error.what
-    return ([], problem) if problem else ([here], "")
+    return ([], found.problem) if found.problem else ([here], "")
 
 
 def kernel_gives_rings() -> bool:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_COMMON = (
+    from dmtcp_py.engine.criu.installation import Installation
+    from dmtcp_py.engine.criu.ways import Way
+
+COMMON = (
     "-v4",
     "--file-locks",
     "--ext-unix-sk",
@@ -33,8 +36,8 @@ _HARMLESS = ("RLIMIT_NOFILE", "kdat cache")
 class Tool:
     """A criu, and the folder for its logs and its output."""
 
-    path: Path
-    options: tuple[str, ...]
+    criu: Installation
+    way: Way
     environ: Mapping[str, str]
     temporary: Path
     covers_shm: bool
@@ -52,8 +55,10 @@ class Tool:
 def dump_argv(tool: Tool, images: Path, *, then_stop: bool) -> list[str]:
     """Return the command that dumps a tree of processes; the keeper adds the tree and the external descriptors."""
     script = tool.temporary / "post-dump.sh"
-    words = inside_argv("engine.criu.inside.post_dump", str(int(tool.covers_shm)), str(tool.undo or ""))
-    script.write_bytes(os.fsencode(f"#!/bin/sh\nexec {shlex.join(words)}\n"))
+    refused = ",".join(tool.way.refused_while_frozen)
+    words = inside_argv("engine.criu.inside.frozen", refused, str(int(tool.covers_shm)), str(tool.undo or ""))
+    # what is loaded into criu is not for its script
+    script.write_bytes(os.fsencode(f"#!/bin/sh\nunset LD_PRELOAD\nexec {shlex.join(words)}\n"))
     script.chmod(PRIVATE_DIR)
     running = [] if then_stop else ["--leave-running"]
     return [*_argv(tool, "dump", images), *running, "--timeout", str(_FREEZE_S), "--action-script", str(script)]
@@ -79,4 +84,4 @@ def failure_in(tool: Tool, action: str) -> str:
 
 def _argv(tool: Tool, action: str, images: Path) -> list[str]:
     places = ["--images-dir", str(images), "--work-dir", str(tool.temporary), "--log-file", tool.log(action).name]
-    return [str(tool.path), action, *places, *_COMMON, *tool.options]
+    return [*tool.way.criu([str(tool.criu.path)]), action, *places, *COMMON, *tool.way.options]

@@ -69,6 +69,7 @@ class CriuComputation:
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
         """Checkpoint the program, see `dmtcp_py.engine.protocol`; TIMEOUT_S bounds a time without progress."""
         _refuse_scheduler_launchers(self.pid)
+        self._refuse()
         remove_tree(self._staging)
         make_private_dir(self._staging)
         root = self._tool.undo
@@ -148,7 +149,14 @@ class CriuComputation:
         if status != 0 and self._keeper.wait_for(lambda state: state.ended is not None, _POLL_S):
             raise CheckpointFailedError("the program ended during the checkpoint", program_lives=False)
         if status != 0:
+            self._refuse()
             raise _failed(failure_in(self._tool, "dump"))
+
+    def _refuse(self) -> None:
+        """Raise BlockedError if a process has what this way of running CRIU cannot checkpoint."""
+        refusal = self._tool.way.refusal(self.pid)
+        if refusal is not None:
+            raise BlockedError(refusal.what, refusal.hint)
 
     def _await_stop(self) -> None:
         self._stopped_by_us = True
