@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from kit.bench import Workbench
 
+pytestmark = pytest.mark.plain_user_too
+
 BIG_LEDGER = """
 import time
 with open("big.dat", "w+b") as big:
