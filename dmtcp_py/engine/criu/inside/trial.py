@@ -98,9 +98,18 @@ def _run(order: dict[str, Any], action: str, *words: str) -> None:
     options = [] if action == "check" else [*order["options"], "--images-dir", str(folder)]
     unprivileged = ["--unprivileged"] if "--unprivileged" in order["options"] and action == "check" else []
     argv = [*order["criu"], action, *options, *unprivileged, "--log-file", str(log), *words]
-    done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_CRIU_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_CRIU_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise CriuError(f"criu {action} did not end within {_CRIU_S:.0f} s") from None
     said = done.stdout + done.stderr
     if _NOT_LOADED in said:
         raise CriuError("the library for criu cannot be loaded into it")
