@@ -46,7 +46,7 @@ class OtherUser:
                     os.chown(path, self.uid, self.uid, follow_symlinks=False)
         # the upper ones first: what is below them is reached through them
         folders = sorted(map(str, (*self.folders, *own)), key=len)
-        return [str(TESTS / "as-user"), str(self.uid), *folders, "--", *map(str, argv)]
+        return [sys.executable, "-I", "-S", str(TESTS / "as-user"), str(self.uid), *folders, "--", *map(str, argv)]
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,7 @@ def without_privileges(found: list[EngineHere]) -> list[EngineHere]:
     needed = (Path(sys.base_prefix), REPOSITORY, Path(sys.prefix), criu.parent, *sorted(on_path))
     user = OtherUser(_PLAIN_UID, home, tuple(folder for folder in needed if folder.is_dir()))
     environ = {**found[0].environ, "HOME": str(home), "XDG_CACHE_HOME": str(home), "XDG_DATA_HOME": str(home)}
+    subprocess.run(user.typing(["true"]), timeout=LONG_S, check=True)
     works = user.typing([sys.executable, "-c", _WORKS])
     done = subprocess.run(works, env={**os.environ, **environ}, timeout=LONG_S, capture_output=True, check=False)
     return [replace(found[0], environ=environ, user=user)] if done.returncode == 0 else []

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from dmtcp_py.engine.criu.command import dump_argv, failure_in
-from dmtcp_py.engine.criu.inside import keeper
+from dmtcp_py.engine.criu.inside import keeper, refusals
 from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULER_LAUNCHERS
 from dmtcp_py.engine.protocol import EndKind, ProgramEnd
 from dmtcp_py.errors import BlockedError, CheckpointFailedError
@@ -69,9 +69,9 @@ class CriuComputation:
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
         """Checkpoint the program, see `dmtcp_py.engine.protocol`; TIMEOUT_S bounds a time without progress."""
         _refuse_scheduler_launchers(self.pid)
-        self._refuse()
         remove_tree(self._staging)
         make_private_dir(self._staging)
+        self._refuse()
         root = self._tool.undo
         part = None if root is None else recording.make_ready(root)
         with recording.closed_gate(root, for_last=then_stop):
@@ -154,7 +154,7 @@ class CriuComputation:
 
     def _refuse(self) -> None:
         """Raise BlockedError if a process has what this way of running CRIU cannot checkpoint."""
-        refusal = self._tool.way.refusal(self.pid)
+        refusal = refusals.left_in(self._staging) or self._tool.way.refusal(self.pid)
         if refusal is not None:
             raise BlockedError(refusal.what, refusal.hint)
 

@@ -19,10 +19,12 @@ def main(words: Sequence[str]) -> None:
     if os.environ.get("CRTOOLS_SCRIPT_ACTION") != "post-dump":
         return
     names, *others = words
-    clocks.record(Path(os.environ["CRTOOLS_IMAGE_DIR"]))
+    images = Path(os.environ["CRTOOLS_IMAGE_DIR"])
+    clocks.record(images)
     pids = processes_below(int(os.environ["CRTOOLS_INIT_PID"]))
     refusal = refusals.first(pids, [name for name in names.split(",") if name])
     if refusal is not None:
+        refusals.write(images, refusal)
         # a dump whose script fails lets the program run on
         sys.exit(refusal.what)
     post_dump.main(others)

@@ -6,6 +6,7 @@ frozen. Uses the standard library alone.
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ UNNOTICED = (NAMELESS_MEMORY, SYSV_IDS)
 """What criu would not notice at the dump."""
 FROZEN_ONLY = (SYSV_IDS,)
 """Seen only in the namespaces of the computation."""
+_NAME = "refused.json"
 _ADMINISTRATOR = "as root, or with the capabilities that 'dmtcp-ctl doctor' names, CRIU can"
 _COMPILER = "install dmtcp-py on a machine with a C compiler"
 _LISTENING, _CLOSED = "0A", "07"
@@ -48,6 +50,18 @@ def first(pids: Iterable[int], names: Iterable[str]) -> Refusal | None:
             with suppress(FileNotFoundError, ProcessLookupError):
                 if (found := finder(pid, known[0])) is not None:
                     return found._replace(what=f"process {pid} ({_name(pid)}) {found.what}")
+    return None
+
+
+def write(images: Path, refusal: Refusal) -> None:
+    """Leave a refusal while frozen beside what there is of the images."""
+    (images / _NAME).write_text(json.dumps(refusal), encoding="utf-8")
+
+
+def left_in(images: Path) -> Refusal | None:
+    """Return the refusal of the last dump into IMAGES; None if there was none."""
+    with suppress(FileNotFoundError):
+        return Refusal(*json.loads((images / _NAME).read_text(encoding="utf-8")))
     return None
 
 
@@ -97,9 +111,9 @@ def _nameless_memory(pid: int, _init: int) -> Refusal | None:
     return None
 
 
-def _sysv_ids(pid: int, _init: int) -> Refusal | None:
+def _sysv_ids(pid: int, init: int) -> Refusal | None:
     """Find System V objects with ids that a new namespace would not give them: it counts from 0."""
-    if os.readlink(f"/proc/{pid}/ns/ipc") == os.readlink("/proc/self/ns/ipc"):
+    if pid == init or os.readlink(f"/proc/{pid}/ns/ipc") == os.readlink("/proc/self/ns/ipc"):
         return None
     child = os.fork()
     if child == 0:
