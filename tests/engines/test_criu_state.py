@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
+from dmtcp_py.native import built
 
 if TYPE_CHECKING:
     from kit.bench import Workbench
@@ -53,6 +56,71 @@ if held < 0:
     sys.exit(99)
 time.sleep(30)
 """
+WAITS = """
+import ctypes, os, signal, sys, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+reading, writing = os.pipe()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+semaphore = libc.semget(0, 1, 0o600)
+LIMIT_S = 5
+
+class Operation(ctypes.Structure):
+    _fields_ = [("number", ctypes.c_ushort), ("change", ctypes.c_short), ("flags", ctypes.c_short)]
+
+class Descriptor(ctypes.Structure):
+    _fields_ = [("fd", ctypes.c_int), ("events", ctypes.c_short), ("found", ctypes.c_short)]
+
+class Time(ctypes.Structure):
+    _fields_ = [("s", ctypes.c_long), ("ns", ctypes.c_long)]
+
+def poll(ms=-1):
+    return libc.poll(ctypes.byref(Descriptor(reading, 1, 0)), 1, ms)
+
+def epoll(ms=-1):
+    own, event = libc.epoll_create1(0), (ctypes.c_uint32 * 3)(1)
+    libc.epoll_ctl(own, 1, reading, event)
+    return libc.epoll_wait(own, (ctypes.c_uint32 * 3)(), 1, ms)
+
+def semop():
+    return libc.semop(semaphore, ctypes.byref(Operation(0, -1, 0)), 1)
+
+def sigwait():
+    return libc.sigwaitinfo(ctypes.byref((ctypes.c_ulong * 16)(1 << signal.SIGUSR1 - 1)), None)
+
+def sleep():
+    left = Time()
+    return libc.nanosleep(ctypes.byref(Time(LIMIT_S, 0)), ctypes.byref(left))
+
+def usleep():
+    return libc.usleep(LIMIT_S * 1000000)
+
+def timed(wait):
+    began = time.monotonic()
+    result = wait()
+    found[wait.__name__] = result, os.strerror(ctypes.get_errno()) if result < 0 else "", time.monotonic() - began
+
+def poll_for(): return poll(LIMIT_S * 1000)
+def epoll_for(): return epoll(LIMIT_S * 1000)
+
+found = {}
+for_ever, limited = (poll, epoll, semop, sigwait), (poll_for, epoll_for, sleep, usleep)
+waits = for_ever if sys.argv[1] == "for ever" else limited
+threads = [threading.Thread(target=timed, args=(wait,)) for wait in waits]
+for thread in threads:
+    thread.start()
+for step in range(24):
+    print(step, flush=True)
+    time.sleep(0.25)
+if sys.argv[1] == "for ever":
+    libc.semop(semaphore, ctypes.byref(Operation(0, 1, 0)), 1)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    os.write(writing, b"x")
+for thread in threads:
+    thread.join()
+libc.semctl(semaphore, 0, 0)
+for name, (result, error, seconds) in sorted(found.items()):
+    print(name, result, error, sys.argv[1] == "for ever" or seconds >= LIMIT_S - 0.1, flush=True)
+"""
 REASONS = {
     "queue": "the POSIX message queue",
     "page faults": "handles its own page faults (userfaultfd), which CRIU cannot checkpoint",
@@ -79,6 +147,17 @@ def test_a_resumed_program_has_children_with_new_pids_whose_files_go_back_too(
 def test_a_program_that_starts_threads_all_the_time_resumes(bench: Workbench, criu: EngineHere) -> None:
     del criu
     bench.assert_survives(bench.python("threads.py", THREADS), times=2)
+
+
+@pytest.mark.skipif(built("calls") is None, reason="there was no compiler at the installation")
+@pytest.mark.parametrize("how_long", ["for ever", "limited"])
+def test_calls_that_wait_are_not_interrupted_by_a_checkpoint_or_a_resume(
+    bench: Workbench, criu: EngineHere, how_long: str
+) -> None:
+    del criu
+    if platform.machine() != "x86_64":
+        pytest.skip("only x86-64 has the registers that native/calls.c changes")
+    bench.assert_survives([*bench.python("waits.py", WAITS), how_long], times=2)
 
 
 @pytest.mark.parametrize("kind", REASONS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.criu.inside.argv import inside_argv
+from dmtcp_py.native import built
 from dmtcp_py.system.files import PRIVATE_DIR
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ def dump_argv(tool: Tool, images: Path, *, then_stop: bool) -> list[str]:
     script = _action_script(tool, "post-dump", words)
     running = [] if then_stop else ["--leave-running"]
     return [*_argv(tool, "dump", images), *running, "--timeout", str(_FREEZE_S), *script]
+
+
+def dump_environ(tool: Tool) -> dict[str, str]:
+    """Return the environment of a dump, with the library that has interrupted calls begin again."""
+    calls = built("calls")
+    return {**tool.environ, **({} if calls is None else {"LD_PRELOAD": str(calls)})}
 
 
 def restore_argv(tool: Tool, images: Path) -> list[str]:

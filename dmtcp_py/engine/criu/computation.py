@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from dmtcp_py.engine.criu import obstacles
-from dmtcp_py.engine.criu.command import dump_argv, failure_in
+from dmtcp_py.engine.criu.command import dump_argv, dump_environ, failure_in
 from dmtcp_py.engine.criu.inside import keeper
 from dmtcp_py.engine.protocol import EndKind, ProgramEnd
 from dmtcp_py.errors import CheckpointFailedError
@@ -129,7 +129,7 @@ class CriuComputation:
             folder=str(self._staging),
             then_stop=then_stop,
             argv=dump_argv(self._tool, self._staging, then_stop=then_stop),
-            environ=dict(self._tool.environ),
+            environ=dump_environ(self._tool),
             output=str(self._tool.output("dump")),
         )
         self._await_dump(done, timeout_s)

@@ -2,8 +2,8 @@
 
 `TABLE` has the attributes of a thread. Only what the program has set is kept: what is the same as in the root, which
 dmtcp-run started, is left as the new attempt has it, for that may run on other processors, or with another priority.
-Beside these, the last pid is kept, so that pids only rise, and the personality, which criu hands down to what it
-restores. Uses the standard library alone.
+Beside these, expired timers are armed again (`timers`), and the last pid is kept, so that pids only rise, as is the
+personality, which criu hands down to what it restores. Uses the standard library alone.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dmtcp_py.engine.criu.inside import timers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -72,6 +74,7 @@ def record(root: int, pids: Iterable[int], images: Path) -> None:
     found = {
         "threads": {tid: own for tid, has in threads.items() if (own := _different(has, usual))},
         "personalities": {pid: _personality_of(pid) for pid in pids if pid != root},
+        "timers": [timer for pid in pids for timer in timers.expired(pid)],
         "last_pid": int(LAST_PID.read_text(encoding="ascii")),
     }
     (images / NAME).write_text(json.dumps(found), encoding="ascii")
@@ -103,6 +106,7 @@ def put_back(recorded: dict[str, Any]) -> list[str]:
         for attribute in TABLE
         if attribute.name in has and (problem := _problem_of(attribute, int(tid), has[attribute.name]))
     ]
+    lost += timers.arm(recorded.get("timers", []))
     personalities = recorded.get("personalities", {})
     if personality_in(recorded) == 0:
         lost += [f"personality of process {pid}: criu knows only one" for pid, value in personalities.items() if value]
