@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import selectors
+import socket
 import subprocess
 import tempfile
 from typing import IO, TYPE_CHECKING
@@ -275,22 +276,17 @@ def test_an_input_file_named_by_an_option_does_not_need_our_stdin(
 
 
 @pytest.mark.parametrize("quiet", [(), ("-q",)])
-def test_a_pipe_on_stdin_is_warned_of_with_what_to_do_instead(
+def test_a_socket_on_stdin_is_warned_of_with_what_to_do_instead(
     bench: Workbench, one_engine: EngineHere, quiet: Sequence[str]
 ) -> None:
     assert one_engine
-    done = subprocess.run(
-        bench.line(*quiet, "cat"),
-        input="text\n",
-        capture_output=True,
-        text=True,
-        timeout=LONG_S,
-        check=False,
-        cwd=bench.folder,
-        env=bench.environ,
-    )
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"text\n")
+        ours.shutdown(socket.SHUT_WR)
+        done = bench.run(*quiet, "cat", stdin=theirs)
     assert (done.returncode, done.stdout) == (0, "text\n")
-    (line,) = [line for line in done.stderr.splitlines() if "pipe" in line]
+    (line,) = [line for line in done.stderr.splitlines() if "socket" in line]
     assert line.startswith("dmtcp-run: ")
     assert "--stdin" in line
 
