@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.attempt.policy import STOP_SIGNALS
-from dmtcp_py.attempt.stdio import notes_on_resume
+from dmtcp_py.attempt.stdio import note_on_reader, notes_on_resume
 from dmtcp_py.engine.choice import Choice, engine_named
 from dmtcp_py.engine.protocol import Launch, Restart
 from dmtcp_py.engine.quirks import Applied, apply
@@ -188,6 +188,8 @@ class Starter:
         is_fed = self.feed is not None
         for text in [*notes_on_resume(manifest, self.plan.stdio, is_fed=is_fed), *changed_files.notes(manifest)]:
             self.report.warn(text)
+        if (note := note_on_reader(manifest, self.plan.stdio)) is not None:
+            self.report.say(note)
 
     def _say_choice(self, choice: Choice) -> None:
         self.report.say(f"engine {choice.engine.name}: {choice.reason}", level=VERBOSE, event="engine")

@@ -17,7 +17,7 @@ from dmtcp_py.system.files import remove_tree
 from dmtcp_py.system.pipes import is_readable_pipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from dmtcp_py.attempt.feed import InputFailed
     from dmtcp_py.attempt.plan import Plan
@@ -118,13 +118,35 @@ def notes_on_resume(manifest: Manifest, stdio: Stdio, *, is_fed: bool) -> list[s
             )
     if manifest.program_stopped:
         return notes
-    repeats = [name for fd, name in _NAMES if inherited[fd] and not os.isatty(fd)]
-    if repeats:
+    files = [name for fd, name in _NAMES if inherited[fd] and stat.S_ISREG(_mode(fd))]
+    if files:
         notes.append(
-            f"what the program wrote to {' and '.join(repeats)} since then will be repeated; --stdout FILE and "
+            f"what the program wrote to {' and '.join(files)} since then will be repeated; --stdout FILE and "
             "--stderr FILE keep it exact"
         )
+    pipes = [name for fd, name in _NAMES if inherited[fd] and _is_pipe(fd)]
+    if pipes:
+        notes.append(
+            f"{_are_pipes(pipes)} what the program prints from generation {manifest.generation} on, and nothing from "
+            "before; what it printed between then and its end comes once more. 'tee' without -a empties its file; "
+            "--stdout FILE and --stderr FILE are exact"
+        )
     return notes
+
+
+def note_on_reader(manifest: Manifest, stdio: Stdio) -> str | None:
+    """Return what a reader of the program's output gets after a stop, in which nothing was lost or repeated."""
+    if not manifest.program_stopped or stdio.stdout is not None or not _is_pipe(1):
+        return None
+    return (
+        f"{_are_pipes(['stdout'])} what the program prints from generation {manifest.generation} on, and nothing from "
+        "before ('tee' without -a empties its file)"
+    )
+
+
+def _are_pipes(names: Sequence[str]) -> str:
+    are = "is a pipe, whose reader gets" if len(names) == 1 else "are pipes, whose readers get"
+    return f"{' and '.join(names)} {are}"
 
 
 def _is_pipe(fd: int) -> bool:
