@@ -22,7 +22,7 @@ extern int dmtcp_get_ckpt_signal(void) __attribute__((weak));
 
 #pragma GCC visibility push(hidden)
 
-/* wrappers.c: return the function NAME of the next library, which ours stands before. */
+/* below.c: return the function NAME of the next library, which ours stands before. */
 void *below(const char *name);
 
 #define FIND(name)                                  \
