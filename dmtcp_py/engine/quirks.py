@@ -100,6 +100,12 @@ QUIRKS = (
         plugin="files",
         several_nodes=False,
     ),
+    Quirk(
+        "dmtcp",
+        "DMTCP forgets interval timers, priorities, limits, queued signals and more; the plugin restores them",
+        "DMTCP 3.2, 4.2, 5.0",
+        plugin="state",
+    ),
     Quirk("criu", _FILES, "CRIU 4.1, 4.2", plugin="files"),
     Quirk(
         "criu",

@@ -39,10 +39,6 @@ void record_made(const char *path);
 int open_pipe_again(const char *path, int flags);
 FILE *open_pipe_stream_again(const char *path, const char *mode);
 
-/* file_locks.c: locks on files, which an image does not contain. */
-void read_file_locks(void);
-void take_file_locks(void);
-
 #pragma GCC visibility pop
 
 /* A system call that returns minus errno on failure, and leaves errno as it was. */

@@ -83,7 +83,7 @@ RESTORED_BY_CRIU = {
     "fanotify": "uses fanotify, which DMTCP does not restore",
     "seccomp": "has a filter for system calls (seccomp), which DMTCP does not restore",
     "O_PATH": "has / open for its path only (O_PATH), and DMTCP would end it",
-    "many files": "DMTCP does not restore descriptors 821 to",
+    "many files": "has more than 800 open descriptors",
 }
 TRACES = """
 import ctypes, sys

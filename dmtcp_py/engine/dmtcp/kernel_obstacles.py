@@ -6,18 +6,11 @@ Observed with 3.2, 4.2 and 5.0.
 from __future__ import annotations
 
 import os
-import re
-from contextlib import suppress
 
 from dmtcp_py.engine.dmtcp.obstacles import ONCE_CLOSED, UNPROTECTED, USE_CRIU, Obstacle
 from dmtcp_py.engine.kernel_state import is_filtered, namespace_of_its_own, tracer_of
 from dmtcp_py.system.proc import name_of, open_descriptors, process_tree
 
-_OWN = range(821, 848)
-"""The descriptors that DMTCP keeps for itself (src/protectedfds.h, the widest of the three), from the lowest on."""
-_COORDINATOR = _OWN[0]
-_OURS = re.compile(r".*/dmtcp-run-[0-9a-f]{12}-[^/]+/")
-"""The paths of DMTCP's own files, which are in the computation's folder."""
 _O_PATH = getattr(os, "O_PATH", 0o10000000)
 
 
@@ -26,7 +19,7 @@ def kernel_obstacle(pid: int) -> Obstacle | None:
 
     Raises FileNotFoundError or ProcessLookupError if the process has ended.
     """
-    return _traced(pid) or _confined(pid) or _filtered(pid) or _descriptor(pid)
+    return _traced(pid) or _confined(pid) or _filtered(pid) or _opened_for_path(pid)
 
 
 def _traced(pid: int) -> Obstacle | None:
@@ -63,25 +56,12 @@ def _filtered(pid: int) -> Obstacle | None:
     )
 
 
-def _descriptor(pid: int) -> Obstacle | None:
-    """Find a descriptor that DMTCP takes for its own, or at which it ends the program."""
-    for place, target, flags in open_descriptors(pid):
-        with suppress(ValueError):
-            number = int(place.name)
-            if number in _OWN and number != _COORDINATOR and not _is_of_dmtcp(target):
-                return Obstacle(
-                    f"process {pid} ({name_of(pid)}) has more than {_COORDINATOR} files open, and DMTCP does not "
-                    f"restore descriptors {_OWN[0]} to {_OWN[-1]}",
-                    USE_CRIU,
-                )
-        if flags & _O_PATH and not _is_of_dmtcp(target):
+def _opened_for_path(pid: int) -> Obstacle | None:
+    """Find a descriptor whose options cannot be read: DMTCP ends the program at a checkpoint."""
+    for _, target, flags in open_descriptors(pid):
+        if flags & _O_PATH:
             return Obstacle(
                 f"process {pid} ({name_of(pid)}) has {target} open for its path only (O_PATH), and DMTCP would end it",
                 f"{USE_CRIU}; or {ONCE_CLOSED}",
             )
     return None
-
-
-def _is_of_dmtcp(target: str) -> bool:
-    # while it starts or restarts a process DMTCP has sockets of its own here
-    return _OURS.match(target) is not None or target.startswith("socket:")

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dmtcp_py.engine.criu.inside import attributes
 from dmtcp_py.engine.executable import is_go
 from dmtcp_py.rollback import held_files
 from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
@@ -33,9 +34,7 @@ Key = tuple[int, int]
 
 
 def main(words: Sequence[str]) -> None:
-    """Handle criu's action; WORDS: whether /dev/shm belongs to the computation, and the folder of the journal."""
-    if os.environ.get("CRTOOLS_SCRIPT_ACTION") != "post-dump":
-        return
+    """Record what the images lack; WORDS: whether /dev/shm is the computation's own, and the folder of the journal."""
     covers_shm, journal = words
     root, images = int(os.environ["CRTOOLS_INIT_PID"]), Path(os.environ["CRTOOLS_IMAGE_DIR"])
     record(root, images, covers_shm=covers_shm == "1", journal=journal)
@@ -52,6 +51,7 @@ def record(root: int, images: Path, *, covers_shm: bool, journal: str) -> None:
     """
     excluded = (*_NOT_FILES, f"{SHM}/") if covers_shm else _NOT_FILES
     pids = processes_below(root)
+    attributes.record(root, pids, images)
     files, fifos = _files_of(pids, images, excluded)
     if covers_shm:
         # with the names, which include the links that criu makes for files without a name
