@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dmtcp_py.engine.dmtcp.passed_descriptors import target_of
 from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULER_LAUNCHERS
+from dmtcp_py.errors import BlockedError
 from dmtcp_py.system.proc import DELETED, command_of, name_of, state_of
 
 _DEVICES = re.compile(r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)")
@@ -74,6 +75,11 @@ class Obstacle:
     """Whether it goes away on its own, however long that takes."""
     needs_confirmation: bool = False
     """Whether it may be a trace that a process leaves for a moment when it ends."""
+
+    @property
+    def error(self) -> BlockedError:
+        """The error for a checkpoint that it prevents."""
+        return BlockedError(self.what, self.hint, for_another=USE_CRIU in self.hint)
 
 
 def obstacle_in(pid: int, *, is_below: bool) -> Obstacle | None:
