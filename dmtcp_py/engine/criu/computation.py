@@ -84,6 +84,10 @@ class CriuComputation:
             return staged
         return replace(staged, undo_part=part)
 
+    def look(self) -> None:
+        """Raise BlockedError if CRIU cannot checkpoint what the program has now."""
+        obstacles.refuse(self.pid)
+
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's process group, whose leader, the init, outlives the program."""
         if signum == signal.SIGWINCH:

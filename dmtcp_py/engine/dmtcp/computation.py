@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.dmtcp import images
 from dmtcp_py.engine.dmtcp.installation import logs_failures
+from dmtcp_py.engine.dmtcp.refusals import recent
 from dmtcp_py.engine.dmtcp.safe_moment import SafeMoment
 from dmtcp_py.engine.dmtcp.stopped import StoppedProcesses
 from dmtcp_py.engine.dmtcp.verdict import Evidence, judge
@@ -168,6 +169,11 @@ class DmtcpComputation:
                 "another dmtcp_command took a checkpoint at the same time", program_lives=not then_stop
             )
 
+    def look(self) -> None:
+        """Raise BlockedError if DMTCP cannot checkpoint what the program has now; for one node."""
+        if (obstacle := self._safe_moment.obstacle()) is not None:
+            raise obstacle.error
+
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""
         self._root.signal_group(signum)
@@ -208,6 +214,7 @@ class DmtcpComputation:
                 coordinator_lived=coordinator_lived,
                 failure=self._failure,
                 message=self.workspace.failure_message(),
+                refusal=recent(self.temporary),
                 fail_status=self.workspace.fail_status,
                 logs_failures=logs_failures(self.workspace.dmtcp.version),
                 last_survived_checkpoint=self._begun_before_stop if self._stopped_by_us else self._last_survived,

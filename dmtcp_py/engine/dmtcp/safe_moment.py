@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from dmtcp_py.engine.dmtcp import refusals
 from dmtcp_py.engine.dmtcp.inspection import Inspection, first_obstacle, inspect
 from dmtcp_py.engine.dmtcp.obstacles import TRIED_AGAIN, Obstacle
 from dmtcp_py.engine.dmtcp.readiness import Readiness
 from dmtcp_py.engine.dmtcp.reserved import reservation
 from dmtcp_py.engine.dmtcp.shared_memory import for_node, record
-from dmtcp_py.errors import BlockedError, CheckpointFailedError
+from dmtcp_py.errors import CheckpointFailedError
 from dmtcp_py.system.timeout import Timeout
 
 if TYPE_CHECKING:
@@ -64,11 +65,20 @@ class SafeMoment:
                         return
             confirmations_left -= 1
             if not obstacle.is_temporary and (confirmations_left <= 0 or not obstacle.needs_confirmation):
-                raise BlockedError(obstacle.what, obstacle.hint)
+                raise obstacle.error
             if timeout.is_over():
                 self._awaits_ranks = False
                 raise CheckpointFailedError(obstacle.what, obstacle.hint, program_lives=True)
             self._workspace.coordinator.wait_for(lambda _log: False, _POLL_S)
+
+    def obstacle(self) -> Obstacle | None:
+        """Return what would prevent a checkpoint now and is not known to pass; None if nothing would.
+
+        Nothing is waited for, so it may be a trace of a moment.
+        """
+        found = first_obstacle([inspect(self._pid)], coordinator_port=self._workspace.coordinator.port)
+        found = found or refusals.obstacle(self._workspace.folder)
+        return None if found is None or found.is_temporary else found
 
     @contextmanager
     def _sending_held(self) -> Iterator[None]:
@@ -91,7 +101,7 @@ class SafeMoment:
             segments |= for_node(answer["segments"], index)
         found = first_obstacle(inspections, coordinator_port=self._workspace.coordinator.port)
         found = found or reservation(self._workspace.dmtcp, self._pid)
-        return found or self._missing_ranks(inspections), segments
+        return found or refusals.obstacle(self._workspace.folder) or self._missing_ranks(inspections), segments
 
     def _missing_ranks(self, inspections: Sequence[Inspection]) -> Obstacle | None:
         """Find out whether mpirun is still starting processes, which would not connect after a restart."""
