@@ -35,6 +35,19 @@ os.write(1, b"end\\n")
 """
 """Hands its input on in capitals, line by line, reading no byte more than it needs."""
 
+OPEN_BY_NAME = f"""
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+if sys.argv[1] == "open":
+    fd = os.open("/dev/stdin", os.O_RDONLY)
+else:
+    fd = libc.fileno(ctypes.c_void_p(libc.fopen(b"/dev/stdin", b"r")))
+assert fd > 2
+{PRINT_LINES.replace("os.read(0", "os.read(fd")}
+"""
+"""Does so through another descriptor."""
+
 READ_ALL = """
 import sys, time
 text = sys.stdin.read()
@@ -133,6 +146,17 @@ def test_a_here_document_that_is_a_script_goes_on_exactly(bench: Workbench, engi
     kill_all(process)
     assert Producer(script).start(bench, *words).wait(LONG_S) == 3
     assert out(bench) == b"".join(b"%d\n" % number for number in range(1, 10)) + b"last\n"
+
+
+@pytest.mark.parametrize("call", ["open", "fopen"])
+def test_a_pipe_that_is_opened_by_its_name_ends_after_a_kill_too(
+    bench: Workbench, engine: EngineHere, call: str
+) -> None:
+    assert engine
+    words = [*words_for(bench, OPEN_BY_NAME), call]
+    crash(bench, Producer(LINES), *words)
+    assert Producer(LINES).start(bench, *words).wait(LONG_S) == 0
+    assert out(bench) == LINES.upper() + b"end\n"
 
 
 def test_much_input_is_exact_whatever_the_sizes_of_the_reads(bench: Workbench, engine: EngineHere) -> None:
