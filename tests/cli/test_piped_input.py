@@ -251,12 +251,12 @@ def test_no_input_where_there_was_some_is_refused(bench: Workbench, engine: Engi
 def test_what_cannot_come_again_is_continued_when_asked(bench: Workbench, engine: EngineHere) -> None:
     assert engine
     words = words_for(bench)
-    first = Producer(LINES[:400], stays_open=True)
-    process = first.start(bench, *words)
-    wait_until(lambda: (bench.folder / "out").exists() and len(out(bench)) == LINES[:400].rfind(b"\n") + 1)
+    middle = LINES.index(b"line 40")
+    process = Producer(LINES[:middle], stays_open=True).start(bench, *words)
+    wait_until(lambda: (bench.folder / "out").exists() and out(bench) == LINES[:middle].upper())
     process.send_signal(signal.SIGTERM)
     assert process.wait(LONG_S) == 85
-    assert Producer(LINES[400:]).start(bench, "--accept-changed-files", *words).wait(LONG_S) == 0
+    assert Producer(LINES[middle:]).start(bench, "--accept-changed-files", *words).wait(LONG_S) == 0
     assert out(bench) == LINES.upper() + b"end\n"
 
 
