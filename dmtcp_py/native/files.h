@@ -37,6 +37,7 @@ void record_made(const char *path);
 
 /* pipe_links.c: pipes that are opened by the name of a descriptor. */
 int open_pipe_again(const char *path, int flags);
+void share_stream(const char *path, int fd);
 FILE *open_pipe_stream_again(const char *path, const char *mode);
 
 #pragma GCC visibility pop

@@ -78,6 +78,7 @@ static inline int descriptor_of(FILE *file)
         type result = next arguments;                                      \
         if (result == -1 && errno == ENXIO)                                \
             result = open_pipe_again(path, flags);                         \
+        share_stream(path, result);                                        \
         release_open(&held, result);                                       \
         return result;                                                     \
     }
@@ -92,6 +93,7 @@ static inline int descriptor_of(FILE *file)
         type result = next arguments;                              \
         if (!result && errno == ENXIO)                             \
             result = open_pipe_stream_again(path, mode);           \
+        share_stream(path, DESCRIPTOR(result));                    \
         release_open(&held, DESCRIPTOR(result));                   \
         return result;                                             \
     }
