@@ -13,7 +13,7 @@ from dmtcp_py.attempt.outcome import Kind, Outcome, is_crash, is_lost_at_start
 from dmtcp_py.attempt.plan import make_plan
 from dmtcp_py.attempt.start import SHARED, Starter
 from dmtcp_py.attempt.state import end_state
-from dmtcp_py.attempt.stdio import is_read_once, notes_on_start
+from dmtcp_py.attempt.stdio import fed, is_read_once, notes_on_start
 from dmtcp_py.attempt.supervisor import SIGNALS, Supervisor
 from dmtcp_py.batch.continuation import Continuation
 from dmtcp_py.batch.time_limit import find_time_limit
@@ -96,11 +96,14 @@ class _Attempt:
         self._prepare()
         with closing(EventStream(SIGNALS)) as stream, _no_temporaries_left(store.layout.root, plan.options.stage_local):
             limit = self._time_limit()
-            context = AttemptContext(plan=plan, report=self.report, stream=stream, limit=limit, started=utc_now())
-            if not plan.start.candidates:
-                for text in notes_on_start(plan.stdio):
-                    self.report.warn(text)
-            end = self._run(context)
+            with fed(plan, stream.post, self.report.warn) as feed:
+                context = AttemptContext(
+                    plan=plan, report=self.report, stream=stream, limit=limit, started=utc_now(), feed=feed
+                )
+                if not plan.start.candidates:
+                    for text in notes_on_start(plan.stdio):
+                        self.report.warn(text)
+                end = self._run(context)
             self._record_end(context, end)
             return self._continue_batch_job(end.outcome)
 
@@ -129,6 +132,8 @@ class _Attempt:
             return end
         # what an engine lost otherwise may have been taken from it by somebody: that is an error
         is_left_to_us = is_crash(end.outcome) and not is_read_once(self.plan.stdio)
+        if context.feed is not None:
+            is_left_to_us = is_left_to_us and context.feed.can_start_over
         again = self.plan.with_another_engine() if is_left_to_us else None
         if again is None:
             self._say_what_to_try(end)
@@ -145,7 +150,7 @@ class _Attempt:
 
     def _run_until_it_ends(self, plan: Plan, context: AttemptContext) -> _End:
         """Launch or resume the program as PLAN says, and recover it from its generations where its engine loses it."""
-        starter = Starter(plan, self.report)
+        starter = Starter(plan, self.report, context.feed)
         candidates, failures = plan.start.candidates, 0
         doubted: int | None = None
         while True:

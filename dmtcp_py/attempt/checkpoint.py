@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from dmtcp_py.system.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dmtcp_py.attempt.feed import Feed
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.attempt.start import Running
     from dmtcp_py.store.staged import StagedImages
@@ -48,6 +50,7 @@ class CheckpointSubject:
     """The generation before this one."""
     expected_bytes: int | None
     """The size of the images, as far as it can be told from the last ones."""
+    feed: Feed | None
     came_up_at: float
     """When the program came up, in monotonic seconds."""
 
@@ -69,12 +72,13 @@ def _take(subject: CheckpointSubject, reason: str, *, then_stop: bool) -> Checkp
     store.lock.check()
     _check_space(subject)
     began = time.monotonic()
-    staged = subject.running.computation.checkpoint(then_stop=then_stop, timeout_s=STALL_S)
+    with subject.feed.held() if subject.feed is not None else nullcontext() as stdin_bytes:
+        staged = subject.running.computation.checkpoint(then_stop=then_stop, timeout_s=STALL_S)
     checkpointed = time.monotonic()
 
     def describe(number: int, images: list[ImageFile]) -> Manifest:
         cost = Cost(checkpoint_s=checkpointed - began, commit_s=time.monotonic() - checkpointed)
-        why = {"reason": reason, "program_stopped": then_stop}
+        why = {"reason": reason, "program_stopped": then_stop, "stdin_bytes": stdin_bytes}
         return _manifest(subject, staged, generation=number, images=images, cost=cost, **why)
 
     manifest = store.commit(staged, describe)

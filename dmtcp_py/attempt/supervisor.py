@@ -11,6 +11,7 @@ from dmtcp_py.attempt import checkpoint, policy
 from dmtcp_py.attempt.checkpoint import CheckpointDone, CheckpointSubject
 from dmtcp_py.attempt.cost import CheckpointCost
 from dmtcp_py.attempt.failures import CheckpointFailures, Warnings
+from dmtcp_py.attempt.feed import InputFailed
 from dmtcp_py.attempt.interval import auto_s, first_s, is_worth_it
 from dmtcp_py.attempt.interval import lead_s as lead_for
 from dmtcp_py.attempt.outcome import Supervised, outcome_of
@@ -93,6 +94,10 @@ class Supervisor:
         for event in posted:
             if isinstance(event, LimitAnswer):
                 self._limit_answered(event)
+            elif isinstance(event, InputFailed):
+                self._computation.kill()
+                self._context.plan.store.record("failed", what="input", error=str(event.error))
+                raise event.error
             else:
                 self._checkpoint_done(event)
         self._beat_and_read_requests()
@@ -104,6 +109,8 @@ class Supervisor:
         # what looks at the end of a program may wait for processes that it left behind
         self.ran_s = time.monotonic() - self._came_up_at
         end = self._computation.poll()
+        if end is None and self._context.feed is not None:
+            self._context.feed.let_producer_go()
         self._failures.resolve_doubt(end, self._newest)
         if end is not None:
             for signum in self._context.stream.wait(0)[0]:
@@ -200,6 +207,7 @@ class Supervisor:
             running=self._running,
             parent=self._newest.generation if self._newest else None,
             expected_bytes=self._newest.size if self._newest and self.has_committed else None,
+            feed=self._context.feed,
             came_up_at=self._came_up_at,
         )
         self._worker = threading.Thread(
@@ -250,6 +258,8 @@ class Supervisor:
                 report.say(f"generation {verdict.number} pruned: {verdict.rule}", level=VERBOSE, event="pruned")
         kept = [verdict.number for verdict in verdicts if verdict.keep]
         recording.forget_unneeded(plan.store.layout.undo, plan.store.undo_parts(kept))
+        if self._context.feed is not None:
+            self._context.feed.forget_before(plan.store.least_stdin_bytes(kept))
 
     def _finish_worker(self) -> None:
         if self._worker is not None:

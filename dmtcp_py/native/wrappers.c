@@ -23,14 +23,6 @@
 
 #define CREAT_FLAGS (O_CREAT | O_TRUNC | O_WRONLY)
 
-/* dmtcp_dlsym() looks from its caller on, which is this library. */
-void *below(const char *name)
-{
-    if (!dmtcp_dlsym)
-        return dlsym(RTLD_NEXT, name);
-    return dmtcp_dlsym(RTLD_NEXT, name);
-}
-
 static inline int same_descriptor(int fd)
 {
     return fd;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -83,12 +84,26 @@ def test_a_program_for_which_an_engine_was_named_is_not_started_with_another(
     assert _started_with(bench) == ["dmtcp"]
 
 
-def test_a_program_that_may_have_read_from_a_pipe_is_not_started_once_more(bench: Workbench, dmtcp: EngineHere) -> None:
+def test_a_program_that_has_read_from_a_pipe_reads_the_same_once_more(bench: Workbench, dmtcp: EngineHere) -> None:
     assert dmtcp
-    process = bench.start(*_script(bench, NOT_WITH_DMTCP), stdin=subprocess.PIPE)
+    script = _script(bench, f"read -r word; echo $word; {NOT_WITH_DMTCP.replace('exit 3', 'exec cat')}")
+    process = bench.start("--stdout", "out.txt", *script, stdin=subprocess.PIPE)
     assert process.stdin is not None
+    process.stdin.write(b"first\nsecond\n")
     process.stdin.close()
-    assert process.wait(LONG_S) == 128 + signal.SIGABRT
+    assert process.wait(LONG_S) == 0
+    assert _started_with(bench) == ["dmtcp", "criu"]
+    assert (bench.folder / "out.txt").read_text() == "first\ndone\nsecond\n"
+
+
+def test_a_program_that_may_have_read_from_a_socket_is_not_started_once_more(
+    bench: Workbench, dmtcp: EngineHere
+) -> None:
+    assert dmtcp
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        process = bench.start(*_script(bench, NOT_WITH_DMTCP), stdin=theirs)
+        assert process.wait(LONG_S) == 128 + signal.SIGABRT
     assert _started_with(bench) == ["dmtcp"]
     assert "try --engine criu" in (bench.folder / "stderr.txt").read_text()
 

@@ -139,8 +139,6 @@ class DmtcpEngine:
         return computation
 
     def _restart(self, restart: Restart) -> DmtcpComputation | None:
-        # needed soon, to ask the coordinator whether all processes run again: its log does not show that
-        import_early()
         # processes keep the failure status that they were launched with
         workspace = Workspace(self._dmtcp, restart, int(restart.manifest.engine_data[FAIL_KEY]))
         try:
@@ -155,6 +153,9 @@ class DmtcpEngine:
         except BaseException:
             workspace.close()
             raise
+        # needed soon, to ask the coordinator whether all processes run again: its log does not show that. Not before
+        # the last fork: of what a thread imports meanwhile, such as logging, only half would take part in that
+        import_early()
         computation = DmtcpComputation(root, workspace)
         try:
             with stream_flags_kept():

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dmtcp_py.engine.dmtcp.passed_descriptors import target_of
 from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULER_LAUNCHERS
-from dmtcp_py.system.proc import DELETED, command_of, name_of
+from dmtcp_py.system.proc import DELETED, command_of, name_of, state_of
 
 _DEVICES = re.compile(r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)")
 _IN_MPI_INIT = "/memfd:dmtcp-run: MPI_Init"
@@ -32,6 +32,9 @@ _LOST = (
     (re.compile(r".*/#\d+ \(deleted\)$"), "a file without a name (O_TMPFILE)"),
 )
 """Descriptors that a restart closes, breaks or empties, and what to call them."""
+_DMTCPS_NUMBERS = range(822, 842)
+"""The numbers that DMTCP's own descriptors get, after the one for its coordinator."""
+_DMTCPS_FILE = re.compile(r".*/dmtcp-run-[0-9a-f]{12}-[^/]+/")
 _SETUID_COPY = re.compile(r".*/dmtcp-[^/]+@[^/]+/[^/]+$")
 """The paths to which DMTCP copies setuid programs, to run the copies."""
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
@@ -71,7 +74,7 @@ def obstacle_in(pid: int, *, is_below: bool) -> Obstacle | None:
     ProcessLookupError if the process has ended.
     """
     found = _launches_elsewhere(pid) or _not_under_dmtcp(pid) if is_below else None
-    return found or _spawned(pid) or _threads(pid) or _open_file(pid)
+    return found or _stopped(pid) or _spawned(pid) or _threads(pid) or _open_file(pid, is_below=is_below)
 
 
 def is_inside(pid: int) -> bool:
@@ -110,6 +113,13 @@ def _not_under_dmtcp(pid: int) -> Obstacle | None:
     )
 
 
+def _stopped(pid: int) -> Obstacle | None:
+    """Find a process that cannot suspend itself for a checkpoint, because it is stopped."""
+    if state_of(pid) != "T":
+        return None
+    return Obstacle(f"process {pid} ({name_of(pid)}) is stopped", f"{TRIED_AGAIN}; {USE_CRIU}", is_temporary=True)
+
+
 def _maps(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
 
@@ -141,7 +151,7 @@ def _thread_name(task: Path) -> str:
     return ""
 
 
-def _open_file(pid: int) -> Obstacle | None:
+def _open_file(pid: int, *, is_below: bool) -> Obstacle | None:
     """Find an open file that DMTCP cannot checkpoint or restore: a GPU, io_uring, a FIFO without a name, or `_LOST`."""
     folder = Path(f"/proc/{pid}/fd")
     streams = {target_of(f"/proc/self/fd/{stream}") for stream in range(3)}
@@ -156,6 +166,12 @@ def _open_file(pid: int) -> Obstacle | None:
             if _DEVICES.match(target):
                 return Obstacle(
                     f"process {pid} ({name_of(pid)}) uses {target}, and DMTCP cannot checkpoint a GPU", UNPROTECTED
+                )
+            if is_below and int(entry) in _DMTCPS_NUMBERS and not _DMTCPS_FILE.match(target):
+                return Obstacle(
+                    f"process {pid} ({name_of(pid)}) has more than 800 open descriptors ({target} is descriptor "
+                    f"{entry}), and DMTCP uses these numbers for its own",
+                    USE_CRIU,
                 )
             if target.startswith(_HANDLES_OUR_SIGNAL):
                 return Obstacle(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dmtcp_py.engine.dmtcp.inspection import Inspection, first_obstacle, inspect
 from dmtcp_py.engine.dmtcp.obstacles import TRIED_AGAIN, Obstacle
 from dmtcp_py.engine.dmtcp.readiness import Readiness
+from dmtcp_py.engine.dmtcp.reserved import reservation
 from dmtcp_py.engine.dmtcp.shared_memory import for_node, record
 from dmtcp_py.errors import BlockedError, CheckpointFailedError
 from dmtcp_py.system.timeout import Timeout
@@ -89,6 +90,7 @@ class SafeMoment:
             inspections.append(Inspection(found, connections=tuple(ends), ranks=ranks, all_ranks=all_ranks))
             segments |= for_node(answer["segments"], index)
         found = first_obstacle(inspections, coordinator_port=self._workspace.coordinator.port)
+        found = found or reservation(self._workspace.dmtcp, self._pid)
         return found or self._missing_ranks(inspections), segments
 
     def _missing_ranks(self, inspections: Sequence[Inspection]) -> Obstacle | None:

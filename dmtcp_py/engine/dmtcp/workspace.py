@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR, LOCALHOST, Coordinator
 from dmtcp_py.engine.dmtcp.installation import Installation, clean
 from dmtcp_py.engine.dmtcp.nodes.agents import NodeAgents
+from dmtcp_py.engine.dmtcp.state_files import write_processors
 from dmtcp_py.errors import CheckpointFailedError
 from dmtcp_py.system.child import Guard
 from dmtcp_py.system.files import make_private_dir, remove_tree
@@ -45,6 +46,7 @@ class Workspace:
             remove_tree(self.folder)
             raise
         self._plain = plain
+        write_processors(self.folder)
 
     @property
     def count(self) -> int:
