@@ -19,10 +19,11 @@ static struct file_lock {
     long start, end;             /* -1: to the end of the file */
 } locks[MOST_LOCKS];
 static int lock_count;
+static char text[4096]; /* of one descriptor at a time: DMTCP's own thread alone comes here */
 
 static void read_locks_of(int fd)
 {
-    char path[48], text[4096], kind[16], way[16], last[24];
+    char path[48], kind[16], way[16], last[24];
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
     int info = raw_open(path, O_RDONLY, 0);
     long size = info < 0 ? 0 : RAW(SYS_read, info, text, sizeof text - 1);
