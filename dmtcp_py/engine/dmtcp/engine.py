@@ -19,8 +19,8 @@ from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_setu
 from dmtcp_py.engine.protocol import EndKind
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.native import built
-from dmtcp_py.rollback import held_files, recording, restore_held_files
-from dmtcp_py.rollback.undo import go_back
+from dmtcp_py.rollback import recording, restore_held_files
+from dmtcp_py.rollback.undo import Goal, go_back
 from dmtcp_py.store.records import path_of
 from dmtcp_py.system.child import Child
 from dmtcp_py.system.timeout import Timeout
@@ -122,13 +122,15 @@ class DmtcpEngine:
         _refuse_other_node_count(restart)
         go_back(
             restart.undo,
-            restart.manifest.undo_part,
-            program_stopped=restart.manifest.program_stopped,
+            Goal(
+                part=restart.manifest.undo_part,
+                program_stopped=restart.manifest.program_stopped,
+                kept=restore_held_files.kept_in_memory(restart.folder),
+            ),
             accept=restart.accepts_changed,
             warn=restart.warn,
         )
-        if any(image.name == held_files.NAME for image in restart.manifest.images):
-            restore_held_files.restore(restart.folder)
+        restore_held_files.restore(restart.folder)
         clear(restart.manifest.engine_data)
         with _images_at_original_path(restart):
             computation = self._restart(restart)
