@@ -14,7 +14,7 @@ from dmtcp_py.engine.dmtcp.images import FAIL_KEY
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.shared_memory import claim, clear, of_node, unname
 from dmtcp_py.engine.dmtcp.stdio import stream_flags_kept, terminal_as_dev_tty, with_streams
-from dmtcp_py.engine.dmtcp.workspace import Workspace
+from dmtcp_py.engine.dmtcp.workspace import HOLD_STARTS, Workspace
 from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_setuid, is_static, mpi_implementation
 from dmtcp_py.engine.protocol import EndKind
 from dmtcp_py.errors import EngineError, RestartFailedError
@@ -143,6 +143,10 @@ class DmtcpEngine:
     def _restart(self, restart: Restart) -> DmtcpComputation | None:
         # processes keep the failure status that they were launched with
         workspace = Workspace(self._dmtcp, restart, int(restart.manifest.engine_data[FAIL_KEY]))
+        with workspace.hold(HOLD_STARTS):
+            return self._restart_in(workspace, restart)
+
+    def _restart_in(self, workspace: Workspace, restart: Restart) -> DmtcpComputation | None:
         try:
             workspace.make_image_folders()
             argv = workspace.argv("dmtcp_restart", [], _images_of(restart, 0))
