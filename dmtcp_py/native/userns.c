@@ -5,8 +5,7 @@
    without a word it takes a mapped memfd for memory that has nothing to do with the memfd's descriptor. Where such an
    open fails with EPERM, the file is found in another way (userns_files.c).
 
-   The other wrappers are for smaller denials; each acts only on the error that it stands for. A periodic timer that
-   has expired is the exception: criu would stop it for root too. */
+   The other wrappers are for smaller denials; each acts only on the error that it stands for. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -17,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,35 +71,6 @@ static int open_range(const char *pid, const char *range, int flags)
     return fd;
 }
 
-/* A periodic timer (timerfd) that has expired and was not read has no time left. criu sets it with that, which stops
-   it. With the shortest time instead it expires at once, and criu sets the number of its ticks after that. */
-static int with_running_timer(int fd)
-{
-    static const char stopped[] = "it_value: (0, 0)\n";
-    char text[4096], *at;
-    ssize_t length = pread(fd, text, sizeof(text) - 1, 0);
-    int copy;
-
-    if (length <= 0)
-        return fd;
-    text[length] = 0;
-    at = strstr(text, stopped);
-    if (!at || !strstr(text, "clockid:") || strstr(text, "ticks: 0\n") || strstr(text, "it_interval: (0, 0)\n"))
-        return fd;
-    at[sizeof("it_value: (0, ") - 1] = '1';
-    copy = memfd_create("", MFD_CLOEXEC);
-    if (copy < 0 || write(copy, text, length) != length || lseek(copy, 0, SEEK_SET) || dup3(copy, fd, O_CLOEXEC) < 0) {
-        /* fail the dump rather than stop the timer */
-        if (copy >= 0)
-            close(copy);
-        close(fd);
-        errno = ENOMEM;
-        return -1;
-    }
-    close(copy);
-    return fd;
-}
-
 /* Whether PATH is a limit of System V IPC or of message queues. Only uid 0 may write them, and it does not exist here:
    so the program cannot have changed them either, and a new namespace has them as the old one had. */
 static int is_ipc_limit(const char *path)
@@ -130,7 +99,7 @@ int openat64(int folder, const char *path, int flags, ...)
     va_end(given);
     fd = next_openat(folder, path, flags, mode);
     if (fd >= 0)
-        return strstr(path, "fdinfo/") ? with_running_timer(fd) : fd;
+        return fd;
     if (errno == EACCES && (flags & O_ACCMODE) && is_ipc_limit(path))
         return next_openat(AT_FDCWD, "/dev/null", flags, mode);
     if (errno != EPERM)

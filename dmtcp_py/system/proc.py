@@ -78,6 +78,14 @@ def started_at(pid: int) -> float | None:
     return None if fields[0] in "ZX" else float(fields[19])
 
 
+def state_of(pid: int) -> str | None:
+    """Return the letter for the state of process PID in proc(5), such as ``T`` for stopped; None if it is gone."""
+    with suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return stat[stat.rindex(")") + 2]
+    return None
+
+
 def age_s(pid: int) -> float | None:
     """Return how long process PID has been running, in seconds; None if it does not exist or has ended."""
     ticks = started_at(pid)

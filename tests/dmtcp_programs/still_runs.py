@@ -71,7 +71,8 @@ class StillRuns:
         """Whether it ends with STATUS without dmtcp-run too."""
         plain = self.line.start_plain()
         try:
-            return plain.wait(self.terms.end_s) == status
+            alone = plain.wait(self.terms.end_s)
+            return (128 - alone if alone < 0 else alone) == status
         except subprocess.TimeoutExpired:
             kill_all(plain)
             return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from dmtcp_py.engine.protocol import Launch
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.native import built
 from dmtcp_py.rollback import held_files, recording, restore_held_files, unwatched_files
-from dmtcp_py.rollback.undo import go_back
+from dmtcp_py.rollback.undo import Goal, go_back
 from dmtcp_py.system.files import remove_tree
 from dmtcp_py.system.timeout import Timeout
 
@@ -89,7 +90,8 @@ class CriuEngine:
         # a shell's exec accepts no name that starts with a dash
         first = str(launch.program) if launch.command[0].startswith("-") else launch.command[0]
         root = _random_pid()
-        order = {"root": root, "command": [first, *launch.command[1:]], "environ": _environ(launch)}
+        environ = _environ(launch, covers_shm=tool.covers_shm)
+        order = {"root": root, "command": [first, *launch.command[1:]], "environ": environ}
         recording.begin(launch.undo)
         keeper_client = _start_keeper(tool, connections, "launch", order)
         try:
@@ -149,8 +151,11 @@ class CriuEngine:
             )
         go_back(
             restart.undo,
-            restart.manifest.undo_part,
-            program_stopped=restart.manifest.program_stopped,
+            Goal(
+                part=restart.manifest.undo_part,
+                program_stopped=restart.manifest.program_stopped,
+                kept=restore_held_files.kept_in_memory(restart.folder),
+            ),
             accept=restart.accepts_changed,
             warn=restart.warn,
         )
@@ -170,13 +175,14 @@ class CriuEngine:
             if not _await_restore(keeper_client, tool, restart):
                 _abandon(keeper_client, connections)
                 return None
+            _warn_of_lost(tool, restart)
             return _computation(tool, keeper_client, connections, order["root"], restart.staging)
         except BaseException:
             _abandon(keeper_client, connections)
             raise
 
 
-def _environ(launch: Launch) -> dict[str, str]:
+def _environ(launch: Launch, *, covers_shm: bool) -> dict[str, str]:
     """Return the program's environment, with the libraries to load into it."""
     environ = dict(launch.environ)
     if launch.plugins:
@@ -184,6 +190,8 @@ def _environ(launch: Launch) -> dict[str, str]:
         environ["LD_PRELOAD"] = ":".join(loaded)
     if _is_watched(launch):
         environ[recording.VARIABLE] = str(launch.undo)
+        if not covers_shm:
+            environ[recording.MEMORY_VARIABLE] = "1"
     return environ
 
 
@@ -252,6 +260,13 @@ def _computation(
     pid = keeper_client.outer_pid(root)
     # if the program has already ended, nothing uses its pid any more
     return CriuComputation(tool, keeper_client, connections, pid or keeper_client.child.pid, staging)
+
+
+def _warn_of_lost(tool: Tool, restart: Restart) -> None:
+    """Say what of the program could not be put back."""
+    with suppress(FileNotFoundError):
+        for text in tool.lost.read_text(encoding="utf-8").splitlines():
+            restart.warn(f"not as before in the resumed program: {text}")
 
 
 def _refuse_ports_in_use(restart: Restart) -> None:

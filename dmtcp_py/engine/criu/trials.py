@@ -152,7 +152,7 @@ def _do_steps(installation: Installation, way: Way) -> Tried:
     folder = Path(tempfile.mkdtemp(prefix="dmtcp-trial-"))
     try:
         order = {
-            "criu": way.criu([str(installation.path)]),
+            "criu": way.criu(installation.path),
             "options": [*COMMON, *way.options],
             "own_ipc": way.has_own_ipc,
             "folder": str(folder),

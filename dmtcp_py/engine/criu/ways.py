@@ -5,7 +5,6 @@ A way is a value: how its namespaces are entered, what criu is given, what is re
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,13 +48,10 @@ class Way:
             return self.enter
         return (*self.enter, str(images or ""))
 
-    def criu(self, argv: list[str]) -> list[str]:
-        """Return criu's command line ARGV with the library loaded into criu."""
-        if self.library is None:
-            return argv
-        others = os.environ.get("LD_PRELOAD")
-        loaded = f"{self.library}:{others}" if others else str(self.library)
-        return ["/usr/bin/env", f"LD_PRELOAD={loaded}", *argv]
+    def criu(self, path: Path, *libraries: Path | None) -> list[str]:
+        """Return the words that run the criu at PATH, with this way's library and LIBRARIES loaded into it alone."""
+        loaded = [str(library) for library in (self.library, *libraries) if library is not None]
+        return ["/usr/bin/env", f"LD_PRELOAD={':'.join(loaded)}", str(path)] if loaded else [str(path)]
 
     @property
     def refused_while_frozen(self) -> tuple[str, ...]:
@@ -95,7 +91,7 @@ def _with_capabilities() -> Way:
 
 def _in_user_namespace() -> Way:
     library = built("userns")
-    always = (refusals.SECCOMP, refusals.USER_NAMESPACE, refusals.HIDDEN, refusals.TCP)
+    always = (refusals.SECCOMP, refusals.HIDDEN, refusals.TCP)
     return Way(
         name=USER_NAMESPACE,
         enter=tuple(inside_argv("engine.criu.inside.user_namespace")),

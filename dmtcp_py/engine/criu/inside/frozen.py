@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 def main(words: Sequence[str]) -> None:
     """Record what the images lack; WORDS: the names of what is refused, with commas; then those of `post_dump`."""
-    if os.environ.get("CRTOOLS_SCRIPT_ACTION") != "post-dump":
-        return
     names, *others = words
     images = Path(os.environ["CRTOOLS_IMAGE_DIR"])
     clocks.record(images)

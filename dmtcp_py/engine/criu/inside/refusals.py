@@ -19,7 +19,7 @@ from dmtcp_py.system.tcp import tcp_sockets
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-SECCOMP, USER_NAMESPACE, HIDDEN, TCP, NAMELESS_MEMORY, SYSV_IDS = "seccomp", "userns", "hidden", "tcp", "memory", "sysv"
+SECCOMP, HIDDEN, TCP, NAMELESS_MEMORY, SYSV_IDS = "seccomp", "hidden", "tcp", "memory", "sysv"
 UNNOTICED = (NAMELESS_MEMORY, SYSV_IDS)
 """What criu would not notice at the dump."""
 FROZEN_ONLY = (SYSV_IDS,)
@@ -75,12 +75,6 @@ def _seccomp(pid: int, _init: int) -> Refusal | None:
     if not has_seccomp_filter(pid):
         return None
     return Refusal("filters its system calls (seccomp), which CRIU cannot suspend without privileges", _ADMINISTRATOR)
-
-
-def _user_namespace(pid: int, init: int) -> Refusal | None:
-    if os.readlink(f"/proc/{pid}/ns/user") == os.readlink(f"/proc/{init}/ns/user"):
-        return None
-    return Refusal("is in a user namespace of its own, which CRIU cannot checkpoint")
 
 
 def _hidden(pid: int, _init: int) -> Refusal | None:
@@ -145,7 +139,6 @@ def _name(pid: int) -> str:
 
 _FINDERS: dict[str, Callable[[int, int], Refusal | None]] = {
     SECCOMP: _seccomp,
-    USER_NAMESPACE: _user_namespace,
     HIDDEN: _hidden,
     TCP: _tcp,
     NAMELESS_MEMORY: _nameless_memory,
