@@ -186,8 +186,8 @@ def _environ(launch: Launch, *, covers_shm: bool) -> dict[str, str]:
     """Return the program's environment, with the libraries to load into it."""
     environ = dict(launch.environ)
     if launch.plugins:
-        loaded = [*map(str, launch.plugins), *filter(None, [environ.get("LD_PRELOAD")])]
-        environ["LD_PRELOAD"] = ":".join(loaded)
+        loaded = [built("environment"), *launch.plugins, environ.get("LD_PRELOAD")]
+        environ["LD_PRELOAD"] = ":".join(str(one) for one in loaded if one)
     if _is_watched(launch):
         environ[recording.VARIABLE] = str(launch.undo)
         if not covers_shm:
