@@ -3,9 +3,9 @@
 Run it with ``make bench-files`` on an idle machine; it needs a C compiler and some minutes. There are rows for DMTCP
 (on PATH or in DMTCP_PREFIX) and for CRIU: the microseconds to open a file for reading; to open a file for append, write
 to it and close it; to make a file; to write 64 bytes to a pipe, and to the end of a file; and to overwrite 4 KB in a
-small file and in a large one, whose old content is kept once. Each value is the median of five runs, with and without in turns. It is
-the program's own processor time, which other load on the machine changes least. "Without" is a copy of dmtcp_py without
-the part that records.
+small file and in a large one, whose old content is kept once. Each value is the median of five runs, with and without
+in turns. It is the program's own processor time, which other load on the machine changes least. "Without" is a copy of
+dmtcp_py without the part that records.
 """
 
 from __future__ import annotations
