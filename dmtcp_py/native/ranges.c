@@ -15,6 +15,14 @@
 #include "changes.h"
 #include "files.h"
 
+/* headers of older kernels do not have them */
+#ifndef FALLOC_FL_COLLAPSE_RANGE
+#define FALLOC_FL_COLLAPSE_RANGE 0x08
+#endif
+#ifndef FALLOC_FL_INSERT_RANGE
+#define FALLOC_FL_INSERT_RANGE 0x20
+#endif
+
 #define BLOCK (1L << 16)
 #define PIECE (1L << 18)
 
