@@ -11,6 +11,8 @@ MINUTES ?= 10
 SEED ?= 0
 # make zoo ZOO='--engine criu sqlite' runs only the programs and engines with these names
 ZOO ?=
+# make cases CASES='29 53' runs only the cases with these in their names
+CASES ?=
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -56,6 +58,15 @@ zoo: $(BIN)/pytest programs  ## run all programs of the zoo under all engines, a
 zoo-page: $(BIN)/pytest  ## write docs/programs.md from docs/zoo.json
 	PYTHONPATH=tests $(BIN)/python -m zoo page
 
+cases: $(BIN)/pytest programs  ## run the cases from public complaints under all engines, and write the results to docs/
+	PYTHONPATH=tests $(BIN)/python -m cases run --jobs $(JOBS) $(CASES)
+
+cases-page: $(BIN)/pytest  ## write docs/cases.md from docs/cases.json
+	PYTHONPATH=tests $(BIN)/python -m cases page
+
+dmtcp-programs: $(BIN)/pytest  ## run DMTCP's own test programs, built in DIR, under all engines, and write the results to docs/
+	DMTCP_TESTS=$(DIR) PYTHONPATH=tests $(BIN)/python -m dmtcp_programs run --jobs $(JOBS)
+
 engine: $(BIN)/dmtcp-run  ## install DMTCP or CRIU, unless one of them works already
 	@$(BIN)/dmtcp-ctl setup
 
@@ -84,4 +95,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test pristine lint bench bench-engines bench-files campaign zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes
+.PHONY: help demo test pristine lint bench bench-engines bench-files campaign cases cases-page dmtcp-programs zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes

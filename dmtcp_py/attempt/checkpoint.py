@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,15 @@ from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError
 from dmtcp_py.store.records import Cost, Host, ImageFile, Manifest, path_text, utc_now
 from dmtcp_py.system.files import free_bytes
 from dmtcp_py.system.proc import resident_bytes
-from dmtcp_py.system.units import format_size
+from dmtcp_py.system.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dmtcp_py.attempt.feed import Feed
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.attempt.start import Running
+    from dmtcp_py.messages import Report
     from dmtcp_py.store.staged import StagedImages
 
 STALL_S = 60.0
@@ -48,6 +51,7 @@ class CheckpointSubject:
     """The generation before this one."""
     expected_bytes: int | None
     """The size of the images, as far as it can be told from the last ones."""
+    feed: Feed | None
     came_up_at: float
     """When the program came up, in monotonic seconds."""
 
@@ -64,17 +68,31 @@ def take(subject: CheckpointSubject, reason: str, *, then_stop: bool, post: Call
         post(CheckpointDone(crash=error))
 
 
+def say_committed(manifest: Manifest, report: Report) -> None:
+    """Say that the generation of MANIFEST is committed, and what it cost."""
+    cost = manifest.cost
+    report.say(
+        f"generation {manifest.generation} committed ({manifest.reason}, {format_size(manifest.size)}, "
+        f"{format_duration(cost.checkpoint_s)} + {format_duration(cost.commit_s)})",
+        event="checkpointed",
+        generation=manifest.generation,
+        size=manifest.size,
+        checkpoint_s=cost.checkpoint_s,
+    )
+
+
 def _take(subject: CheckpointSubject, reason: str, *, then_stop: bool) -> CheckpointDone:
     store = subject.plan.store
     store.lock.check()
     _check_space(subject)
     began = time.monotonic()
-    staged = subject.running.computation.checkpoint(then_stop=then_stop, timeout_s=STALL_S)
+    with subject.feed.held() if subject.feed is not None else nullcontext() as stdin_bytes:
+        staged = subject.running.computation.checkpoint(then_stop=then_stop, timeout_s=STALL_S)
     checkpointed = time.monotonic()
 
     def describe(number: int, images: list[ImageFile]) -> Manifest:
         cost = Cost(checkpoint_s=checkpointed - began, commit_s=time.monotonic() - checkpointed)
-        why = {"reason": reason, "program_stopped": then_stop}
+        why = {"reason": reason, "program_stopped": then_stop, "stdin_bytes": stdin_bytes}
         return _manifest(subject, staged, generation=number, images=images, cost=cost, **why)
 
     manifest = store.commit(staged, describe)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from dmtcp_py.attempt.feed import Feed
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.batch.time_limit import TimeLimit
     from dmtcp_py.messages import Report
@@ -23,3 +24,5 @@ class AttemptContext:
     stream: EventStream
     limit: TimeLimit
     started: datetime
+    feed: Feed | None
+    """What gives the program its standard input, where that is a pipe."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.attempt.policy import STOP_SIGNALS
-from dmtcp_py.attempt.stdio import notes_on_resume
+from dmtcp_py.attempt.stdio import note_on_reader, notes_on_resume
 from dmtcp_py.engine.choice import Choice, engine_named
 from dmtcp_py.engine.protocol import Launch, Restart
 from dmtcp_py.engine.quirks import Applied, apply
@@ -21,6 +22,9 @@ from dmtcp_py.system.files import make_temporary, own_folder, remove_temporaries
 from dmtcp_py.system.proc import SHARED_MEMORY
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from dmtcp_py.attempt.feed import Feed
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.engine.protocol import Computation
     from dmtcp_py.messages import Report
@@ -48,6 +52,8 @@ class Starter:
 
     plan: Plan
     report: Report
+    feed: Feed | None = None
+    """What gives the program its standard input, where that is a pipe."""
 
     def make_room(self) -> None:
         """Give the engine an empty folder for its images: in the job's folder, or on a disk of this node."""
@@ -93,7 +99,8 @@ class Starter:
         self._say_choice(choice)
         for note in quirks.notes:
             self.report.say(f"set {note}", level=VERBOSE, event="quirk")
-        computation = choice.engine.launch(launch)
+        with self._standard_input(None):
+            computation = choice.engine.launch(launch)
         store.record("started", lineage=plan.start.job.lineage, why=plan.start.why, **self._facts(choice))
         self.report.say(
             f"job {store.layout.name}: started with {choice.engine_text} ({plan.start.why})",
@@ -127,7 +134,8 @@ class Starter:
         self._say_choice(choice)
         if not self.plan.options.accept_changed_files:
             changed_files.refuse(manifest)
-        computation = engine.restart(self._restart(manifest, stream))
+        with self._standard_input(manifest):
+            computation = engine.restart(self._restart(manifest, stream))
         if computation is None:
             return None
         self._say_resumed(manifest, choice)
@@ -152,6 +160,9 @@ class Starter:
             warn=self.report.warn,
         )
 
+    def _standard_input(self, start: Manifest | None) -> AbstractContextManager[None]:
+        return nullcontext() if self.feed is None else self.feed.of_program(start)
+
     def _quirks(self, engine: str) -> Applied:
         """Return what a program of ENGINE is launched with, on whichever of its nodes."""
         root = self.plan.store.layout.root
@@ -174,8 +185,11 @@ class Starter:
             job=store.layout.name,
             generation=manifest.generation,
         )
-        for text in [*notes_on_resume(manifest, self.plan.stdio), *changed_files.notes(manifest)]:
+        is_fed = self.feed is not None
+        for text in [*notes_on_resume(manifest, self.plan.stdio, is_fed=is_fed), *changed_files.notes(manifest)]:
             self.report.warn(text)
+        if (note := note_on_reader(manifest, self.plan.stdio)) is not None:
+            self.report.say(note)
 
     def _say_choice(self, choice: Choice) -> None:
         self.report.say(f"engine {choice.engine.name}: {choice.reason}", level=VERBOSE, event="engine")

@@ -5,9 +5,22 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from dmtcp_py.attempt.feed import Feed
+from dmtcp_py.attempt.producer import Producer
+from dmtcp_py.engine.unprotected import Unprotected
+from dmtcp_py.errors import DmtcpRunError
+from dmtcp_py.store.kept_input import KeptInput
+from dmtcp_py.system.files import remove_tree
+from dmtcp_py.system.pipes import is_readable_pipe
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from dmtcp_py.attempt.feed import InputFailed
+    from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.engine.protocol import Stdio
     from dmtcp_py.store.records import Manifest
 
@@ -19,12 +32,66 @@ def is_read_once(stdio: Stdio) -> bool:
     return stdio.stdin is None and _is_pipe(0)
 
 
+@contextmanager
+def fed(plan: Plan, post: Callable[[InputFailed], None], warn: Callable[[str], None]) -> Iterator[Feed | None]:
+    """Yield what gives the program its standard input, if that is a pipe whose content is kept; None otherwise.
+
+    Raises DmtcpRunError if it was a pipe in an earlier attempt, which did not end, and is none any more.
+    """
+    feed = _feed(plan, post, warn)
+    try:
+        yield feed
+    finally:
+        if feed is not None:
+            feed.close()
+
+
+def _feed(plan: Plan, post: Callable[[InputFailed], None], warn: Callable[[str], None]) -> Feed | None:
+    is_checkpointed = plan.choice is None or not isinstance(plan.choice.engine, Unprotected)
+    if plan.stdio.stdin is not None or plan.nodes is not None or not is_checkpointed:
+        return None
+    kept = _kept_input(plan, warn)
+    accepts = plan.options.accept_changed_files
+    if is_readable_pipe(0):
+        return Feed(kept, Producer(kept, continues=accepts), post)
+    if not kept.end and not kept.is_complete:
+        return None
+    if kept.is_complete or accepts:
+        return Feed(kept, None, post)
+    raise DmtcpRunError(
+        f"the program has read {kept.end} bytes from a pipe on standard input, which did not end, and now there is no "
+        "pipe",
+        "run the line as it was, with --accept-changed-files to let the input end there, or with --fresh to start over",
+    )
+
+
+def _kept_input(plan: Plan, warn: Callable[[str], None]) -> KeptInput:
+    """Return what the program has read from pipes in earlier attempts."""
+    store = plan.store
+
+    def warn_of_gap(reason: str) -> None:
+        warn(
+            f"what comes from standard input is not kept any more, because {reason}; a resume needs it to come again "
+            "from the beginning"
+        )
+
+    kept = KeptInput(store.layout.input(plan.start.job.lineage), warn_of_gap)
+    if not plan.start.candidates or not kept.end:
+        # where nothing was read, anything may come
+        remove_tree(store.layout.inputs)
+        kept.clear()
+    before, now = store.before, store.lock.record
+    is_trusted = before is not None and (before.record.released or before.record.boot_id == now.boot_id)
+    kept.recover(is_trusted=is_trusted)
+    return kept
+
+
 def notes_on_start(stdio: Stdio) -> list[str]:
     """Return what a later resume will not be able to restore."""
     notes = []
     if is_read_once(stdio):
         notes.append(
-            "standard input is a pipe: a resume cannot read again what the program has read from it; "
+            f"standard input is {_kind(0)}: a resume cannot read again what the program has read from it; "
             "use '< FILE' or --stdin FILE"
         )
     for fd, name in _NAMES:
@@ -36,11 +103,11 @@ def notes_on_start(stdio: Stdio) -> list[str]:
     return notes
 
 
-def notes_on_resume(manifest: Manifest, stdio: Stdio) -> list[str]:
+def notes_on_resume(manifest: Manifest, stdio: Stdio, *, is_fed: bool) -> list[str]:
     """Return what has changed since the generation of MANIFEST was taken; call it before the program runs on."""
     notes = []
-    if is_read_once(stdio):
-        notes.append("standard input is a pipe: the program continues to read at the beginning of this one")
+    if is_read_once(stdio) or (is_fed and manifest.stdin_bytes is None):
+        notes.append("standard input was not kept: the program continues to read at the beginning of this one")
     inherited = {fd: stdio.paths[fd] is None for fd, _ in _NAMES}
     for (fd, name), size in zip(_NAMES, (manifest.stdout_size, manifest.stderr_size), strict=True):
         now = _size(fd)
@@ -51,18 +118,44 @@ def notes_on_resume(manifest: Manifest, stdio: Stdio) -> list[str]:
             )
     if manifest.program_stopped:
         return notes
-    repeats = [name for fd, name in _NAMES if inherited[fd] and not os.isatty(fd)]
-    if repeats:
+    files = [name for fd, name in _NAMES if inherited[fd] and stat.S_ISREG(_mode(fd))]
+    if files:
         notes.append(
-            f"what the program wrote to {' and '.join(repeats)} since then will be repeated; --stdout FILE and "
+            f"what the program wrote to {' and '.join(files)} since then will be repeated; --stdout FILE and "
             "--stderr FILE keep it exact"
         )
+    pipes = [name for fd, name in _NAMES if inherited[fd] and _is_pipe(fd)]
+    if pipes:
+        notes.append(
+            f"{_are_pipes(pipes)} what the program prints from generation {manifest.generation} on, and nothing from "
+            "before; what it printed between then and its end comes once more. 'tee' without -a empties its file; "
+            "--stdout FILE and --stderr FILE are exact"
+        )
     return notes
+
+
+def note_on_reader(manifest: Manifest, stdio: Stdio) -> str | None:
+    """Return what a reader of the program's output gets after a stop, in which nothing was lost or repeated."""
+    if not manifest.program_stopped or stdio.stdout is not None or not _is_pipe(1):
+        return None
+    return (
+        f"{_are_pipes(['stdout'])} what the program prints from generation {manifest.generation} on, and nothing from "
+        "before ('tee' without -a empties its file)"
+    )
+
+
+def _are_pipes(names: Sequence[str]) -> str:
+    are = "is a pipe, whose reader gets" if len(names) == 1 else "are pipes, whose readers get"
+    return f"{' and '.join(names)} {are}"
 
 
 def _is_pipe(fd: int) -> bool:
     mode = _mode(fd)
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def _kind(fd: int) -> str:
+    return "a socket" if stat.S_ISSOCK(_mode(fd)) else "a pipe"
 
 
 def _is_emptied(fd: int) -> bool:

@@ -83,6 +83,12 @@ QUIRKS = (
     ),
     Quirk(
         "dmtcp",
+        "DMTCP makes sockets of pipes, which have no names and hold another amount, and unshares anonymous memory",
+        "DMTCP 3.2, 4.2, 5.0",
+        plugin="shared",
+    ),
+    Quirk(
+        "dmtcp",
         "mpirun's processes print to pseudo-terminals that DMTCP does not see; after a restart that would go elsewhere",
         "DMTCP 3.2, 4.2, 5.0 with Open MPI 4.1",
         plugin="openmpi",
@@ -99,6 +105,12 @@ QUIRKS = (
         "DMTCP 3.2, 4.2, 5.0",
         plugin="files",
         several_nodes=False,
+    ),
+    Quirk(
+        "dmtcp",
+        "DMTCP forgets interval timers, priorities, limits, queued signals and more; the plugin restores them",
+        "DMTCP 3.2, 4.2, 5.0",
+        plugin="state",
     ),
     Quirk("criu", _FILES, "CRIU 4.1, 4.2", plugin="files"),
     Quirk(

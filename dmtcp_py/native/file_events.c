@@ -1,4 +1,4 @@
-/* What the plugin `files` does at DMTCP's events: begins the part of the journal, waits for copies, and restores locks.
+/* What the plugin `files` does at DMTCP's events: begins the part of the journal, and waits for copies.
 
    Also how it becomes a plugin of DMTCP 3.2, 4.2 and 5.0, which number these events alike. */
 
@@ -24,7 +24,6 @@ void dmtcp_register_plugin(struct plugin);
 void dmtcp_initialize_plugin(void);
 
 static const char *api; /* the version of the plugin interface that this DMTCP has */
-static volatile int are_locks_due;
 
 /* Begin the part that was made ready. All processes are suspended; the first to come here does it for all. */
 static void begin_part(void)
@@ -50,31 +49,17 @@ static void wait_for_copies(void)
 
 static void on_event(int event, void *data)
 {
-    static int turn;
-    struct held held;
     (void)data;
     if (event != THREAD_GOES_ON)
         current_part = 0;
     if (event == BEFORE_IMAGES) {
         is_suspended = 1;
         begin_part();
-        read_file_locks();
     } else if (event == AFTER_IMAGES) {
         wait_for_copies();
         is_suspended = 0;
     } else if (event == AFTER_RESTART) {
-        are_locks_due = 1;
-        is_suspended = is_journal_known = turn = 0;
-    } else if (event == THREAD_GOES_ON && are_locks_due) {
-        /* each thread comes here; the first takes the locks, and the others wait for it */
-        hold_signals(&held);
-        while (__atomic_exchange_n(&turn, 1, __ATOMIC_ACQUIRE))
-            RAW(SYS_sched_yield);
-        if (are_locks_due)
-            take_file_locks();
-        are_locks_due = 0;
-        __atomic_store_n(&turn, 0, __ATOMIC_RELEASE);
-        let_signals(&held);
+        is_suspended = is_journal_known = 0;
     }
 }
 

@@ -24,7 +24,7 @@ extern int dmtcp_get_ckpt_signal(void) __attribute__((weak));
 
 #pragma GCC visibility push(hidden)
 
-/* wrappers.c: return the function NAME of the next library, which ours stands before; and ours. */
+/* below.c: return the function NAME of the next library, which ours stands before. wrappers.c: return ours. */
 void *below(const char *name);
 void *wrapper_of(const char *name);
 
@@ -58,11 +58,8 @@ void record_made(const char *path);
 
 /* pipe_links.c: pipes that are opened by the name of a descriptor. */
 int open_pipe_again(const char *path, int flags);
+void share_stream(const char *path, int fd);
 FILE *open_pipe_stream_again(const char *path, const char *mode);
-
-/* file_locks.c: locks on files, which an image does not contain. */
-void read_file_locks(void);
-void take_file_locks(void);
 
 #pragma GCC visibility pop
 

@@ -28,14 +28,6 @@
 
 #define CREAT_FLAGS (O_CREAT | O_TRUNC | O_WRONLY)
 
-/* dmtcp_dlsym() looks from its caller on, which is this library. */
-void *below(const char *name)
-{
-    if (!dmtcp_dlsym)
-        return dlsym(RTLD_NEXT, name);
-    return dmtcp_dlsym(RTLD_NEXT, name);
-}
-
 /* --- the next function of each name --- */
 
 #define DECLARE(type, name, parameters, arguments, recording) \
@@ -196,6 +188,7 @@ static void *ask_kernel(void *address, size_t size, int protection, int flags, i
         type result = next_##name arguments;                               \
         if (result == -1 && errno == ENXIO)                                \
             result = open_pipe_again(path, flags);                         \
+        share_stream(path, result);                                        \
         release_open(&held, result);                                       \
         return result;                                                     \
     }
@@ -209,6 +202,7 @@ static void *ask_kernel(void *address, size_t size, int protection, int flags, i
         type result = next_##name arguments;                       \
         if (!result && errno == ENXIO)                             \
             result = open_pipe_stream_again(path, mode);           \
+        share_stream(path, DESCRIPTOR(result));                    \
         release_open(&held, DESCRIPTOR(result));                   \
         return result;                                             \
     }

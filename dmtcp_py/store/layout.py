@@ -52,6 +52,15 @@ class JobLayout:
         """A copy of the standard input, if that file has no name (any more)."""
         return self.root / "stdin"
 
+    def input(self, lineage: int) -> Path:
+        """Where what the program of LINEAGE reads from a pipe on its standard input is kept."""
+        return self.inputs / f"{lineage:06}"
+
+    @property
+    def inputs(self) -> Path:
+        """The input of the current lineage, and of those before that were not removed yet."""
+        return self.root / "input"
+
     @property
     def batch_script(self) -> Path:
         """The script of the batch job, kept for a resubmission."""

@@ -134,6 +134,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     cost: Cost
     stdout_size: int | None = None
     stderr_size: int | None = None
+    stdin_bytes: int | None = None
+    """How much the program had read from a pipe on its standard input; None if there was none."""
     engine_data: dict[str, str] = {}
     """Values that the engine needs again for a restart."""
     undo_part: str | None = None

@@ -189,6 +189,13 @@ class Store:
             return []
         return [part for part in parts if part is not None]
 
+    def least_stdin_bytes(self, generations: Sequence[int]) -> int:
+        """Return from where on one of GENERATIONS needs the input; 0 if one of the manifests cannot be read."""
+        try:
+            return min(read_manifest(self.layout, number).stdin_bytes or 0 for number in generations)
+        except (StoreError, ValueError):
+            return 0
+
     @contextmanager
     def _warning_of(self, path: Path) -> Iterator[None]:
         """Turn an OSError into a warning that is printed once for each text."""

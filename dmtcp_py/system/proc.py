@@ -31,6 +31,24 @@ def process_tree(pid: int) -> list[tuple[int, float]]:
     return [(member, start) for member, start in started if start is not None]
 
 
+def processes_below(root: int) -> list[int]:
+    """Return the pids of process ROOT and its descendants, of dead ones too, from the lists of the kernel alone."""
+    parents = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208 - only names are needed
+        if name.isdecimal():
+            with suppress(OSError):
+                parents[int(name)] = _parent_of(int(name))
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
+
+
+def _parent_of(pid: int) -> int:
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    return int(stat[stat.rindex(")") + 2 :].split()[1])
+
+
 def resident_bytes(pid: int) -> int:
     """Return the total resident size of PID and its descendants, with shared pages counted once for each process."""
     import psutil  # noqa: PLC0415 - as above
@@ -60,6 +78,14 @@ def started_at(pid: int) -> float | None:
     return None if fields[0] in "ZX" else float(fields[19])
 
 
+def state_of(pid: int) -> str | None:
+    """Return the letter for the state of process PID in proc(5), such as ``T`` for stopped; None if it is gone."""
+    with suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return stat[stat.rindex(")") + 2]
+    return None
+
+
 def age_s(pid: int) -> float | None:
     """Return how long process PID has been running, in seconds; None if it does not exist or has ended."""
     ticks = started_at(pid)
@@ -70,10 +96,10 @@ def command_of(pid: int) -> tuple[list[str], int]:
     """Return the command line of process PID and the pid of its parent; an empty list and 0 if it does not exist."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        parent = _parent_of(pid)
     except OSError:
         return [], 0
-    return [os.fsdecode(word) for word in words], int(stat[stat.rindex(")") + 2 :].split()[1])
+    return [os.fsdecode(word) for word in words], parent
 
 
 def name_of(pid: int) -> str:

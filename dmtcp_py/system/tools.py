@@ -54,7 +54,11 @@ def run_tool(argv: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | 
 
 
 def import_early() -> None:
-    """Import sh in the background, so that the next command does not have to wait for that."""
+    """Import sh in the background, so that the next command does not have to wait for that.
+
+    Until that is done, this process must not fork in another thread: modules that sh imports register functions to be
+    called before and after a fork, and only the latter would be called.
+    """
     threading.Thread(target=importlib.import_module, args=["sh"], daemon=True).start()
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import selectors
+import socket
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,7 @@ from kit.processes import kill_all
 from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from kit.bench import Workbench
@@ -275,22 +277,17 @@ def test_an_input_file_named_by_an_option_does_not_need_our_stdin(
 
 
 @pytest.mark.parametrize("quiet", [(), ("-q",)])
-def test_a_pipe_on_stdin_is_warned_of_with_what_to_do_instead(
+def test_a_socket_on_stdin_is_warned_of_with_what_to_do_instead(
     bench: Workbench, one_engine: EngineHere, quiet: Sequence[str]
 ) -> None:
     assert one_engine
-    done = subprocess.run(
-        bench.line(*quiet, "cat"),
-        input="text\n",
-        capture_output=True,
-        text=True,
-        timeout=LONG_S,
-        check=False,
-        cwd=bench.folder,
-        env=bench.environ,
-    )
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"text\n")
+        ours.shutdown(socket.SHUT_WR)
+        done = bench.run(*quiet, "cat", stdin=theirs)
     assert (done.returncode, done.stdout) == (0, "text\n")
-    (line,) = [line for line in done.stderr.splitlines() if "pipe" in line]
+    (line,) = [line for line in done.stderr.splitlines() if "socket" in line]
     assert line.startswith("dmtcp-run: ")
     assert "--stdin" in line
 
@@ -389,3 +386,51 @@ def test_an_output_that_the_shell_emptied_before_a_resume_is_said(bench: Workben
     said = (bench.folder / "err.2").read_text()
     assert "dmtcp-run: stdout " in said
     assert "--stdout" in said
+
+
+@contextmanager
+def tee_of(bench: Workbench, option: str) -> Iterator[IO[bytes]]:
+    """Yield what leads to ``tee OPTION log``, which ends when nobody has it any more."""
+    tee = subprocess.Popen(
+        ["sh", "-c", f"exec tee {option} log >/dev/null"],
+        stdin=subprocess.PIPE,
+        cwd=bench.folder,
+        start_new_session=True,
+    )
+    bench.started.append(tee)
+    assert tee.stdin
+    with tee.stdin:
+        yield tee.stdin
+
+
+@pytest.mark.parametrize("option", ["", "-a"])
+@pytest.mark.parametrize("is_crash", [True, False], ids=["crash", "stop"])
+def test_what_the_reader_of_a_pipe_gets_after_a_resume_is_said_and_true(
+    bench: Workbench, engine: EngineHere, option: str, *, is_crash: bool
+) -> None:
+    assert engine
+    log = bench.folder / "log"
+    with tee_of(bench, option) as stdin:
+        process = bench.start("-i", "1", *bench.counting(60), stdout=stdin)
+    bench.wait_generations(1, process)
+    bench.wait_lines(3, process, "log")
+    if is_crash:
+        kill_all(process)
+    else:
+        process.terminate()
+        assert process.wait(LONG_S) == 85
+    wait_until(lambda: numbers(log.read_bytes()))
+    before = numbers(log.read_bytes())
+    with tee_of(bench, option) as stdin:
+        process = bench.start("-i", "1", *bench.counting(60), stdout=stdin)
+    assert process.wait(LONG_S) == 0
+    wait_until(lambda: b"done" in log.read_bytes())
+    after = numbers(log.read_bytes())
+    again = after[len(before) :] if option else after
+    assert after[: len(before)] == before or not option
+    assert again == list(range(again[0], 61))
+    assert (again[0] == before[-1] + 1) if not is_crash else (1 < again[0] <= before[-1] + 1)
+    line = bench.said_with("stdout is a pipe")
+    assert "and nothing from before" in line
+    assert "'tee' without -a empties its file" in line
+    assert ("comes once more" in line) == is_crash

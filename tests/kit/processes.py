@@ -15,8 +15,6 @@ from kit.waits import LONG_S, wait_until
 if TYPE_CHECKING:
     from subprocess import Popen
 
-_LEAST_PID = 300
-"""The pids of a program under CRIU start here, in its namespace; those of the engine are below."""
 _ENGINE_TOOLS = ("dmtcp_coor", "dmtcp_command")
 
 
@@ -59,8 +57,13 @@ def _is_in_namespace(supervisor: psutil.Process) -> bool:
 
 def _is_below_init(one: psutil.Process) -> bool:
     """Whether it is the first process of a program under CRIU: a child of the init, which the keeper started."""
-    pids = [_inner_pid(process) or 0 for process in (one, *one.parents()[:2])]
-    return pids[0] > _LEAST_PID and pids[1] >= _LEAST_PID and pids[2] == 1
+    above = one.parents()[:2]
+    if len(above) < 2 or not _inner_pid(one) or _inner_pid(above[1]) != 1:
+        return False
+    # the tools of the engine are below the keeper too, but only the init leads a session
+    with suppress(ProcessLookupError):
+        return os.getsid(above[0].pid) == above[0].pid
+    return False
 
 
 def _inner_pid(one: psutil.Process) -> int | None:

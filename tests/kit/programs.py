@@ -6,6 +6,7 @@ The programs themselves are in `kit.program_list`. Words in braces stand for fol
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,24 @@ _BUILD_S = 300
 
 
 @dataclass(frozen=True)
+class Typed:
+    """A LINE of a shell, which is typed after ``dmtcp-run`` and its options, and may have a here-document.
+
+    BEFORE is typed before it, on a line of its own; it is typed in SUBDIR of the folder. The folder gets another name
+    after the first kill if it IS_MOVED.
+    """
+
+    line: str
+    before: str = ""
+    subdir: str = "."
+    is_moved: bool = False
+
+    def script(self, environ: str, run: str) -> str:
+        """Return what a shell reads, where RUN is dmtcp-run, or nothing, and ENVIRON exports variables."""
+        return f"{environ}cd {shlex.quote(self.subdir)} || exit\n{self.before}\nexec {run} {self.line}"
+
+
+@dataclass(frozen=True)
 class Program:
     """One program.
 
@@ -34,7 +53,7 @@ class Program:
 
     name: str
     group: str
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     made_by: tuple[tuple[str, ...], ...] = ()
     environ: tuple[tuple[str, str], ...] = ()
@@ -43,11 +62,17 @@ class Program:
     ignored: tuple[str, ...] = ()
     quirks: tuple[str, ...] = ()
     reads_lines: bool = False
+    waits_for_input: bool = False
+    """Whether its input is a pipe into which nobody writes."""
     is_silent: bool = False
     """Whether its output does not come step by step, as it is kept in a buffer, or goes to files."""
     quick: bool = False
     every_engine: int = 0
     note: str = ""
+    beside: tuple[tuple[str, Path], ...] = ()
+    """The names that links to files of others have where it is started."""
+    typed: Typed | None = None
+    """What is typed in place of COMMAND, beside a copy of what was built in a folder with the program's name."""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from kit.places import REPOSITORY
 from kit.program_list import PROGRAMS
-from zoo import life, measure
+from zoo import finding, measure
+from zoo.measure import Collection
+from zoo.tables import escaped, table, title
 
 if TYPE_CHECKING:
     from kit.programs import Program
 
+ZOO = Collection("zoo", PROGRAMS, REPOSITORY / "docs" / "zoo.json")
 PAGE = REPOSITORY / "docs" / "programs.md"
 _HEAD = """\
 # The table of programs
@@ -29,7 +32,8 @@ and `tests/programs/`, their command lines in `tests/kit/program_list.py`.
 | works with X | the same, but not without the setting X, which dmtcp-run applies automatically |
 | refused | dmtcp-run exited with 125 before there was anything to lose, and printed the reason |
 | no generation | the program ran to its correct end, with a warning, but no checkpoint was taken |
-| fails | an error, a hang or another exit status. A wrong result with the correct status would be called WRONG |
+| fails | an error or another exit status. A wrong result with the correct status would be called WRONG |
+| stuck | no end within the time allowed |
 | differs | the program behaves differently under the engine, interrupted or not |
 | not run | the program was not installed, or not measured yet |
 
@@ -40,7 +44,7 @@ executables that DMTCP cannot handle. The footnotes quote the messages of the me
 
 def write() -> None:
     """Write the page."""
-    PAGE.write_text(text(measure.load()))
+    PAGE.write_text(text(measure.load(ZOO)))
 
 
 def text(results: dict[str, Any]) -> str:
@@ -51,9 +55,9 @@ def text(results: dict[str, Any]) -> str:
     for group, programs in groupby(PROGRAMS, lambda program: program.group):
         rows = [_row(program, results, notes) for program in programs if program.name in results["cells"]]
         if rows:
-            parts.append(f"## {group}\n\n{_table(['program', *map(_title, engines)], rows)}")
+            parts.append(f"## {group}\n\n{table(['program', *map(title, engines)], rows)}")
     if notes:
-        parts.append("\n".join(f"[^{number}]: {_escaped(note)}" for note, number in notes.items()) + "\n")
+        parts.append("\n".join(f"[^{number}]: {escaped(note)}" for note, number in notes.items()) + "\n")
     parts += [_costs(results), _dates(results)]
     return "\n".join(parts)
 
@@ -66,10 +70,10 @@ def _row(program: Program, results: dict[str, Any], notes: dict[str, int]) -> li
 
 def _cell(values: dict[str, Any] | None, notes: dict[str, int]) -> str:
     if values is None:
-        return life.NOT_RUN
+        return finding.NOT_RUN
     settings = " and ".join(f"`{setting}`" for setting in values.get("settings", ()))
     state = f"works with {settings}" if settings else values["state"]
-    if state in (life.FAILS, life.DIFFERS, life.WRONG):
+    if state in (*finding.BROKEN, finding.DIFFERS, finding.WRONG):
         state = f"**{state}**"
     return state + (_reference(values["detail"], notes) if values.get("detail") else "")
 
@@ -86,11 +90,11 @@ def _costs(results: dict[str, Any]) -> str:
         if any(costs):
             rows.append([program.name, *costs])
     about = "Seconds for a checkpoint / seconds until the program runs again / megabytes of images, on two busy cores"
-    return f"## Cost\n\n{about}.\n\n{_table(['program', *map(_title, results['engines'])], rows)}"
+    return f"## Cost\n\n{about}.\n\n{table(['program', *map(title, results['engines'])], rows)}"
 
 
 def _cost(values: dict[str, Any]) -> str:
-    if not values.get("image_bytes") or not values["state"].startswith(life.WORKS):
+    if not values.get("image_bytes") or not values["state"].startswith(finding.WORKS):
         return ""
     resume = f"{values['resume_s']:.1f}" if "resume_s" in values else "?"
     megabytes = values["image_bytes"] / 1e6
@@ -103,17 +107,3 @@ def _dates(results: dict[str, Any]) -> str:
     kernels = sorted({values["kernel"] for values in cells})
     when = days[0] if days[:1] == days[-1:] else f"{days[0]} to {days[-1]}"
     return f"Measured {when} on Linux {', '.join(kernels)}. `make zoo` measures again; `zoo.json` has the values.\n"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _title(engine: str) -> str:
-    name, _, version = engine.partition("-")
-    return f"{name.upper()} {version}"
-
-
-def _escaped(note: str) -> str:
-    return note.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")

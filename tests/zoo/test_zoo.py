@@ -12,8 +12,8 @@ import pytest
 from dmtcp_py.engine.quirks import QUIRKS
 from kit.program_list import PROGRAMS
 from kit.programs import Places, Program, build
-from zoo import life, measure, page
-from zoo.life import Lives
+from zoo import finding, measure, page
+from zoo.life import Lives, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 QUICK = [program for program in PROGRAMS if program.quick]
 STEPS_FOR_ONE_KILL = 0.65
-SURE = {life.WORKS: life.WORKS, life.NEEDS_SETTING: life.WORKS, life.REFUSED: life.REFUSED}
+SURE = {finding.WORKS: finding.WORKS, finding.NEEDS_SETTING: finding.WORKS, finding.REFUSED: finding.REFUSED}
 """The states that one run shows again, and how."""
 
 
@@ -41,7 +41,7 @@ def short() -> Iterator[Path]:
 
 
 def test_the_page_is_what_was_measured() -> None:
-    assert page.PAGE.read_text() == page.text(measure.load()), "write it anew: make zoo-page"
+    assert page.PAGE.read_text() == page.text(measure.load(page.ZOO)), "write it anew: make zoo-page"
 
 
 def test_every_setting_that_a_program_may_need_is_one_that_dmtcp_run_makes() -> None:
@@ -53,12 +53,12 @@ def test_every_setting_that_a_program_may_need_is_one_that_dmtcp_run_makes() -> 
 def test_what_the_page_says_of_a_cheap_program_is_so(
     bench: Workbench, one_of_each: EngineHere, built: Path, short: Path, program: Program
 ) -> None:
-    cell = measure.load()["cells"].get(program.name, {}).get(str(one_of_each), {"state": life.NOT_RUN})
+    cell = measure.load(page.ZOO)["cells"].get(program.name, {}).get(str(one_of_each), {"state": finding.NOT_RUN})
     if cell["state"] not in SURE:
         pytest.skip(f"the page says '{cell['state']}', which one run does not show again")
     if why_not := build([program], built).get(program.name):
         pytest.skip(why_not)
     bench.engine = replace(one_of_each, options=("--engine", one_of_each.name))
     places = Places(built, short, int(program.steps * STEPS_FOR_ONE_KILL))
-    found = Lives(bench, program, places, kills=1).find()
+    found = Lives(bench, program, places, Terms(kills=1)).find()
     assert found.state == SURE[cell["state"]], found.detail

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.criu.inside.argv import inside_argv
+from dmtcp_py.native import built
 from dmtcp_py.system.files import PRIVATE_DIR
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class Tool:
         """Return the file for its output."""
         return self.temporary / f"{action}.out"
 
+    @property
+    def lost(self) -> Path:
+        """The file for what could not be put back at a restore."""
+        return self.temporary / "lost"
+
     def log(self, action: str) -> Path:
         """Return its log file."""
         return self.temporary / f"{action}.log"
@@ -51,18 +57,23 @@ class Tool:
 
 def dump_argv(tool: Tool, images: Path, *, then_stop: bool) -> list[str]:
     """Return the command that dumps a tree of processes; the keeper adds the tree and the external descriptors."""
-    script = tool.temporary / "post-dump.sh"
     words = inside_argv("engine.criu.inside.post_dump", str(int(tool.covers_shm)), str(tool.undo or ""))
-    script.write_bytes(os.fsencode(f"#!/bin/sh\nexec {shlex.join(words)}\n"))
-    script.chmod(PRIVATE_DIR)
+    script = _action_script(tool, "post-dump", words)
     running = [] if then_stop else ["--leave-running"]
-    return [*_argv(tool, "dump", images), *running, "--timeout", str(_FREEZE_S), "--action-script", str(script)]
+    return [*_argv(tool, "dump", images), *running, "--timeout", str(_FREEZE_S), *script]
+
+
+def dump_environ(tool: Tool) -> dict[str, str]:
+    """Return the environment of a dump, with the library that has interrupted calls begin again."""
+    calls = built("calls")
+    return {**tool.environ, **({} if calls is None else {"LD_PRELOAD": str(calls)})}
 
 
 def restore_argv(tool: Tool, images: Path) -> list[str]:
     """Return the command that restores a tree as the caller's child; the keeper adds the descriptors to inherit."""
     first = inside_argv("engine.criu.tcp_ports", str(images))
-    return [*first, *_argv(tool, "restore", images), "--restore-detached", "--restore-sibling"]
+    script = _action_script(tool, "pre-resume", inside_argv("engine.criu.inside.attributes", str(tool.lost)))
+    return [*first, *_argv(tool, "restore", images), "--restore-detached", "--restore-sibling", *script]
 
 
 def failure_in(tool: Tool, action: str) -> str:
@@ -75,6 +86,15 @@ def failure_in(tool: Tool, action: str) -> str:
                 if is_reason or (path == tool.output(action) and line.strip() and not reasons):
                     reasons.append(line.partition("Error ")[2].strip() or line.strip())
     return "; ".join(dict.fromkeys(reasons[:_MOST_REASONS]))[:_MOST_CHARS] or "it gave no reason"
+
+
+def _action_script(tool: Tool, action: str, words: list[str]) -> list[str]:
+    """Have criu run WORDS at ACTION; it runs the script at each of its steps, so only a shell starts at the others."""
+    script = tool.temporary / f"{action}.sh"
+    text = f'#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" = {action} ] || exit 0\nexec {shlex.join(words)}\n'
+    script.write_bytes(os.fsencode(text))
+    script.chmod(PRIVATE_DIR)
+    return ["--action-script", str(script)]
 
 
 def _argv(tool: Tool, action: str, images: Path) -> list[str]:

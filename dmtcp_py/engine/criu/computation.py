@@ -9,17 +9,16 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from dmtcp_py.engine.criu.command import dump_argv, failure_in
+from dmtcp_py.engine.criu import obstacles
+from dmtcp_py.engine.criu.command import dump_argv, dump_environ, failure_in
 from dmtcp_py.engine.criu.inside import keeper
-from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULER_LAUNCHERS
 from dmtcp_py.engine.protocol import EndKind, ProgramEnd
-from dmtcp_py.errors import BlockedError, CheckpointFailedError
+from dmtcp_py.errors import CheckpointFailedError
 from dmtcp_py.rollback import held_files, in_memory, recording
 from dmtcp_py.rollback.changed_files import notes_at_checkpoint
 from dmtcp_py.rollback.parts import has_begun
 from dmtcp_py.store.staged import StagedImages, stage
 from dmtcp_py.system.files import make_private_dir, remove_tree, size_below
-from dmtcp_py.system.proc import name_of, process_tree
 from dmtcp_py.system.reaping import end_descendants, signal_group
 from dmtcp_py.system.timeout import Timeout
 
@@ -69,7 +68,7 @@ class CriuComputation:
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
         """Checkpoint the program, see `dmtcp_py.engine.protocol`; TIMEOUT_S bounds a time without progress."""
-        _refuse_scheduler_launchers(self.pid)
+        obstacles.refuse(self.pid)
         remove_tree(self._staging)
         make_private_dir(self._staging)
         root = self._tool.undo
@@ -79,16 +78,16 @@ class CriuComputation:
         self._check_dumped(status)
         if then_stop:
             self._await_stop()
-        elif not self._connections.are_passed_on(_PASS_ON_S):
-            raise CheckpointFailedError(
-                "nothing reads the program's output",
-                "if its terminal is paused, press Ctrl-Q",
-                program_lives=True,
-            )
+        else:
+            self._check_running()
         begun = part if root is not None and part is not None and has_begun(root, part) else None
         staged = self._collect(begun, then_stop=then_stop)
         missed = notes_at_checkpoint(staged.updated_files, staged.mapped_files, root, begun)
         return replace(staged, undo_part=begun, notes=(*staged.notes, *missed))
+
+    def look(self) -> None:
+        """Raise BlockedError if CRIU cannot checkpoint what the program has now."""
+        obstacles.refuse(self.pid)
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's process group, whose leader, the init, outlives the program."""
@@ -135,7 +134,7 @@ class CriuComputation:
             folder=str(self._staging),
             then_stop=then_stop,
             argv=dump_argv(self._tool, self._staging, then_stop=then_stop),
-            environ=dict(self._tool.environ),
+            environ=dump_environ(self._tool),
             output=str(self._tool.output("dump")),
         )
         self._await_dump(done, timeout_s)
@@ -149,7 +148,19 @@ class CriuComputation:
         if status != 0 and self._keeper.wait_for(lambda state: state.ended is not None, _POLL_S):
             raise CheckpointFailedError("the program ended during the checkpoint", program_lives=False)
         if status != 0:
-            raise _failed(failure_in(self._tool, "dump"))
+            obstacles.refuse(self.pid)
+            raise CheckpointFailedError(f"criu dump failed: {failure_in(self._tool, 'dump')}", program_lives=True)
+
+    def _check_running(self) -> None:
+        """Raise CheckpointFailedError if the images lack something of the program that runs on."""
+        # what the program opened after the first look, and before it was frozen
+        obstacles.refuse(self.pid)
+        if not self._connections.are_passed_on(_PASS_ON_S):
+            raise CheckpointFailedError(
+                "nothing reads the program's output",
+                "if its terminal is paused, press Ctrl-Q",
+                program_lives=True,
+            )
 
     def _await_stop(self) -> None:
         self._stopped_by_us = True
@@ -223,24 +234,3 @@ def _own_streams() -> list[str]:
             if stat.S_ISREG(os.fstat(fd).st_mode):
                 found.append(os.readlink(f"/proc/self/fd/{fd}"))
     return found
-
-
-def _refuse_scheduler_launchers(pid: int) -> None:
-    """Raise BlockedError if PID or a descendant has the scheduler start processes, which no image would contain."""
-    for member, _ in process_tree(pid):
-        if (name := name_of(member)) in SCHEDULER_LAUNCHERS:
-            raise BlockedError(
-                f"process {member} ({name}) {LAUNCHES_ELSEWHERE}",
-                "use mpirun on one node instead; --allow-unprotected runs it without checkpoints",
-            )
-
-
-def _failed(reason: str) -> CheckpointFailedError:
-    """Return the error for a dump that failed for REASON and left the program running."""
-    if "[io_uring]" in reason:
-        hint = (
-            "for libuv (torchrun), install dmtcp-py on a machine with a C compiler; --allow-unprotected runs it "
-            "without checkpoints"
-        )
-        return BlockedError("the program uses io_uring, which CRIU cannot checkpoint", hint)
-    return CheckpointFailedError(f"criu dump failed: {reason}", program_lives=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,6 +173,7 @@ class CriuEngine:
             if not _await_restore(keeper_client, tool, restart):
                 _abandon(keeper_client, connections)
                 return None
+            _warn_of_lost(tool, restart)
             return _computation(tool, keeper_client, connections, order["root"], restart.staging)
         except BaseException:
             _abandon(keeper_client, connections)
@@ -250,6 +252,13 @@ def _computation(
     pid = keeper_client.outer_pid(root)
     # if the program has already ended, nothing uses its pid any more
     return CriuComputation(tool, keeper_client, connections, pid or keeper_client.child.pid, staging)
+
+
+def _warn_of_lost(tool: Tool, restart: Restart) -> None:
+    """Say what of the program could not be put back."""
+    with suppress(FileNotFoundError):
+        for text in tool.lost.read_text(encoding="utf-8").splitlines():
+            restart.warn(f"not as before in the resumed program: {text}")
 
 
 def _refuse_ports_in_use(restart: Restart) -> None:

@@ -101,9 +101,10 @@ class OutputPump:
 
 
 class InputPump:
-    """Copies input from SOURCE, one of our descriptors, to TARGET, a pipe or terminal of the program.
+    """Copies input from SOURCE to TARGET, a pipe or terminal of the program.
 
-    The pump owns a pipe, and closes it at the end of the input; to a terminal it sends the end-of-file character.
+    The pump owns SOURCE, and a pipe, which it closes at the end of the input; to a terminal it sends the end-of-file
+    character.
     """
 
     def __init__(self, source: int, target: int, *, is_terminal: bool) -> None:
@@ -127,6 +128,7 @@ class InputPump:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTIN, signal.SIGTTOU, signal.SIGPIPE})
         with suppress(OSError):
             self._copy()
+        os.close(self._source)
         if not self._is_terminal:
             os.close(self._target)
 

@@ -60,7 +60,9 @@ class Connections:
         self._close_theirs()
         self._pumps = [OutputPump(source, target) for source, target in self._outputs]
         self._outputs = []
-        self._input_pumps = [InputPump(0, target, is_terminal=is_terminal) for target, is_terminal in self._inputs]
+        self._input_pumps = [
+            InputPump(os.dup(0), target, is_terminal=is_terminal) for target, is_terminal in self._inputs
+        ]
         self._inputs = []
 
     def resize(self) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.dmtcp import images
 from dmtcp_py.engine.dmtcp.installation import logs_failures
+from dmtcp_py.engine.dmtcp.refusals import recent
 from dmtcp_py.engine.dmtcp.safe_moment import SafeMoment
+from dmtcp_py.engine.dmtcp.stopped import StoppedProcesses
 from dmtcp_py.engine.dmtcp.verdict import Evidence, judge
 from dmtcp_py.errors import CheckpointFailedError, EngineError
 from dmtcp_py.rollback import recording
@@ -113,16 +115,18 @@ class DmtcpComputation:
         copies.find()
         self._stopped_by_us, self._begun_before_stop = then_stop, before.checkpoints_begun
         part = self._make_part_ready(holds=not then_stop)
+        stopped = StoppedProcesses(self.temporary, self.pid)
         try:
             if not then_stop:
                 # the next checkpoint is this one, after which the program runs on
                 self._last_survived = before.checkpoints_begun + 1
             self.coordinator.command("--kcheckpoint" if then_stop else "--checkpoint")
-            if not then_stop and self._await(lambda log: log.written > before.written, timeout_s):
+            if self._await_written(before, stopped, then_stop=then_stop, timeout_s=timeout_s) and not then_stop:
                 self._save(copies, self._journal_if_begun(part))
         finally:
             recording.release(self.workspace.undo)
         self._await_complete(before, then_stop=then_stop, timeout_s=timeout_s)
+        stopped.await_stopped(lambda seconds: self.coordinator.wait_for(lambda _log: False, seconds))
         if then_stop:
             # the files change only once the program is resumed, and it may be killed after that
             copies.save(None, self._journal_if_begun(part))
@@ -137,6 +141,16 @@ class DmtcpComputation:
             undo_part=begun,
             notes=(*staged.notes, *copies.notes, *notes_at_checkpoint(uncovered, mapped, self.workspace.undo, begun)),
         )
+
+    def _await_written(self, before: LogState, stopped: StoppedProcesses, *, then_stop: bool, timeout_s: float) -> bool:
+        """Wait until the log shows that all images are written, unless the program is killed by then."""
+
+        def is_written(log: LogState) -> bool:
+            return log.written > before.written or (
+                then_stop and log.checkpoints_complete > before.checkpoints_complete
+            )
+
+        return self._await(is_written, timeout_s, stopped.let_go_on)
 
     def _save(self, copies: FileCopies, journal: Path | None) -> None:
         """Save COPIES while the program is suspended; without a JOURNAL nothing holds it, and it may run again."""
@@ -163,6 +177,11 @@ class DmtcpComputation:
             raise CheckpointFailedError(
                 "another dmtcp_command took a checkpoint at the same time", program_lives=not then_stop
             )
+
+    def look(self) -> None:
+        """Raise BlockedError if DMTCP cannot checkpoint what the program has now; for one node."""
+        if (obstacle := self._safe_moment.obstacle()) is not None:
+            raise obstacle.error
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""
@@ -204,6 +223,7 @@ class DmtcpComputation:
                 coordinator_lived=coordinator_lived,
                 failure=self._failure,
                 message=self.workspace.failure_message(),
+                refusal=recent(self.temporary),
                 fail_status=self.workspace.fail_status,
                 logs_failures=logs_failures(self.workspace.dmtcp.version),
                 last_survived_checkpoint=self._begun_before_stop if self._stopped_by_us else self._last_survived,
@@ -236,16 +256,20 @@ class DmtcpComputation:
                 if self.coordinator.status().is_running:
                     self._last_survived = begun
 
-    def _await(self, condition: Callable[[LogState], bool], timeout_s: float) -> bool:
+    def _await(
+        self, condition: Callable[[LogState], bool], timeout_s: float, meanwhile: Callable[[], None] | None = None
+    ) -> bool:
         """Wait for CONDITION as long as images are written; return whether it came true before the program ended.
 
-        Kills the program if nothing is written for TIMEOUT_S.
+        Kills the program if nothing is written for TIMEOUT_S. Calls MEANWHILE from time to time.
         """
         before, timeout = -1, Timeout(timeout_s)
         while not self.coordinator.wait_for(condition, _POLL_S):
             if self.has_ended() or not self.coordinator.is_alive():
                 # the last lines of the log may not have been read yet
                 return self.coordinator.wait_for(condition, _POLL_S)
+            if meanwhile is not None:
+                meanwhile()
             size = images.bytes_written(self.workspace)
             if size != before:
                 before = size

@@ -14,7 +14,7 @@ from dmtcp_py.engine.dmtcp.images import FAIL_KEY
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.shared_memory import claim, clear, of_node, unname
 from dmtcp_py.engine.dmtcp.stdio import stream_flags_kept, terminal_as_dev_tty, with_streams
-from dmtcp_py.engine.dmtcp.workspace import Workspace
+from dmtcp_py.engine.dmtcp.workspace import HOLD_STARTS, Workspace
 from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_setuid, is_static, mpi_implementation
 from dmtcp_py.engine.protocol import EndKind
 from dmtcp_py.errors import EngineError, RestartFailedError
@@ -141,10 +141,12 @@ class DmtcpEngine:
         return computation
 
     def _restart(self, restart: Restart) -> DmtcpComputation | None:
-        # needed soon, to ask the coordinator whether all processes run again: its log does not show that
-        import_early()
         # processes keep the failure status that they were launched with
         workspace = Workspace(self._dmtcp, restart, int(restart.manifest.engine_data[FAIL_KEY]))
+        with workspace.hold(HOLD_STARTS):
+            return self._restart_in(workspace, restart)
+
+    def _restart_in(self, workspace: Workspace, restart: Restart) -> DmtcpComputation | None:
         try:
             workspace.make_image_folders()
             argv = workspace.argv("dmtcp_restart", [], _images_of(restart, 0))
@@ -157,6 +159,9 @@ class DmtcpEngine:
         except BaseException:
             workspace.close()
             raise
+        # needed soon, to ask the coordinator whether all processes run again: its log does not show that. Not before
+        # the last fork: of what a thread imports meanwhile, such as logging, only half would take part in that
+        import_early()
         computation = DmtcpComputation(root, workspace)
         try:
             with stream_flags_kept():

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from dmtcp_py.engine.dmtcp.passed_descriptors import target_of
 from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULER_LAUNCHERS
-from dmtcp_py.system.proc import DELETED, command_of, name_of
+from dmtcp_py.errors import BlockedError
+from dmtcp_py.system.proc import DELETED, command_of, name_of, state_of
 
 _DEVICES = re.compile(r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)")
 _IN_MPI_INIT = "/memfd:dmtcp-run: MPI_Init"
@@ -25,13 +26,25 @@ _HANDLES_OUR_SIGNAL = "/memfd:dmtcp-run: handles the checkpoint signal"
 """A descriptor that native/signals.c opens if the program handles the signal that DMTCP uses in place of SIGUSR2."""
 _RING = "anon_inode:[io_uring]"
 _LOST = (
-    (re.compile(r"anon_inode:\[timerfd\]"), "timerfd"),
-    (re.compile(r"anon_inode:\[signalfd\]"), "signalfd"),
-    (re.compile(r"/dev/(pts/)?ptmx$"), "a pseudo-terminal of its own"),
-    (re.compile(r"/memfd:(?!dmtcp-run: )"), "a file in memory (memfd)"),
-    (re.compile(r".*/#\d+ \(deleted\)$"), "a file without a name (O_TMPFILE)"),
+    re.compile(r"anon_inode:\[?(?!eventfd\]|eventpoll\])(?P<kind>[\w-]+)"),
+    re.compile(r"(?P<kind>pidfd):"),
+    re.compile(r"/dev/(?P<kind>pts/ptmx|ptmx)$"),
+    re.compile(r"/(?P<kind>memfd):(?!dmtcp-run: )"),
+    re.compile(r".*/(?P<kind>#)\d+ \(deleted\)$"),
 )
-"""Descriptors that a restart closes, breaks or empties, and what to call them."""
+"""Descriptors that a restart closes, breaks or empties. Of those without a file DMTCP restores eventfd and epoll."""
+_WHAT = {
+    "pts/ptmx": "a pseudo-terminal of its own",
+    "ptmx": "a pseudo-terminal of its own",
+    "memfd": "a file in memory (memfd)",
+    "#": "a file without a name (O_TMPFILE)",
+}
+"""What to call those whose kind does not say it."""
+_CRIU_HANDLES = {*_WHAT, "timerfd", "signalfd", "pidfd", "inotify", "fanotify"}
+"""The kinds with which programs were seen to come through under CRIU."""
+_DMTCPS_NUMBERS = range(822, 842)
+"""The numbers that DMTCP's own descriptors get, after the one for its coordinator."""
+_DMTCPS_FILE = re.compile(r".*/dmtcp-run-[0-9a-f]{12}-[^/]+/")
 _SETUID_COPY = re.compile(r".*/dmtcp-[^/]+@[^/]+/[^/]+$")
 """The paths to which DMTCP copies setuid programs, to run the copies."""
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
@@ -63,6 +76,11 @@ class Obstacle:
     needs_confirmation: bool = False
     """Whether it may be a trace that a process leaves for a moment when it ends."""
 
+    @property
+    def error(self) -> BlockedError:
+        """The error for a checkpoint that it prevents."""
+        return BlockedError(self.what, self.hint, for_another=USE_CRIU in self.hint)
+
 
 def obstacle_in(pid: int, *, is_below: bool) -> Obstacle | None:
     """Return what in process PID prevents a checkpoint; None if nothing does.
@@ -71,7 +89,7 @@ def obstacle_in(pid: int, *, is_below: bool) -> Obstacle | None:
     ProcessLookupError if the process has ended.
     """
     found = _launches_elsewhere(pid) or _not_under_dmtcp(pid) if is_below else None
-    return found or _spawned(pid) or _threads(pid) or _open_file(pid)
+    return found or _stopped(pid) or _spawned(pid) or _threads(pid) or _open_file(pid, is_below=is_below)
 
 
 def is_inside(pid: int) -> bool:
@@ -110,6 +128,13 @@ def _not_under_dmtcp(pid: int) -> Obstacle | None:
     )
 
 
+def _stopped(pid: int) -> Obstacle | None:
+    """Find a process that cannot suspend itself for a checkpoint, because it is stopped."""
+    if state_of(pid) != "T":
+        return None
+    return Obstacle(f"process {pid} ({name_of(pid)}) is stopped", f"{TRIED_AGAIN}; {USE_CRIU}", is_temporary=True)
+
+
 def _maps(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
 
@@ -141,7 +166,7 @@ def _thread_name(task: Path) -> str:
     return ""
 
 
-def _open_file(pid: int) -> Obstacle | None:
+def _open_file(pid: int, *, is_below: bool) -> Obstacle | None:
     """Find an open file that DMTCP cannot checkpoint or restore: a GPU, io_uring, a FIFO without a name, or `_LOST`."""
     folder = Path(f"/proc/{pid}/fd")
     streams = {target_of(f"/proc/self/fd/{stream}") for stream in range(3)}
@@ -157,6 +182,12 @@ def _open_file(pid: int) -> Obstacle | None:
                 return Obstacle(
                     f"process {pid} ({name_of(pid)}) uses {target}, and DMTCP cannot checkpoint a GPU", UNPROTECTED
                 )
+            if is_below and int(entry) in _DMTCPS_NUMBERS and not _DMTCPS_FILE.match(target):
+                return Obstacle(
+                    f"process {pid} ({name_of(pid)}) has more than 800 open descriptors ({target} is descriptor "
+                    f"{entry}), and DMTCP uses these numbers for its own",
+                    USE_CRIU,
+                )
             if target.startswith(_HANDLES_OUR_SIGNAL):
                 return Obstacle(
                     f"process {pid} ({name_of(pid)}) handles the real-time signal that DMTCP uses for checkpoints",
@@ -168,12 +199,21 @@ def _open_file(pid: int) -> Obstacle | None:
             if _IN_FLIGHT.search(Path(f"/proc/{pid}/fdinfo/{entry}").read_text(encoding="ascii", errors="replace")):
                 what = f"process {pid} ({name_of(pid)}) is being sent a descriptor, which a checkpoint would lose"
                 return Obstacle(what, TRIED_AGAIN, is_temporary=True)
-            lost = next((what for pattern, what in _LOST if pattern.match(target)), None)
-            if lost and target not in streams:
-                return Obstacle(f"process {pid} ({name_of(pid)}) uses {lost}, which DMTCP does not restore", USE_CRIU)
+            if target not in streams and (lost := _lost(pid, target)):
+                return lost
             if target.endswith(DELETED) and (folder / entry).is_fifo():
                 return Obstacle(
                     f"process {pid} ({name_of(pid)}) has the FIFO {target} open, which DMTCP cannot checkpoint",
                     ONCE_CLOSED,
                 )
     return None
+
+
+def _lost(pid: int, target: str) -> Obstacle | None:
+    """Return the obstacle that a descriptor of process PID to TARGET is, as a restart would lose it."""
+    found = next((found for pattern in _LOST if (found := pattern.match(target))), None)
+    if found is None:
+        return None
+    what = f"process {pid} ({name_of(pid)}) uses {_WHAT.get(found['kind'], found['kind'])}"
+    hint = USE_CRIU if found["kind"] in _CRIU_HANDLES else UNPROTECTED
+    return Obstacle(f"{what}, which DMTCP does not restore", hint)

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dmtcp_py.engine.criu.inside import libc
+from dmtcp_py.engine.criu.inside import attributes, libc
 from dmtcp_py.engine.criu.inside.argv import inside_argv
 from dmtcp_py.engine.criu.inside.pidfd import exit_status_of
 from dmtcp_py.rollback import held_files
@@ -148,7 +148,10 @@ class Keeper:
         passed = {identity: fd for fd, identity in zip(fds, record["ids"], strict=True) if fd is not None}
         inherit = [word for identity, fd in passed.items() for word in ("--inherit-fd", f"fd[{fd}]:{identity}")]
         self._record["ids"] = [_identity(fd) for fd in fds]
-        self._run_tool(order, [*order["argv"], *inherit], [fd for fd in fds if fd is not None])
+        # the pids that the images need have to be free; afterwards `attributes` sets the last one
+        _set_last_pid(TOOL_PID - 1)
+        with libc.personality(attributes.personality_in(attributes.read(folder))):
+            self._run_tool(order, [*order["argv"], *inherit], [fd for fd in fds if fd is not None])
         self._close_streams(order)
 
     def _dump(self, order: dict[str, Any]) -> None:
@@ -188,7 +191,6 @@ class Keeper:
 
     def _run_tool(self, order: dict[str, Any], argv: list[str], fds: list[int]) -> None:
         self._order = order
-        _set_last_pid(TOOL_PID - 1)
         with Path(order["output"]).open("wb") as output:
             self._tool = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=fds, env=order["environ"]

@@ -14,11 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dmtcp_py.engine.criu.inside import attributes
 from dmtcp_py.engine.executable import is_go
 from dmtcp_py.rollback import held_files, in_memory
 from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
 from dmtcp_py.rollback.parts import begin_next
-from dmtcp_py.system.proc import DELETED, open_descriptors, shared_writable_maps, sockets_of
+from dmtcp_py.system.proc import DELETED, open_descriptors, processes_below, shared_writable_maps, sockets_of
 from dmtcp_py.system.tcp import readable, tcp_sockets
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 SHM = "/dev/shm"  # noqa: S108 - the computation's own
 WATCHER = "/native/files."
-LEAST_PID = 300
-"""The lowest pid of the computation; the keeper, criu and this script have lower ones."""
 _TOOL_S = 3600
 _NOT_FILES = ("/SYSV", "/memfd:", "/dev/zero")
 
@@ -35,24 +34,24 @@ Key = tuple[int, int]
 
 
 def main(words: Sequence[str]) -> None:
-    """Handle criu's action; WORDS: whether /dev/shm belongs to the computation, and the folder of the journal."""
-    if os.environ.get("CRTOOLS_SCRIPT_ACTION") != "post-dump":
-        return
+    """Record what the images lack; WORDS: whether /dev/shm is the computation's own, and the folder of the journal."""
     covers_shm, journal = words
-    record(Path(os.environ["CRTOOLS_IMAGE_DIR"]), covers_shm=covers_shm == "1", journal=journal)
+    root, images = int(os.environ["CRTOOLS_INIT_PID"]), Path(os.environ["CRTOOLS_IMAGE_DIR"])
+    record(root, images, covers_shm=covers_shm == "1", journal=journal)
     if journal:
         # changes to files from now on come after this image
         with suppress(FileNotFoundError):
             begin_next(Path(journal))
 
 
-def record(images: Path, *, covers_shm: bool, journal: str) -> None:
-    """Write the list of files, and the copies, into IMAGES; with COVERS_SHM also all of /dev/shm.
+def record(root: int, images: Path, *, covers_shm: bool, journal: str) -> None:
+    """Write the list of files of ROOT and its descendants, and the copies, into IMAGES; with COVERS_SHM also /dev/shm.
 
     JOURNAL is the folder in which the processes record what they do to files by name; empty if they do not.
     """
     excluded = (*_NOT_FILES, f"{SHM}/") if covers_shm else _NOT_FILES
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) >= LEAST_PID]  # noqa: PTH208
+    pids = processes_below(root)
+    attributes.record(root, pids, images)
     files, fifos = _files_of(pids, images, excluded)
     memory, folders = ([], {}) if covers_shm or not journal else _in_memory(Path(journal), images, files)
     if covers_shm:

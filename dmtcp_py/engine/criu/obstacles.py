@@ -1,0 +1,92 @@
+"""What in a running program CRIU cannot checkpoint, or would restore as something else, by its true name.
+
+Looked for from outside before each dump: criu either fails with a line about its own source, or says nothing at all.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULER_LAUNCHERS
+from dmtcp_py.errors import BlockedError
+from dmtcp_py.system.proc import name_of, process_tree
+
+_WITHOUT = "--allow-unprotected runs it without checkpoints"
+_RING_HINT = "for libuv (torchrun), install dmtcp-py on a machine with a C compiler"
+_ANONYMOUS = {
+    "[io_uring]": ("uses io_uring, which CRIU cannot checkpoint", _RING_HINT),
+    "[userfaultfd]": ("handles its own page faults (userfaultfd), which CRIU cannot checkpoint", ""),
+    "[perf_event]": ("counts events of the processor (perf_event_open), which CRIU cannot checkpoint", ""),
+    "[landlock-ruleset]": ("has an open ruleset of Landlock, which CRIU cannot checkpoint", ""),
+    "kvm-vm": ("runs a virtual machine (KVM), which CRIU cannot checkpoint", ""),
+}
+"""Descriptors without a file, by what the kernel calls them."""
+_SEMAPHORE = re.compile(r"^eventfd-semaphore:\s*1", re.MULTILINE)
+_QUEUE_NAME = re.compile(r"/[^/]+")
+_MQUEUE_MAGIC = 0x19800202
+_STATFS_BYTES = 256
+
+
+def refuse(root: int) -> None:
+    """Raise BlockedError if ROOT or a descendant has what CRIU cannot checkpoint."""
+    try:
+        spaces = _user_namespace(root)
+    except OSError:
+        return
+    for pid, _ in process_tree(root):
+        # a process may end while it is looked at
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            if (found := _launches_elsewhere(pid) or _of_process(pid, spaces)) is not None:
+                what, hint = found
+                raise BlockedError(f"process {pid} ({name_of(pid)}) {what}", hint)
+
+
+def _launches_elsewhere(pid: int) -> tuple[str, str] | None:
+    """Find a launcher of the scheduler, whose processes no image would contain."""
+    if name_of(pid) not in SCHEDULER_LAUNCHERS:
+        return None
+    return LAUNCHES_ELSEWHERE, f"use mpirun on one node instead; {_WITHOUT}"
+
+
+def _of_process(pid: int, user_namespace: str) -> tuple[str, str] | None:
+    if _user_namespace(pid) != user_namespace:
+        return "is in a user namespace of its own, which CRIU cannot checkpoint", ""
+    folder = Path(f"/proc/{pid}/fd")
+    for name in os.listdir(folder):  # noqa: PTH208 - only names are needed
+        # a descriptor may be closed while it is looked at
+        with suppress(FileNotFoundError):
+            if (found := _of_descriptor(folder / name)) is not None:
+                return found
+    return None
+
+
+def _of_descriptor(place: Path) -> tuple[str, str] | None:
+    target = os.readlink(place)
+    kind = target.removeprefix("anon_inode:")
+    if kind in _ANONYMOUS and kind != target:
+        return _ANONYMOUS[kind]
+    if kind == "[eventfd]":
+        info = Path(str(place).replace("/fd/", "/fdinfo/")).read_text(encoding="ascii", errors="replace")
+        if _SEMAPHORE.search(info):
+            return "has an eventfd that counts down one by one (EFD_SEMAPHORE), which CRIU forgets", ""
+    if _QUEUE_NAME.fullmatch(target) and _is_message_queue(place):
+        return f"has the POSIX message queue {target} open, which CRIU cannot checkpoint", ""
+    return None
+
+
+def _is_message_queue(place: Path) -> bool:
+    """Return whether an open file is in the kernel's file system of message queues, which need not be mounted."""
+    if not stat.S_ISREG(place.stat().st_mode):
+        return False
+    # the first word of what statfs(2) writes is the type of the file system
+    reply = (ctypes.c_long * _STATFS_BYTES)()
+    return ctypes.CDLL(None).statfs(os.fsencode(place), reply) == 0 and reply[0] == _MQUEUE_MAGIC
+
+
+def _user_namespace(pid: int) -> str:
+    return os.readlink(f"/proc/{pid}/ns/user")

@@ -1,0 +1,127 @@
+/* What the sources of the plugin `state` have in common: what DMTCP forgets of a process, recorded before the image and
+   put back after the restart.
+
+   All of it uses system calls only, past the wrappers of DMTCP: pids and signals here are the kernel's. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+extern const char *dmtcp_get_tmpdir(void) __attribute__((weak));
+extern int dmtcp_get_ckpt_signal(void) __attribute__((weak));
+extern int dmtcp_is_protected_fd(int fd) __attribute__((weak));
+extern int dmtcp_real_to_virtual_pid(int pid) __attribute__((weak)); /* 3.2, 4.2 */
+extern int dmtcp_pid_real_to_virtual(int pid) __attribute__((weak)); /* 5.0 */
+
+#pragma GCC visibility push(hidden)
+
+/* state_events.c: whether threads are being suspended for a checkpoint. */
+extern volatile int is_suspending;
+void *next_function(const char *name);
+
+/* state_process.c: what all threads share. */
+void each_entry(const char *path, void (*look)(int number)); /* of a folder of numbers */
+void record_process(void);
+void go_on_with_timers(void);
+void put_back_process(void);
+
+/* state_threads.c: what each thread has for itself; called in that thread. */
+void record_thread(void);
+void put_back_thread(void);
+void read_inherited_cpus(void);
+
+/* state_signals.c: real-time signals that wait to be delivered, with their values. */
+void forget_queued(void);
+void take_queued(const void *thread);
+void put_back_queued(int is_restart);
+void put_back_queued_of(const void *thread);
+
+/* state_memory.c: advice and locks on memory. */
+void record_memory(void);
+void put_back_memory(void);
+
+/* state_children.c: children that have ended and were not waited for, and processes that are stopped. */
+void record_children(void);
+void put_back_children(void);
+void stop_again(int is_restart);
+
+/* state_guards.c: pages that must not be touched. */
+void remove_guards(void);
+void install_guards(void);
+
+/* state_locks.c: locks on files. */
+void record_locks(void);
+void put_back_locks(void);
+
+/* Return the file NAME in the temporary folder of dmtcp-run, open for reading, or minus errno. */
+int open_ours(const char *name);
+
+#pragma GCC visibility pop
+
+/* A system call that DMTCP does not see; returns minus errno on failure, and leaves errno as it is. */
+static inline long raw6(long number, long a, long b, long c, long d, long e, long f)
+{
+#if defined(__x86_64__)
+    long result;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+#elif defined(__aarch64__)
+    register long x8 __asm__("x8") = number;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
+    register long x5 __asm__("x5") = f;
+    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+    return x0;
+#else
+#error "the plugin is not ported to this machine"
+#endif
+}
+
+#define RAW_PICK(a, b, c, d, e, f, g, ...) raw6((long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f), (long)(g))
+#define RAW(...) RAW_PICK(__VA_ARGS__, 0, 0, 0, 0, 0, 0)
+
+static inline int raw_open(const char *path, int flags)
+{
+    return (int)RAW(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0);
+}
+
+/* A file that is read line by line without malloc(); lines longer than the buffer are cut. */
+struct lines {
+    int fd;
+    size_t at, end;
+    char text[4096];
+};
+
+static inline int next_line(struct lines *from, char *line, size_t size)
+{
+    size_t length = 0;
+    for (;;) {
+        if (from->at == from->end) {
+            long got = RAW(SYS_read, from->fd, from->text, sizeof from->text);
+            if (got <= 0)
+                return length > 0 ? (line[length] = 0, 1) : 0;
+            from->at = 0;
+            from->end = (size_t)got;
+        }
+        char one = from->text[from->at++];
+        if (one == '\n')
+            return line[length] = 0, 1;
+        if (length + 1 < size)
+            line[length++] = one;
+    }
+}

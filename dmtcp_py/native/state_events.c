@@ -1,0 +1,141 @@
+/* What DMTCP (3.2, 4.2, 5.0) forgets of a process and its threads; loaded into programs as a plugin.
+
+   DMTCP's images contain memory, open files and some of the rest. This plugin records before the image what they do not
+   contain, and puts it back after the restart, before a thread of the program runs: timers, masks, limits and
+   priorities, names, settings of prctl(), queued signals, advice on memory, children that have ended. What cannot be put
+   back is found by the comparison from outside (dmtcp_py/state/).
+
+   What belongs to one thread is recorded and put back in that thread. DMTCP has an event in each thread after the
+   restart, and none before the image; but it calls sigpending() in each thread that it suspends.
+
+   This plugin registers before DMTCP's own: it then comes first before the image, when timers still run, and last after
+   the restart, when DMTCP has done what it does. */
+
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <limits.h>
+#include <link.h>
+
+#include "state.h"
+
+enum { BEFORE_SUSPENSION = 15, BEFORE_IMAGES = 16, AFTER_IMAGES = 17, AFTER_RESTART = 18, RUNS = 19, THREAD_GOES_ON = 20 };
+
+/* DmtcpPluginDescriptor_t, which is passed by value */
+struct plugin {
+    const char *api, *version, *name, *author, *email, *text;
+    void (*hook)(int event, void *data);
+};
+
+extern void *dmtcp_dlsym(void *handle, const char *symbol) __attribute__((weak));
+void dmtcp_register_plugin(struct plugin) __attribute__((weak));
+void dmtcp_initialize_plugin(void);
+int sigpending(sigset_t *pending);
+
+volatile int is_suspending;
+
+static struct {
+    uintptr_t from, to;
+} dmtcp; /* where DMTCP's library is in memory */
+
+void *next_function(const char *name)
+{
+    return dmtcp_dlsym ? dmtcp_dlsym(RTLD_NEXT, name) : dlsym(RTLD_NEXT, name);
+}
+
+int open_ours(const char *name)
+{
+    static char path[PATH_MAX];
+    if (!dmtcp_get_tmpdir)
+        return -ENOENT;
+    /* DMTCP makes its temporary folder in the one that we pass to it */
+    snprintf(path, sizeof path, "%s/../%s", dmtcp_get_tmpdir(), name);
+    return raw_open(path, O_RDONLY);
+}
+
+static void on_event(int event, void *data)
+{
+    (void)data;
+    switch (event) {
+    case BEFORE_SUSPENSION:
+        forget_queued();
+        is_suspending = 1;
+        break;
+    case BEFORE_IMAGES:
+        record_process();
+        read_inherited_cpus();
+        record_memory();
+        record_children();
+        record_locks();
+        remove_guards();
+        break;
+    case AFTER_IMAGES:
+        is_suspending = 0;
+        install_guards();
+        put_back_queued(0);
+        go_on_with_timers();
+        break;
+    case AFTER_RESTART:
+        is_suspending = 0;
+        install_guards();
+        put_back_memory();
+        put_back_process();
+        put_back_children();
+        put_back_queued(1);
+        put_back_locks();
+        go_on_with_timers();
+        break;
+    case RUNS:
+        stop_again(0);
+        break;
+    case THREAD_GOES_ON:
+        put_back_thread();
+        stop_again(1);
+        break;
+    default:
+        break;
+    }
+}
+
+static int find_range(struct dl_phdr_info *info, size_t size, void *inside)
+{
+    (void)size;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        uintptr_t from = info->dlpi_addr + part->p_vaddr;
+        if (part->p_type == PT_LOAD && (uintptr_t)inside >= from && (uintptr_t)inside < from + part->p_memsz) {
+            dmtcp.from = from;
+            dmtcp.to = from + part->p_memsz;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Register before DMTCP's own plugins, with the version of the interface; a later one may have other numbers of events. */
+void dmtcp_initialize_plugin(void)
+{
+    void (*next)(void) = (void (*)(void))next_function("dmtcp_initialize_plugin");
+    const char *api = dmtcp_pid_real_to_virtual ? "4" : dmtcp_real_to_virtual_pid ? "3" : NULL;
+    if (api && dmtcp_register_plugin) {
+        dl_iterate_phdr(find_range, (void *)dmtcp_get_ckpt_signal);
+        dmtcp_register_plugin((struct plugin){ api, "3", "state", "dmtcp-py", "-", "keeps what DMTCP forgets", on_event });
+    }
+    if (next)
+        next();
+}
+
+/* DMTCP calls it in each thread that it suspends, with all signals blocked. */
+int sigpending(sigset_t *pending)
+{
+    static int (*next)(sigset_t *);
+    uintptr_t caller = (uintptr_t)__builtin_return_address(0);
+    if (is_suspending && caller >= dmtcp.from && caller < dmtcp.to) {
+        record_thread();
+        memset(pending, 0, sizeof *pending);
+        RAW(SYS_rt_sigpending, pending, _NSIG / 8);
+        return 0;
+    }
+    if (!next)
+        next = (int (*)(sigset_t *))next_function("sigpending");
+    return next(pending);
+}

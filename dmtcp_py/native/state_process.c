@@ -1,0 +1,151 @@
+/* What all threads of a process share: interval timers, umask, limits, flags of descriptors; part of the plugin `state`.
+
+   Called in DMTCP's checkpoint thread while all others are suspended. */
+
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+
+#include "state.h"
+
+#define TIMERS 3
+#define MOST_FDS 65536
+#define OOM_SCORE "/proc/self/oom_score_adj"
+
+static struct itimerval timers[TIMERS];
+static mode_t mask;
+static struct {
+    rlim_t soft, hard;
+    int is_known;
+} limits[RLIM_NLIMITS];
+static char oom_score[16];
+static long subreaper, no_huge_pages;
+static uint64_t open_fds[MOST_FDS / 64], closed_on_exec[MOST_FDS / 64];
+
+/* Stop the timers, which otherwise run on while the image is written, and remember what was left. */
+static void stop_timers(void)
+{
+    static const struct itimerval none;
+    for (int i = 0; i < TIMERS; i++) {
+        RAW(SYS_setitimer, i, &none, &timers[i]);
+        /* its signal waits, and the timer would have been started again when that is delivered */
+        if (!timers[i].it_value.tv_sec && !timers[i].it_value.tv_usec)
+            timers[i].it_value = timers[i].it_interval;
+    }
+}
+
+/* DMTCP itself starts the one for real time again, but only once, and in whole seconds. */
+void go_on_with_timers(void)
+{
+    for (int i = 0; i < TIMERS; i++)
+        if (timers[i].it_value.tv_sec || timers[i].it_value.tv_usec)
+            RAW(SYS_setitimer, i, &timers[i], NULL);
+}
+
+static void record_limits(void)
+{
+    for (int i = 0; i < RLIM_NLIMITS; i++)
+        limits[i].is_known = !RAW(SYS_prlimit64, 0, i, NULL, &limits[i]);
+}
+
+static void put_back_limits(void)
+{
+    struct rlimit64 now;
+    for (int i = 0; i < RLIM_NLIMITS; i++) {
+        if (!limits[i].is_known || RAW(SYS_prlimit64, 0, i, &limits[i], NULL) >= 0)
+            continue;
+        /* without privileges the hard limit of this attempt is the most that there is */
+        if (RAW(SYS_prlimit64, 0, i, NULL, &now) < 0)
+            continue;
+        now.rlim_max = limits[i].hard < now.rlim_max ? limits[i].hard : now.rlim_max;
+        now.rlim_cur = limits[i].soft < now.rlim_max ? limits[i].soft : now.rlim_max;
+        RAW(SYS_prlimit64, 0, i, &now, NULL);
+    }
+}
+
+void each_entry(const char *path, void (*look)(int number))
+{
+    static char block[8192] __attribute__((aligned(8)));
+    int folder = raw_open(path, O_RDONLY | O_DIRECTORY);
+    for (long got; folder >= 0 && (got = RAW(SYS_getdents64, folder, block, sizeof block)) > 0;)
+        for (long at = 0; at < got;) {
+            const struct dirent64 *one = (const void *)(block + at);
+            if (one->d_name[0] != '.')
+                look(atoi(one->d_name));
+            at += one->d_reclen;
+        }
+    if (folder >= 0)
+        RAW(SYS_close, folder);
+}
+
+static void record_descriptor(int fd)
+{
+    long flags = RAW(SYS_fcntl, fd, F_GETFD, 0);
+    uint64_t bit = 1ULL << fd % 64;
+    if (flags < 0 || fd >= MOST_FDS)
+        return;
+    open_fds[fd / 64] |= bit;
+    if (flags & FD_CLOEXEC)
+        closed_on_exec[fd / 64] |= bit;
+}
+
+static void put_back_descriptor(int fd)
+{
+    uint64_t bit = 1ULL << fd % 64;
+    if (fd >= MOST_FDS || !(open_fds[fd / 64] & bit) || (dmtcp_is_protected_fd && dmtcp_is_protected_fd(fd)))
+        return;
+    int flag = closed_on_exec[fd / 64] & bit ? FD_CLOEXEC : 0;
+    if (RAW(SYS_fcntl, fd, F_GETFD, 0) == (flag ^ FD_CLOEXEC))
+        RAW(SYS_fcntl, fd, F_SETFD, flag);
+}
+
+static void record_oom_score(void)
+{
+    int fd = raw_open(OOM_SCORE, O_RDONLY);
+    long got = fd < 0 ? 0 : RAW(SYS_read, fd, oom_score, sizeof oom_score);
+    oom_score[got > 0 && got < (long)sizeof oom_score ? got : 0] = 0;
+    if (fd >= 0)
+        RAW(SYS_close, fd);
+}
+
+static void put_back_oom_score(void)
+{
+    char now[sizeof oom_score] = "";
+    int fd = raw_open(OOM_SCORE, O_RDWR);
+    if (fd < 0)
+        return;
+    if (oom_score[0] && RAW(SYS_read, fd, now, sizeof now - 1) > 0 && strcmp(now, oom_score) != 0)
+        RAW(SYS_pwrite64, fd, oom_score, strlen(oom_score), 0);
+    RAW(SYS_close, fd);
+}
+
+void record_process(void)
+{
+    stop_timers();
+    mask = (mode_t)RAW(SYS_umask, 0);
+    RAW(SYS_umask, mask);
+    record_limits();
+    record_oom_score();
+    int answer = 0;
+    subreaper = RAW(SYS_prctl, PR_GET_CHILD_SUBREAPER, &answer, 0, 0, 0) < 0 ? -1 : answer;
+    no_huge_pages = RAW(SYS_prctl, PR_GET_THP_DISABLE, 0, 0, 0, 0);
+    memset(open_fds, 0, sizeof open_fds);
+    memset(closed_on_exec, 0, sizeof closed_on_exec);
+    each_entry("/proc/self/fd", record_descriptor);
+}
+
+void put_back_process(void)
+{
+    RAW(SYS_umask, mask);
+    each_entry("/proc/self/fd", put_back_descriptor);
+    put_back_oom_score();
+    if (subreaper > 0)
+        RAW(SYS_prctl, PR_SET_CHILD_SUBREAPER, subreaper, 0, 0, 0);
+    if (no_huge_pages > 0)
+        RAW(SYS_prctl, PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    put_back_limits();
+}

@@ -1,0 +1,149 @@
+/* What each thread has for itself: name, priorities, processors, settings of prctl(); part of the plugin `state`.
+
+   Processors are put back only if the program chose them: those that dmtcp-run was given by the batch system may be
+   others in the next attempt. dmtcp-run writes its own to a file. */
+
+#define _GNU_SOURCE
+#include <linux/capability.h>
+#include <sys/prctl.h>
+
+#include "state.h"
+
+#define MOST_CPUS 8192
+#define WORDS (MOST_CPUS / 64)
+#define ANSWERS_BY_POINTER 1
+
+/* struct sched_attr of the kernel, of which libraries have different ideas */
+struct scheduling {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+};
+
+static const struct {
+    int get, set, by_pointer;
+} settings[] = {
+    { PR_GET_TIMERSLACK, PR_SET_TIMERSLACK, 0 },
+    { PR_GET_TSC, PR_SET_TSC, ANSWERS_BY_POINTER },
+    { PR_GET_SECUREBITS, PR_SET_SECUREBITS, 0 },
+    { PR_GET_NO_NEW_PRIVS, PR_SET_NO_NEW_PRIVS, 0 },
+    { PR_GET_PDEATHSIG, PR_SET_PDEATHSIG, ANSWERS_BY_POINTER },
+    { PR_GET_DUMPABLE, PR_SET_DUMPABLE, 0 }, /* last: the process's, and other changes reset it */
+};
+
+#define SETTINGS ((int)(sizeof settings / sizeof *settings))
+
+struct thread_state {
+    int is_known;
+    char name[16];
+    struct scheduling scheduling;
+    long io_priority, personality;
+    long settings[SETTINGS];
+    unsigned users[3], groups[3];
+    struct __user_cap_data_struct capabilities[_LINUX_CAPABILITY_U32S_3];
+    long cpu_bytes;
+    uint64_t cpus[WORDS];
+};
+
+static __thread struct thread_state mine __attribute__((tls_model("initial-exec")));
+static uint64_t inherited_cpus[WORDS];
+static int is_inherited_known;
+
+/* Read the processors of dmtcp-run: words of 16 hexadecimal digits, the lowest first. */
+void read_inherited_cpus(void)
+{
+    char text[17 * WORDS];
+    int fd = open_ours("processors");
+    long got = fd < 0 ? 0 : RAW(SYS_read, fd, text, sizeof text);
+    if (fd >= 0)
+        RAW(SYS_close, fd);
+    memset(inherited_cpus, 0, sizeof inherited_cpus);
+    is_inherited_known = got > 0;
+    int word = 0;
+    for (long i = 0; i < got && word < WORDS; i++) {
+        char one = text[i];
+        if (one == '\n')
+            word++;
+        else
+            inherited_cpus[word] = inherited_cpus[word] << 4 | (uint64_t)(one <= '9' ? one - '0' : one - 'a' + 10);
+    }
+}
+
+static long ask(int setting)
+{
+    int answer = 0;
+    if (!settings[setting].by_pointer)
+        return RAW(SYS_prctl, settings[setting].get, 0, 0, 0, 0);
+    long failure = RAW(SYS_prctl, settings[setting].get, &answer, 0, 0, 0);
+    return failure < 0 ? failure : answer;
+}
+
+static void read_capabilities(struct __user_cap_data_struct *found)
+{
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    memset(found, 0, sizeof mine.capabilities);
+    RAW(SYS_capget, &header, found);
+}
+
+void record_thread(void)
+{
+    RAW(SYS_prctl, PR_GET_NAME, mine.name, 0, 0, 0);
+    RAW(SYS_sched_getattr, 0, &mine.scheduling, sizeof mine.scheduling, 0);
+    mine.io_priority = RAW(SYS_ioprio_get, 1, 0);
+    mine.personality = RAW(SYS_personality, 0xffffffff);
+    for (int i = 0; i < SETTINGS; i++)
+        mine.settings[i] = ask(i);
+    RAW(SYS_getresuid, &mine.users[0], &mine.users[1], &mine.users[2]);
+    RAW(SYS_getresgid, &mine.groups[0], &mine.groups[1], &mine.groups[2]);
+    read_capabilities(mine.capabilities);
+    memset(mine.cpus, 0, sizeof mine.cpus);
+    mine.cpu_bytes = RAW(SYS_sched_getaffinity, 0, sizeof mine.cpus, mine.cpus);
+    mine.is_known = 1;
+    take_queued(&mine);
+}
+
+static void put_back_scheduling(void)
+{
+    struct scheduling now;
+    memset(&now, 0, sizeof now);
+    RAW(SYS_sched_getattr, 0, &now, sizeof now, 0);
+    if (memcmp(&now, &mine.scheduling, sizeof now) != 0)
+        RAW(SYS_sched_setattr, 0, &mine.scheduling, 0);
+    if (mine.io_priority >= 0 && RAW(SYS_ioprio_get, 1, 0) != mine.io_priority)
+        RAW(SYS_ioprio_set, 1, 0, mine.io_priority);
+    if (is_inherited_known && mine.cpu_bytes > 0 && memcmp(mine.cpus, inherited_cpus, sizeof mine.cpus) != 0)
+        RAW(SYS_sched_setaffinity, 0, mine.cpu_bytes, mine.cpus);
+}
+
+static void put_back_rights(void)
+{
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct now[_LINUX_CAPABILITY_U32S_3];
+    unsigned users[3], groups[3];
+    RAW(SYS_getresgid, &groups[0], &groups[1], &groups[2]);
+    RAW(SYS_getresuid, &users[0], &users[1], &users[2]);
+    if (memcmp(groups, mine.groups, sizeof groups) != 0)
+        RAW(SYS_setresgid, mine.groups[0], mine.groups[1], mine.groups[2]);
+    if (memcmp(users, mine.users, sizeof users) != 0)
+        RAW(SYS_setresuid, mine.users[0], mine.users[1], mine.users[2]);
+    read_capabilities(now);
+    if (memcmp(now, mine.capabilities, sizeof now) != 0)
+        RAW(SYS_capset, &header, mine.capabilities);
+}
+
+void put_back_thread(void)
+{
+    if (!mine.is_known)
+        return;
+    put_back_queued_of(&mine);
+    RAW(SYS_prctl, PR_SET_NAME, mine.name, 0, 0, 0);
+    put_back_scheduling();
+    if (mine.personality >= 0 && RAW(SYS_personality, 0xffffffff) != mine.personality)
+        RAW(SYS_personality, mine.personality);
+    put_back_rights();
+    for (int i = 0; i < SETTINGS; i++)
+        if (mine.settings[i] >= 0 && ask(i) != mine.settings[i])
+            RAW(SYS_prctl, settings[i].set, mine.settings[i], 0, 0, 0);
+}

@@ -1,0 +1,182 @@
+"""What criu forgets, or cannot checkpoint: put back, or refused by its name before there is anything to lose."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dmtcp_py.native import built
+
+if TYPE_CHECKING:
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
+
+CHILDREN = """
+import subprocess, sys, time
+CHILD = "import time\\nwith open('rows.txt', 'a') as rows:\\n for row in range(8):\\n"
+CHILD += "  print(NUMBER, row, file=rows, flush=True)\\n  time.sleep(0.1)"
+last = 0
+for number in range(6):
+    child = subprocess.Popen([sys.executable, "-S", "-c", CHILD.replace("NUMBER", str(number))])
+    print(number, child.pid > last, child.wait(), flush=True)
+    last = child.pid
+"""
+THREADS = """
+import threading, time
+until = time.monotonic() + 6
+def start_others():
+    while time.monotonic() < until:
+        other = threading.Thread(target=time.sleep, args=(0.0005,))
+        other.start()
+        other.join()
+for thread in (threads := [threading.Thread(target=start_others) for _ in range(4)]):
+    thread.start()
+for step in range(30):
+    print(step, flush=True)
+    time.sleep(0.2)
+for thread in threads:
+    thread.join()
+"""
+HOLDS = """
+import ctypes, os, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+kind = sys.argv[1]
+if kind == "queue":
+    libc.mq_open.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p]
+    held = libc.mq_open(f"/queue-{os.getpid()}".encode(), os.O_RDWR | os.O_CREAT, 0o600, None)
+elif kind == "page faults":
+    held = libc.syscall({"x86_64": 323, "aarch64": 282}[os.uname().machine], 1)
+elif kind == "semaphore":
+    held = libc.eventfd(3, 1)
+if held < 0:
+    sys.exit(99)
+time.sleep(30)
+"""
+WAITS = """
+import ctypes, os, signal, sys, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+reading, writing = os.pipe()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+semaphore = libc.semget(0, 1, 0o600)
+LIMIT_S = 5
+
+class Operation(ctypes.Structure):
+    _fields_ = [("number", ctypes.c_ushort), ("change", ctypes.c_short), ("flags", ctypes.c_short)]
+
+class Descriptor(ctypes.Structure):
+    _fields_ = [("fd", ctypes.c_int), ("events", ctypes.c_short), ("found", ctypes.c_short)]
+
+class Time(ctypes.Structure):
+    _fields_ = [("s", ctypes.c_long), ("ns", ctypes.c_long)]
+
+def poll(ms=-1):
+    return libc.poll(ctypes.byref(Descriptor(reading, 1, 0)), 1, ms)
+
+def epoll(ms=-1):
+    own, event = libc.epoll_create1(0), (ctypes.c_uint32 * 3)(1)
+    libc.epoll_ctl(own, 1, reading, event)
+    return libc.epoll_wait(own, (ctypes.c_uint32 * 3)(), 1, ms)
+
+def semop():
+    return libc.semop(semaphore, ctypes.byref(Operation(0, -1, 0)), 1)
+
+def sigwait():
+    return libc.sigwaitinfo(ctypes.byref((ctypes.c_ulong * 16)(1 << signal.SIGUSR1 - 1)), None)
+
+def sleep():
+    left = Time()
+    return libc.nanosleep(ctypes.byref(Time(LIMIT_S, 0)), ctypes.byref(left))
+
+def usleep():
+    return libc.usleep(LIMIT_S * 1000000)
+
+def timed(wait):
+    began = time.monotonic()
+    result = wait()
+    found[wait.__name__] = result, os.strerror(ctypes.get_errno()) if result < 0 else "", time.monotonic() - began
+
+def poll_for(): return poll(LIMIT_S * 1000)
+def epoll_for(): return epoll(LIMIT_S * 1000)
+
+found = {}
+for_ever, limited = (poll, epoll, semop, sigwait), (poll_for, epoll_for, sleep, usleep)
+waits = for_ever if sys.argv[1] == "for ever" else limited
+threads = [threading.Thread(target=timed, args=(wait,)) for wait in waits]
+for thread in threads:
+    thread.start()
+for step in range(24):
+    print(step, flush=True)
+    time.sleep(0.25)
+if sys.argv[1] == "for ever":
+    libc.semop(semaphore, ctypes.byref(Operation(0, 1, 0)), 1)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    os.write(writing, b"x")
+for thread in threads:
+    thread.join()
+libc.semctl(semaphore, 0, 0)
+for name, (result, error, seconds) in sorted(found.items()):
+    print(name, result, error, sys.argv[1] == "for ever" or seconds >= LIMIT_S - 0.1, flush=True)
+"""
+REASONS = {
+    "queue": "the POSIX message queue",
+    "page faults": "handles its own page faults (userfaultfd), which CRIU cannot checkpoint",
+    "semaphore": "has an eventfd that counts down one by one (EFD_SEMAPHORE), which CRIU forgets",
+}
+
+
+@pytest.mark.parametrize("words", [[], ["setarch", "--addr-no-randomize"]], ids=["as it is", "personality"])
+def test_attributes_of_threads_that_criu_forgets_are_as_before(
+    bench: Workbench, criu: EngineHere, words: list[str]
+) -> None:
+    del criu
+    bench.assert_survives([*words, *bench.program("attributes.py")], times=2)
+    assert "not as before" not in bench.said()
+
+
+def test_a_resumed_program_has_children_with_new_pids_whose_files_go_back_too(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    del criu
+    bench.assert_survives(bench.python("children.py", CHILDREN), "rows.txt", times=3, progress=None)
+
+
+def test_a_program_that_starts_threads_all_the_time_resumes(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    bench.assert_survives(bench.python("threads.py", THREADS), times=2)
+
+
+@pytest.mark.skipif(built("calls") is None, reason="there was no compiler at the installation")
+@pytest.mark.parametrize("how_long", ["for ever", "limited"])
+def test_calls_that_wait_are_not_interrupted_by_a_checkpoint_or_a_resume(
+    bench: Workbench, criu: EngineHere, how_long: str
+) -> None:
+    del criu
+    if platform.machine() != "x86_64":
+        pytest.skip("only x86-64 has the registers that native/calls.c changes")
+    bench.assert_survives([*bench.python("waits.py", WAITS), how_long], times=2)
+
+
+@pytest.mark.parametrize("kind", REASONS)
+def test_what_criu_cannot_checkpoint_is_refused_by_its_name(bench: Workbench, criu: EngineHere, kind: str) -> None:
+    del criu
+    done = bench.run("-i", "0.3", *bench.python("holds.py", HOLDS), kind)
+    if done.returncode == 99:
+        pytest.skip("the kernel does not give it")
+    assert done.returncode == 125
+    assert REASONS[kind] in done.stderr
+    assert bench.generations == []
+
+
+def test_a_process_in_a_user_namespace_of_its_own_is_refused_by_its_name(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    alone = ["unshare", "--user", "--map-root-user"]
+    if subprocess.run([*alone, "true"], capture_output=True, timeout=20, check=False).returncode:
+        pytest.skip("the kernel does not give it")
+    done = bench.run("-i", "0.3", *alone, sys.executable, "-c", "import time; time.sleep(30)")
+    assert done.returncode == 125
+    assert "is in a user namespace of its own, which CRIU cannot checkpoint" in done.stderr
+    assert bench.generations == []

@@ -1,0 +1,91 @@
+"""What a process has besides memory and files is after a resume what it was at the checkpoint."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kit.places import PROGRAM_FILES
+from kit.waits import LONG_S
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
+
+STEPS = 40
+KEPT = (
+    "umask",
+    "limits",
+    "name",
+    "oom",
+    "cloexec",
+    "queued",
+    "timers",
+    "memory",
+    "ended",
+    "file-locks",
+    "reserved",
+    "guards",
+)
+PUT_BACK_UNDER_DMTCP = ("priorities", "settings", "personality", "locked-future", "threads", "user")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the program that sets one kind of state and prints it at each step."""
+    path = tmp_path_factory.mktemp("built") / "state"
+    words = ["cc", "-O1", "-pthread", "-o", str(path), str(PROGRAM_FILES / "state.c")]
+    subprocess.run(words, check=True, timeout=60)
+    return path
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_state_is_what_it_was(bench: Workbench, engine: EngineHere, program: Path, kind: str) -> None:
+    if kind == "reserved" and engine.version.startswith("3."):
+        pytest.skip("refused: see the test of reservations")
+    bench.assert_survives([program, kind, str(STEPS)], times=2)
+
+
+@pytest.mark.parametrize("kind", PUT_BACK_UNDER_DMTCP)
+def test_state_that_only_the_plugin_restores_is_what_it_was(
+    bench: Workbench, engine: EngineHere, program: Path, kind: str
+) -> None:
+    if engine.name != "dmtcp":
+        pytest.skip("CRIU has no plugin")
+    bench.assert_survives([program, kind, str(STEPS)], times=2)
+
+
+def test_a_stopped_process_is_named(bench: Workbench, engine: EngineHere, program: Path) -> None:
+    if engine.name != "dmtcp":
+        pytest.skip("CRIU checkpoints stopped processes")
+    line = ["-i", "0", "--stdout", "out.txt", program, "stopped", "400"]
+    process = bench.start(*line)
+    bench.wait_lines(3, process)
+    process.send_signal(signal.SIGTERM)
+    bench.wait_said(" is stopped", process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(LONG_S) == 128 + signal.SIGTERM
+
+
+def test_reserved_address_space_that_dmtcp_would_read_is_named(
+    bench: Workbench, engine: EngineHere, program: Path
+) -> None:
+    if not engine.version.startswith("3."):
+        pytest.skip("only DMTCP 3.2 reads all of it")
+    process = bench.start("-i", "1", "--stdout", "out.txt", program, "reserved", str(STEPS))
+    assert process.wait(LONG_S) == 125
+    assert "has reserved 5" in bench.said()
+
+
+def test_descriptors_with_the_numbers_of_dmtcps_own_are_named(bench: Workbench, engine: EngineHere) -> None:
+    if engine.name != "dmtcp":
+        pytest.skip("CRIU has no descriptors in the program")
+    text = "import os, time\nopened = [os.open('/etc/passwd', os.O_RDONLY) for _ in range(900)]\ntime.sleep(60)\n"
+    process = bench.start("-i", "1", *bench.python("opens.py", text))
+    assert process.wait(LONG_S) == 125
+    assert "more than 800 open descriptors" in bench.said()
