@@ -502,7 +502,7 @@ os.makedirs(f"{place}/below")
 for name in ("updated", "appended", "removed", "below/moved"):
     with open(f"{place}/{name}", "w") as file:
         file.write("0" * 100)
-for step in range(50):
+for step in range(120):
     with open(f"{place}/updated", "r+") as file:
         number = int(file.read(10)) + 1
         file.seek(0)
@@ -516,7 +516,7 @@ for step in range(50):
     with open(f"{place}/moved", "w") as file:
         file.write(str(step))
     os.rename(f"{place}/moved", f"{place}/below/moved")
-    if step == 40:
+    if step == 100:
         os.unlink(f"{place}/removed")
     print(step, number, flush=True)
     time.sleep(0.1)
