@@ -82,10 +82,14 @@ class CheckpointFailedError(EngineError):
 
 
 class BlockedError(CheckpointFailedError):
-    """The checkpoint was not begun, because the program uses something that the engine cannot checkpoint."""
+    """The checkpoint was not begun, because the program uses something that the engine cannot checkpoint.
 
-    def __init__(self, what: str, hint: str = "") -> None:
+    ``for_another`` says whether the other engine was seen to handle it.
+    """
+
+    def __init__(self, what: str, hint: str = "", *, for_another: bool = False) -> None:
         super().__init__(what, hint, program_lives=True)
+        self.for_another = for_another
 
 
 class RestartFailedError(EngineError):

@@ -6,18 +6,18 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dmtcp_py.attempt import moved
+from dmtcp_py.attempt import another_engine, moved
+from dmtcp_py.attempt.another_engine import End
 from dmtcp_py.attempt.context import AttemptContext
 from dmtcp_py.attempt.identity import keep_stdin
-from dmtcp_py.attempt.outcome import Kind, Outcome, is_crash, is_lost_at_start
+from dmtcp_py.attempt.outcome import Kind, Outcome, is_crash
 from dmtcp_py.attempt.plan import make_plan
 from dmtcp_py.attempt.start import SHARED, Starter
 from dmtcp_py.attempt.state import end_state
-from dmtcp_py.attempt.stdio import fed, forget_input, is_read_once, notes_on_start
+from dmtcp_py.attempt.stdio import fed, forget_input, notes_on_start
 from dmtcp_py.attempt.supervisor import SIGNALS, Supervisor
 from dmtcp_py.batch.continuation import Continuation
 from dmtcp_py.batch.time_limit import find_time_limit
-from dmtcp_py.engine.choice import what_to_try
 from dmtcp_py.errors import EngineError
 from dmtcp_py.store import requests
 from dmtcp_py.store.records import utc_now
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.attempt.start import Running
     from dmtcp_py.batch.time_limit import TimeLimit
-    from dmtcp_py.engine.choice import Choice
     from dmtcp_py.messages import Report
     from dmtcp_py.options import RunOptions
     from dmtcp_py.store.store import Store
@@ -67,21 +66,6 @@ def _no_temporaries_left(owner: Path, stage_local: Path | None) -> Iterator[None
         remove_temporaries(owner, SHARED)
         if stage_local is not None:
             remove_temporaries(owner, stage_local)
-
-
-@dataclass(frozen=True)
-class _End:
-    """How the program ended, and the engine that ran it last."""
-
-    outcome: Outcome
-    choice: Choice | None = None
-    is_lost_at_start: bool = False
-    """Whether that was so soon after its start, without a generation, that another engine may fare better."""
-
-    @property
-    def engine_text(self) -> str | None:
-        """Name and version of the engine."""
-        return None if self.choice is None else self.choice.engine_text
 
 
 @dataclass(frozen=True)
@@ -125,30 +109,26 @@ class _Attempt:
             keep_stdin(plan.identity, store.layout)
             store.write_job(plan.start.job)
 
-    def _run(self, context: AttemptContext) -> _End:
-        """Run the program to its end; with another engine where it crashes under the first at its start."""
+    def _run(self, context: AttemptContext) -> End:
+        """Run the program to its end; with another engine where the first loses it or cannot take it."""
         end = self._run_until_it_ends(self.plan, context)
-        if not end.is_lost_at_start:
-            return end
-        # what an engine lost otherwise may have been taken from it by somebody: that is an error
-        is_left_to_us = is_crash(end.outcome) and not is_read_once(self.plan.stdio)
-        if context.feed is not None:
-            is_left_to_us = is_left_to_us and context.feed.can_start_over
-        again = self.plan.with_another_engine() if is_left_to_us else None
+        again = another_engine.plan_after(end, self.plan, context)
         if again is None:
-            self._say_what_to_try(end)
+            if end.is_lost_at_start:
+                another_engine.advise(end, self.report)
             return end
-        self._warn_of_start(end.outcome, again)
+        another_engine.announce(end, self.plan, again, self.report)
+        Starter(again, self.report, context.feed).make_room()
         try:
             second = self._run_until_it_ends(again, context)
         except EngineError as error:
             self.report.warn(f"it could not be started once more: {error}")
             return end
         if second.is_lost_at_start:
-            self.report.warn(f"{_at_start(second.outcome)} with {second.engine_text} too")
+            self.report.warn(f"{another_engine.at_start(second.outcome)} with {second.engine_text} too")
         return second
 
-    def _run_until_it_ends(self, plan: Plan, context: AttemptContext) -> _End:
+    def _run_until_it_ends(self, plan: Plan, context: AttemptContext) -> End:
         """Launch or resume the program as PLAN says, and recover it from its generations where its engine loses it."""
         starter = Starter(plan, self.report, context.feed)
         candidates, failures = plan.start.candidates, 0
@@ -156,7 +136,7 @@ class _Attempt:
         while True:
             running = starter.resume(candidates, context.stream) if candidates else starter.launch()
             if running is None:
-                return _End(self._stopped_in_restart(candidates[0]))
+                return End(outcome=self._stopped_in_restart(candidates[0]))
             supervisor = Supervisor(context, running)
             outcome = self._supervise(supervisor, running)
             failures = 1 if supervisor.has_committed else failures + 1
@@ -165,9 +145,12 @@ class _Attempt:
             # a crash after a restart may be the restart's fault: one that comes again is the program's own
             is_doubtful = running.parent is not None and is_crash(outcome) and outcome.status != doubted
             if stops or not (outcome.kind is Kind.ENGINE_FAILED or is_doubtful):
-                may_start_again = not candidates and not supervisor.was_asked_to_stop
-                is_lost = may_start_again and is_lost_at_start(outcome, supervisor.ran_s)
-                return _End(outcome, running.choice, is_lost_at_start=is_lost)
+                return End(
+                    outcome=outcome,
+                    choice=running.choice,
+                    ran_s=supervisor.ran_s,
+                    may_start_again=not candidates and not supervisor.was_asked_to_stop,
+                )
             doubted = outcome.status if is_doubtful else doubted
             self._warn_of_recovery(outcome, running)
             starter.make_room()
@@ -198,23 +181,7 @@ class _Attempt:
         self.report.warn(f"{text}; resuming the last good generation")
         self.plan.store.record("failed", what="engine", error=error)
 
-    def _warn_of_start(self, outcome: Outcome, again: Plan) -> None:
-        first, second = self.plan.choice, again.choice
-        if first is None or second is None:
-            return
-        text = (
-            f"{_at_start(outcome)}, which may be the fault of {first.engine_text}: "
-            f"starting it once more with {second.engine_text}"
-        )
-        self.report.warn(text)
-        self.plan.store.record("failed", what="engine", error=_at_start(outcome))
-        Starter(again, self.report).make_room()
-
-    def _say_what_to_try(self, end: _End) -> None:
-        if end.choice is not None and (hint := what_to_try(end.choice)):
-            self.report.warn(f"{_at_start(end.outcome)}, which may be the fault of {end.engine_text}: {hint}")
-
-    def _record_end(self, context: AttemptContext, end: _End) -> None:
+    def _record_end(self, context: AttemptContext, end: End) -> None:
         plan, store, outcome = self.plan, self.plan.store, end.outcome
         store.write_state(end_state(context, outcome, end.engine_text), durable=True)
         store.record(
@@ -264,12 +231,6 @@ def _end_former(store: Store, report: Report) -> None:
         report.say(text, event="ended")
 
 
-def _at_start(outcome: Outcome) -> str:
-    if outcome.kind is Kind.ENGINE_FAILED:
-        return f"the program was lost within its first second ({outcome.detail})"
-    return f"the program crashed with status {outcome.status} within its first second"
-
-
 def _last_line(outcome: Outcome) -> str:
     if outcome.generation:
         again = f"the same line resumes from generation {outcome.generation}"
@@ -282,6 +243,7 @@ def _last_line(outcome: Outcome) -> str:
         Kind.STOPPED: f"stopped at once; {again}",
         Kind.REFUSED: f"stopped, because it cannot be checkpointed: {outcome.detail}; or run it with "
         "--allow-unprotected",
+        Kind.UNSUITABLE: f"the program failed: {outcome.detail}",
         Kind.OUT_OF_TIME: f"stopped, because the time is over and the last checkpoint failed ({outcome.detail}); "
         f"{again}",
         Kind.KILLED_BY_COMMAND: f"somebody's {outcome.detail} killed the program; {again}",

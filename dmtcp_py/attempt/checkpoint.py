@@ -13,7 +13,7 @@ from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError
 from dmtcp_py.store.records import Cost, Host, ImageFile, Manifest, path_text, utc_now
 from dmtcp_py.system.files import free_bytes
 from dmtcp_py.system.proc import resident_bytes
-from dmtcp_py.system.units import format_size
+from dmtcp_py.system.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dmtcp_py.attempt.feed import Feed
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.attempt.start import Running
+    from dmtcp_py.messages import Report
     from dmtcp_py.store.staged import StagedImages
 
 STALL_S = 60.0
@@ -65,6 +66,19 @@ def take(subject: CheckpointSubject, reason: str, *, then_stop: bool, post: Call
         post(CheckpointDone(error=error, program_lives=not then_stop))
     except BaseException as error:
         post(CheckpointDone(crash=error))
+
+
+def say_committed(manifest: Manifest, report: Report) -> None:
+    """Say that the generation of MANIFEST is committed, and what it cost."""
+    cost = manifest.cost
+    report.say(
+        f"generation {manifest.generation} committed ({manifest.reason}, {format_size(manifest.size)}, "
+        f"{format_duration(cost.checkpoint_s)} + {format_duration(cost.commit_s)})",
+        event="checkpointed",
+        generation=manifest.generation,
+        size=manifest.size,
+        checkpoint_s=cost.checkpoint_s,
+    )
 
 
 def _take(subject: CheckpointSubject, reason: str, *, then_stop: bool) -> CheckpointDone:

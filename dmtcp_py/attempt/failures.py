@@ -44,15 +44,22 @@ class CheckpointFailures:
         """The failure of a checkpoint in which the program died, until it is known whether it ended on its own."""
         self._doubted_until = 0.0
         self.last_error = ""
+        self.is_for_another = False
+        """Whether another engine was seen to handle what prevented the last checkpoint."""
 
     def add(self, done: CheckpointDone, newest: Manifest | None) -> None:
         """Take note of a failed checkpoint; NEWEST is the generation from which a resume would start."""
         self.last_error = str(done.error)
+        self.is_for_another = isinstance(done.error, BlockedError) and done.error.for_another
         if done.program_lives:
             self._warn(done.error, newest, lives=True)
         else:
             # how it ended is often known a moment later
             self._doubted, self._doubted_until = done.error, time.monotonic() + _ENDS_WITHIN_S
+
+    def add_seen(self, error: BlockedError) -> None:
+        """Take note of what would prevent a checkpoint, for which the program is ended before one is due."""
+        self.last_error, self.is_for_another = str(error), error.for_another
 
     def resolve_doubt(self, end: ProgramEnd | None, newest: Manifest | None) -> None:
         """Report a checkpoint in which the program died, unless it turns out that END was the program's own."""
@@ -60,7 +67,7 @@ class CheckpointFailures:
         if error is None or (end is None and time.monotonic() < self._doubted_until):
             return
         self._doubted = None
-        if end is None or end.kind not in (EndKind.EXITED, EndKind.SIGNALLED):
+        if end is None or end.kind not in (EndKind.EXITED, EndKind.SIGNALLED, EndKind.UNSUITABLE):
             self._warn(error, newest, lives=False)
 
     def _warn(self, error: DmtcpRunError | None, newest: Manifest | None, *, lives: bool) -> None:

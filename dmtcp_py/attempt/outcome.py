@@ -27,6 +27,8 @@ _CRASHES = (
 
 START_S = 1.0
 """So long after its start an engine's fault with a program shows, as a rule: it is in what the program loads."""
+MOST_LOST_S = 60.0
+"""A program that ran longer has done too much for it to be started again unasked."""
 
 
 class Kind(Enum):
@@ -46,6 +48,8 @@ class Kind(Enum):
     """The engine lost the program, and no generation could take over."""
     REFUSED = "refused"
     """We ended the program because it cannot be checkpointed."""
+    UNSUITABLE = "unsuitable engine"
+    """The program failed for want of something that the engine refused it."""
     OUT_OF_TIME = "out of time"
     """The time limit came, and the last checkpoint before it had failed."""
 
@@ -59,6 +63,8 @@ class Outcome:
     job: str
     generation: int | None = None
     detail: str = ""
+    for_another: bool = False
+    """Whether another engine was seen to handle what the program was refused for, or failed for."""
     stopped_for: str | None = None
     """Why the last checkpoint was taken: ``time limit``, ``request`` or the name of a signal."""
 
@@ -75,6 +81,8 @@ class Supervised:
     ended_by: Action | None
     """The action with which dmtcp-run ended the computation; None if it ended otherwise."""
     last_error: str
+    is_for_another: bool
+    """Whether another engine was seen to handle what the last error was about."""
 
 
 def outcome_of(seen: Supervised, end: ProgramEnd) -> Outcome:
@@ -95,7 +103,14 @@ def _ended_by_us(seen: Supervised) -> Outcome:
         )
     if isinstance(action, policy.StopNow):
         return Outcome(kind=Kind.STOPPED, status=128 + action.signum, job=job, generation=newest)
-    return Outcome(kind=Kind.REFUSED, status=FAILED_STATUS, job=job, generation=newest, detail=seen.last_error)
+    return Outcome(
+        kind=Kind.REFUSED,
+        status=FAILED_STATUS,
+        job=job,
+        generation=newest,
+        detail=seen.last_error,
+        for_another=seen.is_for_another,
+    )
 
 
 def _ended_otherwise(seen: Supervised, end: ProgramEnd) -> Outcome:
@@ -123,6 +138,15 @@ def _ended_otherwise(seen: Supervised, end: ProgramEnd) -> Outcome:
             generation=newest,
             detail=detail,
             stopped_for=reason,
+        )
+    if end.kind is EndKind.UNSUITABLE:
+        return Outcome(
+            kind=Kind.UNSUITABLE,
+            status=FAILED_STATUS,
+            job=job,
+            generation=newest,
+            detail=end.detail,
+            for_another=end.for_another,
         )
     return Outcome(kind=Kind.FINISHED, status=end.status, job=job, generation=newest)
 

@@ -58,16 +58,22 @@ class Plan:
     choice: Choice | None
     """The engine to launch the program with; None if a generation is resumed, by whichever engine made it."""
 
-    def with_another_engine(self) -> Plan | None:
-        """Return the plan to launch the program once more, with another engine; None where there is none for it."""
+    def with_another_engine(self, why: str, *, or_none: bool = False) -> Plan | None:
+        """Return the plan to launch the program once more, with another engine; None where there is none for it.
+
+        WHY says, after the name of the first engine, what is the matter with that. With
+        OR_NONE and --allow-unprotected that may be without an engine.
+        """
         options = self.options
         if self.choice is None or self.nodes is not None or options.engine_plugin is not None:
             return None
-        another = choose_another(self.program, options.engine, self.choice)
+        another = choose_another(self.program, options.engine, self.choice, why)
+        if another is None and or_none and options.allow_unprotected:
+            another = Choice(Unprotected(), f"--allow-unprotected: {self.choice.engine.name} {why}")
         if another is None:
             return None
-        why = f"{self.choice.engine.name} lost it at its start"
-        return replace(self, choice=another, start=replace(self.start, begins_lineage=False, why=why))
+        start = replace(self.start, begins_lineage=False, why=f"{self.choice.engine.name} {why}")
+        return replace(self, choice=another, start=start)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dmtcp_py.attempt import checkpoint, policy
 from dmtcp_py.attempt.checkpoint import CheckpointDone, CheckpointSubject
 from dmtcp_py.attempt.cost import CheckpointCost
+from dmtcp_py.attempt.early_look import EarlyLook, LookDone
 from dmtcp_py.attempt.failures import CheckpointFailures, Warnings
 from dmtcp_py.attempt.feed import InputFailed
 from dmtcp_py.attempt.interval import auto_s, first_s, is_worth_it
@@ -24,7 +25,7 @@ from dmtcp_py.rollback import recording
 from dmtcp_py.store.lock import HEARTBEAT_S
 from dmtcp_py.store.requests import RequestQueue
 from dmtcp_py.system.reaping import reap_orphans
-from dmtcp_py.system.units import format_duration, format_size
+from dmtcp_py.system.units import format_duration
 
 if TYPE_CHECKING:
     from dmtcp_py.attempt.context import AttemptContext
@@ -58,6 +59,7 @@ class Supervisor:
         self._failures = CheckpointFailures(plan, self._warnings)
         self._worker: threading.Thread | None = None
         self._ended_by: policy.Action | None = None
+        self._early = EarlyLook(context, running)
         self._beat_at = 0.0
         self.has_committed = False
         self.ran_s = 0.0
@@ -98,9 +100,12 @@ class Supervisor:
                 self._computation.kill()
                 self._context.plan.store.record("failed", what="input", error=str(event.error))
                 raise event.error
+            elif isinstance(event, LookDone):
+                self._looked(event)
             else:
                 self._checkpoint_done(event)
         self._beat_and_read_requests()
+        self._early.begin_if_due()
         self._poll_limit()
         self._decide(policy.TimePassed())
         if self._worker is not None:
@@ -119,8 +124,9 @@ class Supervisor:
 
     def _wait_s(self) -> float:
         """Return how long nothing needs attention; what was due and was not done is no reason to hurry."""
-        at, now = policy.wakes_at(self._situation), time.monotonic()
-        return TICK_S if at is None or at <= now else min(at - now, TICK_S)
+        now = time.monotonic()
+        moments = (policy.wakes_at(self._situation), self._early.wakes_at)
+        return min([TICK_S, *(at - now for at in moments if at is not None and at > now)])
 
     def _signalled(self, signum: int) -> None:
         if signum in FORWARDED:
@@ -231,8 +237,7 @@ class Supervisor:
             text, generation = f"no checkpoint: {done.error}", None
         self._requests.answer(ok=done.manifest is not None, text=text, generation=generation)
         if done.program_lives:
-            was_blocked = isinstance(done.error, BlockedError)
-            ok = done.manifest is not None
+            ok, was_blocked = done.manifest is not None, isinstance(done.error, BlockedError)
             self._decide(policy.CheckpointEnded(ok=ok, interval_s=self._interval_s(), was_blocked=was_blocked))
             self._plan_for_limit()
         if done.manifest is not None:
@@ -242,16 +247,8 @@ class Supervisor:
         plan, report = self._context.plan, self._context.report
         self._newest = manifest
         self.has_committed = True
-        cost = manifest.cost
-        self._cost.measured(cost)
-        report.say(
-            f"generation {manifest.generation} committed ({manifest.reason}, {format_size(manifest.size)}, "
-            f"{format_duration(cost.checkpoint_s)} + {format_duration(cost.commit_s)})",
-            event="checkpointed",
-            generation=manifest.generation,
-            size=manifest.size,
-            checkpoint_s=cost.checkpoint_s,
-        )
+        self._cost.measured(manifest.cost)
+        checkpoint.say_committed(manifest, report)
         verdicts = plan.store.prune(keep=plan.options.keep, lineage=plan.start.job.lineage)
         for verdict in verdicts:
             if not verdict.keep:
@@ -260,6 +257,14 @@ class Supervisor:
         recording.forget_unneeded(plan.store.layout.undo, plan.store.undo_parts(kept))
         if self._context.feed is not None:
             self._context.feed.forget_before(plan.store.least_stdin_bytes(kept))
+
+    def _looked(self, done: LookDone) -> None:
+        """End a program that another engine can take over, unless a checkpoint is being taken after all."""
+        is_free = self._worker is None and self._newest is None and self._ended_by is None
+        if (found := self._early.confirmed(done)) and is_free and self._computation.poll() is None:
+            self._failures.add_seen(found)
+            self._ended_by = policy.Refuse()
+            self._computation.kill()
 
     def _finish_worker(self) -> None:
         if self._worker is not None:
@@ -272,8 +277,7 @@ class Supervisor:
             return asked
         if self._newest is not None:
             return auto_s(self._newest.cost.checkpoint_s)
-        limit = self._context.limit
-        return first_s(None if limit.end_at is None else limit.total_s)
+        return first_s(None if self._context.limit.end_at is None else self._context.limit.total_s)
 
     def _write_state(self) -> None:
         newest = self._newest.generation if self._newest else None
@@ -289,6 +293,7 @@ class Supervisor:
                 situation=self._situation,
                 ended_by=self._ended_by,
                 last_error=self._failures.last_error,
+                is_for_another=self._failures.is_for_another,
             ),
             end,
         )

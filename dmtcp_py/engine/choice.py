@@ -69,15 +69,15 @@ def choose(program: Path, asked: str, *, plugin: str | None = None, several_node
     return Choice(engine, f"--engine-plugin {plugin}" if plugin else f"--engine {asked}")
 
 
-def choose_another(program: Path, asked: str, than: Choice) -> Choice | None:
+def choose_another(program: Path, asked: str, than: Choice, why: str) -> Choice | None:
     """Return what ``auto`` takes for PROGRAM on one node where not the engine of THAN; None where that is none.
 
-    An engine that was ASKED for by name has no other.
+    WHY says, after the engine's name, why not that one. An engine that was ASKED for by name has no other.
     """
     if asked != AUTO or than.engine.name not in _FIND:
         return None
     try:
-        return _first_usable(program, several_nodes=False, but=than.engine.name)
+        return _first_usable(program, several_nodes=False, but=than.engine.name, why_not=why)
     except EngineError:
         return None
 
@@ -97,12 +97,12 @@ def _refusal(engine: Engine, program: Path, *, several_nodes: bool) -> str | Non
     return engine.refusal(program) or (engine.refusal_of_nodes() if several_nodes else None)
 
 
-def _first_usable(program: Path, *, several_nodes: bool, but: str | None = None) -> Choice:
+def _first_usable(program: Path, *, several_nodes: bool, but: str | None = None, why_not: str = "") -> Choice:
     problems: list[str] = []
     hints: list[str] = []
     for name, find in _FIND.items():
         if name == but:
-            problems.append(f"{name} lost it at its start")
+            problems.append(f"{name} {why_not}")
             continue
         try:
             engine = find()

@@ -94,6 +94,7 @@ class EndKind(Enum):
     SIGNALLED = "signalled"
     KILLED_BY_COMMAND = "killed by an engine command"
     ENGINE_FAILED = "engine failed"
+    UNSUITABLE = "failed for want of something that the engine refused"
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class ProgramEnd:
     status: int = 0
     signum: int = 0
     detail: str = ""
+    for_another: bool = False
+    """Whether another engine was seen to handle what this one refused."""
 
 
 class Computation(Protocol):
@@ -126,6 +129,9 @@ class Computation(Protocol):
         May be called from another thread than `poll`. Raises CheckpointFailedError, which says whether the program
         still runs.
         """
+
+    def look(self) -> None:
+        """Raise BlockedError if a checkpoint is not possible now. Called from another thread."""
 
     def signal(self, signum: int) -> None:
         """Send SIGNUM to all processes of the group."""

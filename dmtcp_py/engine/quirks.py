@@ -83,9 +83,9 @@ QUIRKS = (
     ),
     Quirk(
         "dmtcp",
-        "DMTCP makes sockets of pipes, which have no names, hold another amount, and can lose what is in them",
+        "DMTCP makes sockets of pipes, which have no names and hold another amount, and unshares anonymous memory",
         "DMTCP 3.2, 4.2, 5.0",
-        plugin="pipes",
+        plugin="shared",
     ),
     Quirk(
         "dmtcp",

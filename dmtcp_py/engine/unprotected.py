@@ -77,6 +77,9 @@ class UnprotectedComputation:
         """Raise BlockedError."""
         raise BlockedError("the program runs without an engine", "if it is stopped, it starts over")
 
+    def look(self) -> None:
+        """Do nothing: there is no checkpoint to look out for."""
+
     def signal(self, signum: int) -> None:
         """Send SIGNUM to the program's processes."""
         self._child.signal_group(signum)

@@ -1,4 +1,4 @@
-/* How a wrapper finds the function that it stands before; part of the plugins `files` and `pipes`. */
+/* How a wrapper finds the function that it stands before; part of the plugins `files` and `shared`. */
 
 #define _GNU_SOURCE
 #include "files.h"

@@ -1,4 +1,4 @@
-/* What is in a pipe: read before the images, and written back; part of the plugin `pipes`.
+/* What is in a pipe: read before the images, and written back; part of the plugin `shared`.
 
    All of it fits again: it then fills as many of the pipe's buffers as before, or fewer. */
 
@@ -7,7 +7,7 @@
 #include <sys/ioctl.h>
 
 #include "files.h"
-#include "pipes.h"
+#include "shared.h"
 
 static void *room(size_t size)
 {

@@ -1,5 +1,5 @@
 /* The ends of pipes that the processes of a computation have open: found before the images, and opened again after a
-   restart; part of the plugin `pipes`. It runs in DMTCP's thread, while all threads of the program are suspended.
+   restart; part of the plugin `shared`. It runs in DMTCP's thread, while all threads of the program are suspended.
 
    Processes share pipes, and descriptions of open files (open(2)), with their O_NONBLOCK. Of the processes that share a
    description one leads: each writes its pid to it (F_SETOWN_EX), and the last pid stays. Of the leaders of a pipe one
@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "files.h"
-#include "pipes.h"
+#include "shared.h"
 
 #define OUTER "outer-pipe"
 #define PIPE "pipe"
@@ -41,12 +41,6 @@ static struct end {
 } *ends;
 static int end_count, end_room;
 
-static int real_pid(void)
-{
-    char text[LINK_LENGTH];
-    return raw_link_text("/proc/self", text, sizeof text) > 0 ? atoi(text) : 0;
-}
-
 /* Call FOUND for each pipe that is open. */
 static void for_each_pipe(void (*found)(int fd, const struct stat *pipe))
 {
@@ -64,24 +58,6 @@ static void for_each_pipe(void (*found)(int fd, const struct stat *pipe))
         }
     }
     raw_close(folder);
-}
-
-/* Make an empty file that all processes see; return whether there was none. */
-static int mark(const char *prefix, unsigned long long number)
-{
-    char path[PATH_MAX];
-    name_in_common(path, sizeof path, prefix, number);
-    int made = raw_open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    raw_close(made);
-    return made >= 0;
-}
-
-static int is_marked(const char *prefix, unsigned long long number)
-{
-    char path[PATH_MAX];
-    struct stat found;
-    name_in_common(path, sizeof path, prefix, number);
-    return !raw_stat(AT_FDCWD, path, 0, &found);
 }
 
 static void note_outer(int fd, const struct stat *pipe)
@@ -148,13 +124,6 @@ static void keep_content(struct end *end)
     raw_close(both);
 }
 
-static void unlink_in_common(const char *prefix, unsigned long long number)
-{
-    char path[PATH_MAX];
-    name_in_common(path, sizeof path, prefix, number);
-    RAW(SYS_unlinkat, AT_FDCWD, path, 0);
-}
-
 /* Find the pipes of this process, and keep the content of some of them, before the images. */
 void record_pipes(void)
 {
@@ -204,15 +173,6 @@ static void name_description(char *path, size_t size, const struct end *end)
     char prefix[LINK_LENGTH];
     snprintf(prefix, sizeof prefix, DESCRIPTION ".%d.%x", end->leader, (unsigned)end->flags);
     name_in_common(path, size, prefix, end->inode);
-}
-
-/* Make a symbolic link at PATH by which other processes open descriptor FD of this one. */
-static void publish(const char *path, int fd)
-{
-    char target[LINK_LENGTH];
-    snprintf(target, sizeof target, "/proc/%d/fd/%d", real_pid(), fd);
-    if (RAW(SYS_symlinkat, target, AT_FDCWD, path))
-        end_because("a pipe cannot be passed to other processes");
 }
 
 /* Make the pipe of END with its content, and publish it; return a descriptor above all that are to be restored. */

@@ -116,3 +116,125 @@ def test_a_program_that_exits_with_a_status_of_its_own_is_not_started_once_more(
     assert done.returncode == 1
     assert _started_with(bench) == ["dmtcp"]
     assert "fault" not in done.stderr
+
+
+HAS_A_FILTER = """
+import ctypes, struct, sys, time
+libc = ctypes.CDLL(None)
+allow = ctypes.create_string_buffer(struct.pack("<HBBI", 6, 0, 0, 0x7FFF0000))
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+print("begun", file=open("notes.txt", "a"))
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(Program(1, ctypes.addressof(allow)))) == 0
+for step in range(60):
+    print(step, flush=True)
+    time.sleep(0.1)
+sys.exit(4)
+"""
+WATCHES = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+print("begun", file=open("notes.txt", "a"))
+watch = libc.inotify_init1(0)
+if watch < 0:
+    sys.exit("cannot watch: " + os.strerror(ctypes.get_errno()))
+assert libc.inotify_add_watch(watch, b".", 0x100) >= 0
+open("new", "w").close()
+print(b"new" in os.read(watch, 4096))
+sys.exit(4)
+"""
+FALLS_BACK = """
+import ctypes, sys, time
+if ctypes.CDLL(None).inotify_init1(0) < 0:
+    print("looks from time to time instead")
+sys.exit(0)
+"""
+TRACES = """
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None)
+child = os.fork()
+if child == 0:
+    signal.pause()
+traced = libc.ptrace(0x4206, child, None, None) == 0
+os.kill(child, 9)
+os.wait()
+sys.exit(0 if traced else "cannot trace")
+"""
+LOWERS = """
+import resource, sys, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+for step in range(60):
+    print(step, resource.getrlimit(resource.RLIMIT_NOFILE), flush=True)
+    time.sleep(0.1)
+sys.exit(4)
+"""
+
+
+def test_what_dmtcp_would_not_restore_is_taken_over_by_criu_long_before_a_checkpoint_is_due(
+    bench: Workbench, dmtcp: EngineHere
+) -> None:
+    done = bench.run("-i", "10m", "--stdout", "out.txt", *bench.python("filter.py", HAS_A_FILTER))
+    assert done.returncode == 4
+    assert f"cannot be checkpointed with dmtcp {dmtcp.version} (process " in done.stderr
+    assert "has a filter for system calls (seccomp)" in done.stderr
+    assert "starting it once more with criu " in done.stderr
+    assert _started_with(bench) == ["dmtcp", "criu"]
+    assert (bench.folder / "out.txt").read_text() == "".join(f"{step}\n" for step in range(60))
+    assert (bench.folder / "notes.txt").read_text() == "begun\n"
+
+
+def test_a_limit_that_dmtcp_does_not_set_is_set_under_criu(bench: Workbench, dmtcp: EngineHere) -> None:
+    assert dmtcp
+    done = bench.run("-i", "10m", "--stdout", "out.txt", *bench.python("lowers.py", LOWERS))
+    assert done.returncode == 4
+    assert "the program sets its limit on open files to 256, and DMTCP needs 1024" in done.stderr
+    assert (bench.folder / "out.txt").read_text() == "".join(f"{step} (256, 256)\n" for step in range(60))
+
+
+def test_and_is_refused_where_dmtcp_was_named(bench: Workbench, dmtcp: EngineHere) -> None:
+    assert dmtcp
+    done = bench.run("--engine", "dmtcp", "-i", "0.5", *bench.python("lowers.py", LOWERS.replace("60", "600")))
+    assert done.returncode == 125
+    assert "the program sets its limit on open files to 256" in done.stderr
+    assert "--engine criu can checkpoint it" in done.stderr
+
+
+def test_a_program_that_fails_for_what_dmtcp_refused_it_is_started_once_more_with_criu(
+    bench: Workbench, dmtcp: EngineHere
+) -> None:
+    done = bench.run("-i", "10m", "--stdout", "out.txt", *bench.python("watches.py", WATCHES))
+    assert done.returncode == 4
+    refused = "it ended with status 1 after DMTCP had refused it inotify; --engine criu can checkpoint it"
+    assert f"the program failed with dmtcp {dmtcp.version} ({refused}): starting it once more with criu " in done.stderr
+    assert _started_with(bench) == ["dmtcp", "criu"]
+    assert (bench.folder / "out.txt").read_text() == "True\n"
+    assert (bench.folder / "notes.txt").read_text() == "begun\n"
+
+
+def test_where_dmtcp_was_named_that_is_no_status_of_the_program(bench: Workbench, dmtcp: EngineHere) -> None:
+    assert dmtcp
+    done = bench.run("--engine", "dmtcp", *bench.python("watches.py", WATCHES))
+    assert done.returncode == 125
+    assert "the program failed: it ended with status 1 after DMTCP had refused it inotify" in done.stderr
+    assert _started_with(bench) == ["dmtcp"]
+
+
+def test_a_program_that_does_without_what_dmtcp_refused_it_is_left_alone(bench: Workbench, dmtcp: EngineHere) -> None:
+    assert dmtcp
+    done = bench.run(*bench.python("falls_back.py", FALLS_BACK))
+    assert (done.returncode, done.stdout) == (0, "looks from time to time instead\n")
+    assert _started_with(bench) == ["dmtcp"]
+
+
+def test_a_program_that_traces_is_refused_by_name_and_runs_without_an_engine_where_that_is_allowed(
+    bench: Workbench, dmtcp: EngineHere
+) -> None:
+    assert dmtcp
+    program = bench.python("traces.py", TRACES)
+    refused = bench.run("--job", "refused", *program)
+    allowed = bench.run("--job", "allowed", "--engine", "dmtcp", "--allow-unprotected", *program)
+    assert refused.returncode == 125
+    assert "DMTCP had refused it the tracing of a process (ptrace); no engine can checkpoint that" in refused.stderr
+    assert allowed.returncode == 0
+    assert "starting it once more with none (unprotected)" in allowed.stderr

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmtcp_py.engine.dmtcp.kernel_obstacles import kernel_obstacle
 from dmtcp_py.engine.dmtcp.obstacles import ONCE_CLOSED, UNPROTECTED, USE_CRIU, Obstacle, is_inside, obstacle_in
 from dmtcp_py.engine.dmtcp.passed_descriptors import find_holder, target_of
 from dmtcp_py.engine.dmtcp.unix_sockets import unix_sockets
@@ -55,6 +56,8 @@ def inspect(pid: int | None) -> Inspection:
                 return Inspection(found)
             if not is_below and not is_inside(member):
                 continue
+            if found := kernel_obstacle(member):
+                return Inspection(found)
             sizes += _WORLD_SIZE.findall(Path(f"/proc/{member}/environ").read_bytes())
             if sockets_of(member):
                 connections += psutil.Process(member).net_connections(kind="inet")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dmtcp_py.engine.dmtcp.passed_descriptors import target_of
 from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULER_LAUNCHERS
+from dmtcp_py.errors import BlockedError
 from dmtcp_py.system.proc import DELETED, command_of, name_of, state_of
 
 _DEVICES = re.compile(r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)")
@@ -25,13 +26,22 @@ _HANDLES_OUR_SIGNAL = "/memfd:dmtcp-run: handles the checkpoint signal"
 """A descriptor that native/signals.c opens if the program handles the signal that DMTCP uses in place of SIGUSR2."""
 _RING = "anon_inode:[io_uring]"
 _LOST = (
-    (re.compile(r"anon_inode:\[timerfd\]"), "timerfd"),
-    (re.compile(r"anon_inode:\[signalfd\]"), "signalfd"),
-    (re.compile(r"/dev/(pts/)?ptmx$"), "a pseudo-terminal of its own"),
-    (re.compile(r"/memfd:(?!dmtcp-run: )"), "a file in memory (memfd)"),
-    (re.compile(r".*/#\d+ \(deleted\)$"), "a file without a name (O_TMPFILE)"),
+    re.compile(r"anon_inode:\[?(?!eventfd\]|eventpoll\])(?P<kind>[\w-]+)"),
+    re.compile(r"(?P<kind>pidfd):"),
+    re.compile(r"/dev/(?P<kind>pts/ptmx|ptmx)$"),
+    re.compile(r"/(?P<kind>memfd):(?!dmtcp-run: )"),
+    re.compile(r".*/(?P<kind>#)\d+ \(deleted\)$"),
 )
-"""Descriptors that a restart closes, breaks or empties, and what to call them."""
+"""Descriptors that a restart closes, breaks or empties. Of those without a file DMTCP restores eventfd and epoll."""
+_WHAT = {
+    "pts/ptmx": "a pseudo-terminal of its own",
+    "ptmx": "a pseudo-terminal of its own",
+    "memfd": "a file in memory (memfd)",
+    "#": "a file without a name (O_TMPFILE)",
+}
+"""What to call those whose kind does not say it."""
+_CRIU_HANDLES = {*_WHAT, "timerfd", "signalfd", "pidfd", "inotify", "fanotify"}
+"""The kinds with which programs were seen to come through under CRIU."""
 _DMTCPS_NUMBERS = range(822, 842)
 """The numbers that DMTCP's own descriptors get, after the one for its coordinator."""
 _DMTCPS_FILE = re.compile(r".*/dmtcp-run-[0-9a-f]{12}-[^/]+/")
@@ -65,6 +75,11 @@ class Obstacle:
     """Whether it goes away on its own, however long that takes."""
     needs_confirmation: bool = False
     """Whether it may be a trace that a process leaves for a moment when it ends."""
+
+    @property
+    def error(self) -> BlockedError:
+        """The error for a checkpoint that it prevents."""
+        return BlockedError(self.what, self.hint, for_another=USE_CRIU in self.hint)
 
 
 def obstacle_in(pid: int, *, is_below: bool) -> Obstacle | None:
@@ -184,12 +199,21 @@ def _open_file(pid: int, *, is_below: bool) -> Obstacle | None:
             if _IN_FLIGHT.search(Path(f"/proc/{pid}/fdinfo/{entry}").read_text(encoding="ascii", errors="replace")):
                 what = f"process {pid} ({name_of(pid)}) is being sent a descriptor, which a checkpoint would lose"
                 return Obstacle(what, TRIED_AGAIN, is_temporary=True)
-            lost = next((what for pattern, what in _LOST if pattern.match(target)), None)
-            if lost and target not in streams:
-                return Obstacle(f"process {pid} ({name_of(pid)}) uses {lost}, which DMTCP does not restore", USE_CRIU)
+            if target not in streams and (lost := _lost(pid, target)):
+                return lost
             if target.endswith(DELETED) and (folder / entry).is_fifo():
                 return Obstacle(
                     f"process {pid} ({name_of(pid)}) has the FIFO {target} open, which DMTCP cannot checkpoint",
                     ONCE_CLOSED,
                 )
     return None
+
+
+def _lost(pid: int, target: str) -> Obstacle | None:
+    """Return the obstacle that a descriptor of process PID to TARGET is, as a restart would lose it."""
+    found = next((found for pattern in _LOST if (found := pattern.match(target))), None)
+    if found is None:
+        return None
+    what = f"process {pid} ({name_of(pid)}) uses {_WHAT.get(found['kind'], found['kind'])}"
+    hint = USE_CRIU if found["kind"] in _CRIU_HANDLES else UNPROTECTED
+    return Obstacle(f"{what}, which DMTCP does not restore", hint)

@@ -6,10 +6,12 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dmtcp_py.engine.dmtcp.obstacles import USE_CRIU
 from dmtcp_py.engine.protocol import EndKind, ProgramEnd
 
 if TYPE_CHECKING:
     from dmtcp_py.engine.dmtcp.coordinator import LogState
+    from dmtcp_py.engine.dmtcp.refusals import Refusal
     from dmtcp_py.system.child import ExitStatus
 
 
@@ -25,6 +27,8 @@ class Evidence:
     """A failure that dmtcp-run noticed itself."""
     message: str | None
     """DMTCP's message about its failure."""
+    refusal: Refusal | None
+    """What DMTCP refused the program shortly before it ended."""
     fail_status: int
     """The status with which DMTCP exits if it fails."""
     logs_failures: bool
@@ -50,7 +54,15 @@ def judge(seen: Evidence) -> ProgramEnd:
         return ProgramEnd(EndKind.SIGNALLED, signum=signum)
     if _was_killed_by_checkpoint(seen):
         return ProgramEnd(EndKind.KILLED_BY_COMMAND, detail="dmtcp_command -kc")
-    return ProgramEnd(EndKind.EXITED, status=seen.exit_status.status or 0)
+    status = seen.exit_status.status or 0
+    if status and seen.refusal is not None:
+        return ProgramEnd(
+            EndKind.UNSUITABLE,
+            status=status,
+            detail=f"it ended with status {status} after DMTCP had refused it {seen.refusal.what}; {seen.refusal.hint}",
+            for_another=USE_CRIU in seen.refusal.hint,
+        )
+    return ProgramEnd(EndKind.EXITED, status=status)
 
 
 def _failure_of_dmtcp(seen: Evidence) -> str | None:
