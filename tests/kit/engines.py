@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dmtcp_py.engine.criu import installation
@@ -26,6 +26,11 @@ class EngineHere:
 
     def __str__(self) -> str:
         return f"{self.name}-{self.version}"
+
+    @property
+    def by_name(self) -> EngineHere:
+        """The same engine, asked for by name, so that no other takes its place."""
+        return replace(self, options=("--engine", self.name))
 
 
 def find_dmtcp() -> list[EngineHere]:

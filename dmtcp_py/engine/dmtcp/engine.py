@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ CHECKPOINT_SIGNAL = 57
 """The signal with which DMTCP suspends threads: a real-time signal that no program was found to use."""
 SIGNALS_PLUGIN = "signals"
 _RESTART_S = 60.0
+_OPEN_FILES = 1024
+"""DMTCP has descriptors of its own from 820 on, and does not let programs lower the limit below this."""
 _OUR_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
 _SLOWEST_BYTES_PER_S = 20e6
 _POLL_S = 0.05
@@ -62,7 +65,10 @@ class DmtcpEngine:
         return self._dmtcp.version
 
     def refusal(self, program: Path) -> str | None:
-        """Return why DMTCP cannot checkpoint PROGRAM."""
+        """Return why DMTCP cannot checkpoint PROGRAM, or any."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if 0 <= limit < _OPEN_FILES:
+            return f"the limit on open files is {limit}, and DMTCP needs {_OPEN_FILES} ('ulimit -n {_OPEN_FILES}')"
         if is_static(program):
             return "it is statically linked, and DMTCP works through the dynamic loader"
         if is_go(program):
