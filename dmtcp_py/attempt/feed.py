@@ -1,9 +1,9 @@
 """What comes from a pipe on our standard input is passed on to the program, and kept for resumes.
 
-The program reads from a pipe of ours that holds one page. The next page is given only when the program has read the
-one before, and only then is that taken out of the pipe on our standard input: whatever the program does not read stays
-there for whoever reads next, as it would without dmtcp-run, and a producer waits as it would. For a checkpoint the page
-is taken back, so that the position in the input is exact.
+The program reads from a pipe of ours, which is filled with what is in the pipe on our standard input, without taking
+it out there. Once the program has read some, that is taken out, and ours is filled again: what the program does not
+read stays for whoever reads next, as it would without dmtcp-run, and a producer waits as it would. For a checkpoint our
+pipe is emptied, so that the position in the input is exact.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import CheckpointFailedError, StoreError
-from dmtcp_py.system.pipes import become_stdin, make_one_page, take_back, unread_bytes
+from dmtcp_py.system.pipes import become_stdin, can_write, fill, take_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dmtcp_py.store.kept_input import KeptInput
     from dmtcp_py.store.records import Manifest
 
+_BLOCK = 1 << 16
 _ENDS_WITHIN_S = 1.0
 """How long after a program has closed its standard input its end is noticed."""
 
@@ -53,8 +54,8 @@ class Feed:
         self._thread: threading.Thread | None = None
         self._writer: int | None = None
         self._position = 0
-        self._page = b""
-        """What was given to the program; it may have read some of it."""
+        self._given = b""
+        """What is in our pipe, except for what the program has read since."""
         self._is_held = self._is_over = False
         self._closed_at: float | None = None
         """When the program was seen to have closed its standard input, in monotonic seconds."""
@@ -77,7 +78,6 @@ class Feed:
             while self._producer.can_compare and self._producer.is_ready:
                 self._producer.compare()
         reader, self._writer = os.pipe()
-        make_one_page(self._writer)
         become_stdin(reader)
         try:
             yield
@@ -105,9 +105,6 @@ class Feed:
         finally:
             with self._lock:
                 self._is_held = False
-                if self._page and self._writer is not None:
-                    with suppress(OSError):
-                        os.write(self._writer, self._page)
             self._wake()
 
     def let_producer_go(self) -> None:
@@ -138,7 +135,6 @@ class Feed:
             self._settle()
         finally:
             self._close_writer()
-            self._page = b""
 
     def close(self) -> None:
         """Stop, and give our standard input back to this process."""
@@ -186,48 +182,40 @@ class Feed:
             return self._writer is not None or (self._producer is not None and self._producer.can_compare)
 
     def _give(self) -> None:
-        """Give the program the next page if it has read the one before."""
-        if self._writer is None:
+        """Fill our pipe again if the program has read some of what was in it."""
+        if self._writer is None or (self._given and not can_write(self._writer)):
             return
-        if self._page:
-            make_one_page(self._writer)
-            if unread_bytes(self._writer):
-                return
-            self._was_read(len(self._page))
-        page = self._next_page()
-        if page is None:
+        self._settle()
+        data = self._next()
+        if data is None:
             return
-        if not page:
+        if not data:
             self._end()
             return
-        self._page = page
         try:
-            os.write(self._writer, page)
+            self._given = data[: fill(self._writer, data)]
         except BrokenPipeError:
             self._abandon()
 
-    def _next_page(self) -> bytes | None:
+    def _next(self) -> bytes | None:
         """Return what comes next; nothing at the end of the input, None if nothing has come yet."""
-        most = make_one_page(self._writer) if self._writer is not None else 0
         if self._position < self._kept.end:
-            return self._kept.read(self._position, most)
+            return self._kept.read(self._position, _BLOCK)
         if self._kept.is_complete or self._producer is None:
             return b""
-        return None if self._producer.can_compare else self._producer.peek(most)
-
-    def _was_read(self, count: int) -> None:
-        """Note that the program has read the first COUNT bytes of the page."""
-        data, self._page = self._page[:count], self._page[count:]
-        if data and self._position >= self._kept.end:
-            if self._producer is not None:
-                self._producer.take_out(data)
-            self._kept.append(data)
-        self._position += len(data)
+        return None if self._producer.can_compare else self._producer.peek(_BLOCK)
 
     def _settle(self) -> None:
-        """Take back what the program has not read of the page."""
-        if self._page and self._writer is not None:
-            self._was_read(len(self._page) - len(take_back(self._writer)))
+        """Empty our pipe, and note what the program has read."""
+        if not self._given or self._writer is None:
+            return
+        read = self._given[: len(self._given) - len(take_back(self._writer))]
+        self._given = b""
+        if read and self._position >= self._kept.end:
+            if self._producer is not None:
+                self._producer.take_out(read)
+            self._kept.append(read)
+        self._position += len(read)
 
     def _close_segment(self) -> None:
         try:
@@ -249,7 +237,6 @@ class Feed:
         """Deliver nothing more to a program that has closed its standard input."""
         self._closed_at = time.monotonic()
         self._settle()
-        self._page = b""
         self._close_writer()
 
     def _close_writer(self) -> None:
@@ -275,9 +262,9 @@ class Feed:
 
     def _watch(self, poller: select.poll) -> None:
         if self._writer is not None:
-            poller.register(self._writer, select.POLLOUT if self._page else 0)
+            poller.register(self._writer, select.POLLOUT if self._given else 0)
         producer = self._producer
-        if producer is not None and (producer.can_compare or (not self._page and self._writer is not None)):
+        if producer is not None and (producer.can_compare or (not self._given and self._writer is not None)):
             poller.register(producer.fileno, select.POLLIN)
 
     def _wake(self) -> None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 16
 _HINT = (
-    "let the same input come again; --accept-changed-files continues with this input after what came before, "
-    "--fresh starts over, and --job NAME names another job"
+    "run the line with the same input; --accept-changed-files continues with this input after what came before; "
+    "--fresh starts over; --job NAME is for another job"
 )
 
 

@@ -83,6 +83,12 @@ QUIRKS = (
     ),
     Quirk(
         "dmtcp",
+        "DMTCP makes sockets of pipes, which have no names and hold another amount, and unshares anonymous memory",
+        "DMTCP 3.2, 4.2, 5.0",
+        plugin="shared",
+    ),
+    Quirk(
+        "dmtcp",
         "mpirun's processes print to pseudo-terminals that DMTCP does not see; after a restart that would go elsewhere",
         "DMTCP 3.2, 4.2, 5.0 with Open MPI 4.1",
         plugin="openmpi",

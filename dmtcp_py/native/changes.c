@@ -3,6 +3,7 @@
 
 #define _GNU_SOURCE
 #include <linux/fs.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/un.h>
@@ -11,10 +12,9 @@
 #include "files.h"
 
 #define MOST_LINKS 40 /* the kernel follows no more either */
-#define FD_LINK 48
 
 /* Write to REAL where PATH leads to, and to FOUND what it is; return 0 if it is gone or has no place in the journal. */
-static int find_file(unsigned part, int dir, const char *path, char *real, struct stat *found)
+int find_file(unsigned part, int dir, const char *path, char *real, struct stat *found)
 {
     char link[FD_LINK];
     int fd = (int)RAW(SYS_openat, dir, path, O_PATH | O_CLOEXEC);
@@ -24,7 +24,7 @@ static int find_file(unsigned part, int dir, const char *path, char *real, struc
             lose(part, path);
         return 0;
     }
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    name_descriptor(link, fd);
     int length = raw_link_text(link, real, PATH_MAX);
     int exists = !raw_stat(fd, "", AT_EMPTY_PATH, found);
     raw_close(fd);
@@ -35,12 +35,15 @@ static int find_file(unsigned part, int dir, const char *path, char *real, struc
     return exists && S_ISREG(found->st_mode) && !is_not_the_programs(real);
 }
 
-/* Record the file FOUND at PATH, whose content is about to be appended to or CHANGED. */
-static void record_content(int dir, const char *path, int what, struct stat *found)
+/* Record the file FOUND at PATH, whose content is about to be appended to or CHANGED, and of which the call leaves so
+   many bytes. Of a large file that is not cut only the size is recorded here, and the rest when it is overwritten. */
+static void record_content(int dir, const char *path, int what, off_t left, struct stat *found)
 {
     unsigned part = find_part();
     uint64_t changed = key_of(found, CHANGED, ""), appended = key_of(found, APPENDED, "");
-    if (!part || is_recorded(changed, part) || (what == APPENDED && is_recorded(appended, part)))
+    int is_cut = what != APPENDED && left < found->st_size;
+    int is_later = what == APPENDED || (found->st_size > MOST_COPIED && !is_cut && are_streams_watched);
+    if (!part || is_recorded(changed, part) || (is_later && is_recorded(appended, part)))
         return;
     struct buffers *buffers = borrow_buffers();
     if (!buffers) {
@@ -51,15 +54,17 @@ static void record_content(int dir, const char *path, int what, struct stat *fou
         char copy[COPY_NAME] = "-";
         struct entry entry = { .kind = 'A', .found = found, .content = appended, .copy = copy, .path = buffers->real };
         if (what != APPENDED && found->st_size != 0) {
-            entry.kind = 'F';
-            keep_copy(part, buffers, found, 0, copy);
+            int is_kept = keep_copy(part, buffers, found, 0, copy);
+            entry.kind = is_kept || is_in_memory(buffers->real) || !are_streams_watched ? 'F' : 'A';
         }
         /* the entry also says what had the name, unless the file has others */
-        if (what != APPENDED || found->st_size == 0) {
+        if (entry.kind == 'F' || found->st_size == 0) {
             entry.content = changed;
             entry.name = found->st_nlink == 1 ? key_of_name(buffers->real, buffers->other) : 0;
         }
         write_entry(part, buffers, &entry);
+        if (entry.kind == 'A' && is_cut)
+            keep_range(part, buffers, found, left, found->st_size);
     }
     return_buffers(buffers);
 }
@@ -145,15 +150,15 @@ void record_name(int dir, const char *path, int how)
     return_buffers(buffers);
 }
 
-static void hold_nothing(struct held *held)
+void hold_nothing(struct held *held)
 {
     held->how = NOT_HELD;
     held->is_made = 0;
 }
 
-/* Record what opening PATH will do to the file, and hold checkpoints back until release_open(). Of anything but regular
-   files nothing is recorded; opening a pipe may also take any time. */
-void record_open(struct held *held, int dir, const char *path, int flags)
+/* The same for a call that IS, or is no, POINT at which a thread may be cancelled. Of anything but regular files nothing
+   is recorded; opening a pipe may also take any time. */
+static void record_opening(struct held *held, int dir, const char *path, int flags, int is_point)
 {
     hold_nothing(held);
     if (!path || flags & O_PATH || (flags & O_TMPFILE) == O_TMPFILE)
@@ -166,12 +171,21 @@ void record_open(struct held *held, int dir, const char *path, int flags)
     int failed = raw_stat(dir, path, 0, &found);
     if (failed ? !may_make || failed != -ENOENT : only_makes || !S_ISREG(found.st_mode))
         return;
+    if (is_point)
+        pthread_testcancel();
     hold(held);
     held->is_made = failed != 0;
     if (failed)
         record_name(dir, path, flags & O_EXCL ? ONLY_MAKES : MAKES_THROUGH_LINKS);
     else
-        record_content(dir, path, flags & O_APPEND && !(flags & O_TRUNC) ? APPENDED : CHANGED, &found);
+        record_content(dir, path, flags & O_APPEND && !(flags & O_TRUNC) ? APPENDED : CHANGED,
+                       flags & O_TRUNC ? 0 : found.st_size, &found);
+}
+
+/* Record what opening PATH will do to the file, and hold checkpoints back until release_open(). */
+void record_open(struct held *held, int dir, const char *path, int flags)
+{
+    record_opening(held, dir, path, flags, 1);
 }
 
 /* Release what record_open() holds, once FD is open. A file that the call made is set aside by a rollback whatever is
@@ -192,12 +206,36 @@ void record_fopen(struct held *held, const char *path, const char *mode)
     record_open(held, AT_FDCWD, path, flags | (strchr(mode, 'x') ? O_EXCL : 0));
 }
 
-/* Record what the C library will open in a child that posix_spawn() starts: it does so by a call of its own. */
-void record_spawned_open(struct held *held, const char *path, int flags)
+/* Record what opening the file of HANDLE will do to it; its name is known once it is open. */
+void record_by_handle(struct held *held, int mount, struct file_handle *handle, int flags)
 {
-    record_open(held, AT_FDCWD, path, flags);
+    char link[FD_LINK];
+    hold_nothing(held);
+    int fd = (int)RAW(SYS_open_by_handle_at, mount, handle, O_PATH | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    name_descriptor(link, fd);
+    record_open(held, AT_FDCWD, link, flags);
+    raw_close(fd);
+}
+
+/* Record what the C library will open in a child that posix_spawn() starts: it does so by a call of its own. */
+void record_spawned_open(struct held *held, const posix_spawn_file_actions_t *actions, const char *path, int flags)
+{
+    const char *folder = path && path[0] != '/' ? folder_of_actions(actions) : NULL;
+    struct buffers *buffers = folder ? borrow_buffers() : NULL;
+    if (buffers) {
+        struct text text = TEXT_IN(buffers->name);
+        add(&text, folder);
+        add(&text, "/");
+        add(&text, path);
+        path = buffers->name;
+    }
+    record_opening(held, AT_FDCWD, path, flags, 0);
     release(held);
     hold_nothing(held);
+    if (buffers)
+        return_buffers(buffers);
 }
 
 /* Record the name that a Unix socket is about to get, which must be free again for the next bind(). */
@@ -214,31 +252,11 @@ void record_bound(struct held *held, const struct sockaddr *address, socklen_t s
     record_name(AT_FDCWD, path, ONLY_MAKES);
 }
 
-void record_truncated(const char *path)
+void record_truncated(const char *path, off_t size)
 {
     struct stat found;
-    if (path && !raw_stat(AT_FDCWD, path, 0, &found) && S_ISREG(found.st_mode))
-        record_content(AT_FDCWD, path, CHANGED, &found);
-}
-
-/* Record the content of a file that is open for append, and is about to be cut: its entry has only the size. */
-void record_cut(int fd)
-{
-    struct stat found;
-    char link[FD_LINK];
-    long flags = RAW(SYS_fcntl, fd, F_GETFL);
-    if (flags < 0 || !(flags & O_APPEND))
-        return;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    if (!raw_stat(fd, "", AT_EMPTY_PATH, &found) && S_ISREG(found.st_mode) && found.st_nlink > 0)
-        record_content(AT_FDCWD, link, CHANGED, &found);
-}
-
-/* Without a mode fallocate() only makes the file larger. */
-void record_allocated(int fd, int mode)
-{
-    if (mode)
-        record_cut(fd);
+    if (path && size >= 0 && !raw_stat(AT_FDCWD, path, 0, &found) && S_ISREG(found.st_mode))
+        record_content(AT_FDCWD, path, CHANGED, size, &found);
 }
 
 /* Record that a folder is moved with all that is in it: one entry with both names. */

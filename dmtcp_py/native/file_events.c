@@ -28,25 +28,20 @@ static const char *api; /* the version of the plugin interface that this DMTCP h
 /* Begin the part that was made ready. All processes are suspended; the first to come here does it for all. */
 static void begin_part(void)
 {
-    char ready[PATH_MAX + 8], now[PATH_MAX + 8];
     find_journal();
-    snprintf(ready, sizeof ready, "%s/next", journal_folder);
-    snprintf(now, sizeof now, "%s/now", journal_folder);
     if (journal_folder[0])
-        RAW(SYS_renameat2, AT_FDCWD, ready, AT_FDCWD, now, 0);
+        RAW(SYS_renameat2, AT_FDCWD, next_path, AT_FDCWD, now_path, 0);
 }
 
 /* Stay suspended while the supervisor copies files; not for ever, because it may have died. */
 static void wait_for_copies(void)
 {
-    char path[PATH_MAX + 8];
     struct stat found;
     struct timespec pause = { 0, PAUSE_NS }, since, at;
-    snprintf(path, sizeof path, "%s/hold", journal_folder);
     RAW(SYS_clock_gettime, CLOCK_MONOTONIC, &since);
     do {
         RAW(SYS_clock_gettime, CLOCK_MONOTONIC, &at);
-        if (!journal_folder[0] || raw_stat(AT_FDCWD, path, 0, &found))
+        if (!journal_folder[0] || raw_stat(AT_FDCWD, hold_path, 0, &found))
             return;
         RAW(SYS_nanosleep, &pause, NULL);
     } while (at.tv_sec - since.tv_sec < MOST_HOLD_S);

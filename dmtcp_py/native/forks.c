@@ -11,6 +11,12 @@
    answers: the child, the process and the checkpoint wait for ever. Here the process reports that it is running, which
    is true, and the coordinator sends the order to the child too.
 
+   fork() once more: the coordinator refuses new processes from the moment when the last process is suspended until the
+   last one runs again after the checkpoint or the restart. A process that forks then dies, and if it is the child of a
+   shell's command substitution, nobody sees that: $( ) is empty. Here no process is started while the file HOLD exists:
+   the supervisor makes it before it looks for a moment without forks, and before a restart, and removes it when the
+   coordinator says that all run (engine/dmtcp/safe_moment.py).
+
    close_range(), by which Python's subprocess closes what its child must not have: DMTCP 3.2 does not know it, loses
    its own descriptors, and the child dies.
 
@@ -42,11 +48,15 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "forks.h"
 
 #define MOST 16
+#define HOLD "hold-starts"
+#define HOLD_LOOKS_NS 5000000
+#define MOST_HOLD_LOOKS 24000 /* two minutes */
 #define OWNERS (S_IRUSR | S_IWUSR)
 
 /* Up to 4.2 dlsym(RTLD_NEXT) is DMTCP's own and skips the library right after this one: for example the fork() that
@@ -100,9 +110,38 @@ static int read_loaded(struct dl_phdr_info *info, size_t size, void *loaded)
     return 1;
 }
 
+const char *dmtcp_get_tmpdir(void) __attribute__((weak));
+
+volatile int worker_state;
+
+static bool exists_in_folder(const char *name)
+{
+    /* DMTCP makes its temporary folder in the one that we pass to it, another after each restart; the file is in ours */
+    char path[NAME_MAX];
+    int folder = (int)syscall(SYS_openat, AT_FDCWD, dmtcp_get_tmpdir(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    snprintf(path, sizeof path, "../%s", name);
+    bool exists = folder >= 0 && !syscall(SYS_faccessat, folder, path, F_OK);
+    syscall(SYS_close, folder);
+    return exists;
+}
+
+/* A supervisor that has died does not remove the file, so the wait has an end. DMTCP itself does not wait. */
+void await_removal(const char *name)
+{
+    const struct timespec some = {.tv_nsec = HOLD_LOOKS_NS};
+    int saved = errno;
+    for (int looks = 0; dmtcp_get_tmpdir && looks < MOST_HOLD_LOOKS; looks++) {
+        if ((worker_state != RUNNING && worker_state != PRESUSPEND) || !exists_in_folder(name))
+            break;
+        syscall(SYS_nanosleep, &some, NULL);
+    }
+    errno = saved;
+}
+
 static void before_fork(void)
 {
     unsigned long long loaded = 0;
+    await_removal(HOLD);
     dl_iterate_phdr(read_loaded, &loaded);
     if (loaded != blas.loaded) {
         blas.count = 0;
@@ -119,7 +158,6 @@ static void before_fork(void)
     }
 }
 
-volatile int worker_state;
 void (*before_images)(void);
 
 static __thread int forking;

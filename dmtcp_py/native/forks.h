@@ -23,6 +23,9 @@ void *below(const char *name);
 void hold_checkpoints(void);
 void let_checkpoints(void);
 
+/* Wait while the file NAME exists in the folder of the computation (engine/dmtcp/workspace.py). */
+void await_removal(const char *name);
+
 /* Called while all other threads and processes are suspended, before any image is written. */
 extern void (*before_images)(void);
 

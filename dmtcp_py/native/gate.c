@@ -56,19 +56,16 @@ static void replace_gate(int from, int to)
 static int enter_gate(void)
 {
     static volatile int has_given_up;
-    char path[PATH_MAX + 8], shut[PATH_MAX + 8];
     struct timespec pause = { 0, PAUSE_NS };
     struct stat found;
-    snprintf(path, sizeof path, "%s/gate", journal_folder);
-    snprintf(shut, sizeof shut, "%s/shut", journal_folder);
-    int fd = raw_open(path, O_RDONLY, 0);
+    int fd = raw_open(gate_path, O_RDONLY, 0);
     if (fd < 0)
         return NOT_HELD;
     replace_gate(0, fd + 1);
     for (int times = 0; !has_given_up; times++) {
-        if (raw_stat(AT_FDCWD, shut, 0, &found) && !RAW(SYS_flock, fd, LOCK_SH | LOCK_NB)) {
+        if (raw_stat(AT_FDCWD, shut_path, 0, &found) && !RAW(SYS_flock, fd, LOCK_SH | LOCK_NB)) {
             /* created between the two calls? then step back */
-            if (raw_stat(AT_FDCWD, shut, 0, &found))
+            if (raw_stat(AT_FDCWD, shut_path, 0, &found))
                 break;
             RAW(SYS_flock, fd, LOCK_UN);
         }

@@ -1,9 +1,8 @@
 /* The journal of what a program does to files by name (see journal.h): its folder, its parts, and what is written to
    them; part of the plugin `files`.
 
-   Each process writes to the list of the part by itself, and remembers keys of what the list says, its own entries and
-   those of others. There is no lock: a signal handler, or the child of another thread, could wait for it for ever. A
-   key that gets lost is recorded once more, which does no harm: the first entry decides. */
+   Each process writes to the list of the part by itself, and remembers keys (keys.c) of what the list says, its own
+   entries and those of others. */
 
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -14,8 +13,6 @@
 #include "files.h"
 #include "journal.h"
 
-#define SLOTS 65536
-#define MOST_SLOTS 49152
 #define MOST_LIST (64L << 20)
 #define MOST_READ (4L << 20)
 #define WRITE_TRIES 3
@@ -28,13 +25,13 @@
 
 char job_folder[PATH_MAX];
 char journal_folder[PATH_MAX];
+char now_path[PATH_MAX], next_path[PATH_MAX], hold_path[PATH_MAX], gate_path[PATH_MAX], shut_path[PATH_MAX];
 volatile int is_journal_known;
+int is_memory_recorded;
 volatile int is_suspended;
 volatile int has_events;
 volatile unsigned current_part;
 
-static uint64_t known[SLOTS]; /* hashes of a part and a key in it */
-static unsigned known_count;
 static unsigned part_read; /* the part whose list was read, so that entries of other processes are known too */
 
 static struct buffers first_buffers;
@@ -56,6 +53,28 @@ void return_buffers(struct buffers *buffers)
         RAW(SYS_munmap, buffers, sizeof *buffers);
 }
 
+/* Write LENGTH bytes of FOLDER, and NAME below it, to PATH. */
+static void name_path(char path[PATH_MAX], const char *folder, size_t length, const char *name)
+{
+    struct text text = { path, path + PATH_MAX - 1 };
+    if (length < PATH_MAX - 32) {
+        memcpy(path, folder, length);
+        text.at += length;
+        add(&text, name);
+    }
+}
+
+static void name_paths(const char *job, size_t length)
+{
+    name_path(job_folder, job, length, "");
+    name_path(now_path, job, length, "/undo/now");
+    name_path(next_path, job, length, "/undo/next");
+    name_path(hold_path, job, length, "/undo/hold");
+    name_path(gate_path, job, length, "/undo/gate");
+    name_path(shut_path, job, length, "/undo/shut");
+    name_path(journal_folder, job, length, "/undo");
+}
+
 /* Find the folders of the job and of its journal, once: under DMTCP by the folder for images, which after a restart may
    be another one, or else by the environment. */
 void find_journal(void)
@@ -64,72 +83,14 @@ void find_journal(void)
         return;
     const char *given = getenv("DMTCP_RUN_UNDO"), *staging = dmtcp_get_ckpt_dir ? dmtcp_get_ckpt_dir() : NULL;
     const char *end = staging ? strstr(staging, "/staging/") : NULL;
-    if (end && end - staging < PATH_MAX - 8)
-        snprintf(job_folder, sizeof job_folder, "%.*s", (int)(end - staging), staging);
-    else if (given && strrchr(given, '/') && strlen(given) < PATH_MAX - 8)
-        snprintf(job_folder, sizeof job_folder, "%.*s", (int)(strrchr(given, '/') - given), given);
+    if (end)
+        name_paths(staging, (size_t)(end - staging));
+    else if (given && strrchr(given, '/'))
+        name_paths(given, (size_t)(strrchr(given, '/') - given));
     else if (dmtcp_get_ckpt_dir)
         return; /* DMTCP does not know its folder yet */
-    if (job_folder[0])
-        snprintf(journal_folder, sizeof journal_folder, "%.*s/undo", (int)(sizeof journal_folder - 8), job_folder);
+    is_memory_recorded = dmtcp_get_ckpt_dir || getenv("DMTCP_RUN_SHM");
     is_journal_known = 1;
-}
-
-/* --- keys of what is recorded --- */
-
-static uint64_t mixed(uint64_t hash, const void *data, size_t size)
-{
-    for (const unsigned char *at = data; size--; at++)
-        hash = (hash ^ *at) * 1099511628211u;
-    return hash;
-}
-
-/* Return the key of WHAT is known of the file FOUND; of the NAME in it, if FOUND is a folder. Never 0. */
-uint64_t key_of(const struct stat *found, int what, const char *name)
-{
-    uint64_t values[3] = { found->st_dev, found->st_ino, (uint64_t)what };
-    uint64_t hash = mixed(mixed(14695981039346656037u, values, sizeof values), name, strlen(name));
-    return hash ? hash : 1;
-}
-
-static uint64_t in_part(uint64_t key, unsigned part)
-{
-    uint64_t hash = mixed(key, &part, sizeof part);
-    return hash ? hash : 1;
-}
-
-int is_recorded(uint64_t key, unsigned part)
-{
-    uint64_t hash = in_part(key, part);
-    for (unsigned at = hash % SLOTS, times = 0; times < SLOTS; at = (at + 1) % SLOTS, times++) {
-        uint64_t there = __atomic_load_n(&known[at], __ATOMIC_ACQUIRE);
-        if (there == hash)
-            return 1;
-        if (!there)
-            return 0;
-    }
-    return 0;
-}
-
-/* Remember that the list of PART has what KEY stands for, unless it is 0; forget all others when there are too many. */
-void remember(uint64_t key, unsigned part)
-{
-    uint64_t hash = in_part(key, part);
-    if (!key)
-        return;
-    if (__atomic_load_n(&known_count, __ATOMIC_RELAXED) >= MOST_SLOTS) {
-        memset(known, 0, sizeof known);
-        __atomic_store_n(&known_count, 0, __ATOMIC_RELAXED);
-    }
-    for (unsigned at = hash % SLOTS, times = 0; times < SLOTS; at = (at + 1) % SLOTS, times++) {
-        uint64_t none = 0;
-        if (__atomic_compare_exchange_n(&known[at], &none, hash, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-            __atomic_add_fetch(&known_count, 1, __ATOMIC_RELAXED);
-            return;
-        }
-        if (none == hash)
-            return;
-    }
 }
 
 /* --- the part that is written to --- */
@@ -147,12 +108,31 @@ static void remember_lines(const char *text, const char *end, unsigned part)
     }
 }
 
+/* Open the folder of PART, for calls that take a name in it. */
+int open_part(unsigned part)
+{
+    char name[PART];
+    struct text text = TEXT_IN(name);
+    add_number(&text, part, 10, 6);
+    int journal = raw_open(journal_folder, O_PATH | O_DIRECTORY, 0);
+    int folder = (int)RAW(SYS_openat, journal, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    raw_close(journal);
+    return folder;
+}
+
+/* Open the file NAME in the folder of PART. */
+int open_in_part(unsigned part, const char *name, int flags)
+{
+    int folder = open_part(part);
+    int fd = (int)RAW(SYS_openat, folder, name, flags | O_CLOEXEC, 0600);
+    raw_close(folder);
+    return fd;
+}
+
 /* Remember what other processes have recorded in PART. */
 static void read_list(unsigned part)
 {
-    char path[PATH_MAX + PART + 8];
-    snprintf(path, sizeof path, "%s/%06u/list", journal_folder, part);
-    int fd = raw_open(path, O_RDONLY, 0);
+    int fd = open_in_part(part, "list", O_RDONLY);
     struct stat found;
     if (fd < 0)
         return;
@@ -170,14 +150,13 @@ static void read_list(unsigned part)
 /* Return the number of the part that is written to; 0 if nothing is recorded. */
 unsigned find_part(void)
 {
-    char path[PATH_MAX + 8], now[PART];
+    char now[PART];
     unsigned part = current_part;
     find_journal();
     if (!journal_folder[0] || is_suspended)
         return 0;
     if (!part) {
-        snprintf(path, sizeof path, "%s/now", journal_folder);
-        if (raw_link_text(path, now, PART) <= 0)
+        if (raw_link_text(now_path, now, PART) <= 0)
             return 0;
         part = (unsigned)strtoul(now, NULL, 10);
         if (has_events)
@@ -195,13 +174,13 @@ unsigned find_part(void)
 /* Say that PATH cannot be recorded in PART: write it to `lost`, which has the room already, or else remove that. */
 void lose(unsigned part, const char *path)
 {
-    char lost[PATH_MAX + PART + 8];
-    snprintf(lost, sizeof lost, "%s/%06u/lost", journal_folder, part);
-    int fd = raw_open(lost, O_WRONLY, 0);
+    int folder = open_part(part);
+    int fd = (int)RAW(SYS_openat, folder, "lost", O_WRONLY | O_CLOEXEC);
     size_t size = strnlen(path, PATH_MAX - 1);
     if (fd < 0 || RAW(SYS_pwrite64, fd, path, size, 0) != (long)size)
-        RAW(SYS_unlinkat, AT_FDCWD, lost, 0);
+        RAW(SYS_unlinkat, folder, "lost", 0);
     raw_close(fd);
+    raw_close(folder);
 }
 
 /* Whether a file may become as large as SIZE: beyond a limit that the program has set itself, a signal would end it. */
@@ -215,31 +194,42 @@ int may_grow_to(off_t size)
 static int format_line(char *line, const struct entry *entry)
 {
     const struct stat *found = entry->found;
-    char length[LENGTH_SIZE + 2];
-    int size = snprintf(line + FIRST_OF_ENTRY, LINE - FIRST_OF_ENTRY,
-                        "%016lx\t%016lx\t%c\t%ld\t%ld\t%o\t%lu\t%lu\t%s\t%s", (unsigned long)entry->name,
-                        (unsigned long)entry->content, entry->kind, (long)found->st_size,
-                        found->st_mtim.tv_sec * 1000000000L + found->st_mtim.tv_nsec, (unsigned)found->st_mode,
-                        (unsigned long)found->st_ino, (unsigned long)found->st_dev, entry->copy, entry->path);
-    if (size <= 0 || size >= LINE - FIRST_OF_ENTRY - 1)
+    struct text text = { line + FIRST_OF_ENTRY, line + LINE - 1 }, length = { line + 1, line + LENGTH_SIZE };
+    add_number(&text, entry->name, 16, 16);
+    add(&text, "\t");
+    add_number(&text, entry->content, 16, 16);
+    add(&text, (const char[]){ '\t', entry->kind, '\t', 0 });
+    add_signed(&text, found->st_size);
+    add(&text, "\t");
+    add_signed(&text, found->st_mtim.tv_sec * 1000000000L + found->st_mtim.tv_nsec);
+    add(&text, "\t");
+    add_number(&text, found->st_mode, 8, 0);
+    add(&text, "\t");
+    add_number(&text, found->st_ino, 10, 0);
+    add(&text, "\t");
+    add_number(&text, found->st_dev, 10, 0);
+    add(&text, "\t");
+    add(&text, entry->copy);
+    add(&text, "\t");
+    add(&text, entry->path);
+    if (IS_FULL(text))
         return 0;
-    snprintf(length, sizeof length, "%05x\t", (unsigned)size);
+    int size = (int)(text.at - line) - FIRST_OF_ENTRY;
+    add_number(&length, (uint64_t)size, 16, LENGTH_SIZE - 1);
     line[0] = 0;
-    memcpy(line + 1, length, LENGTH_SIZE);
+    line[LENGTH_SIZE] = '\t';
     return FIRST_OF_ENTRY + size + 1;
 }
 
 /* Append ENTRY to the list of PART; return whether that succeeded. */
 int append_entry(unsigned part, struct buffers *buffers, const struct entry *entry)
 {
-    char list[PATH_MAX + PART + 8];
     struct stat found;
     int size = format_line(buffers->line, entry);
     if (!size)
         return 0;
-    snprintf(list, sizeof list, "%s/%06u/list", journal_folder, part);
     for (int times = 0; times < WRITE_TRIES; times++) {
-        int fd = raw_open(list, O_WRONLY | O_APPEND | O_CREAT, 0600);
+        int fd = open_in_part(part, "list", O_WRONLY | O_APPEND | O_CREAT);
         if (fd < 0)
             return 0;
         /* a checkpoint may close the descriptor, which DMTCP did not see opened: then once more */

@@ -9,14 +9,23 @@
 #define OUR_PREFIX "/dmtcp-run-"
 #define OUR_DIGITS 12
 
+/* Whether PATH is a file in memory: gone after a reboot, and kept with each generation by dmtcp_py/rollback/in_memory.py.
+   Nothing is copied of it here. */
+int is_in_memory(const char *path)
+{
+    return !strncmp(path, IN_MEMORY, sizeof IN_MEMORY - 1);
+}
+
 /* Whether PATH is the kernel's, in the folder of the job, or in a temporary folder of ours (`dmtcp-run-`, 12 hex
    digits, and another hyphen). */
 int is_not_the_programs(const char *path)
 {
     static const char *const kernel[] = { "/dev/", "/proc/", "/sys/" };
     size_t length = strlen(job_folder);
+    if (is_in_memory(path) && !is_memory_recorded)
+        return 1;
     for (int i = 0; i < 3; i++)
-        if (!strncmp(path, kernel[i], strlen(kernel[i])))
+        if (!strncmp(path, kernel[i], strlen(kernel[i])) && !is_in_memory(path))
             return 1;
     if (!strncmp(path, job_folder, length) && path[length] == '/')
         return 1;
@@ -44,13 +53,13 @@ int find_real_name(int dir, const char *path, char *real)
     size_t rest = length - base;
     if (!rest || (rest == 1 && *last == '.') || (rest == 2 && last[0] == '.' && last[1] == '.'))
         return 1;
-    char link[48];
+    char link[FD_LINK];
     memcpy(real, path, base);
     strcpy(real + base, base ? "" : ".");
     int fd = (int)RAW(SYS_openat, dir, real, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return fd;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    name_descriptor(link, fd);
     int got = raw_link_text(link, real, PATH_MAX);
     raw_close(fd);
     if (got <= 0 || real[0] != '/' || (size_t)got + rest + 2 > PATH_MAX)

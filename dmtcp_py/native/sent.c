@@ -28,8 +28,7 @@
 #define RECEIVED "dmtcp-run: received"
 #define MOST_NOTES (1 << 20)
 #define LOWEST_NOTES 512
-#define HOLD "hold-sending" /* engine/dmtcp/computation.py makes it */
-#define HOLD_LOOKS_NS 10000000
+#define HOLD "hold-sending"
 #define ON_THEIR_WAY "scm_fds:"
 #define TEXT_LENGTH 256
 #define BLOCK 4096
@@ -113,24 +112,10 @@ int recvmmsg(int fd, struct mmsghdr *messages, unsigned most, int flags, struct 
     return count;
 }
 
-const char *dmtcp_get_tmpdir(void) __attribute__((weak));
-
-/* DMTCP makes its temporary folder in the one that we pass to it; HOLD is in ours. */
-static bool is_held(void)
-{
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/../" HOLD, dmtcp_get_tmpdir());
-    return !syscall(SYS_faccessat, AT_FDCWD, path, F_OK);
-}
-
 static void await_leave(const struct msghdr *message)
 {
-    const struct timespec some = {.tv_nsec = HOLD_LOOKS_NS};
-    int saved = errno;
-    bool sends_some = next_with_descriptors((struct msghdr *)message, NULL);
-    while (sends_some && dmtcp_get_tmpdir && is_held())
-        syscall(SYS_nanosleep, &some, NULL);
-    errno = saved;
+    if (next_with_descriptors((struct msghdr *)message, NULL))
+        await_removal(HOLD);
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
@@ -172,6 +157,8 @@ static bool are_on_their_way(void)
     syscall(SYS_close, folder);
     return found;
 }
+
+const char *dmtcp_get_tmpdir(void) __attribute__((weak));
 
 static void end_rather_than_lose_one(void)
 {

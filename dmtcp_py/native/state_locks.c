@@ -26,6 +26,7 @@ static struct file_lock {
     long start, end; /* -1: to the end of the file */
 } locks[MOST_LOCKS];
 static int lock_count;
+static char text[4096]; /* of one descriptor at a time: DMTCP's own thread alone comes here */
 
 static int kind_of(const char *text)
 {
@@ -38,7 +39,7 @@ static int kind_of(const char *text)
 
 static void read_locks_of(int fd)
 {
-    char path[48], text[4096], name[16], way[16], last[24];
+    char path[48], name[16], way[16], last[24];
     struct stat found;
     if (RAW(SYS_fstat, fd, &found) < 0 || !S_ISREG(found.st_mode))
         return;

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.rollback.journal import MOST_KEPT_TEXT
+from dmtcp_py.rollback.recording import not_kept
 from dmtcp_py.rollback.undo import ACCEPT
 from dmtcp_py.store.records import path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from dmtcp_py.store.records import Manifest
@@ -30,6 +33,34 @@ def notes(manifest: Manifest) -> list[str]:
             f"changed since generation {manifest.generation} was taken, and not brought back: {', '.join(changed)}; "
             "if the program reads there what it wrote, its result may differ"
         )
+    return notes
+
+
+def notes_at_checkpoint(
+    updated: Sequence[str], mapped: Sequence[str], root: Path | None, begun: str | None
+) -> list[str]:
+    """Return which files no resume after a crash could restore, as warnings while nothing is lost yet.
+
+    UPDATED and MAPPED are those of which the images hold no copy. ROOT is the folder of the journal, None if there is
+    none, and BEGUN its part that began with the images: what could not be kept in the part before shows what will be.
+    """
+    notes = [
+        f"{path}, which the program writes as memory, is too large to copy: after a crash the job resumes only with "
+        "--accept-changed-files, unless it stopped at a checkpoint"
+        for path in mapped
+    ]
+    notes += [
+        f"{path}, which the program has open for reading and writing, is too large to copy: if it changes after a "
+        "checkpoint, the job resumes after a crash only with --accept-changed-files"
+        for path in updated
+        if path not in mapped
+    ]
+    if root is not None and begun is not None:
+        notes += [
+            f"{path} was changed by the program, and what it held before could not be kept ({MOST_KEPT_TEXT}): if it "
+            "changes so after a checkpoint, the job resumes after a crash only with --accept-changed-files"
+            for path in not_kept(root, begun)
+        ]
     return notes
 
 

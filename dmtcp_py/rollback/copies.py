@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.rollback import held_files
+from dmtcp_py.rollback import held_files, in_memory
 from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
 from dmtcp_py.system.proc import files_mapped, files_open_for_update
 
@@ -35,10 +35,11 @@ class FileCopies:
         self._mapped: set[str] = set()
         self.missed: list[str] = []
         """Those that could not be copied before the program may have run on: too large, or changed since."""
+        self.notes: list[str] = []
 
     @property
     def missed_mapped(self) -> tuple[str, ...]:
-        """Those of the missed ones that are written as memory."""
+        """Those of the missed ones that are written as memory, which the journal does not see."""
         return tuple(path for path in self.missed if path in self._mapped)
 
     def find(self) -> None:
@@ -46,8 +47,8 @@ class FileCopies:
         self._paths = files_open_for_update(self._pid, but_in=self._but_in)
         self._mapped = files_mapped(self._pid)
 
-    def save(self, suspended_ns: int | None) -> None:
-        """Copy them to the images.
+    def save(self, suspended_ns: int | None, journal: Path | None) -> None:
+        """Copy them to the images, and files in memory that JOURNAL, a folder, tells of if it is recorded.
 
         SUSPENDED_NS is a moment at which the program was suspended, in nanoseconds since the epoch; None if it still
         is.
@@ -64,8 +65,10 @@ class FileCopies:
                         continue
             (self._images / name).unlink(missing_ok=True)
             self.missed.append(str(path))
-        if saved:
-            held_files.write(self._images, HeldFiles(files=saved))
+        memory, folders = ([], {}) if journal is None else in_memory.save(journal, self._images, self._mapped)
+        self.notes = in_memory.notes(memory)
+        if saved or memory or folders:
+            held_files.write(self._images, HeldFiles(files=[*saved, *memory], folders=folders))
 
 
 def _described(path: Path, found: os.stat_result, copy: str) -> HeldFile:

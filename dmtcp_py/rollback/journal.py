@@ -2,8 +2,9 @@
 
 A line is ``length name-key content-key kind size mtime-ns mode inode device copy path``, with tabs between, and a NUL
 before and after it; its length is what follows the first tab. Kinds: C, it was not there; A, it was only appended to,
-and had this size; F, it had the content of the copy, a file in the part (``-``: there is none); D, it was a folder; P,
-it was a pipe; M, a folder was moved (path, newline, new path; the size is the length of the first).
+and had this size; F, it had the content of the copy, a file in the part (``-``: there is none); R, a range of it had
+the content that `dmtcp_py.rollback.ranges` finds, and it had at most this size; D, it was a folder; P, it was a pipe;
+M, a folder was moved (path, newline, new path; the size is the length of the first).
 
 A part also has ``lost``: who cannot write a line writes the path there, over what was written before, or removes it.
 """
@@ -18,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmtcp_py.rollback import ranges
 from dmtcp_py.system.files import write_atomic
+from dmtcp_py.system.proc import SHARED_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +30,8 @@ LIST = "list"
 _LOST = "lost"
 _LOST_BYTES = 4096
 _FIELDS = 10
-_KINDS = frozenset("CAFDPM")
+MOST_KEPT_TEXT = "up to 4 GB in all are kept while there is room"
+_KINDS = frozenset("CAFRDPM")
 _NO_COPY = "-"
 
 
@@ -44,6 +48,7 @@ class Entry:
     copy: Path | None
     path: Path
     moved_to: Path | None = None
+    range: ranges.Range | None = None
 
 
 def read_entries(folder: Path) -> list[Entry]:
@@ -67,6 +72,9 @@ def _parsed(folder: Path, start: int, fields: list[bytes]) -> list[Entry]:
     kind, size, mtime, mode, inode, device, copy, path = map(os.fsdecode, fields[2:])
     if kind not in _KINDS:
         return []
+    part = ranges.parsed(copy, folder) if kind == "R" else None
+    if kind == "R" and part is None:
+        return []
     first = os.fsdecode(fields[-1][: int(size)]) if kind == "M" else path
     second = os.fsdecode(fields[-1][int(size) + 1 :]) if kind == "M" else ""
     return [
@@ -77,9 +85,10 @@ def _parsed(folder: Path, start: int, fields: list[bytes]) -> list[Entry]:
             mtime_ns=int(mtime),
             mode=int(mode, 8),
             inode=(int(device), int(inode)),
-            copy=None if copy == _NO_COPY else folder / Path(copy).name,
+            copy=None if copy == _NO_COPY or part else folder / Path(copy).name,
             path=Path(first),
             moved_to=Path(second) if second else None,
+            range=part,
         )
     ]
 
@@ -98,12 +107,28 @@ def begun_at(folder: Path) -> float:
 
 def lost_in(folder: Path) -> list[str]:
     """Return, as a sentence, that something could not be noted in the part FOLDER, if so."""
-    why = "and that could not be noted"
+    why = f"and what it held before could not be kept: {MOST_KEPT_TEXT}"
     try:
-        name = os.fsdecode((folder / _LOST).read_bytes().partition(b"\0")[0])
+        name = _lost_name(folder)
     except FileNotFoundError:
         return [f"the program changed a file since then, {why}"]
     return [f"{name}, which the program changed since then, {why}"] if name else []
+
+
+def paths_not_kept(folder: Path) -> list[str]:
+    """Return the files that changed in the part FOLDER and whose old content is not kept there."""
+    found = {
+        str(entry.path)
+        for entry in read_entries(folder)
+        if entry.kind == "F" and entry.copy is None and not str(entry.path).startswith(SHARED_MEMORY)
+    }
+    with suppress(FileNotFoundError):
+        found |= {_lost_name(folder)} - {""}
+    return sorted(found)
+
+
+def _lost_name(folder: Path) -> str:
+    return os.fsdecode((folder / _LOST).read_bytes().partition(b"\0")[0])
 
 
 def problems_of(notes: Sequence[Entry]) -> list[str]:
@@ -113,7 +138,7 @@ def problems_of(notes: Sequence[Entry]) -> list[str]:
     for note in notes:
         if note.kind != "M":
             of_path.setdefault(note.path, []).append(note)
-    restored = {note.inode for note in notes if note.kind == "A" or (note.copy is not None and not _is_linked(note))}
+    restored = {note.inode for note in notes if note.kind in "AR" or (note.copy is not None and not _is_linked(note))}
     moves = [note for note in notes if note.kind == "M"]
     for path, of_file in of_path.items():
         problem = _problem(_found(of_file[0], moves), of_file, restored)
@@ -132,12 +157,14 @@ def _problem(path: Path, of_file: Sequence[Entry], restored: set[tuple[int, int]
                 return None if is_cured else "was written to after it was moved"
             is_same = note is of_file[0] and is_as_noted(note)
             return None if is_same else "could not be kept: it was too large to copy, or there was no room"
-    # only appended to
+    # only appended to, or overwritten where the old content is kept
     try:
         size = path.stat().st_size
     except OSError as error:
         return f"is gone ({error.strerror})"
-    return f"had {of_file[0].size} bytes and now has {size}" if size < of_file[0].size else None
+    kept = max((note.range.start + note.range.size for note in of_file if note.range is not None), default=0)
+    # what was cut off is kept up to the end of the last range
+    return f"had {of_file[0].size} bytes and now has {size}" if max(size, kept) < of_file[0].size else None
 
 
 def _found(note: Entry, moves: Sequence[Entry]) -> Path:

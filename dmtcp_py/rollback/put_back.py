@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.rollback import ranges
 from dmtcp_py.rollback.journal import LIST, is_as_noted, reset_lost
 from dmtcp_py.system.files import make_private_dir, remove_tree
 
@@ -58,6 +59,7 @@ class SetAside:
         self.folder = folder
         self.left: list[Path] = []
         """Folders that are not empty once all is undone that was noted."""
+        self._ranges: dict[Path, Path] = {}
         self._unfinished = folder / ".unfinished"
         # what a rollback that was interrupted has set aside belongs to this one
         self.count = sum(1 for _ in folder.iterdir()) - 1 if self._unfinished.exists() else 0
@@ -72,6 +74,12 @@ class SetAside:
         while os.path.lexists(self.folder / self._name(path)):
             self.count += 1
         return self.folder / self._name(path)
+
+    def place_of_ranges(self, path: Path) -> Path:
+        """Return where ranges of the file at PATH go: one file for all of them, with each in its place."""
+        if path not in self._ranges:
+            self._ranges[path] = self.place(path)
+        return self._ranges[path]
 
     def close(self) -> None:
         """Say that the rollback came to its end."""
@@ -91,6 +99,8 @@ def _undo(note: Entry, aside: SetAside) -> None:
         if not is_as_noted(note):
             _put_back(note, note.copy, aside)
         _have_time(note)
+    elif note.range is not None:
+        _restore_range(note, note.range, aside)
     elif note.kind in "DP":
         _make_again(note, aside)
     elif note.kind == "M":
@@ -185,6 +195,19 @@ def _cut(note: Entry, aside: SetAside) -> None:
             shutil.copyfileobj(source, target)
         os.truncate(note.path, note.size)
     _have_time(note)
+
+
+def _restore_range(note: Entry, old: ranges.Range, aside: SetAside) -> None:
+    """Restore what NOTE's range held, if the file is still the one."""
+    with suppress(FileNotFoundError):
+        found = note.path.lstat()
+        if (found.st_dev, found.st_ino) != note.inode:
+            return
+        if ranges.differs(note.path, old):
+            ranges.put_back(note.path, old, aside.place_of_ranges(note.path))
+        if found.st_size > note.size:
+            os.truncate(note.path, note.size)
+        _have_time(note)
 
 
 def _put_back(note: Entry, copy: Path, aside: SetAside) -> None:

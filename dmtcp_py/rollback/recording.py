@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import CheckpointFailedError
-from dmtcp_py.rollback.journal import reset_lost
+from dmtcp_py.rollback import in_memory
+from dmtcp_py.rollback.journal import paths_not_kept, reset_lost
 from dmtcp_py.rollback.parts import BOOT, GATE, HOLD, NEXT, SHUT, UNFINISHED, VOID, begin_next, next_name, numbers_of
 from dmtcp_py.rollback.shared_files import remember_appended
 from dmtcp_py.system.files import make_private_dir, remove_tree, write_atomic
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "DMTCP_RUN_UNDO"
 """The environment variable that leads the library in the program to the journal, if its engine does not."""
+MEMORY_VARIABLE = "DMTCP_RUN_SHM"
+"""The environment variable that has the library record changes in /dev/shm under CRIU."""
 _PARTIAL, _NEW_NEXT = ".partial", ".next"
 _GATE_S = 10.0
 _LOOK_S = 0.01
@@ -98,15 +101,33 @@ def forget_unneeded(root: Path, needed: Sequence[str]) -> None:
     for number in numbers_of(root):
         if number < oldest:
             remember_appended(root, root / f"{number:06}")
+            in_memory.remember(root, root / f"{number:06}")
             remove_tree(root / f"{number:06}")
+
+
+def not_kept(root: Path, begun: str) -> list[str]:
+    """Return the files whose old content could not be kept in the part before BEGUN."""
+    before = [number for number in numbers_of(root) if number < int(begun)]
+    return paths_not_kept(root / f"{before[-1]:06}") if before else []
 
 
 def has_gone_down(root: Path) -> bool:
     """Whether this machine wrote the last part and was booted since: it kept some of it in its memory."""
+    last = _last_boot(root)
+    return last is not None and last[0] == _boot()[0] and last[1] != _boot()[1]
+
+
+def has_lost_memory(root: Path) -> bool:
+    """Whether what was in memory is gone, as this machine was booted since the last part began, or is another one."""
+    last = _last_boot(root)
+    return last is not None and last[1] != _boot()[1]
+
+
+def _last_boot(root: Path) -> tuple[str, str] | None:
     with suppress(OSError, ValueError):
         host, boot_id = (root / BOOT).read_text(encoding="utf-8").split("\n")
-        return host == _boot()[0] and boot_id != _boot()[1]
-    return False
+        return host, boot_id
+    return None
 
 
 def _lock(gate: BinaryIO, *, for_last: bool) -> None:

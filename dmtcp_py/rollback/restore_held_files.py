@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import RestartFailedError
-from dmtcp_py.rollback import held_files
+from dmtcp_py.rollback import held_files, in_memory
 from dmtcp_py.system.files import PRIVATE_DIR
 
 if TYPE_CHECKING:
@@ -30,8 +30,12 @@ def restore(images: Path) -> None:
 
     Raises RestartFailedError with the first file that cannot be; then none has been touched.
     """
+    if not (images / held_files.NAME).exists():
+        return
     held = held_files.read(images)
     _refuse_lost(held.files)
+    for folder in filter(in_memory.is_in_memory, held.folders):
+        _make_folders(Path(folder, "any"), held)
     _make_fifos(held)
     for file in held.files:
         try:
@@ -42,6 +46,14 @@ def restore(images: Path) -> None:
             raise RestartFailedError(
                 f"{file.path} cannot be made what it was: {error.strerror}", "look at its permissions"
             ) from error
+
+
+def kept_in_memory(images: Path) -> frozenset[Path]:
+    """Return the files in memory of which folder IMAGES has copies, which `restore` restores."""
+    if not (images / held_files.NAME).exists():
+        return frozenset()
+    files = held_files.read(images).files
+    return frozenset(Path(file.path) for file in files if file.copy is not None and in_memory.is_in_memory(file.path))
 
 
 def _refuse_lost(files: Sequence[HeldFile]) -> None:

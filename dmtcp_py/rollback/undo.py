@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.rollback.in_memory import is_in_memory
 from dmtcp_py.rollback.journal import lost_in, problems_of, read_entries
 from dmtcp_py.rollback.parts import START, UNDONE, UNFINISHED, VOID, next_name, numbers_of, remember_undone
 from dmtcp_py.rollback.put_back import SetAside, undo_part
-from dmtcp_py.rollback.recording import begin, has_gone_down
+from dmtcp_py.rollback.recording import begin, has_gone_down, has_lost_memory
 from dmtcp_py.rollback.shared_files import shared
 from dmtcp_py.system.files import make_private_dir, write_atomic
 
@@ -25,25 +26,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from dmtcp_py.rollback.journal import Entry
+
 _SET_ASIDE = "set-aside"
 ACCEPT = "--accept-changed-files resumes all the same"
 
 
-def go_back(
-    root: Path | None, part: str | None, *, program_stopped: bool, accept: bool, warn: Callable[[str], None]
-) -> None:
-    """Undo what was done since PART began, and begin a new part, before a generation is restarted.
+class Goal(NamedTuple):
+    """The state of the files to which a resume goes back: that of a generation."""
 
-    ROOT is the folder of the journal, None if there is none. PROGRAM_STOPPED says whether the program ran on after that
-    generation. See `undo` for the errors.
+    part: str | None
+    """The part that began with it; None if nothing was recorded."""
+    program_stopped: bool
+    """Whether the program did not run on after it."""
+    kept: frozenset[Path] = frozenset()
+    """Files in memory of which the generation has copies."""
+
+
+def go_back(root: Path | None, goal: Goal, *, accept: bool, warn: Callable[[str], None]) -> None:
+    """Undo what was done since the part of GOAL began, and begin a new part, before a generation is restarted.
+
+    ROOT is the folder of the journal, None if there is none. See `undo` for the errors.
     """
+    part = goal.part
     if root is not None and part is not None:
-        if not program_stopped and has_gone_down(root):
+        if not goal.program_stopped and has_gone_down(root):
             warn(
                 "the machine went down since then: what the program did to files by name in the half minute before "
                 "that may not have been recorded, and will be repeated"
             )
-        undo(root, part, accept=accept, warn=warn)
+        undo(root, part, accept=accept, warn=warn, kept=goal.kept)
     begin(root)
 
 
@@ -66,11 +78,14 @@ def start(root: Path, *, lineage: int, is_once_more: bool, warn: Callable[[str],
     write_atomic(record, f"{next_name(root)} {lineage}".encode())
 
 
-def undo(root: Path, since: str, *, accept: bool, warn: Callable[[str], None]) -> None:
+def undo(
+    root: Path, since: str, *, accept: bool, warn: Callable[[str], None], kept: frozenset[Path] = frozenset()
+) -> None:
     """Make the files what they were when the part SINCE began, and WARN about what was set aside or cut.
 
-    With ACCEPT what cannot be undone stays as it is. Raises RestartFailedError with the first file that cannot be; then
-    none has been touched. A rollback to a later part that was interrupted is finished first.
+    The content of files that are KEPT is left to others. With ACCEPT what cannot be undone stays as it is. Raises
+    RestartFailedError with the first file that cannot be; then none has been touched. A rollback to a later part that
+    was interrupted is finished first.
     """
     if not (root / since).is_dir():
         _warn_or_raise(["its files went back to an earlier generation since then"], accept=accept, warn=warn)
@@ -78,9 +93,11 @@ def undo(root: Path, since: str, *, accept: bool, warn: Callable[[str], None]) -
     aside = SetAside(root.parent / _SET_ASIDE)
     begun = _unfinished(root)
     if begun is not None and int(begun) > int(since):
-        _Rollback(root, begun, aside).carry_out(is_judged=True, accept=accept, warn=warn)
+        _Rollback(root=root, since=begun, aside=aside, kept=kept).carry_out(is_judged=True, accept=accept, warn=warn)
         begun = None
-    _Rollback(root, since, aside).carry_out(is_judged=begun is not None, accept=accept, warn=warn)
+    _Rollback(root=root, since=since, aside=aside, kept=kept).carry_out(
+        is_judged=begun is not None, accept=accept, warn=warn
+    )
     for path in aside.left:
         warn(f"{path}, which the program made since then, stays: there are files of others in it")
     if aside.count:
@@ -98,11 +115,12 @@ class _Rollback:
     root: Path
     since: str
     aside: SetAside
+    kept: frozenset[Path]
 
     def carry_out(self, *, is_judged: bool, accept: bool, warn: Callable[[str], None]) -> None:
         """Undo them; IS_JUDGED if that was found possible before, and begun. See `undo` for the errors."""
         folders = [self.root / f"{number:06}" for number in numbers_of(self.root) if number >= int(self.since)]
-        lists = {folder: read_entries(folder) for folder in folders}
+        lists = {folder: self._entries(folder) for folder in folders}
         entries = [entry for folder in folders for entry in lists[folder]]
         others = shared(self.root, self.root / self.since, entries)
         lost = [problem for folder in folders for problem in lost_in(folder)]
@@ -115,6 +133,15 @@ class _Rollback:
             undo_part(folder, [entry for entry in lists[folder] if entry.path not in others], self.aside)
             if folder.name != self.since:
                 folder.rename(folder.with_name(folder.name + VOID))
+
+    def _entries(self, folder: Path) -> list[Entry]:
+        """Return what is to be undone of the part FOLDER: nothing in memory that was lost."""
+        is_lost = has_lost_memory(self.root)
+        return [
+            entry
+            for entry in read_entries(folder)
+            if not (is_lost and is_in_memory(entry.path)) and not (entry.kind in "AFR" and entry.path in self.kept)
+        ]
 
 
 def _unfinished(root: Path) -> str | None:

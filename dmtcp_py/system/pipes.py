@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import array
 import ctypes
 import errno
 import fcntl
 import os
 import select
 import stat
-import termios
 from contextlib import suppress
 
 F_SETPIPE_SZ, F_GETPIPE_SZ = 1031, 1032
 """Of linux/fcntl.h; Python 3.10 on some systems lacks the names."""
 _SPLICE_F_NONBLOCK = 2
 _MOST_BYTES = 1 << 20
+_MOST_FILLED_BYTES = 1 << 16
 _NOTHING_YET = (errno.EAGAIN, errno.EINTR)
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -27,23 +26,20 @@ def is_readable_pipe(fd: int) -> bool:
     return False
 
 
-def make_one_page(pipe: int) -> int:
-    """Have PIPE hold one page at most, and return the size of that in bytes.
+def fill(writer: int, data: bytes) -> int:
+    """Write as much of DATA as fills the empty pipe behind WRITER, which is made to fit; return how many bytes.
 
-    Such a pipe can be written to if and only if it is empty, so that poll() shows when all was read. Does nothing if
-    the pipe holds more at the moment.
+    That is one page or less, or a number of whole pages. As long as nothing of it was read, poll() does not show that
+    the pipe can be written to.
     """
+    page = os.sysconf("SC_PAGESIZE")
+    size = page
+    while size * 2 <= min(len(data), _MOST_FILLED_BYTES):
+        size *= 2
     with suppress(OSError):
-        fcntl.fcntl(pipe, F_SETPIPE_SZ, os.sysconf("SC_PAGESIZE"))
-    return min(fcntl.fcntl(pipe, F_GETPIPE_SZ), os.sysconf("SC_PAGESIZE"))
-
-
-def unread_bytes(pipe: int) -> int:
-    """Return how many bytes are in PIPE, seen from either end; 0 if that cannot be told."""
-    waiting = array.array("i", [0])
-    with suppress(OSError):
-        fcntl.ioctl(pipe, termios.FIONREAD, waiting)
-    return waiting[0]
+        fcntl.fcntl(writer, F_SETPIPE_SZ, size)
+    # a user with many pipes is given small ones
+    return os.write(writer, data[: min(size, fcntl.fcntl(writer, F_GETPIPE_SZ))])
 
 
 def take_back(writer: int) -> bytes:
@@ -60,8 +56,17 @@ def take_back(writer: int) -> bytes:
 
 def can_read(fd: int) -> bool:
     """Whether a read from FD returns at once, with data or with the end of the file."""
+    return _is_ready(fd, select.POLLIN)
+
+
+def can_write(fd: int) -> bool:
+    """Whether a write to FD returns at once, with or without an error."""
+    return _is_ready(fd, select.POLLOUT)
+
+
+def _is_ready(fd: int, events: int) -> bool:
     poller = select.poll()
-    poller.register(fd, select.POLLIN)
+    poller.register(fd, events)
     return bool(poller.poll(0))
 
 

@@ -35,6 +35,19 @@ os.write(1, b"end\\n")
 """
 """Hands its input on in capitals, line by line, reading no byte more than it needs."""
 
+OPEN_BY_NAME = f"""
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+if sys.argv[1] == "open":
+    fd = os.open("/dev/stdin", os.O_RDONLY)
+else:
+    fd = libc.fileno(ctypes.c_void_p(libc.fopen(b"/dev/stdin", b"r")))
+assert fd > 2
+{PRINT_LINES.replace("os.read(0", "os.read(fd")}
+"""
+"""Does so through another descriptor."""
+
 READ_ALL = """
 import sys, time
 text = sys.stdin.read()
@@ -135,6 +148,17 @@ def test_a_here_document_that_is_a_script_goes_on_exactly(bench: Workbench, engi
     assert out(bench) == b"".join(b"%d\n" % number for number in range(1, 10)) + b"last\n"
 
 
+@pytest.mark.parametrize("call", ["open", "fopen"])
+def test_a_pipe_that_is_opened_by_its_name_ends_after_a_kill_too(
+    bench: Workbench, engine: EngineHere, call: str
+) -> None:
+    assert engine
+    words = [*words_for(bench, OPEN_BY_NAME), call]
+    crash(bench, Producer(LINES), *words)
+    assert Producer(LINES).start(bench, *words).wait(LONG_S) == 0
+    assert out(bench) == LINES.upper() + b"end\n"
+
+
 def test_much_input_is_exact_whatever_the_sizes_of_the_reads(bench: Workbench, engine: EngineHere) -> None:
     assert engine
     data = random.Random(1).randbytes(12_345_678)
@@ -227,12 +251,12 @@ def test_no_input_where_there_was_some_is_refused(bench: Workbench, engine: Engi
 def test_what_cannot_come_again_is_continued_when_asked(bench: Workbench, engine: EngineHere) -> None:
     assert engine
     words = words_for(bench)
-    first = Producer(LINES[:400], stays_open=True)
-    process = first.start(bench, *words)
-    wait_until(lambda: (bench.folder / "out").exists() and len(out(bench)) == LINES[:400].rfind(b"\n") + 1)
+    middle = LINES.index(b"line 40")
+    process = Producer(LINES[:middle], stays_open=True).start(bench, *words)
+    wait_until(lambda: (bench.folder / "out").exists() and out(bench) == LINES[:middle].upper())
     process.send_signal(signal.SIGTERM)
     assert process.wait(LONG_S) == 85
-    assert Producer(LINES[400:]).start(bench, "--accept-changed-files", *words).wait(LONG_S) == 0
+    assert Producer(LINES[middle:]).start(bench, "--accept-changed-files", *words).wait(LONG_S) == 0
     assert out(bench) == LINES.upper() + b"end\n"
 
 

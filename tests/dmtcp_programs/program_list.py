@@ -16,6 +16,8 @@ TERMS = Terms(kills=2, most_repeats=0, generation_s=30, end_s=20, beyond_s=1)
 VARIABLE = "DMTCP_TESTS"
 _WORDS = {"vfork1": ("while true; do date; sleep 1; done",), "syscall-tester": ("1000",)}
 """What stands behind their names; the others need nothing."""
+_READ = ("forkexec", "readline")
+"""Programs that come to their end with their input."""
 _NOT_ALONE = ("frisbee", "ssh1", "dmtcp1-m32")
 """Programs that need others beside them: two more of their own at fixed ports, a server."""
 _ELF = b"\x7fELF"
@@ -37,8 +39,16 @@ def _programs() -> tuple[Program, ...]:
 
 def _program(path: Path) -> Program:
     # some look for their libraries in a folder "test" where they are started
-    words = (f"test/{path.name}", *_WORDS.get(path.name, ()))
-    return Program(path.name, GROUP, words, beside=(("test", path.parent),), quirks=("no setting",))
+    words = (f"./test/{path.name}", *_WORDS.get(path.name, ()))
+    return Program(
+        path.name,
+        GROUP,
+        words,
+        environ=(("LD_LIBRARY_PATH", str(path.parent)),),
+        waits_for_input=path.name in _READ,
+        beside=(("test", path.parent),),
+        quirks=("no setting",),
+    )
 
 
 def _is_program(path: Path) -> bool:

@@ -5,7 +5,10 @@ Every program here is killed between two checkpoints, with everything that belon
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +19,6 @@ from kit.processes import kill_all
 from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kit.bench import Workbench
     from kit.engines import EngineHere
 
@@ -138,7 +139,7 @@ LARGE = """
 import os, time
 with open("large", "wb") as file:
     file.truncate(65 << 20)
-for step in range(60):
+for step in range(90):
     with open("large", "r+b") as file:
         number = int.from_bytes(file.read(8), "little") + 1
         file.seek(0)
@@ -146,6 +147,61 @@ for step in range(60):
     time.sleep(0.1)
 print(number)
 """
+UPDATES = """
+import ctypes, mmap, os, sys, time
+size, way = int(sys.argv[1]), sys.argv[2]
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+libc.fputc.argtypes = libc.fflush.argtypes = libc.fileno.argtypes = (ctypes.c_void_p,)
+libc.fputc.argtypes = (ctypes.c_int, ctypes.c_void_p)
+libc.fseek.argtypes = (ctypes.c_void_p, ctypes.c_long, ctypes.c_int)
+with open("large", "wb") as file:
+    file.truncate(size)
+if way == "a stream":
+    stream = libc.fopen(b"large", b"r+")
+    fd = libc.fileno(stream)
+elif way == "memory in append mode":
+    fd = os.open("large", os.O_RDWR | os.O_APPEND)
+    memory = mmap.mmap(fd, size)
+elif way == "syscall()":
+    fd = libc.syscall(257, -100, b"large", os.O_WRONLY, 0)
+else:
+    fd = os.open("large", os.O_RDWR if "and" in way else os.O_WRONLY)
+
+def write(at, number):
+    if way == "a stream":
+        libc.fseek(stream, at, 0)
+        libc.fputc(number, stream)
+        libc.fflush(stream)
+    elif way == "memory in append mode":
+        memory[at] = number
+    elif way == "syscall()":
+        os.lseek(fd, at, 0)
+        libc.syscall(1, fd, bytes([number]), 1)
+    else:
+        os.pwrite(fd, bytes([number]), at)
+
+for step in range(90):
+    with open("large", "rb") as file:
+        for at in (0, step % 7 * (size // 8), size - 1):
+            file.seek(at)
+            write(at, file.read(1)[0] + 1)
+    if "memory" not in way:
+        os.truncate("large", size + step)
+    time.sleep(0.1)
+with open("large", "rb") as file:
+    print(sum(file.read()), os.path.getsize("large"))
+"""
+LARGE_SIZE, SMALL_SIZE = str(65 << 20), "100000"
+UPDATED = {
+    "large, opened each time": (LARGE,),
+    "large, for reading and writing": (UPDATES, LARGE_SIZE, "reading and writing"),
+    "large, for writing alone": (UPDATES, LARGE_SIZE, "writing"),
+    "large, with a stream": (UPDATES, LARGE_SIZE, "a stream"),
+    "small, for writing alone": (UPDATES, SMALL_SIZE, "writing"),
+    "small, by numbers of system calls": (UPDATES, SMALL_SIZE, "syscall()"),
+    "small, as memory": (UPDATES, SMALL_SIZE, "memory in append mode"),
+}
 MAPPED = """
 import mmap, time
 with open("large", "w+b") as file:
@@ -220,14 +276,28 @@ def test_a_database_that_is_kept_open_has_each_row_once(bench: Workbench, engine
     bench.assert_survives([*bench.python("kept.py", SQLITE), mode], progress=None)
 
 
-@pytest.mark.parametrize("text", [LARGE, MAPPED], ids=["opened each time", "mapped"])
-def test_a_changed_file_too_large_for_a_copy_is_named_and_nothing_resumed(
-    bench: Workbench, engine: EngineHere, text: str
+@pytest.mark.parametrize("program", UPDATED.values(), ids=UPDATED)
+def test_what_a_program_overwrites_in_a_file_is_restored_whatever_its_size_and_however_it_was_opened(
+    bench: Workbench, engine: EngineHere, program: tuple[str, ...]
 ) -> None:
     del engine
-    line = ["-i", "1", "--stdout", "out.txt", *bench.python("large.py", text)]
+    text, *words = program
+    line = [*bench.python("updates.py", text), *words]
+    bench.assert_survives(line, "large", times=2, progress=lambda: _first_bytes(bench.folder / "large"))
+
+
+def test_a_large_file_that_is_written_as_memory_is_named_at_the_first_generation_and_not_resumed(
+    bench: Workbench, engine: EngineHere
+) -> None:
+    """But by DMTCP 4.2, which maps such files once more after each checkpoint, and so has them recorded."""
+    line = ["-i", "1", "--stdout", "out.txt", *bench.python("large.py", MAPPED)]
     bench.crash(line, progress=lambda: _first_bytes(bench.folder / "large"))
     refused = bench.run(*line)
+    if engine.version == "4.2.0":
+        assert refused.returncode == 0
+        assert (bench.folder / "out.txt").read_text() == "60\n"
+        return
+    assert f"{bench.folder / 'large'}, which the program writes as memory, is too large to copy" in bench.said()
     assert refused.returncode == 125
     assert str(bench.folder / "large") in refused.stderr
     assert "too large to copy" in refused.stderr
@@ -250,7 +320,7 @@ def test_after_a_checkpoint_and_stop_nothing_is_undone_and_nothing_refused(
     assert process.wait(LONG_S) == 85
     done = bench.run(*line)
     assert done.returncode == 0
-    assert (bench.folder / "out.txt").read_text() == "60\n"
+    assert (bench.folder / "out.txt").read_text() == "90\n"
     assert "changed since then" not in done.stderr
 
 
@@ -390,3 +460,57 @@ def test_without_the_part_in_c_a_resume_says_what_it_cannot_undo(
     done = bench.run(*line, env=environ)
     assert done.returncode == 0
     assert "will be repeated: it was not recorded" in done.stderr
+
+
+IN_MEMORY = """
+import os, shutil, sys, time
+place = sys.argv[1]
+os.makedirs(f"{place}/below")
+for name in ("updated", "appended", "removed", "below/moved"):
+    with open(f"{place}/{name}", "w") as file:
+        file.write("0" * 100)
+for step in range(50):
+    with open(f"{place}/updated", "r+") as file:
+        number = int(file.read(10)) + 1
+        file.seek(0)
+        file.write(f"{number:010}")
+    with open(f"{place}/appended", "a") as file:
+        file.write(f"{step}\\n")
+    with open(f"{place}/made{step % 7}", "x") as file:
+        file.write(str(step))
+    os.unlink(f"{place}/made{step % 7}")
+    os.rename(f"{place}/below/moved", f"{place}/moved")
+    with open(f"{place}/moved", "w") as file:
+        file.write(str(step))
+    os.rename(f"{place}/moved", f"{place}/below/moved")
+    if step == 40:
+        os.unlink(f"{place}/removed")
+    print(step, number, flush=True)
+    time.sleep(0.1)
+for name in ("updated", "appended", "below/moved"):
+    print(open(f"{place}/{name}").read())
+print(sorted(os.listdir(place)), os.listdir(f"{place}/below"))
+shutil.rmtree(place)
+"""
+
+
+@pytest.mark.parametrize("is_gone", [False, True], ids=["still there", "gone"])
+def test_files_in_memory_are_what_they_were(bench: Workbench, engine: EngineHere, *, is_gone: bool) -> None:
+    """Also where all in /dev/shm is gone, as after a reboot or on another machine."""
+    del engine
+    place = Path("/dev/shm") / f"{bench.folder.parent.name[-20:]}-{os.getpid()}"
+    program = [*bench.python("in_memory.py", IN_MEMORY), str(place)]
+    try:
+        assert bench.start_plain(*program).wait(LONG_S) == 0
+        for _ in range(2):
+            line = ["-i", "1", "--stdout", "out.txt", *program]
+            bench.crash(line)
+            if is_gone:
+                shutil.rmtree(place, ignore_errors=True)
+                boot = bench.job / "undo" / "boot"
+                boot.write_text(boot.read_text().replace("\n", "\nnot "))
+        done = bench.run(*line)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    assert done.returncode == 0, done.stderr
+    bench.assert_same("out.txt")

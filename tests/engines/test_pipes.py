@@ -49,3 +49,9 @@ def test_a_script_opens_a_pipe_by_the_name_of_a_descriptor(bench: Workbench, eng
     assert bench.start(*options, bash, "-c", script).wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt", "err.txt")
+
+
+def test_pipes_keep_their_content_and_their_settings(bench: Workbench, engine: EngineHere) -> None:
+    if engine.name == "dmtcp" and built("shared") is None:
+        pytest.skip("there was no C compiler at the installation")
+    bench.assert_survives(bench.program("pipes.py", 60), times=2)

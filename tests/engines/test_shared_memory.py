@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+from dmtcp_py.native import built
 from kit.processes import kill_all
 from kit.waits import LONG_S
 
@@ -81,3 +84,9 @@ def test_a_segment_with_a_name_is_what_it_was(bench: Workbench, engine: EngineHe
 def test_a_semaphore_without_a_name_is_what_it_was_and_leaves_none_behind(bench: Workbench, engine: EngineHere) -> None:
     assert engine
     _killed_twice(bench, *bench.python("semaphore.py", SEMAPHORE), "60")
+
+
+def test_memory_without_a_file_is_still_shared(bench: Workbench, engine: EngineHere) -> None:
+    if engine.name == "dmtcp" and built("shared") is None:
+        pytest.skip("there was no C compiler at the installation")
+    bench.assert_survives(bench.program("memory.py", 60), times=2)

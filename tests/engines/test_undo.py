@@ -280,7 +280,7 @@ def test_what_cannot_be_noted_is_refused_by_name(recorded: RecordedFolder) -> No
     recorded.run('open("one", "w").write("goes on")')
     assert (recorded.folder / "one").read_text() == "goes on"
     (recorded.notes / since / "list").rmdir()
-    with pytest.raises(RestartFailedError, match="work/one, which the program changed since then, and that could not"):
+    with pytest.raises(RestartFailedError, match="work/one, which the program changed since then, and what"):
         recorded.undo(since)
     recorded.undo(since, accept=True)
     assert "left as it is" in recorded.warned[0]
@@ -310,7 +310,7 @@ def test_where_not_even_a_name_can_be_written_nothing_goes_back(recorded: Record
     (recorded.notes / since / "lost").symlink_to("/nowhere/at/all")
     recorded.run('open("one", "w").write("goes on")')
     (recorded.notes / since / "list").rmdir()
-    with pytest.raises(RestartFailedError, match="could not be noted"):
+    with pytest.raises(RestartFailedError, match="could not be kept"):
         recorded.undo(since)
 
 
@@ -521,7 +521,7 @@ def test_a_neighbour_is_found_where_the_part_lost_when_it_began(neighbours: Neig
     other.run(OTHERS, "other")
     mine.run(OTHERS, "mine")
     (mine.notes / part / "lost").unlink()
-    with pytest.raises(RestartFailedError, match="could not be noted"):
+    with pytest.raises(RestartFailedError, match="could not be kept"):
         mine.undo(part)
     mine.undo(part, accept=True)
     assert (mine.folder / "results").read_text() == "other\nmine\n"

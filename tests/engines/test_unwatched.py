@@ -225,7 +225,7 @@ def test_what_a_rollback_put_back_that_was_interrupted_is_not_taken_for_it(bench
     interrupt(bench, program, lines=18)
     assert (bench.folder / "watched").read_text() == "beforex"
     part = json.loads((bench.job / "generations" / "000001" / "manifest.json").read_text())["undo_part"]
-    undo.go_back(bench.job / "undo", part, program_stopped=False, accept=False, warn=print)
+    undo.go_back(bench.job / "undo", undo.Goal(part=part, program_stopped=False), accept=False, warn=print)
     assert (bench.folder / "watched").read_text() == "before"
     done = bench.run("-i", "0", "--stdout", "out.txt", *program)
     assert done.returncode == 7, done.stderr

@@ -54,16 +54,23 @@ class Case:
 
 PREAMBLE = """
 #define _GNU_SOURCE
+#include <aio.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <mntent.h>
 #include <netinet/in.h>
 #include <spawn.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -72,12 +79,18 @@ PREAMBLE = """
 #define FAILS(what) MUST((what) < 0)
 
 extern char **environ;
+int __open(const char *path, int flags, ...);
+int __open64(const char *path, int flags, ...);
+ssize_t __write(int fd, const void *data, size_t size);
+ssize_t __pwrite64(int fd, const void *data, size_t size, off_t at);
 int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);
 int __openat_2(int dir, const char *path, int flags);
 int __openat64_2(int dir, const char *path, int flags);
 
-static int in; /* the descriptor of "folder" */
+static int in;   /* the descriptor of "folder" */
+static int held; /* of "file", for reading and writing, opened by nobody who is watched */
+static struct iovec parts[] = { { "X", 1 }, { "YZ", 2 } };
 
 static void put(int fd)
 {
@@ -87,6 +100,21 @@ static void put(int fd)
 static void put_stream(FILE *file)
 {
     MUST(file && fputs("x", file) >= 0 && !fclose(file));
+}
+
+static int filled_pipe(void)
+{
+    int ends[2];
+    MUST(!pipe(ends) && write(ends[1], "XYZ", 3) == 3);
+    return ends[0];
+}
+
+/* Write to what is mapped, if it could be. */
+static void set(char *memory)
+{
+    MUST(memory != MAP_FAILED);
+    memory[3] = 'X';
+    MUST(!munmap(memory, 11));
 }
 
 static int appends(void)
@@ -110,15 +138,31 @@ static int bound_to_port(void)
     return bind(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&address, sizeof address);
 }
 
-static void spawn_with(const char *path, int flags)
+/* Open PATH in a child, after it changed to the folder NAME, and by a descriptor to FOLDER. */
+static void spawn_in(const char *name, const char *folder, const char *path, int flags)
 {
     posix_spawn_file_actions_t actions;
     pid_t child;
     int status;
     MUST(!posix_spawn_file_actions_init(&actions));
+    MUST(!name || !posix_spawn_file_actions_addchdir_np(&actions, name));
+    MUST(!folder || !posix_spawn_file_actions_addfchdir_np(&actions, open(folder, O_RDONLY)));
     MUST(!posix_spawn_file_actions_addopen(&actions, 5, path, flags, 0600));
     MUST(!posix_spawn(&child, "/bin/true", &actions, NULL, (char *[]){ "true", NULL }, environ));
     MUST(waitpid(child, &status, 0) == child && !status);
+    MUST(!posix_spawn_file_actions_destroy(&actions));
+}
+
+static void spawn_with(const char *path, int flags)
+{
+    spawn_in(NULL, NULL, path, flags);
+}
+
+static int open_by_handle(const char *path, int flags)
+{
+    struct { struct file_handle handle; char rest[128]; } found = { .handle.handle_bytes = 128 };
+    int mount, failed = name_to_handle_at(AT_FDCWD, path, &found.handle, &mount, 0);
+    return failed ? failed : open_by_handle_at(in, &found.handle, flags);
 }
 
 static void use_unnamed(FILE *file)
@@ -182,7 +226,8 @@ def _opens_stream(call: Callable[[str, str], str]) -> list[Case]:
 def _cuts(name: str, before: str = "", after: str = "") -> list[Case]:
     """Return the cases of a NAME that cuts an open file, with arguments BEFORE and AFTER."""
     return [
-        Case("cut in append mode", f"{name}(appends(), {before}1{after});", (("A", "file"), ("F", "file"))),
+        Case("cut in append mode", f"{name}(appends(), {before}1{after});", (("A", "file"), ("R", "file"))),
+        Case("cut what was open", f"{name}(held, {before}1{after});", (("R", "file"),)),
         Case("cut", f'int fd = open("file", O_RDWR); {name}(fd, {before}1{after});', (("F", "file"),)),
     ]
 
@@ -222,7 +267,72 @@ def _makes_temporary(call: str, pattern: str) -> list[Case]:
     ]
 
 
+def _writes(write: Callable[[str], str]) -> list[Case]:
+    """Return the cases of a call that WRITEs 3 bytes to a descriptor, from its place on or at its offset 3."""
+    return [
+        Case("overwrite", f"MUST(lseek(held, 3, SEEK_SET) == 3); MUST({write('held')} >= 0);", (("R", "file"),)),
+        Case("overwrite twice", f"{write('held')}; {write('held')};", (("R", "file"),)),
+        Case("what is not open", f"FAILS({write('77')});"),
+    ]
+
+
+def _maps(name: str) -> list[Case]:
+    arguments = "NULL, 11, PROT_READ | PROT_WRITE"
+    return [
+        Case("shared", f"set({name}({arguments}, MAP_SHARED, held, 0));", (("R", "file"),)),
+        Case(
+            "in append mode",
+            f'set({name}({arguments}, MAP_SHARED, open("file", O_RDWR | O_APPEND), 0));',
+            (("A", "file"), ("R", "file")),
+        ),
+        Case("private", f"set({name}({arguments}, MAP_PRIVATE, held, 0));"),
+        Case("no file", f"set({name}({arguments}, MAP_SHARED | MAP_ANONYMOUS, -1, 0));"),
+    ]
+
+
+def _asks(name: str, record: str) -> list[Case]:
+    code = f"""
+    struct {record} order = {{ .aio_fildes = held, .aio_offset = 3, .aio_buf = "X", .aio_nbytes = 1 }};
+    MUST(!{name}(&order));
+    while (aio_error((struct aiocb *)&order) == EINPROGRESS)
+        usleep(1000);
+    MUST(aio_return((struct aiocb *)&order) == 1);
+"""
+    return [Case("overwrite", code, (("R", "file"),))]
+
+
 CASES: dict[str, list[Case]] = {
+    "__open": _opens(lambda path, rest: f'__open("{path}", {rest})'),
+    "__open64": _opens(lambda path, rest: f'__open64("{path}", {rest})'),
+    "write": [
+        *_writes(lambda fd: f'write({fd}, "XYZ", 3)'),
+        Case("past the end", 'MUST(lseek(held, 0, SEEK_END) == 11); write(held, "X", 0);'),
+        Case("a pipe", "filled_pipe();"),
+        Case(
+            "no longer in append mode",
+            "int fd = appends(); MUST(!fcntl(fd, F_SETFL, 0) && lseek(fd, 2, SEEK_SET) == 2); put(fd);",
+            (("A", "file"), ("R", "file")),
+        ),
+    ],
+    "__write": _writes(lambda fd: f'__write({fd}, "XYZ", 3)'),
+    "pwrite": _writes(lambda fd: f'pwrite({fd}, "XYZ", 3, 3)'),
+    "pwrite64": _writes(lambda fd: f'pwrite64({fd}, "XYZ", 3, 3)'),
+    "__pwrite64": _writes(lambda fd: f'__pwrite64({fd}, "XYZ", 3, 3)'),
+    "writev": _writes(lambda fd: f"writev({fd}, parts, 2)"),
+    "pwritev": _writes(lambda fd: f"pwritev({fd}, parts, 2, 3)"),
+    "pwritev64": _writes(lambda fd: f"pwritev64({fd}, parts, 2, 3)"),
+    "pwritev2": _writes(lambda fd: f"pwritev2({fd}, parts, 2, -1, 0)"),
+    "pwritev64v2": _writes(lambda fd: f"pwritev64v2({fd}, parts, 2, 3, 0)"),
+    "sendfile": _writes(lambda fd: f'sendfile({fd}, open("other", O_RDONLY), NULL, 3)'),
+    "sendfile64": _writes(lambda fd: f'sendfile64({fd}, open("other", O_RDONLY), NULL, 3)'),
+    "splice": _writes(lambda fd: f"splice(filled_pipe(), NULL, {fd}, &(off_t){{ 3 }}, 3, 0)"),
+    "copy_file_range": _writes(
+        lambda fd: f'copy_file_range(open("other", O_RDONLY), NULL, {fd}, &(off_t){{ 3 }}, 3, 0)'
+    ),
+    "aio_write": _asks("aio_write", "aiocb"),
+    "aio_write64": _asks("aio_write64", "aiocb64"),
+    "mmap": _maps("mmap"),
+    "mmap64": _maps("mmap64"),
     "open": _opens(lambda path, rest: f'open("{path}", {rest})'),
     "open64": _opens(lambda path, rest: f'open64("{path}", {rest})'),
     "openat": _opens(lambda path, rest: f'openat(in, "{path}", {rest})', "folder/"),
@@ -242,6 +352,16 @@ CASES: dict[str, list[Case]] = {
         Case("append", 'spawn_with("file", O_WRONLY | O_APPEND);', (("A", "file"),)),
         Case("cut", 'spawn_with("file", O_WRONLY | O_TRUNC);', (("F", "file"),)),
         Case("read", 'spawn_with("file", O_RDONLY);'),
+        Case("in a folder", 'spawn_in("folder", NULL, "made", O_WRONLY | O_CREAT);', (("C", "folder/made"),)),
+        Case("in one below", 'spawn_in("folder", ".", "made", O_WRONLY | O_CREAT);', (("C", "made"),)),
+        Case("in two", 'spawn_in("folder", "folder", "folder/x", O_WRONLY | O_CREAT);', (("C", "folder/folder/x"),)),
+        Case("elsewhere", 'spawn_in("folder", NULL, "../file", O_WRONLY | O_APPEND);', (("A", "file"),)),
+    ],
+    "setmntent": _opens_stream(lambda path, mode: f'setmntent("{path}", "{mode}")'),
+    "open_by_handle_at": [
+        Case("append", 'put(open_by_handle("file", O_WRONLY | O_APPEND));', (("A", "file"),)),
+        Case("cut", 'put(open_by_handle("file", O_WRONLY | O_TRUNC));', (("F", "file"),)),
+        Case("read", 'MUST(open_by_handle("file", O_RDONLY) >= 0);'),
     ],
     "bind": [
         Case("to a name", 'MUST(!bound("socket", sizeof "socket"));', (("C", "socket"),)),
@@ -329,7 +449,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 int main(int argc, char **argv)
 {{
     static void (*const cases[])(void) = {{ {names} }};
-    MUST(argc == 2);
+    MUST(argc == 3);
+    held = atoi(argv[2]);
     in = open("folder", O_RDONLY | O_DIRECTORY);
     cases[atoi(argv[1])]();
     return 0;
@@ -387,7 +508,12 @@ def test_a_wrapped_call_records_what_it_changes_and_that_is_undone(
     _, case = ALL[number]
     part, before = os.readlink(root / parts.NOW), _tree(work)
     environ = {**os.environ, "LD_PRELOAD": str(LIBRARY), recording.VARIABLE: str(root)}
-    subprocess.run([program, str(number)], cwd=work, env=environ, stdin=subprocess.DEVNULL, check=True, timeout=LONG_S)
+    held = os.open(work / "file", os.O_RDWR)
+    try:
+        argv, where = [program, str(number), str(held)], {"cwd": work, "env": environ, "pass_fds": [held]}
+        subprocess.run(argv, stdin=subprocess.DEVNULL, check=True, timeout=LONG_S, **where)
+    finally:
+        os.close(held)
     found = journal.read_entries(root / part)
     assert [entry.kind for entry in found] == [kind for kind, _ in case.entries]
     for entry, (_, pattern) in zip(found, case.entries, strict=True):
@@ -408,8 +534,48 @@ def test_each_row_of_the_table_has_cases_that_call_its_function(program: Path) -
 
 def test_the_library_exports_the_functions_of_the_table_and_those_that_make_it_a_plugin() -> None:
     assert LIBRARY is not None
-    plugin = {"dmtcp_initialize_plugin", "dmtcp_register_plugin"}
-    assert _symbols(LIBRARY, "--defined-only") == {*rows(), *plugin}
+    others = {"dmtcp_initialize_plugin", "dmtcp_register_plugin", "dlopen", "syscall"}
+    spawn = {name for name in _symbols(LIBRARY, "--defined-only") if name.startswith("posix_spawn_file_actions_")}
+    assert _symbols(LIBRARY, "--defined-only") == {*rows(), *others, *spawn}
+
+
+DEEP = """
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+int change(void)
+{
+    FILE *made = fopen("made", "w");
+    int fd = open("file", O_WRONLY), failed = pwrite(fd, "X", 1, 2) != 1 || fputs("x", made) < 0 || fclose(made);
+    return failed || rename("other", "another") || close(fd);
+}
+"""
+OPENS_DEEP = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+int main(int argc, char **argv)
+{
+    void *library = argc == 2 ? dlopen(argv[1], RTLD_LAZY | RTLD_DEEPBIND) : 0;
+    return library ? ((int (*)(void))dlsym(library, "change"))() : 9;
+}
+"""
+
+
+@pytest.mark.parametrize("bound", ["-Wl,-z,lazy", "-Wl,-z,now"])
+def test_what_a_library_does_that_binds_to_the_c_library_before_all_others_is_undone(
+    tmp_path: Path, work: Path, root: Path, bound: str
+) -> None:
+    (tmp_path / "deep.c").write_text(DEEP)
+    (tmp_path / "opens.c").write_text(OPENS_DEEP)
+    for words in (["-shared", "-fPIC", bound, "-o", "deep.so", "deep.c"], ["-o", "opens", "opens.c", "-ldl"]):
+        subprocess.run([str(COMPILER), "-w", *words], cwd=tmp_path, check=True, timeout=LONG_S)
+    part, before = os.readlink(root / parts.NOW), _tree(work)
+    environ = {**os.environ, "LD_PRELOAD": str(LIBRARY), recording.VARIABLE: str(root)}
+    argv = [tmp_path / "opens", tmp_path / "deep.so"]
+    subprocess.run(argv, cwd=work, env=environ, check=True, timeout=LONG_S)
+    assert _tree(work) != before
+    undo.undo(root, part, accept=False, warn=lambda _: None)
+    assert _tree(work) == before
 
 
 def _symbols(path: Path, which: str) -> set[str]:

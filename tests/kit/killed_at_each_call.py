@@ -186,7 +186,7 @@ class Lab:
 
     def resume(self, part: str) -> None:
         """Go back to the generation that began with PART, as a restart does."""
-        undo.go_back(self.notes, part, program_stopped=False, accept=False, warn=self.say)
+        undo.go_back(self.notes, undo.Goal(part=part, program_stopped=False), accept=False, warn=self.say)
 
     def say(self, text: str) -> None:
         """Remember what was said, also by a line that is killed then."""

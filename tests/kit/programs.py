@@ -62,6 +62,8 @@ class Program:
     ignored: tuple[str, ...] = ()
     quirks: tuple[str, ...] = ()
     reads_lines: bool = False
+    waits_for_input: bool = False
+    """Whether its input is a pipe into which nobody writes."""
     is_silent: bool = False
     """Whether its output does not come step by step, as it is kept in a buffer, or goes to files."""
     quick: bool = False

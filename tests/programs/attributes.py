@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import socket
 import sys
 import threading
 import time
@@ -31,6 +32,18 @@ def other():
         time.sleep(0.02)
 
 
+def look_at_sockets():
+    return [one.getsockopt(*option) for one, option, _ in SOCKETS]
+
+
+SOCKETS = [
+    (socket.socket(), (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT), 5555),
+    (socket.socket(type=socket.SOCK_DGRAM), (socket.IPPROTO_IP, socket.IP_MULTICAST_TTL), 9),
+]
+for one, option, value in SOCKETS:
+    one.setsockopt(*option, value)
+with open("/proc/self/coredump_filter", "w") as file:
+    file.write("0x7f")
 seen = {}
 become(LAST, 3 << 13, 111111)
 threading.Thread(target=other, daemon=True).start()
@@ -38,7 +51,8 @@ while "other" not in seen:
     time.sleep(0.01)
 for step in range(int(sys.argv[1]) if len(sys.argv) > 1 else 40):
     persona = open("/proc/self/personality").read().strip()
-    print(step, look(), seen.pop("other", "not yet"), persona, flush=True)
+    core = open("/proc/self/coredump_filter").read().strip()
+    print(step, look(), seen.pop("other", "not yet"), persona, core, *look_at_sockets(), flush=True)
     while "other" not in seen:
         time.sleep(0.01)
     time.sleep(0.1)

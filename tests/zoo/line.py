@@ -43,7 +43,7 @@ class Line:
             return self.bench.start_plain("env", path, "bash", "-c", typed.script(self._environ_text(), ""))
         words = ["env", *self._environ(), *self.places.words(self.program.command)]
         if not self.program.reads_lines:
-            return self.bench.start_plain(*words)
+            return self.bench.start_plain(*words, stdin=self._stdin())
         with self._lines().open("rb") as stdin:
             return self.bench.start_plain(*words, stdin=stdin)
 
@@ -56,7 +56,7 @@ class Line:
             words += ["--stdin", str(self._lines())]
         line = self._leaving_out(self.bench.line(*words, *self.places.words(self.program.command)))
         environ = {**self.bench.environ, **dict(one.split("=", 1) for one in self._environ())}
-        return self.bench.start_line(line, stdout=subprocess.DEVNULL, env=environ)
+        return self.bench.start_line(line, stdin=self._stdin(), stdout=subprocess.DEVNULL, env=environ)
 
     def begin(self) -> None:
         """Lay out the files that stand beside it."""
@@ -93,6 +93,9 @@ class Line:
 
     def _leaving_out(self, line: list[str]) -> list[str]:
         return [*WITHOUT, self.without, *line[1:]] if self.without else line
+
+    def _stdin(self) -> int:
+        return subprocess.PIPE if self.program.waits_for_input else subprocess.DEVNULL
 
     def _path(self) -> str:
         return f"{_PYTHONS}:{self.bench.environ['PATH']}"

@@ -14,7 +14,8 @@ from dmtcp_py.engine.criu.command import dump_argv, dump_environ, failure_in
 from dmtcp_py.engine.criu.inside import keeper
 from dmtcp_py.engine.protocol import EndKind, ProgramEnd
 from dmtcp_py.errors import CheckpointFailedError
-from dmtcp_py.rollback import held_files, recording
+from dmtcp_py.rollback import held_files, in_memory, recording
+from dmtcp_py.rollback.changed_files import notes_at_checkpoint
 from dmtcp_py.rollback.parts import has_begun
 from dmtcp_py.store.staged import StagedImages, stage
 from dmtcp_py.system.files import make_private_dir, remove_tree, size_below
@@ -79,10 +80,10 @@ class CriuComputation:
             self._await_stop()
         else:
             self._check_running()
-        staged = self._collect(then_stop=then_stop)
-        if root is None or part is None or not has_begun(root, part):
-            return staged
-        return replace(staged, undo_part=part)
+        begun = part if root is not None and part is not None and has_begun(root, part) else None
+        staged = self._collect(begun, then_stop=then_stop)
+        missed = notes_at_checkpoint(staged.updated_files, staged.mapped_files, root, begun)
+        return replace(staged, undo_part=begun, notes=(*staged.notes, *missed))
 
     def look(self) -> None:
         """Raise BlockedError if CRIU cannot checkpoint what the program has now."""
@@ -185,7 +186,8 @@ class CriuComputation:
             if timeout.is_over():
                 self._fail(f"a checkpoint hung: nothing was written for {timeout_s:.0f} s")
 
-    def _collect(self, *, then_stop: bool) -> StagedImages:
+    def _collect(self, begun: str | None, *, then_stop: bool) -> StagedImages:
+        """Return the images; BEGUN is the part of the journal that began with them, None if nothing is recorded."""
         missing = [
             name for name in (*RESTART_IMAGES, held_files.NAME, keeper.RECORD) if not (self._staging / name).is_file()
         ]
@@ -195,7 +197,10 @@ class CriuComputation:
         if held.unwatched:
             held = held._replace(streams=_own_streams())
             held_files.write(self._staging, held)
-        uncovered = [file for file in held.files if file.is_read and file.copy is None]
+        is_recorded = begun is not None and not held.unwatched
+        uncovered = [
+            file for file in held.files if file.is_read and file.copy is None and (file.is_mapped or not is_recorded)
+        ]
         return stage(
             self._staging,
             RESTART_IMAGES,
@@ -218,7 +223,7 @@ def _notes(held: HeldFiles) -> tuple[str, ...]:
         f"is found in {', '.join(held.trees) or 'its directories'}, or with --accept-changed-files"
         for name in held.unwatched
     ]
-    return (*connected, *unwatched)
+    return (*connected, *unwatched, *in_memory.notes(held.files))
 
 
 def _own_streams() -> list[str]:

@@ -20,7 +20,7 @@ from dmtcp_py.engine.protocol import Launch
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.native import built
 from dmtcp_py.rollback import held_files, recording, restore_held_files, unwatched_files
-from dmtcp_py.rollback.undo import go_back
+from dmtcp_py.rollback.undo import Goal, go_back
 from dmtcp_py.system.files import remove_tree
 from dmtcp_py.system.timeout import Timeout
 
@@ -89,7 +89,8 @@ class CriuEngine:
         # a shell's exec accepts no name that starts with a dash
         first = str(launch.program) if launch.command[0].startswith("-") else launch.command[0]
         root = _random_pid()
-        order = {"root": root, "command": [first, *launch.command[1:]], "environ": _environ(launch)}
+        environ = _environ(launch, covers_shm=tool.covers_shm)
+        order = {"root": root, "command": [first, *launch.command[1:]], "environ": environ}
         recording.begin(launch.undo)
         keeper_client = _start_keeper(tool, connections, "launch", order)
         try:
@@ -149,8 +150,11 @@ class CriuEngine:
             )
         go_back(
             restart.undo,
-            restart.manifest.undo_part,
-            program_stopped=restart.manifest.program_stopped,
+            Goal(
+                part=restart.manifest.undo_part,
+                program_stopped=restart.manifest.program_stopped,
+                kept=restore_held_files.kept_in_memory(restart.folder),
+            ),
             accept=restart.accepts_changed,
             warn=restart.warn,
         )
@@ -176,7 +180,7 @@ class CriuEngine:
             raise
 
 
-def _environ(launch: Launch) -> dict[str, str]:
+def _environ(launch: Launch, *, covers_shm: bool) -> dict[str, str]:
     """Return the program's environment, with the libraries to load into it."""
     environ = dict(launch.environ)
     if launch.plugins:
@@ -184,6 +188,8 @@ def _environ(launch: Launch) -> dict[str, str]:
         environ["LD_PRELOAD"] = ":".join(loaded)
     if _is_watched(launch):
         environ[recording.VARIABLE] = str(launch.undo)
+        if not covers_shm:
+            environ[recording.MEMORY_VARIABLE] = "1"
     return environ
 
 

@@ -16,6 +16,7 @@ from dmtcp_py.engine.dmtcp.stopped import StoppedProcesses
 from dmtcp_py.engine.dmtcp.verdict import Evidence, judge
 from dmtcp_py.errors import CheckpointFailedError, EngineError
 from dmtcp_py.rollback import recording
+from dmtcp_py.rollback.changed_files import notes_at_checkpoint
 from dmtcp_py.rollback.copies import FileCopies
 from dmtcp_py.rollback.parts import has_begun
 from dmtcp_py.system.child import ExitStatus
@@ -25,6 +26,7 @@ from dmtcp_py.system.timeout import Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from dmtcp_py.engine.dmtcp.coordinator import LogState
     from dmtcp_py.engine.dmtcp.workspace import Workspace
@@ -120,18 +122,25 @@ class DmtcpComputation:
                 self._last_survived = before.checkpoints_begun + 1
             self.coordinator.command("--kcheckpoint" if then_stop else "--checkpoint")
             if self._await_written(before, stopped, then_stop=then_stop, timeout_s=timeout_s) and not then_stop:
-                self._save(copies, is_held=self._part_if_begun(part) is not None)
+                self._save(copies, self._journal_if_begun(part))
         finally:
             recording.release(self.workspace.undo)
         self._await_complete(before, then_stop=then_stop, timeout_s=timeout_s)
         stopped.await_stopped(lambda seconds: self.coordinator.wait_for(lambda _log: False, seconds))
         if then_stop:
             # the files change only once the program is resumed, and it may be killed after that
-            copies.save(None)
-        staged = images.collect(self.workspace, peers, copies.missed, program_lives=not then_stop)
-        data = {**staged.engine_data, **segments}
-        missed = copies.missed_mapped
-        return replace(staged, engine_data=data, mapped_files=missed, undo_part=self._part_if_begun(part))
+            copies.save(None, self._journal_if_begun(part))
+        begun = self._part_if_begun(part)
+        mapped = copies.missed_mapped
+        uncovered = copies.missed if begun is None else mapped
+        staged = images.collect(self.workspace, peers, uncovered, program_lives=not then_stop)
+        return replace(
+            staged,
+            engine_data={**staged.engine_data, **segments},
+            mapped_files=mapped,
+            undo_part=begun,
+            notes=(*staged.notes, *copies.notes, *notes_at_checkpoint(uncovered, mapped, self.workspace.undo, begun)),
+        )
 
     def _await_written(self, before: LogState, stopped: StoppedProcesses, *, then_stop: bool, timeout_s: float) -> bool:
         """Wait until the log shows that all images are written, unless the program is killed by then."""
@@ -143,11 +152,11 @@ class DmtcpComputation:
 
         return self._await(is_written, timeout_s, stopped.let_go_on)
 
-    def _save(self, copies: FileCopies, *, is_held: bool) -> None:
-        """Save COPIES while the program is suspended; unless it IS HELD, it may already run again."""
-        if is_held:
+    def _save(self, copies: FileCopies, journal: Path | None) -> None:
+        """Save COPIES while the program is suspended; without a JOURNAL nothing holds it, and it may run again."""
+        if journal is not None:
             copies.find()
-        copies.save(None if is_held else self.coordinator.log_state.written_ns)
+        copies.save(self.coordinator.log_state.written_ns if journal is None else None, journal)
 
     def _await_complete(self, before: LogState, *, then_stop: bool, timeout_s: float) -> None:
         """Wait until the log shows one more complete checkpoint than BEFORE; raise if its images cannot be trusted."""
@@ -234,6 +243,10 @@ class DmtcpComputation:
         """Return PART if the checkpoint has begun it."""
         root = self.workspace.undo
         return part if root is not None and part is not None and has_begun(root, part) else None
+
+    def _journal_if_begun(self, part: str | None) -> Path | None:
+        """Return the folder of the journal if the checkpoint has begun PART."""
+        return None if self._part_if_begun(part) is None else self.workspace.undo
 
     def _note_foreign_checkpoint(self) -> None:
         """Note that the program runs on after a checkpoint that another dmtcp_command took."""

@@ -15,13 +15,13 @@ from dmtcp_py.engine.dmtcp.images import FAIL_KEY
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.shared_memory import claim, clear, of_node, unname
 from dmtcp_py.engine.dmtcp.stdio import stream_flags_kept, terminal_as_dev_tty, with_streams
-from dmtcp_py.engine.dmtcp.workspace import Workspace
+from dmtcp_py.engine.dmtcp.workspace import HOLD_STARTS, Workspace
 from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_setuid, is_static, mpi_implementation
 from dmtcp_py.engine.protocol import EndKind
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.native import built
-from dmtcp_py.rollback import held_files, recording, restore_held_files
-from dmtcp_py.rollback.undo import go_back
+from dmtcp_py.rollback import recording, restore_held_files
+from dmtcp_py.rollback.undo import Goal, go_back
 from dmtcp_py.store.records import path_of
 from dmtcp_py.system.child import Child
 from dmtcp_py.system.timeout import Timeout
@@ -128,13 +128,15 @@ class DmtcpEngine:
         _refuse_other_node_count(restart)
         go_back(
             restart.undo,
-            restart.manifest.undo_part,
-            program_stopped=restart.manifest.program_stopped,
+            Goal(
+                part=restart.manifest.undo_part,
+                program_stopped=restart.manifest.program_stopped,
+                kept=restore_held_files.kept_in_memory(restart.folder),
+            ),
             accept=restart.accepts_changed,
             warn=restart.warn,
         )
-        if any(image.name == held_files.NAME for image in restart.manifest.images):
-            restore_held_files.restore(restart.folder)
+        restore_held_files.restore(restart.folder)
         clear(restart.manifest.engine_data)
         with _images_at_original_path(restart):
             computation = self._restart(restart)
@@ -147,6 +149,10 @@ class DmtcpEngine:
     def _restart(self, restart: Restart) -> DmtcpComputation | None:
         # processes keep the failure status that they were launched with
         workspace = Workspace(self._dmtcp, restart, int(restart.manifest.engine_data[FAIL_KEY]))
+        with workspace.hold(HOLD_STARTS):
+            return self._restart_in(workspace, restart)
+
+    def _restart_in(self, workspace: Workspace, restart: Restart) -> DmtcpComputation | None:
         try:
             workspace.make_image_folders()
             argv = workspace.argv("dmtcp_restart", [], _images_of(restart, 0))

@@ -14,6 +14,7 @@ from dmtcp_py.system.files import size_below
 from dmtcp_py.system.timeout import Timeout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from dmtcp_py.engine.dmtcp.workspace import Workspace
@@ -39,7 +40,7 @@ def bytes_written(workspace: Workspace) -> int:
     return found
 
 
-def collect(workspace: Workspace, peers: int, updated: list[str], *, program_lives: bool) -> StagedImages:
+def collect(workspace: Workspace, peers: int, updated: Iterable[str], *, program_lives: bool) -> StagedImages:
     """Return the images of PEERS processes; UPDATED are files that could not be copied.
 
     Raises CheckpointFailedError if an image is missing or unfinished.
@@ -57,7 +58,7 @@ def collect(workspace: Workspace, peers: int, updated: list[str], *, program_liv
     for path in workspace.staging.iterdir():
         if path.suffix == ".sh":
             path.unlink()
-    staged = stage(workspace.staging, images, len(images), updated_files=updated)
+    staged = stage(workspace.staging, images, len(images), updated_files=tuple(updated))
     return replace(staged, engine_data={FAIL_KEY: str(workspace.fail_status)})
 
 

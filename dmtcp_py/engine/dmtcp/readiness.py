@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _READY_S = 20.0
 _POLL_S = 0.25
+_RESUMED_POLL_S = 0.02
 _MPI_BEGINS_S = 4.0
 _QUIET_S = 0.3
 _QUIET_WITHIN_S = 20.0
@@ -54,6 +56,15 @@ class Readiness:
             "it may be statically linked, or drop its environment",
             program_lives=True,
         )
+
+    def await_resumed(self) -> None:
+        """Wait until all processes run after a checkpoint: until then the coordinator accepts no new one."""
+        timeout = Timeout(_READY_S)
+        while not timeout.is_over() and not self.has_ended() and self.coordinator.is_alive():
+            with suppress(EngineError):
+                if self.coordinator.status().is_running:
+                    return
+            self._wait(_RESUMED_POLL_S)
 
     def await_mpi(self) -> None:
         """Wait until the processes of an MPI job that just started have connected: a checkpoint before can end the job.

@@ -11,6 +11,7 @@ from dmtcp_py.engine.dmtcp.obstacles import TRIED_AGAIN, Obstacle
 from dmtcp_py.engine.dmtcp.readiness import Readiness
 from dmtcp_py.engine.dmtcp.reserved import reservation
 from dmtcp_py.engine.dmtcp.shared_memory import for_node, record
+from dmtcp_py.engine.dmtcp.workspace import HOLD_SENDING, HOLD_STARTS
 from dmtcp_py.errors import CheckpointFailedError
 from dmtcp_py.system.timeout import Timeout
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from dmtcp_py.engine.dmtcp.workspace import Workspace
 
-_HOLD_SENDING = "hold-sending"
-"""The file for whose removal native/sent.c waits before it sends a descriptor."""
 _POLL_S = 0.25
 _CONFIRMATIONS = 3
 """How often an obstacle that needs confirmation has to be seen."""
@@ -40,7 +39,7 @@ class SafeMoment:
 
     @contextmanager
     def wait(self, *, then_stop: bool) -> Iterator[tuple[int, dict[str, str]]]:
-        """Wait for a safe moment and keep it safe: no command starts on other nodes, and no descriptor is sent.
+        """Wait for a safe moment and keep it safe: no process is started, and no descriptor is sent.
 
         Yields the number of processes, and what a restart has to know about shared memory. Raises BlockedError if
         something in the program prevents a checkpoint.
@@ -53,15 +52,19 @@ class SafeMoment:
                 self._ready.await_mpi()
             if self._nodes is not None:
                 self._ready.await_settled(self._nodes, then_stop=then_stop)
-            # paused for one look only: an obstacle may go away once a command has started on another node
-            with self._nodes.start_lock() if self._nodes is not None else nullcontext():
+            # held for one look only: an obstacle may go away once a process has started, also on another node
+            starts = self._nodes.start_lock() if self._nodes is not None else nullcontext()
+            with starts, self._workspace.hold(HOLD_STARTS):
                 self._ready.await_quiet(then_stop=then_stop)
                 peers = self._ready.await_running()
                 # a process that sends a descriptor from here on waits for the end of the checkpoint
-                with self._sending_held():
+                with self._workspace.hold(HOLD_SENDING):
                     obstacle, segments = self._inspect()
                     if obstacle is None:
-                        yield peers, segments
+                        try:
+                            yield peers, segments
+                        finally:
+                            self._ready.await_resumed()
                         return
             confirmations_left -= 1
             if not obstacle.is_temporary and (confirmations_left <= 0 or not obstacle.needs_confirmation):
@@ -79,16 +82,6 @@ class SafeMoment:
         found = first_obstacle([inspect(self._pid)], coordinator_port=self._workspace.coordinator.port)
         found = found or refusals.obstacle(self._workspace.folder)
         return None if found is None or found.is_temporary else found
-
-    @contextmanager
-    def _sending_held(self) -> Iterator[None]:
-        """Keep the processes on this node from sending descriptors, which DMTCP loses in flight."""
-        hold = self._workspace.folder / _HOLD_SENDING
-        hold.touch()
-        try:
-            yield
-        finally:
-            hold.unlink(missing_ok=True)
 
     def _inspect(self) -> tuple[Obstacle | None, dict[str, str]]:
         """Return what prevents a checkpoint, and what a restart has to know about the shared memory of each node."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR, LOCALHOST, Coordinator
@@ -13,7 +14,7 @@ from dmtcp_py.system.child import Guard
 from dmtcp_py.system.files import make_private_dir, remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from dmtcp_py.engine.protocol import Launch, Restart
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 # DMTCP's messages belong in its log, and not in the program's output
 _QUIET = ["--quiet", "--quiet"]
 _MAX_CHARS = 300
+HOLD_SENDING = "hold-sending"
+"""The file for whose removal native/sent.c waits before it sends a descriptor."""
+HOLD_STARTS = "hold-starts"
+"""The file for whose removal native/forks.c waits before it starts a process."""
 
 
 class Workspace:
@@ -101,6 +106,16 @@ class Workspace:
                     if line.startswith(("ASSERT at", "*** ERROR")) or ", Error]" in line:
                         return line[:_MAX_CHARS]
         return None
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        """Keep the program's processes on this node from what waits for the removal of a file NAME (native/forks.c)."""
+        path = self.folder / name
+        path.touch()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Stop all of it and remove the folder."""

@@ -2,8 +2,9 @@
 
 `TABLE` has the attributes of a thread. Only what the program has set is kept: what is the same as in the root, which
 dmtcp-run started, is left as the new attempt has it, for that may run on other processors, or with another priority.
-Beside these, expired timers are armed again (`timers`), and the last pid is kept, so that pids only rise, as is the
-personality, which criu hands down to what it restores. Uses the standard library alone.
+Beside these, expired timers are armed again (`timers`), options of sockets are set again (`socket_options`), and the
+last pid is kept, so that pids only rise, as is the personality, which criu hands down to what it restores. Uses the
+standard library alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dmtcp_py.engine.criu.inside import timers
+from dmtcp_py.engine.criu.inside import socket_options, timers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -60,10 +61,19 @@ def _put_slack(tid: int, value: int) -> None:
     Path(f"/proc/{tid}/timerslack_ns").write_text(str(value), encoding="ascii")
 
 
+def _get_filter(tid: int) -> int:
+    return int(Path(f"/proc/{tid}/coredump_filter").read_text(encoding="ascii"), 16)
+
+
+def _put_filter(tid: int, value: int) -> None:
+    Path(f"/proc/{tid}/coredump_filter").write_text(str(value), encoding="ascii")
+
+
 TABLE = (
     Attribute("processor affinity", lambda tid: sorted(os.sched_getaffinity(tid)), os.sched_setaffinity),
     Attribute("I/O priority", _get_ioprio, _put_ioprio),
     Attribute("timer slack", _get_slack, _put_slack),
+    Attribute("core dump filter", _get_filter, _put_filter),
 )
 
 
@@ -74,6 +84,7 @@ def record(root: int, pids: Iterable[int], images: Path) -> None:
     found = {
         "threads": {tid: own for tid, has in threads.items() if (own := _different(has, usual))},
         "personalities": {pid: _personality_of(pid) for pid in pids if pid != root},
+        "sockets": [one for pid in pids for one in socket_options.record(pid)],
         "timers": [timer for pid in pids for timer in timers.expired(pid)],
         "last_pid": int(LAST_PID.read_text(encoding="ascii")),
     }
@@ -107,6 +118,7 @@ def put_back(recorded: dict[str, Any]) -> list[str]:
         if attribute.name in has and (problem := _problem_of(attribute, int(tid), has[attribute.name]))
     ]
     lost += timers.arm(recorded.get("timers", []))
+    lost += socket_options.set_again(recorded.get("sockets", []))
     personalities = recorded.get("personalities", {})
     if personality_in(recorded) == 0:
         lost += [f"personality of process {pid}: criu knows only one" for pid, value in personalities.items() if value]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.engine.criu.inside import attributes
 from dmtcp_py.engine.executable import is_go
-from dmtcp_py.rollback import held_files
+from dmtcp_py.rollback import held_files, in_memory
 from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
 from dmtcp_py.rollback.parts import begin_next
 from dmtcp_py.system.proc import DELETED, open_descriptors, processes_below, shared_writable_maps, sockets_of
@@ -53,6 +53,7 @@ def record(root: int, images: Path, *, covers_shm: bool, journal: str) -> None:
     pids = processes_below(root)
     attributes.record(root, pids, images)
     files, fifos = _files_of(pids, images, excluded)
+    memory, folders = ([], {}) if covers_shm or not journal else _in_memory(Path(journal), images, files)
     if covers_shm:
         # with the names, which include the links that criu makes for files without a name
         pack = ["tar", "--create", "--sparse", "--file", str(images / "shm.tar"), "-C", SHM, "."]
@@ -60,9 +61,9 @@ def record(root: int, images: Path, *, covers_shm: bool, journal: str) -> None:
     unwatched = [pid for pid in pids if journal and not _is_watched(pid, journal)]
     paths = [Path(file.path) for file in files] + [Path(name) for name in fifos]
     held = HeldFiles(
-        files=files,
+        files=[*files, *memory],
         fifos=fifos,
-        folders=_modes({folder for path in paths for folder in path.parents}),
+        folders=_modes({folder for path in paths for folder in path.parents}) | folders,
         processes=len(pids),
         unwatched=sorted(set(map(_name, unwatched))),
         trees=sorted({place for pid in unwatched for place in _directory_of(pid)}),
@@ -84,6 +85,11 @@ def _files_of(pids: Sequence[int], images: Path, excluded: tuple[str, ...]) -> t
         for place in _mapped_for_writing(pid, excluded):
             files.add(place, is_read=True, is_mapped=True)
     return files.found, fifos
+
+
+def _in_memory(journal: Path, images: Path, files: Sequence[HeldFile]) -> tuple[list[HeldFile], dict[str, int]]:
+    """Copy the files in memory that the JOURNAL tells of, but for those of FILES of which there are copies."""
+    return in_memory.save(journal, images, {file.path for file in files if file.copy is not None})
 
 
 class _Files:

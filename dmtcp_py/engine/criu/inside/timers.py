@@ -8,32 +8,29 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import os
 import re
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from dmtcp_py.engine.criu.inside.descriptors import checked, descriptors_of, taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _TARGET = "anon_inode:[timerfd]"
 _FIELDS = re.compile(r"^(ticks|it_value|it_interval):\s*\(?(\d+)(?:,\s*(\d+)\))?$", re.MULTILINE)
-_PIDFD_GETFD = 438
 _TFD_IOC_SET_TICKS = 0x40085400
 
 
 def expired(pid: int) -> list[dict[str, Any]]:
     """Return the timers of process PID that would be lost: descriptor, interval and unread ticks."""
     found = []
-    folder = Path(f"/proc/{pid}/fd")
-    for name in os.listdir(folder):  # noqa: PTH208 - only names are needed
-        if os.readlink(folder / name) == _TARGET:
-            text = Path(f"/proc/{pid}/fdinfo/{name}").read_text(encoding="ascii")
-            fields = {key: (int(first), int(second or 0)) for key, first, second in _FIELDS.findall(text)}
-            if fields["it_value"] == (0, 0) and fields["it_interval"] != (0, 0):
-                ticks = fields["ticks"][0]
-                found.append({"pid": pid, "fd": int(name), "interval": fields["it_interval"], "ticks": ticks})
+    for fd in descriptors_of(pid, _TARGET):
+        text = Path(f"/proc/{pid}/fdinfo/{fd}").read_text(encoding="ascii")
+        fields = {key: (int(first), int(second or 0)) for key, first, second in _FIELDS.findall(text)}
+        if fields["it_value"] == (0, 0) and fields["it_interval"] != (0, 0):
+            found.append({"pid": pid, "fd": fd, "interval": fields["it_interval"], "ticks": fields["ticks"][0]})
     return found
 
 
@@ -50,20 +47,7 @@ def arm(timers: Iterable[dict[str, Any]]) -> list[str]:
 
 def _arm(timer: dict[str, Any]) -> None:
     library = ctypes.CDLL(None, use_errno=True)
-    pidfd = os.pidfd_open(timer["pid"])
-    try:
-        fd = _checked(library.syscall(_PIDFD_GETFD, pidfd, timer["fd"], 0))
-    finally:
-        os.close(pidfd)
-    try:
-        _checked(library.timerfd_settime(fd, 0, struct.pack("=4q", *timer["interval"], *timer["interval"]), None))
+    with taken(timer["pid"], timer["fd"]) as fd:
+        checked(library.timerfd_settime(fd, 0, struct.pack("=4q", *timer["interval"], *timer["interval"]), None))
         if timer["ticks"]:
             fcntl.ioctl(fd, _TFD_IOC_SET_TICKS, struct.pack("=Q", timer["ticks"]))
-    finally:
-        os.close(fd)
-
-
-def _checked(result: int) -> int:
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result

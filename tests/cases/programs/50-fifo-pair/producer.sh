@@ -1,5 +1,5 @@
-for i in {1..40}; do
+for i in {1..18}; do
     echo "row $i"
-    sleep 0.25
+    sleep 0.55
 done
 exit 60

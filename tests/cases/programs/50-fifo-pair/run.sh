@@ -9,5 +9,5 @@ done < rows
 wait $!
 producer=$?
 rm rows
-[ $n = 820 ] && exit $((producer + 8))
+[ $n = 171 ] && exit $((producer + 8))
 exit 1

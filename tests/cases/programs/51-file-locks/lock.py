@@ -15,8 +15,8 @@ print(*busy)
 whole, record = open("whole.lock", "a+"), open("record.lock", "a+")
 fcntl.flock(whole, fcntl.LOCK_EX)
 fcntl.lockf(record, fcntl.LOCK_EX)
-for step in range(30):
+for step in range(17):
     other = subprocess.run([sys.executable, "-S", "-c", OTHER], capture_output=True, text=True)
     print("step", step, other.stdout.strip(), flush=True)
-    time.sleep(0.2)
+    time.sleep(0.55)
 sys.exit(19)

@@ -3,10 +3,10 @@
 set -o pipefail
 exec 3>&1
 mkdir -p scratch
-for i in {1..36}; do
-    awk -v i="$i" 'BEGIN { for (k = 0; k < 1500; k++) printf "%08d line %d of %d\n", (k * 7919 + i * 104729) % 1000003, k, i }'
+for i in {1..18}; do
+    awk -v i="$i" 'BEGIN { for (k = 0; k < 3000; k++) printf "%08d line %d of %d\n", (k * 7919 + i * 104729) % 1000003, k, i }'
     echo "part $i" >&3
-    sleep 0.25
+    sleep 0.55
 done | sort -S 64K --batch-size=4 -T scratch -o sorted.txt
 status=$?
 echo "left in scratch: $(ls scratch | wc -l)"

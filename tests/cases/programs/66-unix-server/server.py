@@ -18,12 +18,12 @@ async def answer(reader, writer):
 
 async def main():
     server = await asyncio.start_unix_server(answer, "control.sock")
-    for step in range(24):
+    for step in range(16):
         client = await asyncio.create_subprocess_exec(
             sys.executable, "-S", "-c", CLIENT, str(step), stdout=subprocess.PIPE
         )
         print("step", step, (await client.communicate())[0].decode().strip(), client.returncode, flush=True)
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.55)
     server.close()
 
 

@@ -1,0 +1,53 @@
+/* What the sources of the plugin `shared` have in common. */
+
+#pragma GCC visibility push(hidden)
+
+#define LINK_LENGTH 64
+
+/* DMTCP's events */
+enum { BEGIN = 0, AFTER_EXEC = 3, BEFORE_IMAGES = 16, AFTER_IMAGES = 17, AFTER_RESTART = 18, FILE_IS_OPEN = 21 };
+
+/* Wait for all processes of the computation on this node. */
+void await_others(const char *what);
+/* Leave a message, and end the process: its image would be wrong, or it would go on with something wrong. */
+void end_because(const char *what) __attribute__((noreturn));
+/* Write the path of a file with the name PREFIX and NUMBER that all processes see. */
+void name_in_common(char *path, size_t size, const char *prefix, unsigned long long number);
+/* Make it, empty; return whether there was none. */
+int mark(const char *prefix, unsigned long long number);
+int is_marked(const char *prefix, unsigned long long number);
+/* Make it a symbolic link by which other processes open descriptor FD of this one. */
+void publish(const char *path, int fd);
+void unlink_in_common(const char *prefix, unsigned long long number);
+int real_pid(void);
+
+/* pipes.c */
+extern int are_pipes_kept;
+/* Whether descriptor FD is an end of a pipe without a name, which FOUND then describes. */
+int is_pipe(int fd, struct stat *found);
+void forget_opened_pipe(int event, void *data);
+
+/* pipe_ends.c: the ends of pipes that this process has open. */
+void note_outer_pipes(void);
+void record_pipes(void);
+void forget_pipes(void);
+void restore_pipes(void);
+
+/* pipe_content.c: what is in a pipe. A process that records or restores it can both read and write the pipe by BOTH. */
+struct content {
+    char *data;
+    int size, capacity;
+    int is_packets; /* whether a read returns what one write has written (O_DIRECT) */
+    unsigned short *packets; /* their sizes */
+    int packet_count;
+};
+void record_content(int both, struct content *content);
+void write_content(int both, const struct content *content);
+void free_content(struct content *content);
+
+/* shared_memory.c: anonymous memory that processes share. */
+void record_shared_memory(void);
+void restore_shared_memory(void);
+void forget_shared_memory(void);
+
+#pragma GCC visibility pop
