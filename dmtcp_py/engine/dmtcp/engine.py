@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dmtcp_py.engine.dmtcp import selftest
 from dmtcp_py.engine.dmtcp.computation import NODES_KEY, STARTED_KEY, DmtcpComputation
 from dmtcp_py.engine.dmtcp.images import FAIL_KEY
-from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
+from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, TOOLS, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.shared_memory import claim, clear, of_node, unname
 from dmtcp_py.engine.dmtcp.stdio import stream_flags_kept, terminal_as_dev_tty, with_streams
 from dmtcp_py.engine.dmtcp.workspace import HOLD_STARTS, Workspace
@@ -69,6 +69,8 @@ class DmtcpEngine:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if 0 <= limit < _OPEN_FILES:
             return f"the limit on open files is {limit}, and DMTCP needs {_OPEN_FILES} ('ulimit -n {_OPEN_FILES}')"
+        if program.name in TOOLS:
+            return "it is a part of DMTCP, which dmtcp-run runs itself: leave it out of the command"
         if is_static(program):
             return "it is statically linked, and DMTCP works through the dynamic loader"
         if is_go(program):

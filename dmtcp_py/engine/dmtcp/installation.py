@@ -28,7 +28,7 @@ _MOST_TOOL_BYTES = 32 << 20
 _TOOL_S = 20.0
 _LOSES_MESSAGES = 5
 _OLDEST = (3, 2)
-_TOOLS = ("dmtcp_launch", "dmtcp_restart", "dmtcp_coordinator", "dmtcp_command")
+TOOLS = ("dmtcp_launch", "dmtcp_restart", "dmtcp_coordinator", "dmtcp_command")
 _HOW_TO_INSTALL = (
     "run 'dmtcp-ctl setup', or install DMTCP with dnf, zypper, pacman, spack or 'module load dmtcp'; "
     "see https://dmtcp.sourceforge.io"
@@ -65,7 +65,7 @@ def find() -> Installation:
         raise EngineError(f"there is no dmtcp_launch {where}: DMTCP is not installed here", _HOW_TO_INSTALL)
     found = Installation(Path(launch).absolute().parent)
     _refuse_too_old(found)
-    missing = [name for name in _TOOLS if not os.access(found.tool(name), os.X_OK)]
+    missing = [name for name in TOOLS if not os.access(found.tool(name), os.X_OK)]
     if missing:
         raise EngineError(f"DMTCP in {found.bin} is incomplete: it has no {', '.join(missing)}", _HOW_TO_INSTALL)
     return found
