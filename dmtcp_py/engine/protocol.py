@@ -109,6 +109,8 @@ class ProgramEnd:
     detail: str = ""
     for_another: bool = False
     """Whether another engine was seen to handle what this one refused."""
+    raw: str = ""
+    """The engine's own message, for the history."""
 
 
 class Computation(Protocol):

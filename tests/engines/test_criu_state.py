@@ -210,5 +210,5 @@ def test_a_process_in_a_user_namespace_of_its_own_is_refused_by_its_name(bench: 
         pytest.skip("the kernel does not give it")
     done = bench.run("-i", "0.3", *alone, sys.executable, "-c", "import time; time.sleep(30)")
     assert done.returncode == 125
-    assert "is in a user namespace of its own, which CRIU cannot checkpoint" in done.stderr
+    assert "is in its own user namespace, which no engine restores" in done.stderr
     assert bench.generations == []

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.dmtcp import images
+from dmtcp_py.engine.dmtcp.assertions import explained
 from dmtcp_py.engine.dmtcp.installation import logs_failures
 from dmtcp_py.engine.dmtcp.refusals import recent
 from dmtcp_py.engine.dmtcp.safe_moment import SafeMoment
@@ -280,7 +281,8 @@ class DmtcpComputation:
                 timeout.renew()
             if timeout.is_over():
                 hung = f"a checkpoint hung: nothing was written for {timeout_s:.0f} s"
-                self._failure = self.workspace.failure_message() or hung
+                message = self.workspace.failure_message()
+                self._failure = explained(message) if message else hung
                 self.kill()
                 raise CheckpointFailedError(self._failure, program_lives=False)
         return True

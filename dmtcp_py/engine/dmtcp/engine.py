@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from dmtcp_py.engine.dmtcp import audit, selftest
 from dmtcp_py.engine.dmtcp.computation import NODES_KEY, STARTED_KEY, DmtcpComputation
 from dmtcp_py.engine.dmtcp.images import FAIL_KEY
-from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
+from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, TOOLS, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.shared_memory import claim, clear, of_node, unname
 from dmtcp_py.engine.dmtcp.stdio import stream_flags_kept, terminal_as_dev_tty, with_streams
 from dmtcp_py.engine.dmtcp.workspace import HOLD_STARTS, Workspace
@@ -37,6 +38,8 @@ CHECKPOINT_SIGNAL = 57
 SIGNALS_PLUGIN = "signals"
 STATE_PLUGIN = "state"
 _RESTART_S = 60.0
+_OPEN_FILES = 1024
+"""DMTCP has descriptors of its own from 820 on, and does not let programs lower the limit below this."""
 _OUR_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
 _SLOWEST_BYTES_PER_S = 20e6
 _POLL_S = 0.05
@@ -64,7 +67,12 @@ class DmtcpEngine:
         return self._dmtcp.version
 
     def refusal(self, program: Path) -> str | None:
-        """Return why DMTCP cannot checkpoint PROGRAM."""
+        """Return why DMTCP cannot checkpoint PROGRAM, or any."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if 0 <= limit < _OPEN_FILES:
+            return f"the limit on open files is {limit}, and DMTCP needs {_OPEN_FILES} ('ulimit -n {_OPEN_FILES}')"
+        if program.name in TOOLS:
+            return "it is a part of DMTCP, which dmtcp-run runs itself: leave it out of the command"
         if is_static(program):
             return "it is statically linked, and DMTCP works through the dynamic loader"
         if is_go(program):
