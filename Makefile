@@ -11,6 +11,10 @@ MINUTES ?= 10
 SEED ?= 0
 # make zoo ZOO='--engine criu sqlite' runs only the programs and engines with these names
 ZOO ?=
+# make random N=1000 SEED=0 ENGINE=criu runs this many random programs; without ENGINE, on every engine
+N ?= 100
+ENGINE ?=
+KINDS ?=
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -56,6 +60,12 @@ zoo: $(BIN)/pytest programs  ## run all programs of the zoo under all engines, a
 zoo-page: $(BIN)/pytest  ## write docs/programs.md from docs/zoo.json
 	PYTHONPATH=tests $(BIN)/python -m zoo page
 
+random: $(BIN)/pytest compiler  ## run random programs, kill and resume them, and print what differs
+	PYTHONPATH=tests $(BIN)/python -m random_programs run -n $(N) --seed $(SEED) --jobs $(JOBS) $(ENGINE:%=--engine %)
+
+random-kinds: $(BIN)/pytest compiler  ## run each kind of random step alone, and write the list of what engines do not keep
+	PYTHONPATH=tests $(BIN)/python -m random_programs kinds --jobs $(JOBS) $(ENGINE:%=--engine %) $(KINDS)
+
 engine: $(BIN)/dmtcp-run  ## install DMTCP or CRIU, unless one of them works already
 	@$(BIN)/dmtcp-ctl setup
 
@@ -84,4 +94,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test pristine lint bench bench-engines bench-files campaign zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes
+.PHONY: help demo test pristine lint bench bench-engines bench-files campaign zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes random random-kinds
