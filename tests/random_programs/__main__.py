@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from kit.engines import EngineHere, find_criu, find_dmtcp
+from kit.processes import descendants
 from random_programs import known
 from random_programs.campaign import Campaign, measure_kinds, table
 from random_programs.generate import Program, Step, text
@@ -35,11 +40,21 @@ def main() -> None:
         one.add_argument("--all", action="store_true", help="also kinds that are known to be wrong")
         one.add_argument("--within", type=Path, help="where the folders of programs are made")
     words = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end_all)
     campaigns = [
         Campaign(engine, has_all=words.all, reduce_s=getattr(words, "reduce_s", 0), within=words.within)
         for engine in _engines(words.engine or [""])
     ]
     sys.exit({"run": _run, "kinds": _kinds, "again": _again, "show": _show}[words.command](words, campaigns))
+
+
+def _end_all(number: int, _frame: object) -> None:
+    """End what was started, and this program as the signal would have."""
+    for one in descendants(os.getpid()):
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    os._exit(128 + number)
 
 
 def _engines(names: list[str]) -> list[EngineHere]:

@@ -67,11 +67,15 @@ def usable(left_out: Collection[str], *, is_c: bool) -> list[Kind]:
 
 
 def program(seed: int, left_out: Collection[str] = ()) -> Program:
-    """Return the program that SEED stands for, without kinds that are LEFT OUT."""
+    """Return the program that SEED stands for, without kinds that are LEFT OUT.
+
+    They are left out of those drawn: so a list that becomes shorter changes only the programs that they are in.
+    """
     chance = random.Random(seed)
     is_c = chance.random() < _IN_C
-    kinds = usable(left_out, is_c=is_c)
-    kinds = chance.sample(kinds, min(len(kinds), chance.randint(5, 30)))
+    every = usable((), is_c=is_c)
+    drawn = chance.sample(every, min(len(every), chance.randint(8, 40)))
+    kinds = [kind for kind in usable(left_out, is_c=is_c) if kind in drawn] or usable(left_out, is_c=is_c)
     cast = chance.choice(_CASTS)
     count = chance.randint(_LEAST, _MOST)
     return Program(tuple(_step(chance, kinds, cast) for _ in range(count)), is_c)

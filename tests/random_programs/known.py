@@ -40,13 +40,12 @@ def left_out(engine: str) -> set[str]:
 
 
 def write(found: Iterable[Known], measured: set[tuple[str, str]]) -> None:
-    """Replace what is known of the pairs of engine and kind that were MEASURED by what was FOUND."""
+    """Replace what is known of the pairs of engine and kind that were MEASURED by what was FOUND.
+
+    Lines that are about several versions of an engine stay.
+    """
     lines = PATH.read_text().splitlines()
     head = [line for line in lines if line.startswith("#")]
-    kept = [one for one in load() if not _is_measured(one, measured)]
+    kept = [one for one in load() if (one.engine, one.kind) not in measured]
     rows = sorted({*kept, *found}, key=lambda one: (one.engine, one.kind))
     PATH.write_text("\n".join([*head, *(f"{one.engine}\t{one.kind}\t{one.what}" for one in rows), ""]))
-
-
-def _is_measured(known: Known, measured: set[tuple[str, str]]) -> bool:
-    return any(known.is_of(engine) and known.kind == kind for engine, kind in measured)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from random_programs import known, remains
+import pytest
+
+from random_programs import generate, known, remains
+from random_programs.campaign import Campaign
 from random_programs.generate import Program, Step, program, text, usable
+from random_programs.kind import Kind, Text
 from random_programs.kinds import BY_NAME, KINDS
-from random_programs.life import Life, Outcome, holding_plan
+from random_programs.life import Life, Outcome, Result, holding_plan
 from random_programs.reduce import Budget, reduce
 
 if TYPE_CHECKING:
@@ -16,12 +20,30 @@ if TYPE_CHECKING:
     from kit.engines import EngineHere
 
 
-def test_what_differs_after_a_resume_is_found(tmp_path: Path, one_engine: EngineHere) -> None:
-    """A clock of the processor begins anew with each process, under every engine."""
-    wanted = Program((Step("CPU clock", 0, 1),) * 40, is_c=True)
+SEEDS = range(6)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_random_program_is_right_after_kills(tmp_path: Path, engine: EngineHere, seed: int) -> None:
+    finding = Campaign(engine, reduce_s=20, within=tmp_path).finding(seed)
+    assert finding.result.outcome in (Outcome.RIGHT, Outcome.REFUSED), str(finding)
+
+
+def test_what_differs_after_a_resume_is_found(
+    tmp_path: Path, one_engine: EngineHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the program waits for comes after the resume only."""
+    kind = Kind("absence", Text("", "", 'same("whether it is there", access(go_file, F_OK) == 0, 0);'))
+    monkeypatch.setattr(generate, "KINDS", (kind,))
+    monkeypatch.setattr(generate, "BY_NAME", {kind.name: kind})
+    wanted = Program((Step("absence", 0, 1),), is_c=True)
     result = Life(wanted, tmp_path / "one", one_engine).run(holding_plan(wanted))
-    assert result.outcome is Outcome.WRONG
-    assert result.detail.startswith("DIFFERS main: CPU clock")
+    assert result == Result(
+        outcome=Outcome.WRONG,
+        detail="DIFFERS main: absence: whether it is there is 1, not 0",
+        lives=1,
+        differing=frozenset({"absence"}),
+    )
 
 
 def test_a_program_that_is_wrong_undisturbed_is_not_the_engines_fault(tmp_path: Path, one_engine: EngineHere) -> None:
