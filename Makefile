@@ -13,6 +13,10 @@ SEED ?= 0
 ZOO ?=
 # make cases CASES='29 53' runs only the cases with these in their names
 CASES ?=
+# make random N=1000 SEED=0 ENGINE=criu runs this many random programs; without ENGINE, on every engine
+N ?= 100
+ENGINE ?=
+KINDS ?=
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -67,6 +71,12 @@ cases-page: $(BIN)/pytest  ## write docs/cases.md from docs/cases.json
 dmtcp-programs: $(BIN)/pytest  ## run DMTCP's own test programs, built in DIR, under all engines, and write the results to docs/
 	DMTCP_TESTS=$(DIR) PYTHONPATH=tests $(BIN)/python -m dmtcp_programs run --jobs $(JOBS)
 
+random: $(BIN)/pytest compiler  ## run random programs, kill and resume them, and print what differs
+	PYTHONPATH=tests $(BIN)/python -m random_programs run -n $(N) --seed $(SEED) --jobs $(JOBS) $(ENGINE:%=--engine %)
+
+random-kinds: $(BIN)/pytest compiler  ## run each kind of random step alone, and write the list of what engines do not keep
+	PYTHONPATH=tests $(BIN)/python -m random_programs kinds --jobs $(JOBS) $(ENGINE:%=--engine %) $(KINDS)
+
 engine: $(BIN)/dmtcp-run  ## install DMTCP or CRIU, unless one of them works already
 	@$(BIN)/dmtcp-ctl setup
 
@@ -95,4 +105,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test pristine lint bench bench-engines bench-files campaign cases cases-page dmtcp-programs zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes
+.PHONY: help demo test pristine lint bench bench-engines bench-files campaign cases cases-page dmtcp-programs zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes random random-kinds

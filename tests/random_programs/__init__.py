@@ -1,0 +1,1 @@
+"""Random programs: checkpointed, killed and resumed, and compared with themselves."""

@@ -1,0 +1,146 @@
+"""Many random programs under an engine, several at a time; those that go wrong are reduced."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from random_programs import known
+from random_programs.generate import ACTORS, Program, of_kinds, program, usable
+from random_programs.known import Known
+from random_programs.life import Life, Outcome, Plan, Result, holding_plan, random_plan
+from random_programs.reduce import Budget, reduce
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kit.engines import EngineHere
+    from random_programs.generate import Step
+    from random_programs.kind import Kind
+
+_REASON_CHARS = 110
+_TOGETHER = 8
+"""So many kinds are measured in one program."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of the program that SEED stands for under ENGINE, and the steps that matter if it went wrong."""
+
+    seed: int
+    engine: str
+    result: Result
+    reduced: Program | None = None
+
+    def __str__(self) -> str:
+        words = f"{self.engine} seed {self.seed}: {self.result.outcome.value}"
+        words += f": {self.result.detail}" if self.result.detail else ""
+        if self.reduced:
+            words += f"\n    reduced to: {self.reduced}"
+        elif self.result.is_bad:
+            words += "\n    not reduced: it is right with a checkpoint after its last step"
+        return words
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Programs for an ENGINE, with ALL kinds or without those that are known to be wrong."""
+
+    engine: EngineHere
+    has_all: bool = False
+    reduce_s: float = 120.0
+    within: Path | None = None
+    """Where the folders of programs are made."""
+
+    def program(self, seed: int) -> Program:
+        """Return the program that SEED stands for."""
+        return program(seed, () if self.has_all else known.left_out(str(self.engine)))
+
+    def findings(self, seeds: Sequence[int], jobs: int) -> Iterator[Finding]:
+        """Run the programs of SEEDS, JOBS at a time, and yield what came of each."""
+        with ThreadPoolExecutor(jobs) as pool:
+            for done in as_completed([pool.submit(self.finding, seed) for seed in seeds]):
+                yield done.result()
+
+    def finding(self, seed: int) -> Finding:
+        """Run one program, and reduce it if it goes wrong."""
+        wanted = self.program(seed)
+        result = self.live(wanted, random_plan(wanted, seed))
+        needs_reduction = result.is_bad and result.outcome is not Outcome.BROKEN and self.reduce_s
+        reduced = self._reduced(wanted, result) if needs_reduction else None
+        return Finding(seed, str(self.engine), result, reduced)
+
+    def live(self, wanted: Program, plan: Plan) -> Result:
+        """Run a program as PLAN says, in a folder that is removed then."""
+        folder = Path(tempfile.mkdtemp(prefix="random-program-", dir=self.within))
+        try:
+            return Life(wanted, folder, self.engine).run(plan)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _reduced(self, wanted: Program, result: Result) -> Program | None:
+        def is_wrong(steps: Sequence[Step]) -> bool:
+            some = Program(tuple(steps), wanted.is_c)
+            return self.live(some, holding_plan(some)).outcome is result.outcome
+
+        steps = reduce(wanted.steps, _suspects(wanted, result.detail), is_wrong, Budget(self.reduce_s))
+        return Program(steps, wanted.is_c) if steps else None
+
+
+def _suspects(wanted: Program, detail: str) -> list[tuple[Step, ...]]:
+    """Return the steps of the kind and the actor that DETAIL names, and then those of the kind."""
+    if not detail.startswith("DIFFERS "):
+        return []
+    actor, name = [*detail.removeprefix("DIFFERS ").split(": "), ""][:2]
+    of_kind = tuple(step for step in wanted.steps if step.kind == name)
+    of_actor = tuple(step for step in of_kind if ACTORS[step.actor] == actor)
+    return [part for part in (of_actor, of_kind) if part]
+
+
+def table(findings: Sequence[Finding]) -> str:
+    """Return how many programs came out how, for each engine, and why some were refused."""
+    engines = sorted({finding.engine for finding in findings})
+    counts = Counter((finding.engine, finding.result.outcome) for finding in findings)
+    lines = ["".join(["engine".ljust(14), *(f"{outcome.value:>14}" for outcome in Outcome), f"{'resumed':>14}"])]
+    for engine in engines:
+        lives = sum(finding.result.lives for finding in findings if finding.engine == engine)
+        cells = [f"{counts[engine, outcome]:>14}" for outcome in Outcome]
+        lines.append("".join([engine.ljust(14), *cells, f"{lives:>14}"]))
+    refused = [one.result for one in findings if one.result.outcome in (Outcome.REFUSED, Outcome.LATE)]
+    reasons = Counter(f"{one.outcome.value}: {one.detail[:_REASON_CHARS]}" for one in refused)
+    lines += [f"{count:5} {reason}" for reason, count in reasons.most_common()]
+    return "\n".join(lines)
+
+
+def measure_kinds(campaign: Campaign, names: Sequence[str], jobs: int) -> Iterator[tuple[Known, Result]]:
+    """Run each kind of steps under an engine, with a checkpoint and a kill after them; yield what came of it.
+
+    Several kinds are in one program; where it goes wrong, those that differ, or both halves, are looked at once more.
+    """
+    with ThreadPoolExecutor(jobs) as pool:
+        for is_c in (True, False):
+            asked = [kind for kind in usable((), is_c=is_c) if not names or any(name in kind.name for name in names)]
+            groups = [asked[start : start + _TOGETHER] for start in range(0, len(asked), _TOGETHER)]
+            for found in pool.map(lambda group, is_c=is_c: _measure(campaign, group, is_c=is_c), groups):
+                for kind, result in found.items():
+                    yield Known(str(campaign.engine), kind, result.outcome.value), result
+
+
+def _measure(campaign: Campaign, kinds: Sequence[Kind], *, is_c: bool) -> dict[str, Result]:
+    if not kinds:
+        return {}
+    wanted = of_kinds(kinds, is_c=is_c)
+    result = campaign.live(wanted, holding_plan(wanted))
+    if result.outcome is Outcome.RIGHT or len(kinds) == 1:
+        return {kind.name: result for kind in kinds}
+    differing = [kind for kind in kinds if kind.name in result.differing]
+    rest = [kind for kind in kinds if kind not in differing]
+    if differing:
+        return {kind.name: result for kind in differing} | _measure(campaign, rest, is_c=is_c)
+    half = len(kinds) // 2
+    return _measure(campaign, kinds[:half], is_c=is_c) | _measure(campaign, kinds[half:], is_c=is_c)

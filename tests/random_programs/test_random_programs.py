@@ -1,0 +1,97 @@
+"""A few random programs on every engine; `make random` runs many."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from random_programs import generate, known, remains
+from random_programs.campaign import Campaign
+from random_programs.generate import Program, Step, program, text, usable
+from random_programs.kind import Kind, Text
+from random_programs.kinds import BY_NAME, KINDS
+from random_programs.life import Life, Outcome, Result, holding_plan
+from random_programs.reduce import Budget, reduce
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kit.engines import EngineHere
+
+
+SEEDS = range(6)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_random_program_is_right_after_kills(tmp_path: Path, engine: EngineHere, seed: int) -> None:
+    finding = Campaign(engine, reduce_s=20, within=tmp_path).finding(seed)
+    assert finding.result.outcome in (Outcome.RIGHT, Outcome.REFUSED), str(finding)
+
+
+def test_what_differs_after_a_resume_is_found(
+    tmp_path: Path, one_engine: EngineHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the program waits for comes after the resume only."""
+    kind = Kind("absence", Text("", "", 'same("whether it is there", access(go_file, F_OK) == 0, 0);'))
+    monkeypatch.setattr(generate, "KINDS", (kind,))
+    monkeypatch.setattr(generate, "BY_NAME", {kind.name: kind})
+    wanted = Program((Step("absence", 0, 1),), is_c=True)
+    result = Life(wanted, tmp_path / "one", one_engine).run(holding_plan(wanted))
+    assert result == Result(
+        outcome=Outcome.WRONG,
+        detail="DIFFERS main: absence: whether it is there is 1, not 0",
+        lives=1,
+        differing=frozenset({"absence"}),
+    )
+
+
+def test_a_program_that_is_wrong_undisturbed_is_not_the_engines_fault(tmp_path: Path, one_engine: EngineHere) -> None:
+    wanted = Program((Step("umask", 0, 1),), is_c=True)
+    life = Life(wanted, tmp_path / "one", one_engine)
+    life._words = lambda *_: ["false"]  # type: ignore[method-assign]
+    assert life.run(holding_plan(wanted)).outcome is Outcome.BROKEN
+
+
+def test_a_seed_stands_for_one_program() -> None:
+    assert program(7) == program(7)
+    assert text(program(7)) == text(program(7))
+    assert program(7) != program(8)
+
+
+def test_steps_are_read_as_they_are_written() -> None:
+    assert Step.parse(str(Step("descriptor of /proc/self", 3, 12))) == Step("descriptor of /proc/self", 3, 12)
+
+
+def test_only_the_steps_that_matter_are_left() -> None:
+    steps = program(3).steps
+    matter = {steps[5], steps[11]}
+    assert set(reduce(steps, [steps[:4]], lambda some: matter <= set(some), Budget(60)) or ()) == matter
+
+
+def test_steps_that_are_not_wrong_once_more_are_not_reduced() -> None:
+    assert reduce(program(3).steps, [], lambda _: False, Budget(60)) is None
+
+
+def test_what_is_known_to_be_wrong_is_left_out() -> None:
+    assert "umask" in {kind.name for kind in usable((), is_c=True)}
+    assert "umask" not in {step.kind for seed in range(30) for step in program(seed, {"umask"}).steps}
+
+
+def test_what_is_known_names_kinds_that_there_are() -> None:
+    assert {one.kind for one in known.load()} <= {kind.name for kind in KINDS}
+
+
+def test_kinds_have_names_of_their_own() -> None:
+    assert len(BY_NAME) == len(KINDS)
+
+
+def test_files_that_differ_are_found(tmp_path: Path) -> None:
+    mine, plain = tmp_path / "mine", tmp_path / "plain"
+    for folder, word in ((mine, "one"), (plain, "two")):
+        folder.mkdir()
+        (folder / "file").write_text(word)
+    assert "content of file differs from byte 0 of 3" in remains.difference(mine, plain)
+    (plain / "file").unlink()
+    assert remains.difference(mine, plain) == "file is there, and should not be"
+    assert remains.difference(plain, mine) == "file is missing"
