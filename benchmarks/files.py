@@ -28,8 +28,8 @@ ROWS = {
     "append": ("opened for append, written, closed", 50_000, "at most 10 us more"),
     "make": ("made", 20_000, "at most 50 us more"),
     "pipe": ("pipe written", 500_000, "at most 0.3 us more"),
-    "end": ("file written at its end", 500_000, "at most 0.5 us more"),
-    "small": ("4 KB of a small file overwritten", 200_000, "at most 2 us more"),
+    "end": ("file written at its end", 500_000, "at most 1 us more"),
+    "small": ("4 KB of a small file overwritten", 200_000, "at most 3 us more"),
     "large": ("4 KB of a large file overwritten", 100_000, "at most 10 us more"),
 }
 PROGRAM = r"""
