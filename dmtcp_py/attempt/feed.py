@@ -63,7 +63,8 @@ class Feed:
     @property
     def can_start_over(self) -> bool:
         """Whether a program can be given all of the input again."""
-        return self._kept.content_end(0) == self._kept.end
+        with self._lock:
+            return self._kept.content_end(0) == self._kept.end
 
     @contextmanager
     def of_program(self, start: Manifest | None) -> Iterator[None]:
