@@ -96,7 +96,7 @@ def test_reserved_address_space_that_dmtcp_would_read_is_named(
 ) -> None:
     if not engine.version.startswith("3."):
         pytest.skip("only DMTCP 3.2 reads all of it")
-    process = bench.start("-i", "1", "--stdout", "out.txt", program, "reserved", str(STEPS))
+    process = bench.start("--engine", "dmtcp", "-i", "1", "--stdout", "out.txt", program, "reserved", str(STEPS))
     assert process.wait(LONG_S) == 125
     assert "has reserved 5" in bench.said()
 
@@ -105,7 +105,7 @@ def test_descriptors_with_the_numbers_of_dmtcps_own_are_named(bench: Workbench, 
     if engine.name != "dmtcp":
         pytest.skip("CRIU has no descriptors in the program")
     text = "import os, time\nopened = [os.open('/etc/passwd', os.O_RDONLY) for _ in range(900)]\ntime.sleep(60)\n"
-    process = bench.start("-i", "1", *bench.python("opens.py", text))
+    process = bench.start("--engine", "dmtcp", "-i", "1", *bench.python("opens.py", text))
     assert process.wait(LONG_S) == 125
     assert "more than 800 open descriptors" in bench.said()
 
