@@ -9,7 +9,7 @@
 
 #define MOST_FDS 4096
 #define OUR_MEMORY "/memfd:dmtcp-run"
-#define COMPARED (O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECT | O_SYNC | O_NOATIME)
+#define COMPARED (O_APPEND | O_NONBLOCK | O_DIRECT | O_SYNC | O_NOATIME)
 #define UNKNOWN (-1)
 
 static struct descriptor {
@@ -45,6 +45,12 @@ static long position_of(int fd, const struct stat *found)
     return S_ISREG(found->st_mode) ? RAW(SYS_lseek, fd, 0, SEEK_CUR) : UNKNOWN;
 }
 
+/* Other than files, what is made anew may be open for more than it was. */
+static long flags_of(int fd, const struct stat *found)
+{
+    return RAW(SYS_fcntl, fd, F_GETFL, 0) & (COMPARED | (S_ISREG(found->st_mode) ? O_ACCMODE : 0));
+}
+
 static void record(int fd)
 {
     struct stat found;
@@ -52,7 +58,7 @@ static void record(int fd)
         return;
     long on_exec = RAW(SYS_fcntl, fd, F_GETFD, 0);
     known[fd] = (struct descriptor){ .is_open = 1,
-                                     .flags = (int)RAW(SYS_fcntl, fd, F_GETFL, 0) & COMPARED,
+                                     .flags = (int)flags_of(fd, &found),
                                      .type = (int)(found.st_mode & S_IFMT),
                                      .closes_on_exec = (int)on_exec & FD_CLOEXEC,
                                      .is_compared = fd > 2 && !is_stream(&found) && !may_vanish(fd),
@@ -87,7 +93,7 @@ void check_descriptors(void)
             continue;
         }
         check("type of descriptor", fd, was->type, (long)(found.st_mode & S_IFMT));
-        check("flags of descriptor", fd, was->flags, RAW(SYS_fcntl, fd, F_GETFL, 0) & COMPARED);
+        check("flags of descriptor", fd, was->flags, flags_of(fd, &found));
         check("close-on-exec of descriptor", fd, was->closes_on_exec, RAW(SYS_fcntl, fd, F_GETFD, 0) & FD_CLOEXEC);
         check("position of descriptor", fd, was->position, position_of(fd, &found));
     }

@@ -96,8 +96,7 @@ def test_reserved_address_space_that_dmtcp_would_read_is_named(
 ) -> None:
     if not engine.version.startswith("3."):
         pytest.skip("only DMTCP 3.2 reads all of it")
-    line = ["--engine", "dmtcp", "-i", "1", "--stdout", "out.txt", program, "reserved", str(STEPS)]
-    process = bench.start(*line)
+    process = bench.start("--engine", "dmtcp", "-i", "1", "--stdout", "out.txt", program, "reserved", str(STEPS))
     assert process.wait(LONG_S) == 125
     assert "has reserved 5" in bench.said()
 
