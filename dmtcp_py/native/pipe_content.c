@@ -1,6 +1,7 @@
-/* What is in a pipe: read before the images, and written back; part of the plugin `shared`.
+/* Pipes as such: how they are opened and made, and what is in them, which is read before the images, and written back;
+   part of the plugin `shared`.
 
-   All of it fits again: it then fills as many of the pipe's buffers as before, or fewer. */
+   All of the content fits again: it then fills as many of the pipe's buffers as before, or fewer. */
 
 #define _GNU_SOURCE
 #include <limits.h>
@@ -8,6 +9,21 @@
 
 #include "files.h"
 #include "shared.h"
+
+int open_pipe(const char *path, int access, int flags)
+{
+    int fd = raw_open(path, access | O_NONBLOCK, 0); /* which never waits for the other end */
+    if (fd < 0 || RAW(SYS_fcntl, fd, F_SETFL, flags & ~O_ACCMODE) < 0)
+        end_because("a pipe cannot be opened");
+    return fd;
+}
+
+int open_both(int fd)
+{
+    char path[LINK_LENGTH];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open_pipe(path, O_RDWR, O_NONBLOCK);
+}
 
 static void *room(size_t size)
 {
@@ -28,7 +44,7 @@ static void write_all(int both, const char *data, int size)
     }
 }
 
-void write_content(int both, const struct content *content)
+static void write_content(int both, const struct content *content)
 {
     const char *at = content->data;
     RAW(SYS_fcntl, both, F_SETFL, O_NONBLOCK | (content->is_packets ? O_DIRECT : 0));
@@ -60,6 +76,19 @@ void record_content(int both, struct content *content)
     }
     content->is_packets |= content->packet_count > 1;
     write_content(both, content);
+}
+
+int make_pipe(const struct content *content)
+{
+    int pair[2];
+    if (RAW(SYS_pipe2, pair, O_CLOEXEC))
+        end_because("a pipe cannot be made");
+    int both = open_both(pair[0]);
+    raw_close(pair[0]);
+    raw_close(pair[1]);
+    RAW(SYS_fcntl, both, F_SETPIPE_SZ, content->capacity);
+    write_content(both, content);
+    return both;
 }
 
 void free_content(struct content *content)

@@ -6,6 +6,9 @@
    keeps its content: the one that makes a file with the pipe's number first. After a restart that one makes the pipe
    and a symbolic link to it, the leaders open the link and make one to the description, and the others get it.
 
+   FIFOs with a name are kept by DMTCP, with their content. It opens them again for reading and writing, whatever they
+   were opened for, so that their readers would never come to the end of the file; here they are opened once more.
+
    Pipes whose other end is outside of the computation are left to DMTCP, which connects a restarted program with the
    standard streams of the restart. */
 
@@ -32,6 +35,7 @@ struct owner { /* struct f_owner_ex */
 static struct end {
     int fd, descriptor_flags, flags;
     unsigned long long inode;
+    int has_name;
     struct owner owner; /* as the program set it */
     int leader;         /* the pid of the process that leads its description */
     int is_led;         /* whether that is this process */
@@ -53,17 +57,23 @@ static void for_each_pipe(void (*found)(int fd, const struct stat *pipe))
         for (long at = 0; at < length; at += entry->d_reclen) {
             entry = (const struct dirent64 *)(block + at);
             int fd = atoi(entry->d_name);
-            if (entry->d_name[0] != '.' && fd != folder && is_pipe(fd, &pipe))
+            if (entry->d_name[0] != '.' && fd != folder && is_fifo(fd, &pipe))
                 found(fd, &pipe);
         }
     }
     raw_close(folder);
 }
 
+/* A number for a pipe; those with a name are files of other file systems. */
+static unsigned long long number_of(const struct stat *pipe)
+{
+    return pipe->st_ino + ((unsigned long long)pipe->st_dev << 40);
+}
+
 static void note_outer(int fd, const struct stat *pipe)
 {
     (void)fd;
-    mark(OUTER, pipe->st_ino);
+    mark(OUTER, number_of(pipe));
 }
 
 /* Note for all processes the pipes that this one was started with: they are not the program's. */
@@ -80,10 +90,11 @@ static void count(int fd, const struct stat *pipe)
 
 static void record_end(int fd, const struct stat *pipe)
 {
-    if (end_count == end_room || is_marked(OUTER, pipe->st_ino))
+    if (end_count == end_room || is_marked(OUTER, number_of(pipe)))
         return;
+    struct stat found;
     struct end *end = &ends[end_count++];
-    *end = (struct end){ .fd = fd, .inode = pipe->st_ino };
+    *end = (struct end){ .fd = fd, .inode = number_of(pipe), .has_name = !is_pipe(fd, &found) };
     end->descriptor_flags = (int)RAW(SYS_fcntl, fd, F_GETFD);
     end->flags = (int)RAW(SYS_fcntl, fd, F_GETFL) & KEPT_FLAGS;
     RAW(SYS_fcntl, fd, F_GETOWN_EX, &end->owner);
@@ -101,25 +112,16 @@ static void find_ends(void)
     for_each_pipe(record_end);
 }
 
-/* Open the pipe at PATH with ACCESS and all other FLAGS of a description. */
-static int open_pipe(const char *path, int access, int flags)
-{
-    int fd = raw_open(path, access | O_NONBLOCK, 0); /* which never waits for the other end */
-    if (fd < 0 || RAW(SYS_fcntl, fd, F_SETFL, flags & ~O_ACCMODE) < 0)
-        end_because("a pipe cannot be opened");
-    return fd;
-}
-
 /* Keep the content of the pipe of END, unless a process already does. */
 static void keep_content(struct end *end)
 {
-    char path[LINK_LENGTH];
     if (!mark(PIPE, end->inode))
         return;
     end->keeps = 1;
+    if (end->has_name)
+        return;
     end->content.is_packets = is_marked(PACKETS, end->inode);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", end->fd);
-    int both = open_pipe(path, O_RDWR, O_NONBLOCK);
+    int both = open_both(end->fd);
     record_content(both, &end->content);
     raw_close(both);
 }
@@ -175,23 +177,21 @@ static void name_description(char *path, size_t size, const struct end *end)
     name_in_common(path, size, prefix, end->inode);
 }
 
+/* Move descriptor FD above all that are to be restored. */
+static int moved_up(int fd, int above)
+{
+    int moved = (int)RAW(SYS_fcntl, fd, F_DUPFD_CLOEXEC, above);
+    raw_close(fd);
+    if (moved < 0)
+        end_because("there is no descriptor left to make a pipe");
+    return moved;
+}
+
 /* Make the pipe of END with its content, and publish it; return a descriptor above all that are to be restored. */
-static int make_pipe(const struct end *end, int above)
+static int make_and_publish(const struct end *end, int above)
 {
     char path[PATH_MAX];
-    int pair[2];
-    if (RAW(SYS_pipe2, pair, O_CLOEXEC))
-        end_because("a pipe cannot be made");
-    snprintf(path, sizeof path, "/proc/self/fd/%d", pair[0]);
-    int opened = open_pipe(path, O_RDWR, O_NONBLOCK);
-    int both = (int)RAW(SYS_fcntl, opened, F_DUPFD_CLOEXEC, above);
-    raw_close(opened);
-    raw_close(pair[0]);
-    raw_close(pair[1]);
-    if (both < 0)
-        end_because("there is no descriptor left to make a pipe");
-    RAW(SYS_fcntl, both, F_SETPIPE_SZ, end->content.capacity);
-    write_content(both, &end->content);
+    int both = moved_up(end->has_name ? open_both(end->fd) : make_pipe(&end->content), above);
     name_in_common(path, sizeof path, PIPE, end->inode);
     publish(path, both);
     return both;
@@ -262,7 +262,7 @@ void restore_pipes(void)
     int above = highest() + 1;
     for (int i = 0; i < end_count; i++)
         if (ends[i].keeps)
-            ends[i].both = make_pipe(&ends[i], above);
+            ends[i].both = make_and_publish(&ends[i], above);
     await_others("Pipes::Made");
     for (int i = 0; i < end_count; i++)
         if (is_first(i) && ends[i].is_led)

@@ -21,10 +21,15 @@ void dmtcp_initialize_entry_point(void) __attribute__((weak));
 
 int are_pipes_kept;
 
+int is_fifo(int fd, struct stat *found)
+{
+    return !raw_stat(fd, "", AT_EMPTY_PATH, found) && S_ISFIFO(found->st_mode);
+}
+
 int is_pipe(int fd, struct stat *found)
 {
     char path[LINK_LENGTH], link[LINK_LENGTH];
-    if (raw_stat(fd, "", AT_EMPTY_PATH, found) || !S_ISFIFO(found->st_mode))
+    if (!is_fifo(fd, found))
         return 0;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     return raw_link_text(path, link, sizeof link) > 0 && !strncmp(link, PIPE_LINK, strlen(PIPE_LINK));

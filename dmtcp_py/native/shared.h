@@ -34,6 +34,8 @@ int real_pid(void);
 extern int are_pipes_kept;
 /* Whether descriptor FD is an end of a pipe without a name, which FOUND then describes. */
 int is_pipe(int fd, struct stat *found);
+/* The same for one that may have a name. */
+int is_fifo(int fd, struct stat *found);
 void forget_opened_pipe(int event, void *data);
 
 /* pipe_ends.c: the ends of pipes that this process has open. */
@@ -51,8 +53,13 @@ struct content {
     int packet_count;
 };
 void record_content(int both, struct content *content);
-void write_content(int both, const struct content *content);
 void free_content(struct content *content);
+/* Open the pipe at PATH with ACCESS and all other FLAGS of a description. */
+int open_pipe(const char *path, int access, int flags);
+/* Open the pipe that descriptor FD leads to for reading and writing. */
+int open_both(int fd);
+/* Make a pipe with CONTENT, and return a descriptor for reading and writing. */
+int make_pipe(const struct content *content);
 
 /* shared_memory.c: anonymous memory that processes share. */
 void record_shared_memory(void);

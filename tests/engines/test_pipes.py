@@ -54,4 +54,6 @@ def test_a_script_opens_a_pipe_by_the_name_of_a_descriptor(bench: Workbench, eng
 def test_pipes_keep_their_content_and_their_settings(bench: Workbench, engine: EngineHere) -> None:
     if engine.name == "dmtcp" and built("shared") is None:
         pytest.skip("there was no C compiler at the installation")
-    bench.assert_survives(bench.program("pipes.py", 60), times=2)
+    # CRIU refuses a pipe with packets
+    words = ["packets"] if engine.name == "dmtcp" else []
+    bench.assert_survives(bench.program("pipes.py", 200, *words), times=2)

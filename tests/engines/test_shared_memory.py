@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dmtcp_py.native import built
+from kit.places import PROGRAM_FILES
 from kit.processes import kill_all
 from kit.waits import LONG_S
 
@@ -89,4 +92,13 @@ def test_a_semaphore_without_a_name_is_what_it_was_and_leaves_none_behind(bench:
 def test_memory_without_a_file_is_still_shared(bench: Workbench, engine: EngineHere) -> None:
     if engine.name == "dmtcp" and built("shared") is None:
         pytest.skip("there was no C compiler at the installation")
-    bench.assert_survives(bench.program("memory.py", 60), times=2)
+    bench.assert_survives(bench.program("memory.py", 200), times=2)
+
+
+def test_locks_that_processes_share_are_held_by_those_that_held_them(bench: Workbench, engine: EngineHere) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None or (engine.name == "dmtcp" and built("shared") is None):
+        pytest.skip("there is no C compiler")
+    program = bench.folder.parent / "locks"
+    subprocess.run([compiler, "-pthread", "-o", program, PROGRAM_FILES / "locks.c"], check=True, timeout=LONG_S)
+    bench.assert_survives([program, "150"], times=2)

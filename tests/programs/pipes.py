@@ -1,6 +1,6 @@
-"""Keep pipes of all kinds and look at them in each step: pipes.py STEPS.
+"""Keep pipes of all kinds and look at them in each step: pipes.py STEPS [packets].
 
-One is full and large, one has packets, one has data and no writer, one has no reader, two connect this process with a
+One is full and large, one has packets if asked for, one has data and no writer, one has no reader, two connect this process with a
 child that shares their descriptions, one is polled.
 """
 
@@ -16,7 +16,8 @@ full_from, full_to = os.pipe()
 fcntl.fcntl(full_to, fcntl.F_SETPIPE_SZ, MEGABYTE)
 data = bytes(i * 7 % 251 for i in range(MEGABYTE))
 os.write(full_to, data)
-packets_from, packets_to = os.pipe2(os.O_DIRECT)
+has_packets = "packets" in sys.argv
+packets_from, packets_to = os.pipe2(os.O_DIRECT if has_packets else 0)
 for packet in (b"ab", b"cde", b"f"):
     os.write(packets_to, packet)
 last_from, last_to = os.pipe()
@@ -69,7 +70,7 @@ try:
     os.write(unread_to, b"x")
 except BrokenPipeError:
     print("no reader")
-print([os.read(packets_from, 100) for _ in range(3)])
+print([os.read(packets_from, 100) for _ in range(3 if has_packets else 1)])
 print(os.read(last_from, 100), os.read(last_from, 100))
 found = b""
 while len(found) < len(data):
