@@ -16,8 +16,8 @@ PROTECTED = (
 )
 OWNER = (
     (
-        "[2026-11-29T08:15:27.612, 40000, 40002, Error] at connection.cpp:80 in saveOptions; REASON='JASSERT(_fcntlOwner "
-        "!= -1) failed; (_fcntlOwner = -1);    sleep: Terminating..."
+        "[2026-11-29T08:15:27.612, 40000, 40002, Error] at connection.cpp:80 in saveOptions; REASON='JASSERT("
+        "_fcntlOwner != -1) failed; (_fcntlOwner = -1);    sleep: Terminating..."
     ),
     "ASSERT at plugin/connection.cpp:86: _fcntlOwner != -1: fcntl(F_GETOWN) failed: fd=3 flags=2097152 errno=9 (EBADF)",
 )
