@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from kit.bench import Workbench
-from kit.engines import EngineHere, find_criu, find_dmtcp
+from kit.engines import EngineHere, find_criu, find_dmtcp, without_privileges
 from kit.places import REPOSITORY
 from kit.processes import descendants
 from kit.waits import LONG_S, wait_until
@@ -35,6 +36,7 @@ _HANDLERS = {
 
 CRIU, WHY_NO_CRIU = find_criu()
 ENGINES = [*find_dmtcp(), *CRIU]
+WITHOUT_PRIVILEGES = without_privileges(CRIU)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -79,16 +81,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     """Say which engines the tests run against."""
-    return "engines: " + (", ".join(map(str, ENGINES)) or "none: every test of an engine is skipped")
+    return "engines: " + (
+        ", ".join(map(str, [*ENGINES, *WITHOUT_PRIVILEGES])) or "none: every test of an engine is skipped"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that takes ``engine`` against each engine, ``one_engine`` against the first, ``criu`` against CRIU.
 
-    ``one_of_each`` is the first DMTCP and CRIU, ``one_dmtcp`` the first DMTCP.
+    ``one_of_each`` is the first DMTCP and CRIU, ``one_dmtcp`` the first DMTCP. In a module marked so, what
+    takes ``engine`` or ``criu`` runs once more with CRIU as an ordinary user has it.
     """
+    is_marked = metafunc.definition.get_closest_marker("plain_user_too") is not None
+    more = WITHOUT_PRIVILEGES if is_marked else []
     if "engine" in metafunc.fixturenames:
-        _against(metafunc, "engine", ENGINES)
+        _against(metafunc, "engine", [*ENGINES, *more])
     if "one_engine" in metafunc.fixturenames:
         _against(metafunc, "one_engine", ENGINES[:1])
     dmtcp = [engine for engine in ENGINES if engine.name == "dmtcp"][:1]
@@ -97,7 +104,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "one_of_each" in metafunc.fixturenames:
         _against(metafunc, "one_of_each", [*dmtcp, *CRIU])
     if "criu" in metafunc.fixturenames:
-        _against(metafunc, "criu", CRIU, f"CRIU does not work here: {WHY_NO_CRIU}")
+        _against(metafunc, "criu", [*CRIU, *more], f"CRIU does not work here: {WHY_NO_CRIU}")
 
 
 def _against(
@@ -114,14 +121,19 @@ def engines_here() -> list[EngineHere]:
 
 
 @pytest.fixture
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workbench]:
+def bench(
+    request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workbench]:
     """Give a workbench with the test's engine; nothing may be left behind by the lines typed there."""
     names = [
         name for name in ("engine", "one_engine", "one_dmtcp", "one_of_each", "criu") if name in request.fixturenames
     ]
     folder = tmp_path / "work"
     folder.mkdir()
-    bench = Workbench(folder, request.getfixturevalue(names[0]) if names else None)
+    engine = request.getfixturevalue(names[0]) if names else None
+    if engine is not None and engine.user is not None:
+        engine = replace(engine, user=engine.user.reaching(tmp_path_factory.getbasetemp()))
+    bench = Workbench(folder, engine)
     yield bench
     for process in bench.started:
         if process.poll() is None:
@@ -157,6 +169,7 @@ def _left_behind() -> list[psutil.Process]:
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile the example programs, and give their folder."""
     folder = tmp_path_factory.mktemp("examples")
+    folder.chmod(0o755)
     build = ["make", "-C", str(REPOSITORY / "examples"), f"BUILD={folder}"]
     subprocess.run(build, check=True, capture_output=True, timeout=300)
     return folder

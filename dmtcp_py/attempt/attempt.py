@@ -14,7 +14,7 @@ from dmtcp_py.attempt.outcome import Kind, Outcome, is_crash
 from dmtcp_py.attempt.plan import make_plan
 from dmtcp_py.attempt.start import SHARED, Starter
 from dmtcp_py.attempt.state import end_state
-from dmtcp_py.attempt.stdio import fed, notes_on_start
+from dmtcp_py.attempt.stdio import fed, forget_input, notes_on_start
 from dmtcp_py.attempt.supervisor import SIGNALS, Supervisor
 from dmtcp_py.batch.continuation import Continuation
 from dmtcp_py.batch.time_limit import find_time_limit
@@ -195,7 +195,8 @@ class _Attempt:
             stopped_for=outcome.stopped_for,
         )
         if outcome.kind is Kind.FINISHED:
-            store.prune(keep=1, lineage=plan.start.job.lineage)
+            verdicts = store.prune(keep=1, lineage=plan.start.job.lineage)
+            forget_input(plan, [verdict.number for verdict in verdicts if verdict.keep])
         self.report.say(_last_line(outcome), event=outcome.kind.value, status=outcome.status, job=outcome.job)
 
     def _continue_batch_job(self, outcome: Outcome) -> Outcome:

@@ -6,12 +6,13 @@ import os
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.engine.choice import AUTO, choose
-from dmtcp_py.engine.criu import installation as criu
+from dmtcp_py.engine.criu import privileges as criu
+from dmtcp_py.engine.criu import trials
 from dmtcp_py.engine.criu.engine import CriuEngine
 from dmtcp_py.engine.dmtcp import installation as dmtcp
 from dmtcp_py.engine.dmtcp.engine import DmtcpEngine
@@ -39,6 +40,10 @@ class EngineState:
     path: str | None = None
     version: str | None = None
     problem: str | None = None
+    ways: tuple[tuple[str, str | None], ...] = ()
+    """For an engine that runs in several ways: those that were tried, each with the problem if it does not work."""
+    is_other_worth_a_try: bool = False
+    """Whether another version of it may work."""
 
     @property
     def works(self) -> bool:
@@ -94,15 +99,22 @@ def _dmtcp() -> EngineState:
 
 
 def _criu() -> EngineState:
-    path = version = None
     try:
-        found = criu.find()
-        path = str(found.path)
-        version = found.version
-        problem = criu.problem(found) or _run_true(lambda: CriuEngine(found))
+        found = trials.find(anew=True)
+        state = EngineState(
+            engine=CriuEngine.name,
+            path=str(found.installation.path),
+            version=found.installation.version,
+            problem=found.problem,
+            ways=tuple((one.way.name, one.problem) for one in found.tried),
+            is_other_worth_a_try=found.is_criu_at_fault,
+        )
+        way = found.way
+        if way is None:
+            return state
+        return replace(state, problem=_run_true(lambda: CriuEngine(found.installation, way)))
     except DmtcpRunError as error:
-        problem = str(error)
-    return EngineState(engine=CriuEngine.name, path=path, version=version, problem=problem)
+        return EngineState(engine=CriuEngine.name, problem=str(error))
 
 
 def _run_true(engine: Callable[[], Engine]) -> str | None:

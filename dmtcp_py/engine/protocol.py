@@ -83,6 +83,8 @@ class Restart:
     """Whether to restart although a file cannot be restored; the file then stays as it is."""
     warn: Callable[[str], None]
     """Called with each warning for the user."""
+    accepts_changed_state: bool = False
+    """Whether to restart although a process is not what it was at the checkpoint."""
     plugins: tuple[Path, ...] = ()
     nodes: NodeList | None = None
 

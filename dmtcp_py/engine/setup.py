@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.engine import package_managers as packages
 from dmtcp_py.engine.criu import private_copy as private
-from dmtcp_py.engine.criu.installation import (
-    is_root,
-    make_setpriv_copy,
-    missing_capabilities,
-    missing_privilege,
-    private_prefix,
-)
+from dmtcp_py.engine.criu.installation import private_prefix
+from dmtcp_py.engine.criu.privileges import is_root, make_setpriv_copy, missing_capabilities, missing_privilege
 from dmtcp_py.engine.probe import EngineState, engine_state
 from dmtcp_py.errors import EngineError
 
@@ -74,6 +69,8 @@ def set_up(engine: str | None, *, agree: Agree, say: Say) -> Result:
     for name in [engine] if engine else [_DMTCP, _CRIU]:
         result.states.append(engine_state(name))
         if result.works:
+            if engine == _CRIU:
+                _prepare_privileges(result)
             return result
     if engine != _CRIU:
         _install_dmtcp(result, agree, say)
@@ -114,17 +111,16 @@ def _install_criu(result: Result, agree: Agree, say: Say) -> None:
                 break
     if state.works:
         return
-    if not (private_prefix() / "criu").is_file() and not _lacks_only_privilege(state):
+    if not (private_prefix() / "criu").is_file() and (state.version is None or state.is_other_worth_a_try):
         found = private.fetch(say)
         result.done.append(f"installed CRIU {found.version} in {private_prefix()}")
-    if missing_capabilities() and not is_root() and make_setpriv_copy():
-        result.done.append("made a copy of setpriv, to which an administrator can grant capabilities")
+    _prepare_privileges(result)
     _check_again(_CRIU, result)
 
 
-def _lacks_only_privilege(state: EngineState) -> bool:
-    """Return whether CRIU is installed and capabilities are missing, so that another CRIU would not help."""
-    return state.version is not None and bool(missing_capabilities())
+def _prepare_privileges(result: Result) -> None:
+    if missing_capabilities() and not is_root() and make_setpriv_copy():
+        result.done.append("made a copy of setpriv, to which an administrator can grant capabilities")
 
 
 def _criu_offers(say: Say) -> list[Offer]:

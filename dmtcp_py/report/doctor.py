@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmtcp_py.batch import allocation as batch
-from dmtcp_py.engine.probe import NAMES, chosen, engine_state, privileges
+from dmtcp_py.engine.probe import NAMES, EngineState, chosen, engine_state, privileges
 from dmtcp_py.errors import EngineError
 from dmtcp_py.native import built
 from dmtcp_py.system.files import free_bytes
@@ -43,7 +43,7 @@ def examine(directory: Path) -> list[Finding]:
     states = [engine_state(name) for name in NAMES]
     existing = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
     return [
-        *(Finding(f"{_ENGINE}{state.engine}", state.works, state.description) for state in states),
+        *(finding for state in states for finding in _engine(state)),
         _choice(),
         _native(),
         Finding("kernel", None, f"{os.uname().sysname} {os.uname().release} on {os.uname().machine}"),
@@ -52,6 +52,18 @@ def examine(directory: Path) -> list[Finding]:
         _space(existing),
         _scheduler(),
     ]
+
+
+def _engine(state: EngineState) -> list[Finding]:
+    """Return whether an engine works; where there are several ways, also which of them does.
+
+    That one of several ways does not work is neither good nor bad.
+    """
+    ways = [
+        Finding(f"{state.engine} {name}", True if problem is None else None, problem or "works")
+        for name, problem in state.ways
+    ]
+    return [Finding(f"{_ENGINE}{state.engine}", state.works, state.description), *ways]
 
 
 def _choice() -> Finding:

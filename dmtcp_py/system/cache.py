@@ -34,6 +34,12 @@ def remember(name: str, facts: Sequence[str], answer: str) -> None:
         write_atomic(path, answer.encode("utf-8", "surrogateescape"), durable=False)
 
 
+def forget(name: str, facts: Sequence[str]) -> None:
+    """Drop the answer that was stored under NAME and FACTS, if there is one."""
+    with suppress(OSError):
+        _path(name, facts).unlink()
+
+
 def facts_of(path: Path) -> str:
     """Return a text that changes when the file at PATH is replaced or written; raise OSError if it does not exist."""
     found = path.stat()

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _ROWS = ["engine dmtcp", "engine criu", "auto", "parts in C", "kernel", "privileges", "locks", "space", "scheduler"]
 
+_WAY = "criu "
+"""So begins the row of each way in which CRIU was tried."""
+
 
 def doctor(bench: Workbench, status: int, *words: str, **environ: str) -> dict[str, dict[str, Any]]:
     """Return the rows of ``dmtcp-ctl doctor`` by what they are about."""
@@ -54,7 +57,7 @@ def test_an_engine_that_works_is_found_with_its_version(bench: Workbench, engine
 
 def test_every_row_is_there_and_auto_gives_its_reason(bench: Workbench, one_engine: EngineHere) -> None:
     rows = doctor(bench, 0)
-    assert list(rows) == _ROWS
+    assert [about for about in rows if not about.startswith(_WAY)] == _ROWS
     assert rows["auto"]["finding"].startswith(f"chooses {one_engine.name} {one_engine.version}: ")
     assert os.uname().release in rows["kernel"]["finding"]
 
@@ -63,7 +66,7 @@ def test_people_get_a_table(bench: Workbench, one_engine: EngineHere) -> None:
     assert one_engine
     lines = bench.ctl("doctor").stdout.splitlines()
     assert lines[0].split() == ["ABOUT", "IS", "GOOD", "FINDING"]
-    assert len(lines) == 1 + len(_ROWS)
+    assert len([line for line in lines if not line.startswith(_WAY)]) == 1 + len(_ROWS)
 
 
 def test_without_any_engine_the_status_is_1_and_each_says_what_it_lacks(

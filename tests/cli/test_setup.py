@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pexpect
 import pytest
 
-from dmtcp_py.engine.criu.installation import data_folder
+from dmtcp_py.engine.criu.privileges import data_folder
 from kit.copies import copy_modules
 from kit.places import CTL
 from kit.waits import LONG_S, wait_until

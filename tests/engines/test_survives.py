@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     Process = subprocess.Popen[bytes]
 
+pytestmark = pytest.mark.plain_user_too
+
 
 def _kill_supervisor(process: Process) -> None:
     process.kill()

@@ -6,13 +6,47 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.criu import installation
+from dmtcp_py.engine.criu import trials
 from dmtcp_py.errors import EngineError
-from kit.places import PROGRAM_FILES
+from kit.places import PROGRAM_FILES, REPOSITORY, TESTS
 from kit.waits import LONG_S
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PLAIN_UID = 41877
+"""A user whom no machine has."""
+_WORKS = "from dmtcp_py.engine.criu import trials; raise SystemExit(trials.find().problem)"
+
+
+@dataclass(frozen=True)
+class OtherUser:
+    """An ordinary user with this UID, who can reach FOLDERS, and owns HOME."""
+
+    uid: int
+    home: Path
+    folders: tuple[Path, ...]
+
+    def reaching(self, folder: Path) -> OtherUser:
+        """Return this user, able to reach FOLDER too."""
+        folder.chmod(0o755)
+        return replace(self, folders=(*self.folders, folder))
+
+    def typing(self, argv: Sequence[str | Path], *own: Path) -> list[str]:
+        """Return the command that runs ARGV as this user; the files below the folders OWN become the user's."""
+        for folder in own:
+            for path in (folder, *folder.rglob("*")):
+                with suppress(FileNotFoundError):
+                    os.chown(path, self.uid, self.uid, follow_symlinks=False)
+        # the upper ones first: what is below them is reached through them
+        folders = sorted(map(str, (*self.folders, *own)), key=len)
+        return [sys.executable, "-I", "-S", str(TESTS / "as-user"), str(self.uid), *folders, "--", *map(str, argv)]
 
 
 @dataclass(frozen=True)
@@ -23,9 +57,11 @@ class EngineHere:
     version: str
     environ: dict[str, str] = field(default_factory=dict)
     options: tuple[str, ...] = ()
+    user: OtherUser | None = None
+    """Who types the line, where it is not the one who runs the tests."""
 
     def __str__(self) -> str:
-        return f"{self.name}-{self.version}"
+        return f"{self.name}-{self.version}{'-without-privileges' if self.user else ''}"
 
     @property
     def by_name(self) -> EngineHere:
@@ -60,12 +96,34 @@ def find_dmtcp() -> list[EngineHere]:
 def find_criu() -> tuple[list[EngineHere], str]:
     """Return the CRIU that dmtcp-run would use, if it works for this user; otherwise the reason why not."""
     try:
-        found = installation.find()
-        problem = installation.problem(found)
-        here = EngineHere("criu", found.version, {"DMTCP_RUN_CRIU": str(found.path)}, ("--engine", "criu"))
+        found = trials.find(anew=True)
+        criu = found.installation
+        here = EngineHere("criu", criu.version, {"DMTCP_RUN_CRIU": str(criu.path)}, ("--engine", "criu"))
     except EngineError as error:
         return [], error.what
-    return ([], problem) if problem else ([here], "")
+    return ([], found.problem) if found.problem else ([here], "")
+
+
+def without_privileges(found: list[EngineHere]) -> list[EngineHere]:
+    """Return the CRIU FOUND as an ordinary user has it, who has no privileges; none where the tests do not run as root.
+
+    There the CRIU of whoever runs the tests is that already, and elsewhere user namespaces may be forbidden.
+    """
+    if not found or os.geteuid() != 0:
+        return []
+    home = Path(tempfile.gettempdir(), f"dmtcp-run-tests-{_PLAIN_UID}")
+    home.mkdir(mode=0o700, exist_ok=True)
+    os.chown(home, _PLAIN_UID, _PLAIN_UID)
+    criu = Path(found[0].environ["DMTCP_RUN_CRIU"])
+    # with the programs on PATH, and what they need beside them
+    on_path = {Path(folder).resolve().parent for folder in os.environ["PATH"].split(os.pathsep) if folder}
+    needed = (Path(sys.base_prefix), REPOSITORY, Path(sys.prefix), criu.parent, *sorted(on_path))
+    user = OtherUser(_PLAIN_UID, home, tuple(folder for folder in needed if folder.is_dir()))
+    environ = {**found[0].environ, "HOME": str(home), "XDG_CACHE_HOME": str(home), "XDG_DATA_HOME": str(home)}
+    subprocess.run(user.typing(["true"]), timeout=LONG_S, check=True)
+    works = user.typing([sys.executable, "-c", _WORKS])
+    done = subprocess.run(works, env={**os.environ, **environ}, timeout=LONG_S, capture_output=True, check=False)
+    return [replace(found[0], environ=environ, user=user)] if done.returncode == 0 else []
 
 
 def kernel_gives_rings() -> bool:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_COMMON = (
+    from dmtcp_py.engine.criu.installation import Installation
+    from dmtcp_py.engine.criu.ways import Way
+
+COMMON = (
     "-v4",
     "--file-locks",
     "--ext-unix-sk",
@@ -34,8 +37,8 @@ _HARMLESS = ("RLIMIT_NOFILE", "kdat cache")
 class Tool:
     """A criu, and the folder for its logs and its output."""
 
-    path: Path
-    options: tuple[str, ...]
+    criu: Installation
+    way: Way
     environ: Mapping[str, str]
     temporary: Path
     covers_shm: bool
@@ -57,16 +60,12 @@ class Tool:
 
 def dump_argv(tool: Tool, images: Path, *, then_stop: bool) -> list[str]:
     """Return the command that dumps a tree of processes; the keeper adds the tree and the external descriptors."""
-    words = inside_argv("engine.criu.inside.post_dump", str(int(tool.covers_shm)), str(tool.undo or ""))
+    refused = ",".join(tool.way.refused_while_frozen)
+    words = inside_argv("engine.criu.inside.frozen", refused, str(int(tool.covers_shm)), str(tool.undo or ""))
     script = _action_script(tool, "post-dump", words)
     running = [] if then_stop else ["--leave-running"]
-    return [*_argv(tool, "dump", images), *running, "--timeout", str(_FREEZE_S), *script]
-
-
-def dump_environ(tool: Tool) -> dict[str, str]:
-    """Return the environment of a dump, with the library that has interrupted calls begin again."""
-    calls = built("calls")
-    return {**tool.environ, **({} if calls is None else {"LD_PRELOAD": str(calls)})}
+    # with the library that has interrupted calls begin again
+    return [*_argv(tool, "dump", images, built("calls")), *running, "--timeout", str(_FREEZE_S), *script]
 
 
 def restore_argv(tool: Tool, images: Path) -> list[str]:
@@ -89,14 +88,17 @@ def failure_in(tool: Tool, action: str) -> str:
 
 
 def _action_script(tool: Tool, action: str, words: list[str]) -> list[str]:
-    """Have criu run WORDS at ACTION; it runs the script at each of its steps, so only a shell starts at the others."""
+    """Have criu run WORDS at ACTION; it runs the script at each of its steps, so only a shell starts at the others.
+
+    What is loaded into criu is not for its scripts.
+    """
     script = tool.temporary / f"{action}.sh"
-    text = f'#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" = {action} ] || exit 0\nexec {shlex.join(words)}\n'
+    text = f'#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" = {action} ] || exit 0\nunset LD_PRELOAD\nexec {shlex.join(words)}\n'
     script.write_bytes(os.fsencode(text))
     script.chmod(PRIVATE_DIR)
     return ["--action-script", str(script)]
 
 
-def _argv(tool: Tool, action: str, images: Path) -> list[str]:
+def _argv(tool: Tool, action: str, images: Path, *libraries: Path | None) -> list[str]:
     places = ["--images-dir", str(images), "--work-dir", str(tool.temporary), "--log-file", tool.log(action).name]
-    return [str(tool.path), action, *places, *_COMMON, *tool.options]
+    return [*tool.way.criu(tool.criu.path, *libraries), action, *places, *COMMON, *tool.way.options]

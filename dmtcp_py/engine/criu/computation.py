@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from dmtcp_py.engine.criu import obstacles
-from dmtcp_py.engine.criu.command import dump_argv, dump_environ, failure_in
-from dmtcp_py.engine.criu.inside import keeper
+from dmtcp_py.engine.criu.command import dump_argv, failure_in
+from dmtcp_py.engine.criu.inside import keeper, refusals
 from dmtcp_py.engine.criu.reasons import explained
 from dmtcp_py.engine.protocol import EndKind, ProgramEnd
-from dmtcp_py.errors import CheckpointFailedError
+from dmtcp_py.errors import BlockedError, CheckpointFailedError
 from dmtcp_py.rollback import held_files, in_memory, recording
 from dmtcp_py.rollback.changed_files import notes_at_checkpoint
 from dmtcp_py.rollback.parts import has_begun
@@ -69,9 +69,9 @@ class CriuComputation:
 
     def checkpoint(self, *, then_stop: bool, timeout_s: float) -> StagedImages:
         """Checkpoint the program, see `dmtcp_py.engine.protocol`; TIMEOUT_S bounds a time without progress."""
-        obstacles.refuse(self.pid)
         remove_tree(self._staging)
         make_private_dir(self._staging)
+        self._refuse()
         root = self._tool.undo
         part = None if root is None else recording.make_ready(root)
         with recording.closed_gate(root, for_last=then_stop):
@@ -135,7 +135,7 @@ class CriuComputation:
             folder=str(self._staging),
             then_stop=then_stop,
             argv=dump_argv(self._tool, self._staging, then_stop=then_stop),
-            environ=dump_environ(self._tool),
+            environ=dict(self._tool.environ),
             output=str(self._tool.output("dump")),
         )
         self._await_dump(done, timeout_s)
@@ -149,20 +149,27 @@ class CriuComputation:
         if status != 0 and self._keeper.wait_for(lambda state: state.ended is not None, _POLL_S):
             raise CheckpointFailedError("the program ended during the checkpoint", program_lives=False)
         if status != 0:
-            obstacles.refuse(self.pid)
+            self._refuse()
             raw = failure_in(self._tool, "dump")
             raise CheckpointFailedError(explained(raw) or f"criu dump failed: {raw}", program_lives=True, raw=raw)
 
     def _check_running(self) -> None:
         """Raise CheckpointFailedError if the images lack something of the program that runs on."""
         # what the program opened after the first look, and before it was frozen
-        obstacles.refuse(self.pid)
+        self._refuse()
         if not self._connections.are_passed_on(_PASS_ON_S):
             raise CheckpointFailedError(
                 "nothing reads the program's output",
                 "if its terminal is paused, press Ctrl-Q",
                 program_lives=True,
             )
+
+    def _refuse(self) -> None:
+        """Raise BlockedError if a process has what CRIU, or this way of running it, cannot checkpoint."""
+        obstacles.refuse(self.pid)
+        refusal = refusals.left_in(self._staging) or self._tool.way.refusal(self.pid)
+        if refusal is not None:
+            raise BlockedError(refusal.what, refusal.hint)
 
     def _await_stop(self) -> None:
         self._stopped_by_us = True

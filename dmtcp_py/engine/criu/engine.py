@@ -9,11 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.criu import installation as installed
-from dmtcp_py.engine.criu import tcp_ports
+from dmtcp_py.engine.criu import tcp_ports, trials, ways
 from dmtcp_py.engine.criu.command import Tool, failure_in, restore_argv
 from dmtcp_py.engine.criu.computation import CriuComputation
 from dmtcp_py.engine.criu.inside import keeper
+from dmtcp_py.engine.criu.inside.attributes import SERIOUS
+from dmtcp_py.engine.criu.inside.mounts import SHM
 from dmtcp_py.engine.criu.keeper_client import KeeperClient
 from dmtcp_py.engine.criu.stdio import Connections
 from dmtcp_py.engine.protocol import Launch
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dmtcp_py.engine.criu.installation import Installation
+    from dmtcp_py.engine.criu.ways import Way
     from dmtcp_py.engine.protocol import Restart, Stdio
 
 _START_S = 30.0
@@ -51,17 +53,17 @@ class CriuEngine:
 
     name = "criu"
 
-    def __init__(self, criu: Installation) -> None:
+    def __init__(self, criu: Installation, way: Way) -> None:
         self._criu = criu
+        self._way = way
 
     @classmethod
     def find(cls) -> CriuEngine:
         """Return the engine on this machine; raise EngineError if there is none that works."""
-        found = installed.find()
-        problem = installed.known_problem(found)
-        if problem:
-            raise EngineError(f"{found.path} does not work here: {problem}")
-        return cls(found)
+        found = trials.find()
+        if found.way is None:
+            raise EngineError(f"{found.installation.path} does not work here: {found.problem}")
+        return cls(found.installation, found.way)
 
     def version(self) -> str:
         """Return CRIU's version."""
@@ -84,7 +86,7 @@ class CriuEngine:
     def launch(self, launch: Launch) -> CriuComputation:
         """Start a program in namespaces of its own."""
         near = (launch.program, launch.staging, launch.temporary, *_paths(launch.stdio), Path.cwd())
-        tool = self._tool(launch, covers_shm=not any(map(_is_in_shm, near)))
+        tool = self._tool(launch, self._way, covers_shm=not any(map(_is_in_shm, near)))
         connections = Connections(launch.stdio)
         # a shell's exec accepts no name that starts with a dash
         first = str(launch.program) if launch.command[0].startswith("-") else launch.command[0]
@@ -94,7 +96,7 @@ class CriuEngine:
         recording.begin(launch.undo)
         keeper_client = _start_keeper(tool, connections, "launch", order)
         try:
-            _await_start(keeper_client)
+            _await_start(keeper_client, tool)
             return _computation(tool, keeper_client, connections, root, launch.staging)
         except BaseException:
             _abandon(keeper_client, connections)
@@ -127,11 +129,11 @@ class CriuEngine:
                 timeout.is_over()
                 time.sleep(_POLL_S)
 
-    def _tool(self, order: Launch | Restart, *, covers_shm: bool) -> Tool:
+    def _tool(self, order: Launch | Restart, way: Way, *, covers_shm: bool) -> Tool:
         is_watched = _is_watched(order) if isinstance(order, Launch) else order.manifest.undo_part is not None
         return Tool(
-            path=self._criu.path,
-            options=self._criu.options,
+            criu=self._criu,
+            way=way,
             environ=order.environ,
             temporary=order.temporary,
             covers_shm=covers_shm,
@@ -159,7 +161,8 @@ class CriuEngine:
             warn=restart.warn,
         )
         restore_held_files.restore(restart.folder)
-        tool = self._tool(restart, covers_shm=record["covers_shm"])
+        way = ways.named(record["way"]) if "way" in record else self._way
+        tool = self._tool(restart, way, covers_shm=record["covers_shm"])
         connections = Connections(restart.stdio, record["kinds"])
         order = {
             "root": record.get("root", keeper.LEAST_PID),
@@ -184,8 +187,8 @@ def _environ(launch: Launch, *, covers_shm: bool) -> dict[str, str]:
     """Return the program's environment, with the libraries to load into it."""
     environ = dict(launch.environ)
     if launch.plugins:
-        loaded = [*map(str, launch.plugins), *filter(None, [environ.get("LD_PRELOAD")])]
-        environ["LD_PRELOAD"] = ":".join(loaded)
+        loaded = [built("environment"), *launch.plugins, environ.get("LD_PRELOAD")]
+        environ["LD_PRELOAD"] = ":".join(str(one) for one in loaded if one)
     if _is_watched(launch):
         environ[recording.VARIABLE] = str(launch.undo)
         if not covers_shm:
@@ -208,8 +211,9 @@ def _random_pid() -> int:
 
 
 def _start_keeper(tool: Tool, connections: Connections, action: str, order: Mapping[str, object]) -> KeeperClient:
+    entering = tool.way.entering(Path(str(order["folder"])) if "folder" in order else None)
     try:
-        keeper_client = KeeperClient(installed.launcher(), tool.environ, tool.temporary, connections.descriptors)
+        keeper_client = KeeperClient(entering, tool.environ, tool.temporary, connections.descriptors)
     except BaseException:
         connections.close()
         raise
@@ -219,13 +223,16 @@ def _start_keeper(tool: Tool, connections: Connections, action: str, order: Mapp
         streams=connections.orders,
         kinds=connections.kinds,
         covers_shm=tool.covers_shm,
+        way=tool.way.name,
+        own_ipc=tool.way.has_own_ipc,
         temporary=str(tool.temporary),
     )
     return keeper_client
 
 
-def _await_start(keeper_client: KeeperClient) -> None:
+def _await_start(keeper_client: KeeperClient, tool: Tool) -> None:
     if not keeper_client.wait_for(lambda state: state.has_started, _START_S):
+        trials.forget_success(tool.criu)
         why = "; ".join(keeper_client.state.why) or keeper_client.last_line() or "no reason was given"
         raise EngineError(f"the program could not be started in namespaces of its own: {why}")
 
@@ -236,7 +243,9 @@ def _await_restore(keeper_client: KeeperClient, tool: Tool, restart: Restart) ->
     while not keeper_client.wait_for(lambda state: state.has_started, _POLL_S):
         state = keeper_client.state
         if state.failed or state.is_gone:
-            why = "; ".join(state.why) or failure_in(tool, "restore")
+            trials.forget_success(tool.criu)
+            has_run = tool.output("restore").exists()
+            why = "; ".join(state.why) or (failure_in(tool, "restore") if has_run else keeper_client.last_line())
             raise RestartFailedError(f"criu restore failed: {why}")
         if restart.is_cancelled():
             return False
@@ -255,10 +264,12 @@ def _computation(
 
 
 def _warn_of_lost(tool: Tool, restart: Restart) -> None:
-    """Say what of the program could not be put back."""
+    """Warn of what is not as before in the program; raise RestartFailedError if that may change what it computes."""
     with suppress(FileNotFoundError):
         for text in tool.lost.read_text(encoding="utf-8").splitlines():
-            restart.warn(f"not as before in the resumed program: {text}")
+            if text.startswith(SERIOUS) and not restart.accepts_changed_state:
+                raise RestartFailedError(text.removeprefix(SERIOUS), "--accept-changed-state resumes all the same")
+            restart.warn(f"not as before in the resumed program: {text.removeprefix(SERIOUS)}")
 
 
 def _refuse_ports_in_use(restart: Restart) -> None:
@@ -282,4 +293,4 @@ def _paths(stdio: Stdio) -> list[Path]:
 
 
 def _is_in_shm(path: Path) -> bool:
-    return path.resolve().is_relative_to(keeper.SHM)
+    return path.resolve().is_relative_to(SHM)

@@ -40,22 +40,27 @@ class KeeperState:
     is_gone: bool = False
 
 
+def in_namespaces(entering: Sequence[str], argv: Sequence[str]) -> list[str]:
+    """Return the command that runs ARGV as the first process of namespaces made after ENTERING, the words of a way."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        raise EngineError("there is no unshare on PATH, which the CRIU engine needs", "install util-linux")
+    return [*entering, unshare, *_NAMESPACES, *argv]
+
+
 class KeeperClient:
     """A keeper in namespaces of its own; it dies with this process."""
 
     def __init__(
-        self, launcher: Sequence[str], environ: Mapping[str, str], temporary: Path, descriptors: Sequence[int]
+        self, entering: Sequence[str], environ: Mapping[str, str], temporary: Path, descriptors: Sequence[int]
     ) -> None:
-        unshare = shutil.which("unshare")
-        if unshare is None:
-            raise EngineError("there is no unshare on PATH, which the CRIU engine needs", "install util-linux")
         self._log = temporary / "keeper.log"
         self._state = KeeperState()
         self._changed = threading.Condition()
         self._sock, theirs = socket.socketpair()
         with theirs, self._log.open("wb") as log:
             self.child = Child(
-                [*launcher, unshare, *_NAMESPACES, *inside_argv("engine.criu.inside.keeper", str(theirs.fileno()))],
+                in_namespaces(entering, inside_argv("engine.criu.inside.keeper", str(theirs.fileno()))),
                 env=environ,
                 own_session=True,
                 stdio=ChildStdio(stdin=subprocess.DEVNULL, stdout=log.fileno(), stderr=log.fileno()),

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.criu.installation import Installation, data_folder, private_prefix, setpriv_copy
+from dmtcp_py.engine.criu.installation import Installation, private_prefix
+from dmtcp_py.engine.criu.privileges import data_folder, setpriv_copy
 from dmtcp_py.errors import EngineError
 from dmtcp_py.system.child import Child, ChildStdio
 from dmtcp_py.system.files import make_private_dir, remove_tree

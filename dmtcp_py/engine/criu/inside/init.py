@@ -44,10 +44,10 @@ def become(order: dict[str, Any]) -> NoReturn:
     """Become the shell that runs the command of ORDER."""
     _reset_signals(order["ignored"])
     libc.call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    if os.geteuid() == 0:
-        # criu dumps System V shared memory only in a namespace of its own, which only root can restore
+    if order["own_ipc"]:
+        # criu dumps System V objects only in a namespace of their own
         libc.call("unshare", _CLONE_NEWIPC)
-    else:
+    if os.geteuid() != 0:
         _drop_capabilities()
     for fd, source in enumerate(_open_streams(order["streams"])):
         os.dup2(source, fd)

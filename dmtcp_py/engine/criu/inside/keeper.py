@@ -20,8 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dmtcp_py.engine.criu.inside import attributes, libc
+from dmtcp_py.engine.criu.inside import attributes, libc, mounts
 from dmtcp_py.engine.criu.inside.argv import inside_argv
+from dmtcp_py.engine.criu.inside.mounts import SHM
 from dmtcp_py.engine.criu.inside.pidfd import exit_status_of
 from dmtcp_py.rollback import held_files
 
@@ -33,16 +34,13 @@ LEAST_PID = 300
 TOOL_PID = 20
 RECORD = "computation.json"
 """The file with what a restore has to know, beside the images."""
-SHM = "/dev/shm"  # noqa: S108 - the computation's own
 SHM_TAR = "shm.tar"
-PTS = "/dev/pts"
 _LEFTOVER_GRACE_S = 2.0
 _TERM_GRACE_S = 5.0
 _TOOL_S = 600.0
 _POLL_S = 0.001
 _FORK_S = 2.0
 _MOST_BYTES = 1 << 16
-_MS_NOSUID, _MS_NOSUID_NODEV = 2, 6
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -111,7 +109,7 @@ class Keeper:
         _set_last_pid(self._root - 1)
         init = inside_argv("engine.criu.inside.init")
         ignored = [int(number) for number, handler in self._handlers.items() if handler is signal.SIG_IGN]
-        values = {name: order[name] for name in ("command", "environ", "streams")}
+        values = {name: order[name] for name in ("command", "environ", "streams", "own_ipc")}
         fds = [fd for fd in self._record["fds"] if fd is not None]
         pipe = subprocess.PIPE
         child = subprocess.Popen(init, stdin=pipe, stdout=pipe, pass_fds=fds, start_new_session=True)
@@ -167,7 +165,8 @@ class Keeper:
         streams = order["streams"]
         fds = [stream.get("fd") for stream in streams]
         self._root = order["root"]
-        self._record = {"kinds": order["kinds"], "covers_shm": order["covers_shm"], "root": self._root, "fds": fds}
+        self._record = {name: order[name] for name in ("kinds", "covers_shm", "root", "way")}
+        self._record["fds"] = fds
         for fd in fds:
             if fd is not None:
                 os.set_inheritable(fd, False)
@@ -179,15 +178,9 @@ class Keeper:
     def _mount_private(self) -> None:
         """Mount a private /dev/shm, which goes into the images, and private pseudo-terminals with free numbers."""
         if self._record["covers_shm"]:
-            size = os.statvfs(SHM)
-            options = f"mode=1777,size={size.f_blocks * size.f_frsize}".encode()
-            libc.call("mount", b"tmpfs", SHM.encode(), b"tmpfs", _MS_NOSUID_NODEV, options)
-        # as bytes: a mount point may have any name
-        mounts = [line.split() for line in Path("/proc/self/mountinfo").read_bytes().split(b"\n") if line]
-        pts = [mount for mount in mounts if mount[4] == PTS.encode()]
-        if pts and "terminal" not in self._record["kinds"]:
-            options = pts[-1][-1].removeprefix(b"rw,") + b",ptmxmode=666"
-            libc.call("mount", b"devpts", PTS.encode(), b"devpts", _MS_NOSUID, options)
+            mounts.mount_shm()
+        if "terminal" not in self._record["kinds"]:
+            mounts.mount_pts()
 
     def _run_tool(self, order: dict[str, Any], argv: list[str], fds: list[int]) -> None:
         self._order = order

@@ -7,6 +7,7 @@ for reading and writing, or mapped. `dmtcp_py.rollback.held_files` has the forma
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.engine.criu.inside import attributes
+from dmtcp_py.engine.criu.inside.mounts import SHM
 from dmtcp_py.engine.executable import is_go
 from dmtcp_py.rollback import held_files, in_memory
 from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
@@ -25,7 +27,6 @@ from dmtcp_py.system.tcp import readable, tcp_sockets
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SHM = "/dev/shm"  # noqa: S108 - the computation's own
 WATCHER = "/native/files."
 _TOOL_S = 3600
 _NOT_FILES = ("/SYSV", "/memfd:", "/dev/zero")
@@ -89,7 +90,7 @@ def _files_of(pids: Sequence[int], images: Path, excluded: tuple[str, ...]) -> t
 
 def _in_memory(journal: Path, images: Path, files: Sequence[HeldFile]) -> tuple[list[HeldFile], dict[str, int]]:
     """Copy the files in memory that the JOURNAL tells of, but for those of FILES of which there are copies."""
-    return in_memory.save(journal, images, {file.path for file in files if file.copy is not None})
+    return in_memory.save(journal, images, {file.path for file in files if file.copy is not None}, math.inf)
 
 
 class _Files:
@@ -104,8 +105,8 @@ class _Files:
         return list(self._by_inode.values())
 
     def add(self, place: Path, *, is_read: bool, is_mapped: bool = False) -> None:
-        """Add the file at PLACE, a link in /proc, unless it is no regular file, or has no name any more."""
-        found, path = place.stat(), os.readlink(place)
+        """Add the file at PLACE, a link in /proc or its path, unless it is no regular file, or has no name any more."""
+        found, path = place.stat(), os.readlink(place) if place.is_symlink() else str(place)
         is_deleted = found.st_nlink == 0 or path.endswith(DELETED)
         if not stat.S_ISREG(found.st_mode) or is_deleted:
             return
@@ -143,8 +144,17 @@ def _open_for_writing(pid: int, excluded: tuple[str, ...]) -> Iterator[tuple[Pat
 def _mapped_for_writing(pid: int, excluded: tuple[str, ...]) -> Iterator[Path]:
     """Yield the files that it can write through shared pages, which the image does not contain."""
     for addresses, path in shared_writable_maps(pid):
-        if not path.startswith(excluded):
-            yield Path(f"/proc/{pid}/map_files/{addresses}")
+        if path.startswith(excluded):
+            continue
+        place = Path(f"/proc/{pid}/map_files/{addresses}")
+        try:
+            place.stat()
+        except PermissionError:
+            # in a user namespace; without a name it is not put back anyway
+            if path.endswith(DELETED):
+                continue
+            place = Path(path)
+        yield place
 
 
 def _fifos_of(pid: int, excluded: tuple[str, ...]) -> dict[str, int]:

@@ -1,0 +1,28 @@
+"""What is done while all processes are frozen, at the end of a dump: clocks, what must not be in it, then the files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtcp_py.engine.criu.inside import clocks, post_dump, refusals
+from dmtcp_py.system.proc import processes_below
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(words: Sequence[str]) -> None:
+    """Record what the images lack; WORDS: the names of what is refused, with commas; then those of `post_dump`."""
+    names, *others = words
+    images = Path(os.environ["CRTOOLS_IMAGE_DIR"])
+    clocks.record(images)
+    pids = processes_below(int(os.environ["CRTOOLS_INIT_PID"]))
+    refusal = refusals.first(pids, [name for name in names.split(",") if name])
+    if refusal is not None:
+        refusals.write(images, refusal)
+        # a dump whose script fails lets the program run on
+        sys.exit(refusal.what)
+    post_dump.main(others)

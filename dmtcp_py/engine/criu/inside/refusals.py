@@ -1,0 +1,146 @@
+"""What a way of running CRIU cannot checkpoint, or would restore as something else, found in /proc by name.
+
+The same look is made from outside before a dump, and for what criu would not notice once more while all processes are
+frozen. Uses the standard library alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from dmtcp_py.engine.criu.inside import libc
+from dmtcp_py.system.proc import DELETED, sockets_of
+from dmtcp_py.system.tcp import tcp_sockets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+SECCOMP, HIDDEN, TCP, NAMELESS_MEMORY, SYSV_IDS = "seccomp", "hidden", "tcp", "memory", "sysv"
+UNNOTICED = (NAMELESS_MEMORY, SYSV_IDS)
+"""What criu would not notice at the dump."""
+FROZEN_ONLY = (SYSV_IDS,)
+"""Seen only in the namespaces of the computation."""
+_NAME = "refused.json"
+_ADMINISTRATOR = "as root, or with the capabilities that 'dmtcp-ctl doctor' names, CRIU can"
+_COMPILER = "install dmtcp-py on a machine with a C compiler"
+_LISTENING, _CLOSED = "0A", "07"
+_MAPS_FIELDS = 6
+_CLONE_NEWIPC = 0x08000000
+_SYSV = Path("/proc/sysvipc")
+
+
+class Refusal(NamedTuple):
+    """What cannot be checkpointed, and the next step."""
+
+    what: str
+    hint: str = ""
+
+
+def first(pids: Iterable[int], names: Iterable[str]) -> Refusal | None:
+    """Return the first refusal of the kinds NAMES that applies to one of PIDS, the first of which is the init."""
+    finders = [_FINDERS[name] for name in names]
+    known = list(pids)
+    for pid in known:
+        for finder in finders:
+            # a process may end while it is looked at
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if (found := finder(pid, known[0])) is not None:
+                    return found._replace(what=f"process {pid} ({_name(pid)}) {found.what}")
+    return None
+
+
+def write(images: Path, refusal: Refusal) -> None:
+    """Leave a refusal while frozen beside what there is of the images."""
+    (images / _NAME).write_text(json.dumps(refusal), encoding="utf-8")
+
+
+def left_in(images: Path) -> Refusal | None:
+    """Return the refusal of the last dump into IMAGES; None if there was none."""
+    with suppress(FileNotFoundError):
+        return Refusal(*json.loads((images / _NAME).read_text(encoding="utf-8")))
+    return None
+
+
+def has_seccomp_filter(pid: int) -> bool:
+    """Return whether process PID has a filter of system calls."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    return any(line.startswith("Seccomp:") and line.split()[1] != "0" for line in lines)
+
+
+def _seccomp(pid: int, _init: int) -> Refusal | None:
+    if not has_seccomp_filter(pid):
+        return None
+    return Refusal("filters its system calls (seccomp), which CRIU cannot suspend without privileges", _ADMINISTRATOR)
+
+
+def _hidden(pid: int, _init: int) -> Refusal | None:
+    """Find a process that is not dumpable: the kernel gives its entries in /proc to root."""
+    if Path(f"/proc/{pid}/stat").stat().st_uid == os.geteuid():
+        return None
+    return Refusal("hides its memory from its own user (PR_SET_DUMPABLE), and CRIU without privileges is that user")
+
+
+def _tcp(pid: int, _init: int) -> Refusal | None:
+    own = sockets_of(pid)
+    for one in tcp_sockets(pid) if own else ():
+        if one.inode in own and one.state not in {_LISTENING, _CLOSED}:
+            return Refusal("has TCP connections, which CRIU cannot restore without privileges", _ADMINISTRATOR)
+    return None
+
+
+def _nameless_memory(pid: int, _init: int) -> Refusal | None:
+    """Find a mapped file without a name, such as a memfd; the library for criu finds its descriptor."""
+    for line in os.fsdecode(Path(f"/proc/{pid}/maps").read_bytes()).split("\n"):
+        fields = line.split(None, _MAPS_FIELDS - 1)
+        if len(fields) == _MAPS_FIELDS and fields[5].startswith("/") and fields[5].endswith(DELETED):
+            path = fields[5].removesuffix(DELETED)
+            return Refusal(
+                f"has mapped {path}, a file without a name, which CRIU without privileges would restore wrongly",
+                _COMPILER,
+            )
+    return None
+
+
+def _sysv_ids(pid: int, init: int) -> Refusal | None:
+    """Find System V objects with ids that a new namespace would not give them: it counts from 0."""
+    if pid == init or os.readlink(f"/proc/{pid}/ns/ipc") == os.readlink("/proc/self/ns/ipc"):
+        return None
+    child = os.fork()
+    if child == 0:
+        status = 1
+        with suppress(Exception):
+            status = _judge_ids(pid)
+        os._exit(status)
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
+        return None
+    return Refusal("has System V objects made after others were removed: CRIU without privileges cannot number them so")
+
+
+def _judge_ids(pid: int) -> int:
+    """Enter the IPC namespace of PID; return 1 if the ids in it are not those of objects made one after the other."""
+    fd = os.open(f"/proc/{pid}/ns/ipc", os.O_RDONLY | os.O_CLOEXEC)
+    libc.call("setns", fd, _CLONE_NEWIPC)
+    for table in ("shm", "sem", "msg"):
+        rows = (_SYSV / table).read_text(encoding="ascii").splitlines()[1:]
+        if sorted(int(row.split()[1]) for row in rows) != list(range(len(rows))):
+            return 1
+    return 0
+
+
+def _name(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    return "?"
+
+
+_FINDERS: dict[str, Callable[[int, int], Refusal | None]] = {
+    SECCOMP: _seccomp,
+    HIDDEN: _hidden,
+    TCP: _tcp,
+    NAMELESS_MEMORY: _nameless_memory,
+    SYSV_IDS: _sysv_ids,
+}

@@ -1,0 +1,88 @@
+"""Enters a user namespace of this user's own, and executes a command in it.
+
+User and group ids stay what they are: each is mapped to itself. The command has `CAPABILITIES` as ambient ones, which
+count for what belongs to the namespace and for nothing else. Needs neither newuidmap nor a setting by an administrator
+where the kernel allows user namespaces. Uses the standard library alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from dmtcp_py.engine.criu.inside import clocks, libc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+FAILED_STATUS = 77
+CAPABILITIES = (8, 19, 21)
+"""CAP_SETPCAP, CAP_SYS_PTRACE and CAP_SYS_ADMIN in linux/capability.h.
+
+Not CAP_SETUID, with which criu would become user 0, who does not exist in the namespace; nor CAP_NET_ADMIN, which the
+network outside would not accept.
+"""
+_CLONE_NEWUSER = 0x10000000
+_CAPABILITY_VERSION_3 = 0x20080522
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
+
+
+class StepError(Exception):
+    """A step that the kernel denies: its name, and the error."""
+
+    def __init__(self, name: str, error: OSError) -> None:
+        super().__init__(f"{name}: {error.strerror} ({errno.errorcode.get(error.errno or 0, error.errno)})")
+
+
+def step(name: str, action: Callable[[], object]) -> None:
+    """Do ACTION; raise StepError with NAME if the kernel denies it."""
+    try:
+        action()
+    except OSError as error:
+        raise StepError(name, error) from error
+
+
+def enter(images: Path | None) -> None:
+    """Enter the namespace, and one in which the clocks of the generation in IMAGES go on. Raises StepError."""
+    uid, gid = os.geteuid(), os.getegid()
+    step("making a user namespace", lambda: libc.call("unshare", _CLONE_NEWUSER))
+    step("mapping the user into it", lambda: _map(uid, gid))
+    if images is not None:
+        step("setting the clocks", lambda: clocks.go_on(images))
+    step("having capabilities in it", _keep_capabilities)
+
+
+def _map(uid: int, gid: int) -> None:
+    # without this an ordinary user may not map a group
+    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
+    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
+
+
+def _keep_capabilities() -> None:
+    mask = sum(1 << number for number in CAPABILITIES)
+    # effective, permitted and inheritable; the second half is for numbers from 32 on
+    sets = struct.pack("=6I", mask, mask, mask, 0, 0, 0)
+    libc.call("capset", struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), sets)
+    for number in CAPABILITIES:
+        libc.call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number, 0, 0)
+
+
+def main(words: Sequence[str]) -> NoReturn:
+    """Execute a command in the namespace; WORDS: the folder of the images whose clocks go on, or none; the command."""
+    images, *argv = words
+    try:
+        enter(Path(images) if images else None)
+    except StepError as error:
+        sys.exit(_failed(str(error)))
+    os.execvp(argv[0], argv)  # noqa: S606 - the command that makes the other namespaces
+
+
+def _failed(text: str) -> int:
+    print(text, file=sys.stderr)  # noqa: T201 - for the log of the keeper
+    return FAILED_STATUS

@@ -1,0 +1,191 @@
+"""What is different where CRIU has no privileges: what is refused and why, clocks, groups of a namespace of its own.
+
+What an engine does in every way is in the other files, which run in this way too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kit.processes import kill_all
+from kit.waits import LONG_S
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
+
+pytestmark = pytest.mark.plain_user_too
+
+FIVE_DAYS_S = 5 * 24 * 3600
+SLEEPS = """
+import time
+began = time.monotonic()
+for step in range(40):
+    print(step, flush=True)
+    time.sleep(0.1)
+print(4 <= time.monotonic() - began < 1000)
+"""
+MEMORY = """
+import ctypes, mmap, os, time
+fd = os.memfd_create("shared")
+os.ftruncate(fd, 4096)
+memory = mmap.mmap(fd, 4096)
+for step in range(60):
+    memory[0] = step
+    print(step, os.pread(fd, 1, 0)[0], flush=True)
+    time.sleep(0.1)
+"""
+SECCOMP = """
+import ctypes, struct, time
+ALLOW = struct.pack("HBBI", 0x06, 0, 0, 0x7FFF0000)
+program = ctypes.create_string_buffer(ALLOW)
+class Filter(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("program", ctypes.c_void_p)]
+libc = ctypes.CDLL(None)
+libc.prctl(38, 1, 0, 0, 0)
+assert libc.prctl(22, 2, ctypes.byref(Filter(1, ctypes.addressof(program))), 0, 0) == 0
+while True:
+    print("filtered", flush=True)
+    time.sleep(0.1)
+"""
+HIDDEN = """
+import ctypes, time
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+while True:
+    print("hidden", flush=True)
+    time.sleep(0.1)
+"""
+CONNECTED = """
+import socket, time
+server = socket.create_server(("127.0.0.1", 0))
+one = socket.create_connection(server.getsockname())
+other = server.accept()
+while True:
+    print("connected", flush=True)
+    time.sleep(0.1)
+"""
+TICKS = """
+import ctypes, os, struct, time
+libc = ctypes.CDLL(None)
+fd = libc.timerfd_create(1, 0)
+libc.timerfd_settime(fd, 0, struct.pack("4q", 0, 200_000_000, 0, 200_000_000), None)
+for step in range(7):
+    # it expires unread meanwhile
+    for part in range(10):
+        print(step, part, flush=True)
+        time.sleep(0.1)
+    os.read(fd, 8)
+print("still ticking")
+"""
+SEGMENTS = """
+import ctypes, time
+libc = ctypes.CDLL(None)
+libc.shmat.restype = ctypes.c_void_p
+REMOVE = 0
+{before}
+segment = libc.shmget(0, 4096, 0o1600)
+memory = ctypes.cast(libc.shmat(segment, None, 0), ctypes.POINTER(ctypes.c_int))
+for step in range({steps}):
+    memory[0] += step
+    print(step, memory[0], flush=True)
+    time.sleep(0.1)
+"""
+
+
+def only_without_privileges(criu: EngineHere) -> None:
+    if criu.user is None and os.geteuid() == 0:
+        pytest.skip("with privileges CRIU can do it")
+
+
+def test_memory_that_has_a_descriptor_and_no_name_stays_one_with_it(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    bench.assert_survives(bench.python("memory.py", MEMORY), times=2)
+
+
+def test_a_periodic_timer_that_expired_unread_goes_on(bench: Workbench, criu: EngineHere) -> None:
+    only_without_privileges(criu)
+    bench.assert_survives(bench.python("ticks.py", TICKS), times=2)
+
+
+@pytest.mark.parametrize("first_s", [FIVE_DAYS_S, 0], ids=["behind", "ahead"])
+def test_a_program_that_sleeps_goes_on_where_the_clocks_are_days(
+    bench: Workbench, criu: EngineHere, first_s: int
+) -> None:
+    del criu
+    program = bench.python("sleeps.py", SLEEPS)
+    line = bench.line("-i", "1", "--stdout", "out.txt", *program)
+    plain = bench.start_plain(*program)
+    process = bench.start_line(with_clocks(first_s, line))
+    bench.wait_generations(1, process)
+    bench.wait_beyond_checkpoint(process)
+    kill_all(process)
+    assert bench.start_line(with_clocks(FIVE_DAYS_S - first_s, line)).wait(LONG_S) == 0
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt")
+
+
+def with_clocks(ahead_s: int, line: Sequence[str]) -> list[str]:
+    """Return LINE as on a machine whose clocks are AHEAD_S seconds ahead; skip where there are no such namespaces."""
+    ahead = [f"--monotonic={ahead_s}", f"--boottime={ahead_s}"]
+    spaces = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-current-user"]), "--time", *ahead]
+    if shutil.which("unshare") is None or subprocess.run([*spaces, "--fork", "true"], check=False).returncode:
+        pytest.skip("no time namespace can be made here")
+    return [*spaces, "--fork", "--kill-child", *line]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (SECCOMP, "filters its system calls (seccomp)"),
+        (HIDDEN, "hides its memory from its own user"),
+        (CONNECTED, "has TCP connections"),
+        (
+            SEGMENTS.format(before="libc.shmctl(libc.shmget(0, 4096, 0o1600), REMOVE, None)", steps=10**6),
+            "has System V objects",
+        ),
+    ],
+    ids=["seccomp", "hidden", "connected", "numbered"],
+)
+def test_what_cannot_be_checkpointed_is_refused_before_the_first_checkpoint(
+    bench: Workbench, criu: EngineHere, text: str, reason: str
+) -> None:
+    only_without_privileges(criu)
+    done = bench.run("-i", "0.5", "--stdout", "out.txt", *bench.python("refused.py", text))
+    assert done.returncode == 125, done.stderr
+    assert reason in done.stderr
+    assert "refused.py" in done.stderr or "(python" in done.stderr
+    assert bench.generations == []
+
+
+def test_system_v_memory_goes_on(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    bench.assert_survives(bench.python("segments.py", SEGMENTS.format(before="", steps=60)), times=2)
+
+
+def test_doctor_says_which_step_failed_and_what_an_administrator_can_set(bench: Workbench, criu: EngineHere) -> None:
+    only_without_privileges(criu)
+    off = 'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --ambient-caps=-all --inh-caps=-all "$@"'
+    words = bench.line()
+    typed = words[: words.index("--") + 1] if criu.user else []
+    inner = ["unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c", off, "sh"]
+    ctl = [str(word).replace("dmtcp-run", "dmtcp-ctl") for word in words[len(typed) : len(typed) + 1]]
+    done = subprocess.run(
+        [*typed, *inner, *ctl, "doctor"],
+        env=bench.environ,
+        cwd=bench.folder,
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+        check=False,
+    )
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("criu in a user namespace")]
+    assert "making a user namespace" in row
+    assert "ENOSPC" in row
+    assert "sysctl user.max_user_namespaces=" in row
