@@ -10,7 +10,7 @@ from dmtcp_py.engine.dmtcp.assertions import explained
 PROTECTED = (
     (
         "[2026-11-29T09:10:22.897, 40000, 40000, Error] at wrappers.cpp:477 in dup2; "
-        'REASON=\'JASSERT(!DMTCP_IS_PROTECTED_FD(newfd)) failed; ("\\n*** Blocked attempt to dup2 into a protected fd;\\n"'
+        "REASON='JASSERT(!DMTCP_IS_PROTECTED_FD(newfd)) failed; (*** Blocked attempt to dup2 into a protected fd"
     ),
     "ASSERT at wrappers.cpp:494: !DMTCP_IS_PROTECTED_FD(newfd): blocked attempt to dup2 into a protected fd; oldfd=0",
 )
