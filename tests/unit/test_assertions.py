@@ -10,16 +10,14 @@ from dmtcp_py.engine.dmtcp.assertions import explained
 PROTECTED = (
     (
         "[2026-11-29T09:10:22.897, 40000, 40000, Error] at wrappers.cpp:477 in dup2; "
-        "REASON='JASSERT(!DMTCP_IS_PROTECTED_FD(newfd)) failed; "
-        '("\\n*** Blocked attempt to dup2 into a protected fd;\\n"'
+        "REASON='JASSERT(!DMTCP_IS_PROTECTED_FD(newfd)) failed; (*** Blocked attempt to dup2 into a protected fd"
     ),
     "ASSERT at wrappers.cpp:494: !DMTCP_IS_PROTECTED_FD(newfd): blocked attempt to dup2 into a protected fd; oldfd=0",
 )
 OWNER = (
     (
-        "[2026-11-29T08:15:27.612, 40000, 40002, Error] at connection.cpp:80 in saveOptions; "
-        "REASON='JASSERT(_fcntlOwner "
-        "!= -1) failed; (_fcntlOwner = -1);    sleep: Terminating..."
+        "[2026-11-29T08:15:27.612, 40000, 40002, Error] at connection.cpp:80 in saveOptions; REASON='JASSERT("
+        "_fcntlOwner != -1) failed; (_fcntlOwner = -1);    sleep: Terminating..."
     ),
     "ASSERT at plugin/connection.cpp:86: _fcntlOwner != -1: fcntl(F_GETOWN) failed: fd=3 flags=2097152 errno=9 (EBADF)",
 )
