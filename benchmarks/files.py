@@ -1,10 +1,11 @@
 """Measure what a program pays for the record of its changes to files: the same program with and without the record.
 
-Run it with ``make bench-files`` on an idle machine; it needs a C compiler and some minutes. There are three rows for
-DMTCP (on PATH or in DMTCP_PREFIX) and for CRIU: the microseconds to open a file for reading; to open a file for append,
-write to it and close it; and to make a file. Each value is the median of five runs, with and without in turns. It is
-the program's own processor time, which other load on the machine changes least. "Without" is a copy of dmtcp_py without
-the part that records.
+Run it with ``make bench-files`` on an idle machine; it needs a C compiler and some minutes. There are rows for DMTCP
+(on PATH or in DMTCP_PREFIX) and for CRIU: the microseconds to open a file for reading; to open a file for append, write
+to it and close it; to make a file; to write 64 bytes to a pipe, and to the end of a file; and to overwrite 4 KB in a
+small file and in a large one, whose old content is kept once. Each value is the median of five runs, with and without
+in turns. It is the program's own processor time, which other load on the machine changes least. "Without" is a copy of
+dmtcp_py without the part that records.
 """
 
 from __future__ import annotations
@@ -26,19 +27,40 @@ ROWS = {
     "read": ("opened for reading", 200_000, "at most 1 us more"),
     "append": ("opened for append, written, closed", 50_000, "at most 10 us more"),
     "make": ("made", 20_000, "at most 50 us more"),
+    "pipe": ("pipe written", 500_000, "at most 0.3 us more"),
+    "end": ("file written at its end", 500_000, "at most 0.5 us more"),
+    "small": ("4 KB of a small file overwritten", 200_000, "at most 2 us more"),
+    "large": ("4 KB of a large file overwritten", 100_000, "at most 10 us more"),
 }
 PROGRAM = r"""
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 int main(int argc, char **argv)
 {
     struct timespec began, ended;
     int times = atoi(argv[2]), failed = argc != 3;
-    close(open("there", O_WRONLY | O_CREAT, 0600));
+    char block[4096] = "x";
+    int there = open("there", O_WRONLY | O_CREAT, 0600), ends[2];
+    ftruncate(there, argv[1][0] == 'l' ? 65 << 20 : argv[1][0] == 's' ? 1 << 20 : 0);
+    close(there);
+    failed |= pipe(ends);
+    there = open("there", argv[1][0] == 'e' ? O_WRONLY : O_RDWR);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &began);
+    if (strchr("pesl", argv[1][0])) {
+        for (int i = 0; i < times; i++) {
+            if (argv[1][0] == 'p')
+                failed |= write(ends[1], block, 64) != 64 || read(ends[0], block, 64) != 64;
+            else if (argv[1][0] == 'e')
+                failed |= write(there, block, 64) != 64;
+            else
+                failed |= pwrite(there, block, 4096, (i * 7L % 250) * 4096) != 4096;
+        }
+        times = -times;
+    }
     for (int i = 0; i < times; i++) {
         char name[32] = "there";
         int flags = O_RDONLY;
@@ -53,7 +75,7 @@ int main(int argc, char **argv)
         close(fd);
     }
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ended);
-    printf("%f\n", ((ended.tv_sec - began.tv_sec) * 1e9 + (ended.tv_nsec - began.tv_nsec)) / 1e3 / times);
+    printf("%f\n", ((ended.tv_sec - began.tv_sec) * 1e9 + (ended.tv_nsec - began.tv_nsec)) / 1e3 / abs(times));
     return failed;
 }
 """

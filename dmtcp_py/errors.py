@@ -73,12 +73,14 @@ class EngineError(DmtcpRunError):
 class CheckpointFailedError(EngineError):
     """A checkpoint produced no complete images.
 
-    ``program_lives`` says whether the program continues as if no checkpoint had been requested.
+    ``program_lives`` says whether the program continues as if no checkpoint had been requested; ``raw`` is the engine's
+    own message, for the history.
     """
 
-    def __init__(self, what: str, hint: str = "", *, program_lives: bool) -> None:
+    def __init__(self, what: str, hint: str = "", *, program_lives: bool, raw: str = "") -> None:
         super().__init__(what, hint)
         self.program_lives = program_lives
+        self.raw = raw
 
 
 class BlockedError(CheckpointFailedError):

@@ -54,6 +54,7 @@ class RunOptions:
     array_chain: bool = False
     allow_unprotected: bool = False
     accept_changed_files: bool = False
+    accept_changed_state: bool = False
 
     def __post_init__(self) -> None:
         for problem in self._problems():

@@ -44,23 +44,22 @@ class End:
 
     @property
     def is_unsuitable(self) -> bool:
-        """Whether it was refused, or failed, for want of something that its engine does not have."""
-        return self.may_start_again and self.outcome.kind in (Kind.REFUSED, Kind.UNSUITABLE)
+        """Whether it was refused, or failed, for something that its engine cannot handle."""
+        return self.may_start_again and (self.outcome.for_another or self.outcome.kind is Kind.UNSUITABLE)
 
 
 def plan_after(end: End, plan: Plan, context: AttemptContext) -> Plan | None:
     """Return the plan to run the program of PLAN once more after END, with another engine; None if that is not ours."""
     if not _can_start_over(context):
         return None
-    if end.is_lost_at_start:
-        # what an engine lost otherwise may have been taken from it by somebody: that is an error
-        return plan.with_another_engine("lost it at its start") if is_crash(end.outcome) else None
-    if not end.is_unsuitable or end.ran_s > MOST_LOST_S + _SPARE_S:
-        return None
-    may_be_none = end.outcome.kind is Kind.UNSUITABLE
-    if not (end.outcome.for_another or (may_be_none and plan.options.allow_unprotected)):
-        return None
-    return plan.with_another_engine(_CANNOT, or_none=may_be_none)
+    if end.is_unsuitable:
+        may_be_none = end.outcome.kind is Kind.UNSUITABLE
+        is_worth_it = end.outcome.for_another or plan.options.allow_unprotected
+        is_early = end.ran_s <= MOST_LOST_S + _SPARE_S
+        return plan.with_another_engine(_CANNOT, or_none=may_be_none) if is_worth_it and is_early else None
+    # what an engine lost otherwise may have been taken from it by somebody: that is an error
+    is_left_to_us = end.is_lost_at_start and is_crash(end.outcome)
+    return plan.with_another_engine("lost it at its start") if is_left_to_us else None
 
 
 def can_be_changed(context: AttemptContext) -> bool:
@@ -78,12 +77,12 @@ def announce(end: End, plan: Plan, again: Plan, report: Report) -> None:
     if plan.choice is None or again.choice is None:
         return
     first, second = plan.choice.engine_text, again.choice.engine_text
-    if end.is_lost_at_start:
+    if not end.is_unsuitable:
         text = f"{at_start(end.outcome)}, which may be the fault of {first}: starting it once more with {second}"
         error = at_start(end.outcome)
     else:
         error = end.outcome.detail
-        what = "cannot be checkpointed" if end.outcome.kind is Kind.REFUSED else "failed"
+        what = "failed" if end.outcome.kind is Kind.UNSUITABLE else "cannot be checkpointed"
         text = (
             f"the program {what} with {first} ({error}): starting it once more with {second}, "
             f"{format_duration(end.ran_s)} after its start"

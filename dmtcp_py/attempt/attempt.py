@@ -14,7 +14,7 @@ from dmtcp_py.attempt.outcome import Kind, Outcome, is_crash
 from dmtcp_py.attempt.plan import make_plan
 from dmtcp_py.attempt.start import SHARED, Starter
 from dmtcp_py.attempt.state import end_state
-from dmtcp_py.attempt.stdio import fed, notes_on_start
+from dmtcp_py.attempt.stdio import fed, forget_input, notes_on_start
 from dmtcp_py.attempt.supervisor import SIGNALS, Supervisor
 from dmtcp_py.batch.continuation import Continuation
 from dmtcp_py.batch.time_limit import find_time_limit
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dmtcp_py.options import RunOptions
     from dmtcp_py.store.store import Store
 
+_ALLOWED = "--allow-unprotected"
 MOST_RECOVERIES = 3
 """How often in a row, without a new generation, an attempt recovers after an engine failed."""
 
@@ -179,7 +180,7 @@ class _Attempt:
             error = f"crashed with status {outcome.status} after a restart"
             text = f"the program {error}, which may be the fault of the restart"
         self.report.warn(f"{text}; resuming the last good generation")
-        self.plan.store.record("failed", what="engine", error=error)
+        self.plan.store.record("failed", what="engine", error=error, raw=outcome.raw)
 
     def _record_end(self, context: AttemptContext, end: End) -> None:
         plan, store, outcome = self.plan, self.plan.store, end.outcome
@@ -190,10 +191,12 @@ class _Attempt:
             status=outcome.status,
             generation=outcome.generation,
             detail=outcome.detail,
+            raw=outcome.raw,
             stopped_for=outcome.stopped_for,
         )
         if outcome.kind is Kind.FINISHED:
-            store.prune(keep=1, lineage=plan.start.job.lineage)
+            verdicts = store.prune(keep=1, lineage=plan.start.job.lineage)
+            forget_input(plan, [verdict.number for verdict in verdicts if verdict.keep])
         self.report.say(_last_line(outcome), event=outcome.kind.value, status=outcome.status, job=outcome.job)
 
     def _continue_batch_job(self, outcome: Outcome) -> Outcome:
@@ -230,6 +233,10 @@ def _end_former(store: Store, report: Report) -> None:
         report.say(text, event="ended")
 
 
+def _with_way_out(detail: str) -> str:
+    return detail if _ALLOWED in detail else f"{detail}; or run it with {_ALLOWED}"
+
+
 def _last_line(outcome: Outcome) -> str:
     if outcome.generation:
         again = f"the same line resumes from generation {outcome.generation}"
@@ -240,8 +247,7 @@ def _last_line(outcome: Outcome) -> str:
         Kind.CHECKPOINTED: f"checkpointed and stopped; {again}",
         Kind.SIGNALLED: f"{outcome.detail or f'the program was killed by signal {outcome.status - 128}'}; {again}",
         Kind.STOPPED: f"stopped at once; {again}",
-        Kind.REFUSED: f"stopped, because it cannot be checkpointed: {outcome.detail}; or run it with "
-        "--allow-unprotected",
+        Kind.REFUSED: f"stopped, because it cannot be checkpointed: {_with_way_out(outcome.detail)}",
         Kind.UNSUITABLE: f"the program failed: {outcome.detail}",
         Kind.OUT_OF_TIME: f"stopped, because the time is over and the last checkpoint failed ({outcome.detail}); "
         f"{again}",

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.protocol import EndKind
-from dmtcp_py.errors import BlockedError
+from dmtcp_py.errors import BlockedError, CheckpointFailedError
 
 if TYPE_CHECKING:
     from dmtcp_py.attempt.checkpoint import CheckpointDone
@@ -71,7 +71,8 @@ class CheckpointFailures:
             self._warn(error, newest, lives=False)
 
     def _warn(self, error: DmtcpRunError | None, newest: Manifest | None, *, lives: bool) -> None:
-        self._plan.store.record("failed", what="checkpoint", error=str(error), lives=lives)
+        raw = error.raw if isinstance(error, CheckpointFailedError) else ""
+        self._plan.store.record("failed", what="checkpoint", error=str(error), raw=raw, lives=lives)
         text = f"checkpoint failed: {error}" + ("; the program continues to run" if lives else "")
         if not isinstance(error, BlockedError):
             self._warnings.report.warn(text)

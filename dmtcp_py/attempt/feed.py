@@ -227,7 +227,7 @@ class Feed:
 
     def _end(self) -> None:
         """Let the program see the end of its input."""
-        if not self._kept.is_complete and self._producer is not None:
+        if self._kept.end and not self._kept.is_complete and self._producer is not None:
             # if this is not on disk, a resume finds the end again
             with suppress(OSError):
                 self._kept.close_segment(is_last=True)

@@ -65,6 +65,8 @@ class Outcome:
     detail: str = ""
     for_another: bool = False
     """Whether another engine was seen to handle what the program was refused for, or failed for."""
+    raw: str = ""
+    """The engine's own message about its failure."""
     stopped_for: str | None = None
     """Why the last checkpoint was taken: ``time limit``, ``request`` or the name of a signal."""
 
@@ -119,7 +121,14 @@ def _ended_otherwise(seen: Supervised, end: ProgramEnd) -> Outcome:
     if end.kind is EndKind.ENGINE_FAILED or was_ours:
         detail = seen.last_error or end.detail if was_ours else end.detail or seen.last_error
         return Outcome(
-            kind=Kind.ENGINE_FAILED, status=FAILED_STATUS, job=job, generation=newest, detail=detail, stopped_for=reason
+            kind=Kind.ENGINE_FAILED,
+            status=FAILED_STATUS,
+            job=job,
+            generation=newest,
+            detail=detail,
+            raw=end.raw,
+            for_another=end.for_another,
+            stopped_for=reason,
         )
     if end.kind is EndKind.KILLED_BY_COMMAND:
         return Outcome(

@@ -157,6 +157,7 @@ class Starter:
             nodes=plan.nodes,
             undo=self._undo,
             accepts_changed=plan.options.accept_changed_files,
+            accepts_changed_state=plan.options.accept_changed_state,
             warn=self.report.warn,
         )
 

@@ -46,6 +46,15 @@ def fed(plan: Plan, post: Callable[[InputFailed], None], warn: Callable[[str], N
             feed.close()
 
 
+def forget_input(plan: Plan, generations: Sequence[int]) -> None:
+    """Remove what was kept of the input, once the program has ended, except for what GENERATIONS need."""
+    folder = plan.store.layout.input(plan.start.job.lineage)
+    if generations:
+        KeptInput(folder, warn=lambda _reason: None).forget_before(plan.store.least_stdin_bytes(generations))
+    else:
+        remove_tree(folder)
+
+
 def _feed(plan: Plan, post: Callable[[InputFailed], None], warn: Callable[[str], None]) -> Feed | None:
     is_checkpointed = plan.choice is None or not isinstance(plan.choice.engine, Unprotected)
     if plan.stdio.stdin is not None or plan.nodes is not None or not is_checkpointed:

@@ -136,6 +136,11 @@ Exit status:
     is_flag=True,
     help="Resume even if a file cannot be restored to what it was at the checkpoint.",
 )
+@click.option(
+    "--accept-changed-state",
+    is_flag=True,
+    help="Resume even if a process is not what it was at the checkpoint.",
+)
 @click.option("--allow-unprotected", is_flag=True, help="Run even a program that no engine can checkpoint.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines of dmtcp-run as JSON objects.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and errors.")

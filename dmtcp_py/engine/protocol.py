@@ -83,6 +83,8 @@ class Restart:
     """Whether to restart although a file cannot be restored; the file then stays as it is."""
     warn: Callable[[str], None]
     """Called with each warning for the user."""
+    accepts_changed_state: bool = False
+    """Whether to restart although a process is not what it was at the checkpoint."""
     plugins: tuple[Path, ...] = ()
     nodes: NodeList | None = None
 
@@ -107,6 +109,8 @@ class ProgramEnd:
     detail: str = ""
     for_another: bool = False
     """Whether another engine was seen to handle what this one refused."""
+    raw: str = ""
+    """The engine's own message, for the history."""
 
 
 class Computation(Protocol):

@@ -14,14 +14,14 @@
 #define MOST_LINKS 40 /* the kernel follows no more either */
 
 /* Write to REAL where PATH leads to, and to FOUND what it is; return 0 if it is gone or has no place in the journal. */
-int find_file(unsigned part, int dir, const char *path, char *real, struct stat *found)
+int find_file(int dir, const char *path, char *real, struct stat *found)
 {
     char link[FD_LINK];
     int fd = (int)RAW(SYS_openat, dir, path, O_PATH | O_CLOEXEC);
     if (fd < 0) {
         /* otherwise there is no descriptor left, and the program's call may still succeed */
         if (fd != -ENOENT)
-            lose(part, path);
+            lose(path);
         return 0;
     }
     name_descriptor(link, fd);
@@ -29,7 +29,7 @@ int find_file(unsigned part, int dir, const char *path, char *real, struct stat 
     int exists = !raw_stat(fd, "", AT_EMPTY_PATH, found);
     raw_close(fd);
     if (length <= 0 || length >= PATH_MAX - 1 || real[0] != '/') {
-        lose(part, path);
+        lose(path);
         return 0;
     }
     return exists && S_ISREG(found->st_mode) && !is_not_the_programs(real);
@@ -47,10 +47,10 @@ static void record_content(int dir, const char *path, int what, off_t left, stru
         return;
     struct buffers *buffers = borrow_buffers();
     if (!buffers) {
-        lose(part, path);
+        lose(path);
         return;
     }
-    if (find_file(part, dir, path, buffers->real, found)) {
+    if (find_file(dir, path, buffers->real, found)) {
         char copy[COPY_NAME] = "-";
         struct entry entry = { .kind = 'A', .found = found, .content = appended, .copy = copy, .path = buffers->real };
         if (what != APPENDED && found->st_size != 0) {
@@ -137,14 +137,14 @@ void record_name(int dir, const char *path, int how)
     struct buffers *buffers = part ? borrow_buffers() : NULL;
     if (!part || !buffers) {
         if (part)
-            lose(part, path);
+            lose(path);
         return;
     }
     struct stat found;
     int is_gone = 0, failed = find_name(dir, path, how, buffers, &found, &is_gone);
     /* after any other error the program's call fails too */
     if (failed == -ENAMETOOLONG || failed == -EMFILE || failed == -ENFILE || failed == -ENOMEM)
-        lose(part, path);
+        lose(path);
     if (!failed && !is_not_the_programs(buffers->real))
         record_real_name(part, buffers, &found, is_gone, how);
     return_buffers(buffers);
@@ -264,7 +264,7 @@ static void record_moved_folder(unsigned part, int from, const char *old, int to
 {
     struct buffers *buffers = borrow_buffers();
     if (!buffers) {
-        lose(part, new);
+        lose(new);
         return;
     }
     if (!find_real_name(from, old, buffers->name) && !is_not_the_programs(buffers->name)
@@ -278,7 +278,7 @@ static void record_moved_folder(unsigned part, int from, const char *old, int to
         found->st_size = (off_t)length;
         struct entry entry = { .kind = 'M', .found = found, .copy = "-", .path = both };
         if (!append_entry(part, buffers, &entry))
-            lose(part, new);
+            lose(new);
     }
     return_buffers(buffers);
 }
@@ -295,7 +295,7 @@ void record_moved(int from, const char *old, int to, const char *new, unsigned f
     if (!part)
         return;
     if (flags & RENAME_EXCHANGE && (S_ISDIR(found.st_mode) || (exists && S_ISDIR(there.st_mode)))) {
-        lose(part, new);
+        lose(new);
         return;
     }
     if (!S_ISDIR(found.st_mode))

@@ -27,7 +27,7 @@ void record_name(int dir, const char *path, int how);
 void record_moved(int from, const char *old, int to, const char *new, unsigned flags);
 void record_truncated(const char *path, off_t size);
 
-int find_file(unsigned part, int dir, const char *path, char *real, struct stat *found);
+int find_file(int dir, const char *path, char *real, struct stat *found);
 void hold_nothing(struct held *held);
 
 /* --- ranges.c: what has a descriptor --- */

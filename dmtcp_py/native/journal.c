@@ -25,7 +25,8 @@
 
 char job_folder[PATH_MAX];
 char journal_folder[PATH_MAX];
-char now_path[PATH_MAX], next_path[PATH_MAX], hold_path[PATH_MAX], gate_path[PATH_MAX], shut_path[PATH_MAX];
+char now_path[PATH_MAX], next_path[PATH_MAX], hold_path[PATH_MAX], gate_path[PATH_MAX], shut_path[PATH_MAX],
+    lost_path[PATH_MAX];
 volatile int is_journal_known;
 int is_memory_recorded;
 volatile int is_suspended;
@@ -72,6 +73,7 @@ static void name_paths(const char *job, size_t length)
     name_path(hold_path, job, length, "/undo/hold");
     name_path(gate_path, job, length, "/undo/gate");
     name_path(shut_path, job, length, "/undo/shut");
+    name_path(lost_path, job, length, "/undo/now/lost");
     name_path(journal_folder, job, length, "/undo");
 }
 
@@ -171,16 +173,15 @@ unsigned find_part(void)
 
 /* --- entries --- */
 
-/* Say that PATH cannot be recorded in PART: write it to `lost`, which has the room already, or else remove that. */
-void lose(unsigned part, const char *path)
+/* Say that PATH cannot be recorded: write it to `lost`, which has the room already, or else remove that. It is in the
+   part that is written to, as no checkpoint is taken meanwhile; another way to it would need more descriptors. */
+void lose(const char *path)
 {
-    int folder = open_part(part);
-    int fd = (int)RAW(SYS_openat, folder, "lost", O_WRONLY | O_CLOEXEC);
+    int fd = raw_open(lost_path, O_WRONLY, 0);
     size_t size = strnlen(path, PATH_MAX - 1);
     if (fd < 0 || RAW(SYS_pwrite64, fd, path, size, 0) != (long)size)
-        RAW(SYS_unlinkat, folder, "lost", 0);
+        RAW(SYS_unlinkat, AT_FDCWD, lost_path, 0);
     raw_close(fd);
-    raw_close(folder);
 }
 
 /* Whether a file may become as large as SIZE: beyond a limit that the program has set itself, a signal would end it. */
@@ -264,6 +265,6 @@ void write_entry(unsigned part, struct buffers *buffers, const struct entry *ent
         remember(entry->name, part);
         remember(entry->content, part);
     } else {
-        lose(part, entry->path);
+        lose(entry->path);
     }
 }

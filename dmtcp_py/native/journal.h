@@ -40,7 +40,8 @@ void let_signals(const struct held *held);
 
 extern char job_folder[PATH_MAX];     /* what is in it does not belong to the program */
 extern char journal_folder[PATH_MAX]; /* empty: nothing is recorded */
-extern char now_path[PATH_MAX], next_path[PATH_MAX], hold_path[PATH_MAX], gate_path[PATH_MAX], shut_path[PATH_MAX];
+extern char now_path[PATH_MAX], next_path[PATH_MAX], hold_path[PATH_MAX], gate_path[PATH_MAX], shut_path[PATH_MAX],
+    lost_path[PATH_MAX];
 
 extern int is_memory_recorded; /* what is done in /dev/shm: not if the program has its own, in its images */
 
@@ -73,7 +74,7 @@ struct buffers *borrow_buffers(void);
 void return_buffers(struct buffers *buffers);
 int append_entry(unsigned part, struct buffers *buffers, const struct entry *entry);
 void write_entry(unsigned part, struct buffers *buffers, const struct entry *entry);
-void lose(unsigned part, const char *path);
+void lose(const char *path);
 int may_grow_to(off_t size);
 
 /* --- keys.c --- */

@@ -15,6 +15,14 @@
 #include "changes.h"
 #include "files.h"
 
+/* headers of older kernels do not have them */
+#ifndef FALLOC_FL_COLLAPSE_RANGE
+#define FALLOC_FL_COLLAPSE_RANGE 0x08
+#endif
+#ifndef FALLOC_FL_INSERT_RANGE
+#define FALLOC_FL_INSERT_RANGE 0x20
+#endif
+
 #define BLOCK (1L << 16)
 #define PIECE (1L << 18)
 
@@ -79,7 +87,7 @@ void keep_range(unsigned part, struct buffers *buffers, struct stat *found, off_
     raw_close(fds[0]);
     raw_close(fds[1]);
     if (!is_kept)
-        lose(part, buffers->real);
+        lose(buffers->real);
 }
 
 /* Keep the content of the file FOUND behind FD between FROM and TO, unless its whole content is recorded. What IS_MAPPED
@@ -93,10 +101,10 @@ static void record_range(int fd, struct stat *found, off_t from, off_t to, int i
     struct buffers *buffers = borrow_buffers();
     name_descriptor(link, fd);
     if (!buffers) {
-        lose(part, link);
+        lose(link);
         return;
     }
-    if (find_file(part, AT_FDCWD, link, buffers->real, found)) {
+    if (find_file(AT_FDCWD, link, buffers->real, found)) {
         struct entry entry = { .kind = 'F', .found = found, .copy = "-", .path = buffers->real };
         entry.content = key_of(found, CHANGED, "");
         if (!is_in_memory(buffers->real))

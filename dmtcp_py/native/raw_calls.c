@@ -52,9 +52,11 @@ static int is_made(long number, const long given[6], long *result)
     case SYS_pwritev:
         *result = pwritev((int)given[0], (struct iovec *)given[1], (int)given[2], given[3]);
         return 1;
+#ifdef SYS_pwritev2
     case SYS_pwritev2:
         *result = pwritev2((int)given[0], (struct iovec *)given[1], (int)given[2], given[3], (int)given[5]);
         return 1;
+#endif
     case SYS_sendfile:
         *result = sendfile((int)given[0], (int)given[1], (off_t *)given[2], (size_t)given[3]);
         return 1;
@@ -62,10 +64,12 @@ static int is_made(long number, const long given[6], long *result)
         *result = splice((int)given[0], (off64_t *)given[1], (int)given[2], (off64_t *)given[3], (size_t)given[4],
                          (unsigned)given[5]);
         return 1;
+#ifdef SYS_copy_file_range
     case SYS_copy_file_range:
         *result = copy_file_range((int)given[0], (off64_t *)given[1], (int)given[2], (off64_t *)given[3],
                                   (size_t)given[4], (unsigned)given[5]);
         return 1;
+#endif
     case SYS_mmap:
         *result = (long)mmap((void *)given[0], (size_t)given[1], (int)given[2], (int)given[3], (int)given[4],
                              given[5]);

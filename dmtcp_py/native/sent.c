@@ -1,7 +1,7 @@
 /* Descriptors that processes send each other over Unix sockets, which DMTCP (3.2, 4.2, 5.0) does not see; part of the
    plugin `forks`.
 
-   A received descriptor is closed after a restart. It is noted in a file in memory with the name of RECEIVED, and
+   A received descriptor is closed after a restart, unless it leads to a pipe (pipes.c). It is noted in a file in memory with the name of RECEIVED, and
    checkpoints are refused because of it (engine/dmtcp/passed_descriptors.py).
 
    A message that is on its way at a checkpoint arrives without its descriptors, even if the program merely runs on. No
@@ -26,6 +26,7 @@
 #include "forks.h"
 
 #define RECEIVED "dmtcp-run: received"
+#define PIPE "pipe:"
 #define MOST_NOTES (1 << 20)
 #define LOWEST_NOTES 512
 #define HOLD "hold-sending"
@@ -62,7 +63,8 @@ static void note(int fd)
             syscall(SYS_close, low);
         has_memory = false;
     }
-    if (has_memory || syscall(SYS_lseek, notes, 0, SEEK_CUR) >= MOST_NOTES || !link_of(fd, link, sizeof link))
+    if (has_memory || syscall(SYS_lseek, notes, 0, SEEK_CUR) >= MOST_NOTES || !link_of(fd, link, sizeof link) ||
+        !strncmp(link, PIPE, strlen(PIPE)))
         return;
     has_memory = !strncmp(link, SHARED_MEMORY, strlen(SHARED_MEMORY));
     int access = (int)syscall(SYS_fcntl, fd, F_GETFL) & O_ACCMODE;

@@ -1,5 +1,5 @@
 /* What the processes of a computation share, and DMTCP (3.2, 4.2, 5.0) does not restore: pipes (pipes.c) and anonymous
-   memory (shared_memory.c); loaded into programs by DMTCP as a plugin.
+   memory (shared_memory.c), with the locks in it (thread_number.c); loaded into programs by DMTCP as a plugin.
 
    The processes wait for each other in it, as often as this version of it does: another number needs another name of the
    plugin, or a program that was resumed with an older version could not be checkpointed after an exec. */
@@ -88,6 +88,7 @@ static void on_event(int event, void *data)
 {
     static int is_from_exec;
     (void)data;
+    keep_thread_number(event);
     if (event == AFTER_EXEC) {
         is_from_exec = 1;
     } else if (event == BEGIN && !is_from_exec) {

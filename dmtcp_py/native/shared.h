@@ -5,7 +5,16 @@
 #define LINK_LENGTH 64
 
 /* DMTCP's events */
-enum { BEGIN = 0, AFTER_EXEC = 3, BEFORE_IMAGES = 16, AFTER_IMAGES = 17, AFTER_RESTART = 18, FILE_IS_OPEN = 21 };
+enum {
+    BEGIN = 0,
+    AFTER_EXEC = 3,
+    IN_CHILD = 6,
+    BEFORE_IMAGES = 16,
+    AFTER_IMAGES = 17,
+    AFTER_RESTART = 18,
+    THREAD_GOES_ON = 20,
+    FILE_IS_OPEN = 21
+};
 
 /* Wait for all processes of the computation on this node. */
 void await_others(const char *what);
@@ -49,5 +58,8 @@ void free_content(struct content *content);
 void record_shared_memory(void);
 void restore_shared_memory(void);
 void forget_shared_memory(void);
+
+/* thread_number.c: called at each event. */
+void keep_thread_number(int event);
 
 #pragma GCC visibility pop

@@ -26,7 +26,9 @@ extern volatile int is_suspending;
 void *next_function(const char *name);
 
 /* state_process.c: what all threads share. */
+extern int folder_being_read;
 void each_entry(const char *path, void (*look)(int number)); /* of a folder of numbers */
+void check_process(void);
 void record_process(void);
 void go_on_with_timers(void);
 void put_back_process(void);
@@ -35,6 +37,8 @@ void put_back_process(void);
 void record_thread(void);
 void put_back_thread(void);
 void read_inherited_cpus(void);
+void note_checkpoint_thread(void);
+int is_checkpoint_thread(void);
 
 /* state_signals.c: real-time signals that wait to be delivered, with their values. */
 void forget_queued(void);
@@ -45,10 +49,12 @@ void put_back_queued_of(const void *thread);
 /* state_memory.c: advice and locks on memory. */
 void record_memory(void);
 void put_back_memory(void);
+void check_memory(void);
 
 /* state_children.c: children that have ended and were not waited for, and processes that are stopped. */
 void record_children(void);
 void put_back_children(void);
+void check_children(void);
 void stop_again(int is_restart);
 
 /* state_guards.c: pages that must not be touched. */
@@ -58,6 +64,20 @@ void install_guards(void);
 /* state_locks.c: locks on files. */
 void record_locks(void);
 void put_back_locks(void);
+void check_locks(void);
+
+/* state_descriptors.c: open descriptors. */
+void record_descriptors(void);
+void put_back_descriptors(void);
+void check_descriptors(void);
+
+/* state_audit.c: the comparison after a restart. */
+void begin_count(void);
+void count_thread(void);
+void begin_audit(void);
+void check(const char *what, int number, long was, long is);
+void differs(const char *what, int number, long was, long is);
+void audit(int is_checkpoint_thread);
 
 /* Return the file NAME in the temporary folder of dmtcp-run, open for reading, or minus errno. */
 int open_ours(const char *name);

@@ -20,7 +20,7 @@ extern void *_ZN5dmtcp15VirtualPidTable8instanceEv(void) __attribute__((weak));
 extern void _ZN5dmtcp15VirtualPidTable13updateMappingEii(void *table, int virtual_pid, int pid) __attribute__((weak));
 
 static struct ended {
-    int virtual_pid, code, status;
+    int virtual_pid, code, status, pid;
 } ended[MOST_CHILDREN];
 static int ended_count;
 static volatile int was_stopped, has_checkpointed;
@@ -54,7 +54,7 @@ static void record_child(int pid)
     if (RAW(SYS_waitid, P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT | __WALL, NULL) < 0 || info.si_pid != pid)
         return;
     if (ended_count < MOST_CHILDREN)
-        ended[ended_count++] = (struct ended){ virtual_pid(pid), info.si_code, info.si_status };
+        ended[ended_count++] = (struct ended){ virtual_pid(pid), info.si_code, info.si_status, pid };
 }
 
 static void record_children_of(int tid)
@@ -109,7 +109,7 @@ static void end_as(const struct ended *one)
         RAW(SYS_exit_group, one->status);
 }
 
-static void make_ended(const struct ended *one, void *table)
+static void make_ended(struct ended *one, void *table)
 {
     siginfo_t info;
     const uint64_t child_signal = 1ULL << (SIGCHLD - 1);
@@ -117,6 +117,7 @@ static void make_ended(const struct ended *one, void *table)
     int pid = (int)RAW(SYS_clone, SIGCHLD, 0, 0, 0, 0);
     if (pid == 0)
         end_as(one);
+    one->pid = pid;
     if (pid < 0)
         return;
     while (RAW(SYS_waitid, P_PID, pid, &info, WEXITED | WNOWAIT, NULL) == -EINTR)
@@ -132,6 +133,17 @@ void put_back_children(void)
         return;
     for (int i = 0; i < ended_count; i++)
         make_ended(&ended[i], _ZN5dmtcp15VirtualPidTable8instanceEv());
+}
+
+void check_children(void)
+{
+    siginfo_t info;
+    void *table = _ZN5dmtcp15VirtualPidTable8instanceEv ? _ZN5dmtcp15VirtualPidTable8instanceEv() : NULL;
+    for (int i = 0; table && i < ended_count; i++) {
+        memset(&info, 0, sizeof info);
+        RAW(SYS_waitid, P_PID, ended[i].pid, &info, WEXITED | WNOHANG | WNOWAIT, NULL);
+        check("status of an ended child", -1, ended[i].status, info.si_pid ? info.si_status : -1);
+    }
 }
 
 /* Stop this process if it was stopped when the checkpoint was ordered. */

@@ -58,10 +58,14 @@ static void on_event(int event, void *data)
     switch (event) {
     case BEFORE_SUSPENSION:
         forget_queued();
+        begin_count();
         is_suspending = 1;
         break;
     case BEFORE_IMAGES:
+        note_checkpoint_thread();
+        begin_audit();
         record_process();
+        record_descriptors();
         read_inherited_cpus();
         record_memory();
         record_children();
@@ -79,6 +83,7 @@ static void on_event(int event, void *data)
         install_guards();
         put_back_memory();
         put_back_process();
+        put_back_descriptors();
         put_back_children();
         put_back_queued(1);
         put_back_locks();
@@ -89,6 +94,7 @@ static void on_event(int event, void *data)
         break;
     case THREAD_GOES_ON:
         put_back_thread();
+        audit(is_checkpoint_thread());
         stop_again(1);
         break;
     default:

@@ -24,7 +24,7 @@ static struct file_lock {
     int fd, is_shared;
     enum kind kind;
     long start, end; /* -1: to the end of the file */
-} locks[MOST_LOCKS];
+} locks[MOST_LOCKS], former_locks[MOST_LOCKS];
 static int lock_count;
 static char text[4096]; /* of one descriptor at a time: DMTCP's own thread alone comes here */
 
@@ -66,7 +66,18 @@ static void read_locks_of(int fd)
 void record_locks(void)
 {
     lock_count = 0;
+    memset(locks, 0, sizeof locks);
     each_entry("/proc/self/fd", read_locks_of);
+}
+
+void check_locks(void)
+{
+    int count = lock_count;
+    memcpy(former_locks, locks, sizeof locks);
+    record_locks();
+    check("number of file locks", -1, count, lock_count);
+    for (int i = 0; i < count && count == lock_count; i++)
+        check("file lock of descriptor", locks[i].fd, 0, memcmp(&former_locks[i], &locks[i], sizeof locks[i]) != 0);
 }
 
 static long try_lock(const struct file_lock *one)

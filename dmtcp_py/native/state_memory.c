@@ -38,7 +38,7 @@ static const struct {
 static struct area {
     uintptr_t from, to;
     unsigned flags;
-} areas[MOST_AREAS];
+} areas[MOST_AREAS], former_areas[MOST_AREAS];
 static int area_count, is_future_locked;
 
 static unsigned flags_of(const char *text)
@@ -104,6 +104,20 @@ void put_back_memory(void)
     }
     if (is_future_locked)
         RAW(SYS_mlockall, is_future_locked);
+}
+
+void check_memory(void)
+{
+    int count = area_count, at = 0;
+    memcpy(former_areas, areas, sizeof areas);
+    record_memory();
+    for (int i = 0; i < count; i++) {
+        const struct area *was = &former_areas[i];
+        while (at < area_count && areas[at].to <= was->from)
+            at++;
+        unsigned now = at < area_count && areas[at].from <= was->from ? areas[at].flags : 0;
+        check("advice on memory", -1, was->flags & ~(unsigned)NO_RESERVE, now & was->flags & ~(unsigned)NO_RESERVE);
+    }
 }
 
 /* No file shows whether memory that is mapped later is to be locked. */

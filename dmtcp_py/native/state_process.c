@@ -13,7 +13,6 @@
 #include "state.h"
 
 #define TIMERS 3
-#define MOST_FDS 65536
 #define OOM_SCORE "/proc/self/oom_score_adj"
 
 static struct itimerval timers[TIMERS];
@@ -24,7 +23,7 @@ static struct {
 } limits[RLIM_NLIMITS];
 static char oom_score[16];
 static long subreaper, no_huge_pages;
-static uint64_t open_fds[MOST_FDS / 64], closed_on_exec[MOST_FDS / 64];
+static uint64_t handled[2]; /* the signals that are ignored and caught, in /proc/self/status */
 
 /* Stop the timers, which otherwise run on while the image is written, and remember what was left. */
 static void stop_timers(void)
@@ -67,10 +66,12 @@ static void put_back_limits(void)
     }
 }
 
+int folder_being_read = -1;
+
 void each_entry(const char *path, void (*look)(int number))
 {
     static char block[8192] __attribute__((aligned(8)));
-    int folder = raw_open(path, O_RDONLY | O_DIRECTORY);
+    int folder = folder_being_read = raw_open(path, O_RDONLY | O_DIRECTORY);
     for (long got; folder >= 0 && (got = RAW(SYS_getdents64, folder, block, sizeof block)) > 0;)
         for (long at = 0; at < got;) {
             const struct dirent64 *one = (const void *)(block + at);
@@ -80,27 +81,6 @@ void each_entry(const char *path, void (*look)(int number))
         }
     if (folder >= 0)
         RAW(SYS_close, folder);
-}
-
-static void record_descriptor(int fd)
-{
-    long flags = RAW(SYS_fcntl, fd, F_GETFD, 0);
-    uint64_t bit = 1ULL << fd % 64;
-    if (flags < 0 || fd >= MOST_FDS)
-        return;
-    open_fds[fd / 64] |= bit;
-    if (flags & FD_CLOEXEC)
-        closed_on_exec[fd / 64] |= bit;
-}
-
-static void put_back_descriptor(int fd)
-{
-    uint64_t bit = 1ULL << fd % 64;
-    if (fd >= MOST_FDS || !(open_fds[fd / 64] & bit) || (dmtcp_is_protected_fd && dmtcp_is_protected_fd(fd)))
-        return;
-    int flag = closed_on_exec[fd / 64] & bit ? FD_CLOEXEC : 0;
-    if (RAW(SYS_fcntl, fd, F_GETFD, 0) == (flag ^ FD_CLOEXEC))
-        RAW(SYS_fcntl, fd, F_SETFD, flag);
 }
 
 static void record_oom_score(void)
@@ -123,6 +103,26 @@ static void put_back_oom_score(void)
     RAW(SYS_close, fd);
 }
 
+static long get_subreaper(void)
+{
+    int answer = 0;
+    return RAW(SYS_prctl, PR_GET_CHILD_SUBREAPER, &answer, 0, 0, 0) < 0 ? -1 : answer;
+}
+
+static void read_handled(uint64_t *found)
+{
+    static const char *const titles[] = { "SigIgn:\t", "SigCgt:\t" };
+    static struct lines file;
+    char line[64];
+    file = (struct lines){ .fd = raw_open("/proc/self/status", O_RDONLY) };
+    while (file.fd >= 0 && next_line(&file, line, sizeof line))
+        for (int i = 0; i < 2; i++)
+            if (!strncmp(line, titles[i], strlen(titles[i])))
+                found[i] = strtoul(line + strlen(titles[i]), NULL, 16);
+    if (file.fd >= 0)
+        RAW(SYS_close, file.fd);
+}
+
 void record_process(void)
 {
     stop_timers();
@@ -130,22 +130,57 @@ void record_process(void)
     RAW(SYS_umask, mask);
     record_limits();
     record_oom_score();
-    int answer = 0;
-    subreaper = RAW(SYS_prctl, PR_GET_CHILD_SUBREAPER, &answer, 0, 0, 0) < 0 ? -1 : answer;
+    subreaper = get_subreaper();
     no_huge_pages = RAW(SYS_prctl, PR_GET_THP_DISABLE, 0, 0, 0, 0);
-    memset(open_fds, 0, sizeof open_fds);
-    memset(closed_on_exec, 0, sizeof closed_on_exec);
-    each_entry("/proc/self/fd", record_descriptor);
+    read_handled(handled);
 }
 
 void put_back_process(void)
 {
     RAW(SYS_umask, mask);
-    each_entry("/proc/self/fd", put_back_descriptor);
     put_back_oom_score();
     if (subreaper > 0)
         RAW(SYS_prctl, PR_SET_CHILD_SUBREAPER, subreaper, 0, 0, 0);
     if (no_huge_pages > 0)
         RAW(SYS_prctl, PR_SET_THP_DISABLE, 1, 0, 0, 0);
     put_back_limits();
+}
+
+static void check_limits(void)
+{
+    struct rlimit64 now;
+    for (int i = 0; i < RLIM_NLIMITS; i++)
+        if (limits[i].is_known && !RAW(SYS_prlimit64, 0, i, NULL, &now)) {
+            check("soft limit", i, (long)limits[i].soft, (long)now.rlim_cur);
+            check("hard limit", i, (long)limits[i].hard, (long)now.rlim_max);
+        }
+}
+
+static void check_timers(void)
+{
+    struct itimerval now;
+    for (int i = 0; i < TIMERS; i++) {
+        memset(&now, 0, sizeof now);
+        RAW(SYS_getitimer, i, &now);
+        check("seconds of interval timer", i, timers[i].it_interval.tv_sec, now.it_interval.tv_sec);
+        check("microseconds of interval timer", i, timers[i].it_interval.tv_usec, now.it_interval.tv_usec);
+    }
+}
+
+void check_process(void)
+{
+    char oom_score_was[sizeof oom_score];
+    uint64_t now[2] = { 0, 0 };
+    mode_t mask_is = (mode_t)RAW(SYS_umask, mask);
+    check("umask", -1, mask, mask_is);
+    check_limits();
+    check_timers();
+    memcpy(oom_score_was, oom_score, sizeof oom_score);
+    record_oom_score();
+    check("oom_score_adj", -1, atol(oom_score_was), atol(oom_score));
+    check("prctl setting", PR_SET_CHILD_SUBREAPER, subreaper, get_subreaper());
+    check("prctl setting", PR_SET_THP_DISABLE, no_huge_pages, RAW(SYS_prctl, PR_GET_THP_DISABLE, 0, 0, 0, 0));
+    read_handled(now);
+    check("ignored signals", -1, (long)handled[0], (long)now[0]);
+    check("caught signals", -1, (long)handled[1], (long)now[1]);
 }

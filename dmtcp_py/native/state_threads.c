@@ -50,6 +50,7 @@ struct thread_state {
 static __thread struct thread_state mine __attribute__((tls_model("initial-exec")));
 static uint64_t inherited_cpus[WORDS];
 static int is_inherited_known;
+static const void *checkpoint_thread;
 
 /* Read the processors of dmtcp-run: words of 16 hexadecimal digits, the lowest first. */
 void read_inherited_cpus(void)
@@ -87,21 +88,59 @@ static void read_capabilities(struct __user_cap_data_struct *found)
     RAW(SYS_capget, &header, found);
 }
 
+static void read_thread(struct thread_state *thread)
+{
+    RAW(SYS_prctl, PR_GET_NAME, thread->name, 0, 0, 0);
+    RAW(SYS_sched_getattr, 0, &thread->scheduling, sizeof thread->scheduling, 0);
+    thread->io_priority = RAW(SYS_ioprio_get, 1, 0);
+    thread->personality = RAW(SYS_personality, 0xffffffff);
+    for (int i = 0; i < SETTINGS; i++)
+        thread->settings[i] = ask(i);
+    RAW(SYS_getresuid, &thread->users[0], &thread->users[1], &thread->users[2]);
+    RAW(SYS_getresgid, &thread->groups[0], &thread->groups[1], &thread->groups[2]);
+    read_capabilities(thread->capabilities);
+    memset(thread->cpus, 0, sizeof thread->cpus);
+    thread->cpu_bytes = RAW(SYS_sched_getaffinity, 0, sizeof thread->cpus, thread->cpus);
+}
+
 void record_thread(void)
 {
-    RAW(SYS_prctl, PR_GET_NAME, mine.name, 0, 0, 0);
-    RAW(SYS_sched_getattr, 0, &mine.scheduling, sizeof mine.scheduling, 0);
-    mine.io_priority = RAW(SYS_ioprio_get, 1, 0);
-    mine.personality = RAW(SYS_personality, 0xffffffff);
-    for (int i = 0; i < SETTINGS; i++)
-        mine.settings[i] = ask(i);
-    RAW(SYS_getresuid, &mine.users[0], &mine.users[1], &mine.users[2]);
-    RAW(SYS_getresgid, &mine.groups[0], &mine.groups[1], &mine.groups[2]);
-    read_capabilities(mine.capabilities);
-    memset(mine.cpus, 0, sizeof mine.cpus);
-    mine.cpu_bytes = RAW(SYS_sched_getaffinity, 0, sizeof mine.cpus, mine.cpus);
+    read_thread(&mine);
     mine.is_known = 1;
+    count_thread();
     take_queued(&mine);
+}
+
+static int has_chosen_cpus(void)
+{
+    return is_inherited_known && mine.cpu_bytes > 0 && memcmp(mine.cpus, inherited_cpus, sizeof mine.cpus) != 0;
+}
+
+static void check_thread(void)
+{
+    static struct thread_state now;
+    static volatile int turn;
+    while (__atomic_exchange_n(&turn, 1, __ATOMIC_ACQUIRE))
+        RAW(SYS_sched_yield);
+    memset(&now, 0, sizeof now);
+    read_thread(&now);
+    check("name of a thread", -1, 0, strncmp(mine.name, now.name, sizeof now.name) != 0);
+    check("scheduling policy", -1, mine.scheduling.policy, now.scheduling.policy);
+    check("scheduling priority", -1, mine.scheduling.priority, now.scheduling.priority);
+    check("nice", -1, mine.scheduling.nice, now.scheduling.nice);
+    check("I/O priority", -1, mine.io_priority, now.io_priority);
+    check("personality", -1, mine.personality, now.personality);
+    for (int i = 0; i < SETTINGS; i++)
+        check("prctl setting", settings[i].set, mine.settings[i], now.settings[i]);
+    for (int i = 0; i < 3; i++) {
+        check("uid", i, mine.users[i], now.users[i]);
+        check("gid", i, mine.groups[i], now.groups[i]);
+    }
+    for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+        check("capabilities", i, mine.capabilities[i].effective, now.capabilities[i].effective);
+    if (has_chosen_cpus())
+        check("processors", -1, 0, memcmp(mine.cpus, now.cpus, sizeof now.cpus) != 0);
+    __atomic_store_n(&turn, 0, __ATOMIC_RELEASE);
 }
 
 static void put_back_scheduling(void)
@@ -113,7 +152,7 @@ static void put_back_scheduling(void)
         RAW(SYS_sched_setattr, 0, &mine.scheduling, 0);
     if (mine.io_priority >= 0 && RAW(SYS_ioprio_get, 1, 0) != mine.io_priority)
         RAW(SYS_ioprio_set, 1, 0, mine.io_priority);
-    if (is_inherited_known && mine.cpu_bytes > 0 && memcmp(mine.cpus, inherited_cpus, sizeof mine.cpus) != 0)
+    if (has_chosen_cpus())
         RAW(SYS_sched_setaffinity, 0, mine.cpu_bytes, mine.cpus);
 }
 
@@ -146,4 +185,16 @@ void put_back_thread(void)
     for (int i = 0; i < SETTINGS; i++)
         if (mine.settings[i] >= 0 && ask(i) != mine.settings[i])
             RAW(SYS_prctl, settings[i].set, mine.settings[i], 0, 0, 0);
+    check_thread();
+}
+
+/* Remember this thread as the one in which DMTCP calls this plugin before the image. */
+void note_checkpoint_thread(void)
+{
+    checkpoint_thread = &mine;
+}
+
+int is_checkpoint_thread(void)
+{
+    return checkpoint_thread == &mine;
 }

@@ -7,8 +7,10 @@ until the copies are made; without it a copy counts only if it was made by then.
 
 from __future__ import annotations
 
+import math
 import shutil
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,8 @@ from dmtcp_py.system.proc import files_mapped, files_open_for_update
 if TYPE_CHECKING:
     import os
 
+HOLD_S = 15.0
+"""Processes stay suspended for 20 s (native/file_events.c); a copy that took longer may be none of one moment."""
 _MARGIN_NS = 10_000_000
 """A file's time of change may lag by a tick of the kernel."""
 
@@ -47,11 +51,11 @@ class FileCopies:
         self._paths = files_open_for_update(self._pid, but_in=self._but_in)
         self._mapped = files_mapped(self._pid)
 
-    def save(self, suspended_ns: int | None, journal: Path | None) -> None:
+    def save(self, suspended_ns: int | None, journal: Path | None, until: float = math.inf) -> None:
         """Copy them to the images, and files in memory that JOURNAL, a folder, tells of if it is recorded.
 
         SUSPENDED_NS is a moment at which the program was suspended, in nanoseconds since the epoch; None if it still
-        is.
+        is, and stays so UNTIL then, in monotonic seconds.
         """
         saved: list[HeldFile] = []
         for path in map(Path, self._paths):
@@ -60,12 +64,13 @@ class FileCopies:
                 if path.stat().st_size <= held_files.MOST_COPIED_BYTES:
                     shutil.copyfile(path, self._images / name)
                     found = path.stat()
-                    if suspended_ns is None or found.st_mtime_ns < suspended_ns - _MARGIN_NS:
+                    is_in_time = suspended_ns is None or found.st_mtime_ns < suspended_ns - _MARGIN_NS
+                    if is_in_time and time.monotonic() < until:
                         saved.append(_described(path, found, name))
                         continue
             (self._images / name).unlink(missing_ok=True)
             self.missed.append(str(path))
-        memory, folders = ([], {}) if journal is None else in_memory.save(journal, self._images, self._mapped)
+        memory, folders = ([], {}) if journal is None else in_memory.save(journal, self._images, self._mapped, until)
         self.notes = in_memory.notes(memory)
         if saved or memory or folders:
             held_files.write(self._images, HeldFiles(files=[*saved, *memory], folders=folders))

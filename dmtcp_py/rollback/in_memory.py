@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,11 +43,11 @@ def remember(root: Path, part: Path) -> None:
             file.write(b"".join(os.fsencode(path) + b"\0" for path in sorted(new)))
 
 
-def save(root: Path, images: Path, mapped: set[str]) -> tuple[list[HeldFile], dict[str, int]]:
+def save(root: Path, images: Path, mapped: set[str], until: float) -> tuple[list[HeldFile], dict[str, int]]:
     """Copy the files in memory that the journal in ROOT tells of to IMAGES; leave out those that are MAPPED.
 
     Returns them, without a copy where there is no room or the bound is reached, and the modes of the directories. Call
-    it while the program is suspended.
+    it while the program is suspended, which it is UNTIL then, in monotonic seconds.
     """
     files: list[HeldFile] = []
     folders: dict[str, int] = {}
@@ -59,9 +60,13 @@ def save(root: Path, images: Path, mapped: set[str]) -> tuple[list[HeldFile], di
             if not stat.S_ISREG(found.st_mode) or str(path) in mapped:
                 continue
             size += found.st_size
-            copy = f"memory-{len(files) + 1}" if _has_room(images, size, found.st_size) else None
+            is_possible = time.monotonic() < until and _has_room(images, size, found.st_size)
+            copy = f"memory-{len(files) + 1}" if is_possible else None
             if copy is not None:
                 shutil.copyfile(path, images / copy)
+            if copy is not None and time.monotonic() > until:
+                (images / copy).unlink()
+                copy = None
             files.append(_described(path, found, copy))
             folders |= {
                 str(folder): stat.S_IMODE(folder.stat().st_mode) for folder in path.parents if is_in_memory(folder)

@@ -26,7 +26,7 @@ def shared(root: Path, part: Path, notes: Sequence[Entry]) -> dict[Path, str]:
 
     ROOT is where the notes of this job are.
     """
-    mine = {note.path for note in notes if note.kind in "CAF" and not note.path.is_dir()}
+    mine = {note.path for note in notes if note.kind in "CAFR" and not note.path.is_dir()}
     if not mine:
         return {}
     since = begun_at(part) - _SLACK_S

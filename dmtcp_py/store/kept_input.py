@@ -105,20 +105,19 @@ class KeptInput:
                 return
             self._sizes[growing.start] = growing.end - growing.start
             if sum(self._sizes.values()) > self._most:
-                self._drop(f"it had more than {format_size(self._most)} since the oldest generation")
+                self._drop(f"more than {format_size(self._most)} came since the oldest generation")
 
     def close_segment(self, *, is_last: bool = False) -> None:
         """End the segment and have it on disk. Raises OSError."""
-        growing = self._open
+        growing, end = self._open, self.end
         if growing is None and not is_last:
             return
-        growing = growing or self._begin()
-        if growing.file is not None:
+        if growing is not None and growing.file is not None:
             os.fsync(growing.file)
-        segment = Segment(start=growing.start, end=growing.end, xxh3_128=growing.hash.hexdigest(), is_last=is_last)
-        self._open = growing
+        digest = growing.hash if growing is not None else xxhash.xxh3_128()
+        start = growing.start if growing is not None else end
         self.close()
-        self._add(segment)
+        self._add(Segment(start=start, end=end, xxh3_128=digest.hexdigest(), is_last=is_last))
 
     def close(self) -> None:
         """Close the file of the segment that grows; its content stays."""

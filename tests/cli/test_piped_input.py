@@ -8,10 +8,11 @@ import signal
 import subprocess
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kit.jobs import manifest_of
 from kit.processes import coordinator_of, is_alive, kill_all, needed_for_checkpoints
 from kit.waits import LONG_S, wait_until
 
@@ -83,9 +84,9 @@ class Producer:
         self.has_lost_its_reader = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def start(self, bench: Workbench, *words: str | Path) -> subprocess.Popen[bytes]:
+    def start(self, bench: Workbench, *words: str | Path, **popen: Any) -> subprocess.Popen[bytes]:
         """Start ``dmtcp-run WORDS`` with this on its standard input."""
-        process = bench.start(*words, stdin=self.reader)
+        process = bench.start(*words, stdin=self.reader, **popen)
         os.close(self.reader)
         self._thread.start()
         return process
@@ -333,6 +334,16 @@ def test_input_that_no_generation_needs_is_removed(bench: Workbench, one_engine:
     kill_all(process)
     assert Producer(LINES * 3).start(bench, "--keep", "1", *words_for(bench)).wait(LONG_S) == 0
     assert out(bench) == LINES.upper() * 3 + b"end\n"
+    least = min(manifest_of(bench.job, number)["stdin_bytes"] for number in bench.generations)
+    assert all(int(path.name) + path.stat().st_size > least for path in folder.glob("0*"))
+
+
+def test_a_finished_program_without_a_generation_leaves_no_input_behind(
+    bench: Workbench, one_engine: EngineHere
+) -> None:
+    assert one_engine
+    assert Producer(LINES).start(bench, "cat", stdout=subprocess.DEVNULL).wait(LONG_S) == 0
+    assert not list((bench.job / "input").rglob("0*/*"))
 
 
 def test_a_killed_run_leaves_no_producer_behind(bench: Workbench, engine: EngineHere) -> None:

@@ -22,6 +22,7 @@ from kit.bench import counted
 from kit.engines import EngineHere, kernel_gives_rings
 from kit.places import REPOSITORY
 from kit.processes import descendants
+from kit.programs import without_environment
 from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
@@ -391,7 +392,7 @@ def test_a_program_that_gets_a_ring_of_io_uring_all_the_same_is_refused_with_the
     del criu
     if not kernel_gives_rings():
         pytest.skip("the kernel gives nobody a ring")
-    program = ["env", "--unset=LD_PRELOAD", *bench.program("uring.py")]
+    program = without_environment(*bench.program("uring.py"))
     done = bench.run("-i", "0.3", "--stdout", "out.txt", *program)
     assert done.returncode == 125
     assert ") uses io_uring, which CRIU cannot checkpoint; " in done.stderr

@@ -121,6 +121,21 @@ libc.semctl(semaphore, 0, 0)
 for name, (result, error, seconds) in sorted(found.items()):
     print(name, result, error, sys.argv[1] == "for ever" or seconds >= LIMIT_S - 0.1, flush=True)
 """
+ROWS = """
+import sys, time
+for step in range(30):
+    with open("rows.txt", "a") as rows:
+        print(step, file=rows)
+    print(step, flush=True)
+    time.sleep(0.2)
+sys.exit(5)
+"""
+CLEARS = """
+import ctypes, os, shlex, sys
+libc = ctypes.CDLL(None)
+libc.clearenv()
+sys.exit(os.waitstatus_to_exitcode(libc.system(shlex.join(sys.argv[1:]).encode())))
+"""
 REASONS = {
     "queue": "the POSIX message queue",
     "page faults": "handles its own page faults (userfaultfd), which CRIU cannot checkpoint",
@@ -147,6 +162,23 @@ def test_a_resumed_program_has_children_with_new_pids_whose_files_go_back_too(
 def test_a_program_that_starts_threads_all_the_time_resumes(bench: Workbench, criu: EngineHere) -> None:
     del criu
     bench.assert_survives(bench.python("threads.py", THREADS), times=2)
+
+
+@pytest.mark.skipif(built("environment") is None, reason="there was no compiler at the installation")
+@pytest.mark.parametrize("kind", ["env -i", "another LD_PRELOAD", "clearenv"])
+def test_what_a_program_without_its_environment_does_to_files_is_undone(
+    bench: Workbench, criu: EngineHere, kind: str
+) -> None:
+    del criu
+    program = bench.python("rows.py", ROWS)
+    if kind == "clearenv":
+        program = bench.python("clears.py", CLEARS) + program
+    elif kind == "env -i":
+        program = ["env", "-i", *program]
+    else:
+        program = ["sh", "-c", 'LD_PRELOAD=libc.so.6 "$@"; exit $?', "sh", *program]
+    bench.assert_survives(program, "rows.txt", status=5, times=2)
+    assert "not recorded" not in bench.said()
 
 
 @pytest.mark.skipif(built("calls") is None, reason="there was no compiler at the installation")
@@ -178,5 +210,5 @@ def test_a_process_in_a_user_namespace_of_its_own_is_refused_by_its_name(bench: 
         pytest.skip("the kernel does not give it")
     done = bench.run("-i", "0.3", *alone, sys.executable, "-c", "import time; time.sleep(30)")
     assert done.returncode == 125
-    assert "is in a user namespace of its own, which CRIU cannot checkpoint" in done.stderr
+    assert "is in its own user namespace, which no engine restores" in done.stderr
     assert bench.generations == []

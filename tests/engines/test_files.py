@@ -308,6 +308,39 @@ def test_a_large_file_that_is_written_as_memory_is_named_at_the_first_generation
     assert (bench.folder / "out.txt").read_text() != "60\n", "it was changed, and the user accepted that"
 
 
+WITHOUT_ROOM = """
+import os, resource, time
+NONE = resource.RLIM_INFINITY
+for name in ("one", "two"):
+    with open(name, "w") as file:
+        file.write("0" * 90_000)
+descriptors = [os.open(name, os.O_WRONLY) for name in ("one", "two")]
+for step in range(200):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, NONE))
+    for fd in descriptors:
+        os.pwrite(fd, b"%d" % step, 0)
+        os.pwrite(fd, b"%d" % step, 80_000)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (NONE, NONE))
+    time.sleep(0.1)
+"""
+
+
+def test_what_cannot_be_kept_is_named_at_the_next_generation_and_not_resumed(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    """Here the program's own limit leaves room for the old content of one file; DMTCP writes no image within it."""
+    del criu
+    line = ["-i", "1", "--stdout", "out.txt", *bench.python("limited.py", WITHOUT_ROOM)]
+    process = bench.start(*line)
+    bench.wait_said("what it held before could not be kept", process)
+    bench.wait_generations(1, process)
+    bench.wait_beyond_checkpoint(process, lambda: _first_bytes(bench.folder / "two"))
+    kill_all(process)
+    refused = bench.run(*line)
+    assert refused.returncode == 125
+    assert str(bench.folder / "two") in refused.stderr
+
+
 def test_after_a_checkpoint_and_stop_nothing_is_undone_and_nothing_refused(
     bench: Workbench, engine: EngineHere
 ) -> None:
@@ -469,7 +502,7 @@ os.makedirs(f"{place}/below")
 for name in ("updated", "appended", "removed", "below/moved"):
     with open(f"{place}/{name}", "w") as file:
         file.write("0" * 100)
-for step in range(50):
+for step in range(120):
     with open(f"{place}/updated", "r+") as file:
         number = int(file.read(10)) + 1
         file.seek(0)
@@ -483,7 +516,7 @@ for step in range(50):
     with open(f"{place}/moved", "w") as file:
         file.write(str(step))
     os.rename(f"{place}/moved", f"{place}/below/moved")
-    if step == 40:
+    if step == 100:
         os.unlink(f"{place}/removed")
     print(step, number, flush=True)
     time.sleep(0.1)

@@ -95,11 +95,12 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def dmtcp(engine: EngineHere) -> EngineHere:
-    """Give the engine where it is a DMTCP."""
+def dmtcp(engine: EngineHere, bench: Workbench) -> EngineHere:
+    """Give the engine where it is a DMTCP; lines ask for it by name, because CRIU would take its place."""
     if engine.name != "dmtcp":
         pytest.skip("CRIU has its own")
-    return engine
+    bench.engine = engine.by_name
+    return bench.engine
 
 
 def _program(bench: Workbench, kind: str, steps: int) -> list[str]:
@@ -111,7 +112,7 @@ def _program(bench: Workbench, kind: str, steps: int) -> list[str]:
 @pytest.mark.parametrize("kind", RESTORED_BY_CRIU)
 def test_what_dmtcp_loses_is_refused_by_name(bench: Workbench, dmtcp: EngineHere, kind: str) -> None:
     assert dmtcp
-    done = bench.run("--engine", "dmtcp", "-i", "0.5", "--stdout", "out.txt", *_program(bench, kind, 400))
+    done = bench.run("-i", "0.5", "--stdout", "out.txt", *_program(bench, kind, 400))
     assert done.returncode == 125
     assert RESTORED_BY_CRIU[kind] in done.stderr
     assert "--engine criu can checkpoint it" in done.stderr
@@ -126,7 +127,7 @@ def test_and_comes_through_with_criu(bench: Workbench, criu: EngineHere, kind: s
 
 def test_what_no_engine_restores_names_none(bench: Workbench, dmtcp: EngineHere) -> None:
     assert dmtcp
-    done = bench.run("--engine", "dmtcp", "-i", "0.5", *_program(bench, "userfaultfd", 400))
+    done = bench.run("-i", "0.5", *_program(bench, "userfaultfd", 400))
     assert done.returncode == 125
     assert "uses userfaultfd, which DMTCP does not restore; --allow-unprotected" in done.stderr
     assert "criu" not in done.stderr
@@ -137,7 +138,7 @@ def test_a_namespace_of_its_own_is_refused(bench: Workbench, dmtcp: EngineHere, 
     assert dmtcp
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("only root can make a namespace")
-    done = bench.run("--engine", "dmtcp", "-i", "0.5", "unshare", option, "sleep", "40")
+    done = bench.run("-i", "0.5", "unshare", option, "sleep", "40")
     assert done.returncode == 125
     assert f"is in its own {kind} namespace, which no engine restores" in done.stderr
     assert bench.generations == []
@@ -184,7 +185,7 @@ if child == 0:
     os._exit(0)
 os.waitpid(child, 0)
 """
-    done = bench.run("--engine", "dmtcp", "-i", "0.5", *bench.python("traces.py", text))
+    done = bench.run("-i", "0.5", *bench.python("traces.py", text))
     assert done.returncode == 125
     assert "is traced by process" in done.stderr
     assert "and no engine can checkpoint it; --allow-unprotected" in done.stderr

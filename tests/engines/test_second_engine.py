@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kit.jobs import history_of
 from kit.waits import LONG_S
 
 if TYPE_CHECKING:
@@ -238,3 +239,32 @@ def test_a_program_that_traces_is_refused_by_name_and_runs_without_an_engine_whe
     assert "DMTCP had refused it the tracing of a process (ptrace); no engine can checkpoint that" in refused.stderr
     assert allowed.returncode == 0
     assert "starting it once more with none (unprotected)" in allowed.stderr
+
+
+TAKES_A_NUMBER = """
+import os, sys, time
+os.dup2(0, 830)
+time.sleep(2)
+sys.exit(4)
+"""
+
+
+def test_a_program_that_takes_a_descriptor_of_dmtcps_is_named_without_dmtcps_words(
+    bench: Workbench, dmtcp: EngineHere
+) -> None:
+    program = bench.python("takes.py", TAKES_A_NUMBER)
+    named = bench.run("--job", "named", "--engine", "dmtcp", "-i", "0", *program)
+    left = bench.run("--job", "left", "-i", "0", *program)
+    assert named.returncode == 125
+    assert "the program uses a descriptor number from 821 to 841, which DMTCP has for its own" in named.stderr
+    assert "ASSERT" not in named.stderr
+    assert any("PROTECTED_FD" in line.get("raw", "") for line in history_of(bench.jobs / "named"))
+    assert left.returncode == 4
+    assert f"cannot be checkpointed with dmtcp {dmtcp.version} (the program uses a descriptor number" in left.stderr
+
+
+def test_dmtcps_own_tools_are_refused_as_the_program(bench: Workbench, dmtcp: EngineHere) -> None:
+    launch = f"{dmtcp.environ['DMTCP_PREFIX']}/bin/dmtcp_launch"
+    done = bench.run("--engine", "dmtcp", launch, "true")
+    assert done.returncode == 125
+    assert "it is a part of DMTCP, which dmtcp-run runs itself: leave it out of the command" in done.stderr

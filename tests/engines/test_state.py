@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from kit.bench import Workbench
     from kit.engines import EngineHere
 
-STEPS = 40
+STEPS = 100
 KEPT = (
     "umask",
     "limits",
@@ -33,6 +34,24 @@ KEPT = (
     "guards",
 )
 PUT_BACK_UNDER_DMTCP = ("priorities", "settings", "personality", "locked-future", "threads", "user")
+
+
+OPENS_UNSEEN = """
+import ctypes, fcntl, os, sys, time
+
+syscall = ctypes.CDLL(None).syscall
+number = {"x86_64": 257, "aarch64": 56}[os.uname().machine]
+opened = ctypes.CDLL(None).syscall(number, -100, b"/etc/passwd", os.O_RDONLY, 0)
+assert syscall({"x86_64": 292, "aarch64": 24}[os.uname().machine], opened, 50, 0) == 50
+for step in range(100):
+    print(step, flush=True)
+    time.sleep(0.1)
+try:
+    os.read(50, 1)
+except OSError:
+    sys.exit(3)
+"""
+"""Opens a file in a way that DMTCP does not see, and loses."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +96,8 @@ def test_reserved_address_space_that_dmtcp_would_read_is_named(
 ) -> None:
     if not engine.version.startswith("3."):
         pytest.skip("only DMTCP 3.2 reads all of it")
-    process = bench.start("-i", "1", "--stdout", "out.txt", program, "reserved", str(STEPS))
+    line = ["--engine", "dmtcp", "-i", "1", "--stdout", "out.txt", program, "reserved", str(STEPS)]
+    process = bench.start(*line)
     assert process.wait(LONG_S) == 125
     assert "has reserved 5" in bench.said()
 
@@ -86,6 +106,21 @@ def test_descriptors_with_the_numbers_of_dmtcps_own_are_named(bench: Workbench, 
     if engine.name != "dmtcp":
         pytest.skip("CRIU has no descriptors in the program")
     text = "import os, time\nopened = [os.open('/etc/passwd', os.O_RDONLY) for _ in range(900)]\ntime.sleep(60)\n"
-    process = bench.start("-i", "1", *bench.python("opens.py", text))
+    process = bench.start("--engine", "dmtcp", "-i", "1", *bench.python("opens.py", text))
     assert process.wait(LONG_S) == 125
     assert "more than 800 open descriptors" in bench.said()
+
+
+def test_a_difference_after_a_restart_is_named_and_the_program_does_not_run_on(
+    bench: Workbench, engine: EngineHere
+) -> None:
+    if engine.name != "dmtcp":
+        pytest.skip("CRIU restores it")
+    line = ["-i", "1", "--stdout", "out.txt", *bench.python("raw.py", OPENS_UNSEEN)]
+    bench.crash(line)
+    refused = bench.run(*line)
+    assert refused.returncode == 125
+    assert re.search(r"process \d+: open descriptor \d+ was open, and is closed after the restart", refused.stderr)
+    resumed = bench.run("--accept-changed-state", *line)
+    assert resumed.returncode == 3
+    assert re.search(r"open descriptor \d+ was open, and is closed", resumed.stderr)

@@ -272,6 +272,23 @@ def test_a_rollback_that_is_killed_at_any_step_is_taken_up_again(recorded: Recor
     assert kept == ["nowhere else"]
 
 
+def test_a_change_is_refused_that_could_not_be_recorded_for_want_of_a_descriptor(recorded: RecordedFolder) -> None:
+    recorded.run(PREPARED)
+    since = recorded.checkpoint()
+    text = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))
+try:
+    while True:
+        os.open("/dev/null", os.O_RDONLY)
+except OSError:
+    os.unlink("one")
+"""
+    recorded.run(text)
+    with pytest.raises(RestartFailedError, match="could not be kept"):
+        recorded.undo(since)
+
+
 def test_what_cannot_be_noted_is_refused_by_name(recorded: RecordedFolder) -> None:
     """As where the disk is full: nothing can be added to the list, but the room for one name is there already."""
     recorded.run(PREPARED)

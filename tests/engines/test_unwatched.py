@@ -18,6 +18,7 @@ import pytest
 from dmtcp_py.native import built
 from dmtcp_py.rollback import undo
 from kit.processes import kill_all
+from kit.programs import without_environment
 from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ def line(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
         subprocess.run(argv, cwd=tmp_path, env=environ, check=True, timeout=LONG_S)
         return [str(tmp_path / "rows"), *words]
     plain = [sys.executable, "-c", BY_NAME, *words]
-    if kind == "env -i":
-        return ["sh", "-c", '"$@"; exit $?', "sh", "env", "-i", *plain]
+    if kind == "no environment":
+        return ["sh", "-c", '"$@"; exit $?', "sh", *without_environment(*plain)]
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("nobody can become another user here")
     if not rlimits_are_readable():
@@ -129,7 +130,7 @@ def rlimits_are_readable() -> bool:
     return True
 
 
-each_kind = pytest.mark.parametrize("line", ["static", "Go", "env -i", "another user"], indirect=True)
+each_kind = pytest.mark.parametrize("line", ["static", "Go", "no environment", "another user"], indirect=True)
 static = pytest.mark.parametrize("line", ["static"], indirect=True)
 
 

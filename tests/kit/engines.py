@@ -63,6 +63,11 @@ class EngineHere:
     def __str__(self) -> str:
         return f"{self.name}-{self.version}{'-without-privileges' if self.user else ''}"
 
+    @property
+    def by_name(self) -> EngineHere:
+        """The same engine, asked for by name, so that no other takes its place."""
+        return replace(self, options=("--engine", self.name))
+
 
 def find_dmtcp() -> list[EngineHere]:
     """Return each DMTCP on PATH, in DMTCP_PREFIX, in DMTCP_PREFIXES (colons between) and in /opt/dmtcp*.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from dmtcp_py.engine.criu import obstacles
 from dmtcp_py.engine.criu.command import dump_argv, failure_in
 from dmtcp_py.engine.criu.inside import keeper, refusals
+from dmtcp_py.engine.criu.reasons import explained
 from dmtcp_py.engine.protocol import EndKind, ProgramEnd
 from dmtcp_py.errors import BlockedError, CheckpointFailedError
 from dmtcp_py.rollback import held_files, in_memory, recording
@@ -149,7 +150,8 @@ class CriuComputation:
             raise CheckpointFailedError("the program ended during the checkpoint", program_lives=False)
         if status != 0:
             self._refuse()
-            raise CheckpointFailedError(f"criu dump failed: {failure_in(self._tool, 'dump')}", program_lives=True)
+            raw = failure_in(self._tool, "dump")
+            raise CheckpointFailedError(explained(raw) or f"criu dump failed: {raw}", program_lives=True, raw=raw)
 
     def _check_running(self) -> None:
         """Raise CheckpointFailedError if the images lack something of the program that runs on."""

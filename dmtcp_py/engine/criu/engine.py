@@ -13,6 +13,7 @@ from dmtcp_py.engine.criu import tcp_ports, trials, ways
 from dmtcp_py.engine.criu.command import Tool, failure_in, restore_argv
 from dmtcp_py.engine.criu.computation import CriuComputation
 from dmtcp_py.engine.criu.inside import keeper
+from dmtcp_py.engine.criu.inside.attributes import SERIOUS
 from dmtcp_py.engine.criu.inside.mounts import SHM
 from dmtcp_py.engine.criu.keeper_client import KeeperClient
 from dmtcp_py.engine.criu.stdio import Connections
@@ -186,8 +187,8 @@ def _environ(launch: Launch, *, covers_shm: bool) -> dict[str, str]:
     """Return the program's environment, with the libraries to load into it."""
     environ = dict(launch.environ)
     if launch.plugins:
-        loaded = [*map(str, launch.plugins), *filter(None, [environ.get("LD_PRELOAD")])]
-        environ["LD_PRELOAD"] = ":".join(loaded)
+        loaded = [built("environment"), *launch.plugins, environ.get("LD_PRELOAD")]
+        environ["LD_PRELOAD"] = ":".join(str(one) for one in loaded if one)
     if _is_watched(launch):
         environ[recording.VARIABLE] = str(launch.undo)
         if not covers_shm:
@@ -263,10 +264,12 @@ def _computation(
 
 
 def _warn_of_lost(tool: Tool, restart: Restart) -> None:
-    """Say what of the program could not be put back."""
+    """Warn of what is not as before in the program; raise RestartFailedError if that may change what it computes."""
     with suppress(FileNotFoundError):
         for text in tool.lost.read_text(encoding="utf-8").splitlines():
-            restart.warn(f"not as before in the resumed program: {text}")
+            if text.startswith(SERIOUS) and not restart.accepts_changed_state:
+                raise RestartFailedError(text.removeprefix(SERIOUS), "--accept-changed-state resumes all the same")
+            restart.warn(f"not as before in the resumed program: {text.removeprefix(SERIOUS)}")
 
 
 def _refuse_ports_in_use(restart: Restart) -> None:

@@ -11,10 +11,15 @@ import re
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULER_LAUNCHERS
-from dmtcp_py.errors import BlockedError
+from dmtcp_py.engine.kernel_state import namespace_of_its_own, tracer_of
+from dmtcp_py.errors import BlockedError, CheckpointFailedError
 from dmtcp_py.system.proc import name_of, process_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _WITHOUT = "--allow-unprotected runs it without checkpoints"
 _RING_HINT = "for libuv (torchrun), install dmtcp-py on a machine with a C compiler"
@@ -34,16 +39,24 @@ _STATFS_BYTES = 256
 
 def refuse(root: int) -> None:
     """Raise BlockedError if ROOT or a descendant has what CRIU cannot checkpoint."""
-    try:
-        spaces = _user_namespace(root)
-    except OSError:
-        return
-    for pid, _ in process_tree(root):
+    members = [pid for pid, _ in process_tree(root)]
+    for pid in members:
         # a process may end while it is looked at
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            if (found := _launches_elsewhere(pid) or _of_process(pid, spaces)) is not None:
+            if (found := _launches_elsewhere(pid) or _of_process(pid, root)) is not None:
                 what, hint = found
                 raise BlockedError(f"process {pid} ({name_of(pid)}) {what}", hint)
+            _refuse_traced(pid, members)
+
+
+def _refuse_traced(pid: int, members: Collection[int]) -> None:
+    """Raise BlockedError if another of the MEMBERS traces PID; if somebody else does, that is only for a while."""
+    if not (tracer := tracer_of(pid)):
+        return
+    what = f"process {pid} ({name_of(pid)}) is traced by process {tracer} ({name_of(tracer)})"
+    if tracer in members:
+        raise BlockedError(f"{what}, and no engine can checkpoint it", _WITHOUT)
+    raise CheckpointFailedError(what, "a checkpoint is possible once the tracer has left it", program_lives=True)
 
 
 def _launches_elsewhere(pid: int) -> tuple[str, str] | None:
@@ -53,9 +66,9 @@ def _launches_elsewhere(pid: int) -> tuple[str, str] | None:
     return LAUNCHES_ELSEWHERE, f"use mpirun on one node instead; {_WITHOUT}"
 
 
-def _of_process(pid: int, user_namespace: str) -> tuple[str, str] | None:
-    if _user_namespace(pid) != user_namespace:
-        return "is in a user namespace of its own, which CRIU cannot checkpoint", ""
+def _of_process(pid: int, root: int) -> tuple[str, str] | None:
+    if (kind := namespace_of_its_own(pid, root)) is not None:
+        return f"is in its own {kind} namespace, which no engine restores", _WITHOUT
     folder = Path(f"/proc/{pid}/fd")
     for name in os.listdir(folder):  # noqa: PTH208 - only names are needed
         # a descriptor may be closed while it is looked at
@@ -86,7 +99,3 @@ def _is_message_queue(place: Path) -> bool:
     # the first word of what statfs(2) writes is the type of the file system
     reply = (ctypes.c_long * _STATFS_BYTES)()
     return ctypes.CDLL(None).statfs(os.fsencode(place), reply) == 0 and reply[0] == _MQUEUE_MAGIC
-
-
-def _user_namespace(pid: int) -> str:
-    return os.readlink(f"/proc/{pid}/ns/user")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.dmtcp import images
+from dmtcp_py.engine.dmtcp.assertions import explained
 from dmtcp_py.engine.dmtcp.installation import logs_failures
 from dmtcp_py.engine.dmtcp.refusals import recent
 from dmtcp_py.engine.dmtcp.safe_moment import SafeMoment
@@ -17,7 +19,7 @@ from dmtcp_py.engine.dmtcp.verdict import Evidence, judge
 from dmtcp_py.errors import CheckpointFailedError, EngineError
 from dmtcp_py.rollback import recording
 from dmtcp_py.rollback.changed_files import notes_at_checkpoint
-from dmtcp_py.rollback.copies import FileCopies
+from dmtcp_py.rollback.copies import HOLD_S, FileCopies
 from dmtcp_py.rollback.parts import has_begun
 from dmtcp_py.system.child import ExitStatus
 from dmtcp_py.system.files import remove_tree
@@ -154,9 +156,12 @@ class DmtcpComputation:
 
     def _save(self, copies: FileCopies, journal: Path | None) -> None:
         """Save COPIES while the program is suspended; without a JOURNAL nothing holds it, and it may run again."""
-        if journal is not None:
+        if journal is None:
+            copies.save(self.coordinator.log_state.written_ns, None)
+        else:
+            until = time.monotonic() + HOLD_S
             copies.find()
-        copies.save(self.coordinator.log_state.written_ns if journal is None else None, journal)
+            copies.save(None, journal, until)
 
     def _await_complete(self, before: LogState, *, then_stop: bool, timeout_s: float) -> None:
         """Wait until the log shows one more complete checkpoint than BEFORE; raise if its images cannot be trusted."""
@@ -276,7 +281,8 @@ class DmtcpComputation:
                 timeout.renew()
             if timeout.is_over():
                 hung = f"a checkpoint hung: nothing was written for {timeout_s:.0f} s"
-                self._failure = self.workspace.failure_message() or hung
+                message = self.workspace.failure_message()
+                self._failure = explained(message) if message else hung
                 self.kill()
                 raise CheckpointFailedError(self._failure, program_lives=False)
         return True

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.dmtcp import selftest
+from dmtcp_py.engine.dmtcp import audit, selftest
 from dmtcp_py.engine.dmtcp.computation import NODES_KEY, STARTED_KEY, DmtcpComputation
 from dmtcp_py.engine.dmtcp.images import FAIL_KEY
-from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, Installation, find, image_format
+from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, TOOLS, Installation, find, image_format
 from dmtcp_py.engine.dmtcp.shared_memory import claim, clear, of_node, unname
 from dmtcp_py.engine.dmtcp.stdio import stream_flags_kept, terminal_as_dev_tty, with_streams
 from dmtcp_py.engine.dmtcp.workspace import HOLD_STARTS, Workspace
@@ -35,10 +36,14 @@ if TYPE_CHECKING:
 CHECKPOINT_SIGNAL = 57
 """The signal with which DMTCP suspends threads: a real-time signal that no program was found to use."""
 SIGNALS_PLUGIN = "signals"
+STATE_PLUGIN = "state"
 _RESTART_S = 60.0
+_OPEN_FILES = 1024
+"""DMTCP has descriptors of its own from 820 on, and does not let programs lower the limit below this."""
 _OUR_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
 _SLOWEST_BYTES_PER_S = 20e6
 _POLL_S = 0.05
+_COMPARISON_S, _REPORT_POLL_S = 15.0, 0.005
 
 
 class DmtcpEngine:
@@ -62,7 +67,12 @@ class DmtcpEngine:
         return self._dmtcp.version
 
     def refusal(self, program: Path) -> str | None:
-        """Return why DMTCP cannot checkpoint PROGRAM."""
+        """Return why DMTCP cannot checkpoint PROGRAM, or any."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if 0 <= limit < _OPEN_FILES:
+            return f"the limit on open files is {limit}, and DMTCP needs {_OPEN_FILES} ('ulimit -n {_OPEN_FILES}')"
+        if program.name in TOOLS:
+            return "it is a part of DMTCP, which dmtcp-run runs itself: leave it out of the command"
         if is_static(program):
             return "it is statically linked, and DMTCP works through the dynamic loader"
         if is_go(program):
@@ -166,6 +176,8 @@ class DmtcpEngine:
         try:
             with stream_flags_kept():
                 is_up = _await_all(computation, restart)
+            if is_up:
+                _compare_state(computation, restart)
         except BaseException:
             computation.kill()
             computation.close()
@@ -175,6 +187,16 @@ class DmtcpEngine:
             computation.close()
             return None
         return computation
+
+
+def _compare_state(computation: DmtcpComputation, restart: Restart) -> None:
+    """Wait until the processes on this node have compared what they are with what they were, and judge the result."""
+    if not any(note.startswith(f"plugin {STATE_PLUGIN}:") for note in restart.manifest.quirks):
+        return
+    expected, timeout = len(_images_of(restart, 0)), Timeout(_COMPARISON_S)
+    while audit.count_reports(computation.temporary) < expected and not timeout.is_over():
+        computation.coordinator.wait_for(lambda _log: False, _REPORT_POLL_S)
+    audit.judge(computation.temporary, accepts=restart.accepts_changed_state, warn=restart.warn)
 
 
 def _launch_options(plugins: Sequence[Path]) -> list[str]:

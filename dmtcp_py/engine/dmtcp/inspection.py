@@ -64,7 +64,12 @@ def inspect(pid: int | None) -> Inspection:
     # a connected UDP socket has the state NONE
     connected = [one for one in connections if one.raddr and one.status in ("ESTABLISHED", "NONE")]
     ends = {(_endpoint(one.laddr), _endpoint(one.raddr)) for one in connected}
-    found = _received_descriptor(pid) or _unrestorable_connection(connected) or _outside_unix_connection(pid)
+    found = (
+        _received_descriptor(pid)
+        or _unrestorable_connection(connected)
+        or _message_sockets(pid)
+        or _outside_unix_connection(pid)
+    )
     return Inspection(
         obstacle=found, connections=tuple(sorted(ends)), ranks=len(sizes), all_ranks=max(map(int, sizes), default=0)
     )
@@ -149,6 +154,19 @@ def _outside_unix_connection(pid: int | None) -> Obstacle | None:
         "end forever",
         f"{ONCE_CLOSED}; {UNPROTECTED}",
     )
+
+
+def _message_sockets(pid: int | None) -> Obstacle | None:
+    """Find Unix sockets of the program that send each other messages, which DMTCP mixes with their lengths or loses."""
+    sockets = _sockets_of_all(pid)
+    known = unix_sockets() if sockets else {}
+    for inode in sorted(sockets & known.keys()):
+        if known[inode].kind != socket.SOCK_STREAM and known[inode].peer in sockets:
+            kind = socket.SocketKind(known[inode].kind).name
+            return Obstacle(
+                f"the program's Unix sockets send each other messages ({kind}), which DMTCP does not restore", USE_CRIU
+            )
+    return None
 
 
 def _foreign(sockets: set[int]) -> dict[int, str]:

@@ -27,7 +27,8 @@ _ELF = b"\x7fELF"
 _MOST_TOOL_BYTES = 32 << 20
 _TOOL_S = 20.0
 _LOSES_MESSAGES = 5
-_TOOLS = ("dmtcp_launch", "dmtcp_restart", "dmtcp_coordinator", "dmtcp_command")
+_OLDEST = (3, 2)
+TOOLS = ("dmtcp_launch", "dmtcp_restart", "dmtcp_coordinator", "dmtcp_command")
 _HOW_TO_INSTALL = (
     "run 'dmtcp-ctl setup', or install DMTCP with dnf, zypper, pacman, spack or 'module load dmtcp'; "
     "see https://dmtcp.sourceforge.io"
@@ -63,10 +64,22 @@ def find() -> Installation:
         where = f"in {search} (DMTCP_PREFIX)" if prefix else "on PATH"
         raise EngineError(f"there is no dmtcp_launch {where}: DMTCP is not installed here", _HOW_TO_INSTALL)
     found = Installation(Path(launch).absolute().parent)
-    missing = [name for name in _TOOLS if not os.access(found.tool(name), os.X_OK)]
+    _refuse_too_old(found)
+    missing = [name for name in TOOLS if not os.access(found.tool(name), os.X_OK)]
     if missing:
         raise EngineError(f"DMTCP in {found.bin} is incomplete: it has no {', '.join(missing)}", _HOW_TO_INSTALL)
     return found
+
+
+def _refuse_too_old(found: Installation) -> None:
+    """Refuse a version before 3.2: it has neither the options nor the messages that we rely on."""
+    numbers = tuple(int(number) for number in re.findall(r"\d+", found.version)[:2])
+    if numbers < _OLDEST:
+        oldest = ".".join(map(str, _OLDEST))
+        raise EngineError(
+            f"DMTCP {found.version} in {found.bin} is too old: dmtcp-run needs {oldest} or later",
+            f"load or install DMTCP {oldest} or later (tested: 3.2.0, 4.2.0, 5.0), or try --engine criu",
+        )
 
 
 def _version_in_file(tool: Path) -> str | None:

@@ -33,6 +33,7 @@ class UnixSocket:
     name: str
     waiting: tuple[int, ...] = ()
     """The inodes of the sockets whose connections it has not accepted yet: their other ends have no inode."""
+    kind: int = socket.SOCK_STREAM
 
 
 def unix_sockets() -> dict[int, UnixSocket]:
@@ -59,12 +60,14 @@ def _read(answer: bytes) -> Iterator[UnixSocket]:
         length, kind, *_ = _HEADER.unpack_from(answer, at)
         if kind != _BY_FAMILY or length < _HEADER.size:
             return
-        inode = _MESSAGE.unpack_from(answer, at + _HEADER.size)[4]
+        _, kind_of_socket, _, _, inode, *_ = _MESSAGE.unpack_from(answer, at + _HEADER.size)
         values = dict(_attributes(answer[at + _HEADER.size + _MESSAGE.size : at + length]))
         peer = struct.unpack("=I", values[_PEER])[0] if len(values.get(_PEER, b"")) == 4 else 0  # noqa: PLR2004 - a u32
         waiting = values.get(_WAITING, b"")
         inodes = struct.unpack(f"={len(waiting) // 4}I", waiting)
-        yield UnixSocket(inode=inode, peer=peer, name=_readable(values.get(_NAME, b"")), waiting=inodes)
+        yield UnixSocket(
+            inode=inode, peer=peer, name=_readable(values.get(_NAME, b"")), waiting=inodes, kind=kind_of_socket
+        )
         at += _aligned(length)
 
 

@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dmtcp_py.engine.dmtcp.assertions import explained
 from dmtcp_py.engine.dmtcp.obstacles import USE_CRIU
 from dmtcp_py.engine.protocol import EndKind, ProgramEnd
 
@@ -42,14 +43,16 @@ def judge(seen: Evidence) -> ProgramEnd:
     if seen.log.kill_command is not None:
         return ProgramEnd(EndKind.KILLED_BY_COMMAND, detail=seen.log.kill_command)
     if seen.failure is not None:
-        return ProgramEnd(EndKind.ENGINE_FAILED, detail=seen.failure)
+        return ProgramEnd(EndKind.ENGINE_FAILED, detail=seen.failure, raw=seen.message or "")
     signum = seen.exit_status.signum
     if signum is not None and signum != signal.SIGABRT:
         return ProgramEnd(EndKind.SIGNALLED, signum=signum)
     failure = _failure_of_dmtcp(seen)
     if failure is not None:
         # this may have been in another process, whose parent did not notice
-        return ProgramEnd(EndKind.ENGINE_FAILED, detail=failure)
+        return ProgramEnd(
+            EndKind.ENGINE_FAILED, detail=failure, raw=seen.message or "", for_another=USE_CRIU in failure
+        )
     if signum is not None:
         return ProgramEnd(EndKind.SIGNALLED, signum=signum)
     if _was_killed_by_checkpoint(seen):
@@ -67,7 +70,7 @@ def judge(seen: Evidence) -> ProgramEnd:
 
 def _failure_of_dmtcp(seen: Evidence) -> str | None:
     if seen.message is not None:
-        return seen.message
+        return explained(seen.message)
     if not seen.coordinator_lived:
         return "its coordinator died"
     in_checkpoint = seen.log.checkpoints_begun > seen.log.checkpoints_complete

@@ -17,12 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dmtcp_py.engine.criu.inside import socket_options, timers
+from dmtcp_py.engine.criu.inside import audit, socket_options, timers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 NAME = "attributes.json"
+SERIOUS = "! "
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
 _IOPRIO_GET_SET = {"x86_64": (252, 251), "aarch64": (31, 30), "ppc64le": (274, 273), "s390x": (283, 282)}
 _IOPRIO_WHO_PROCESS = 1
@@ -87,6 +88,7 @@ def record(root: int, pids: Iterable[int], images: Path) -> None:
         "sockets": [one for pid in pids for one in socket_options.record(pid)],
         "timers": [timer for pid in pids for timer in timers.expired(pid)],
         "last_pid": int(LAST_PID.read_text(encoding="ascii")),
+        "audit": audit.snapshot(pids),
     }
     (images / NAME).write_text(json.dumps(found), encoding="ascii")
 
@@ -125,6 +127,13 @@ def put_back(recorded: dict[str, Any]) -> list[str]:
     return lost
 
 
+def compare(recorded: dict[str, Any]) -> list[str]:
+    """Return how the processes differ from what was RECORDED; what may change what they compute begins with SERIOUS."""
+    was = recorded.get("audit", {})
+    found = audit.differences(was, audit.snapshot(map(int, was)))
+    return [f"{'' if name.startswith(audit.HARMLESS) else SERIOUS}{text}" for name, text in found]
+
+
 def _different(has: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in has.items() if usual.get(name) != value}
 
@@ -158,5 +167,6 @@ def _personality_of(pid: int) -> int:
 
 def main(words: Sequence[str]) -> None:
     """Put back what was recorded beside the images of a restore; WORDS: the file for what could not be."""
-    lost = put_back(read(Path(os.environ["CRTOOLS_IMAGE_DIR"])))
+    recorded = read(Path(os.environ["CRTOOLS_IMAGE_DIR"]))
+    lost = [*put_back(recorded), *compare(recorded)]
     Path(words[0]).write_text("\n".join(lost), encoding="utf-8")

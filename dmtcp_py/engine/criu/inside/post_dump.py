@@ -7,6 +7,7 @@ for reading and writing, or mapped. `dmtcp_py.rollback.held_files` has the forma
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import subprocess
@@ -89,7 +90,7 @@ def _files_of(pids: Sequence[int], images: Path, excluded: tuple[str, ...]) -> t
 
 def _in_memory(journal: Path, images: Path, files: Sequence[HeldFile]) -> tuple[list[HeldFile], dict[str, int]]:
     """Copy the files in memory that the JOURNAL tells of, but for those of FILES of which there are copies."""
-    return in_memory.save(journal, images, {file.path for file in files if file.copy is not None})
+    return in_memory.save(journal, images, {file.path for file in files if file.copy is not None}, math.inf)
 
 
 class _Files:

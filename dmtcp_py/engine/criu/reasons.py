@@ -1,0 +1,30 @@
+"""criu's errors about what it cannot checkpoint, as sentences about the program (4.1, 4.2)."""
+
+from __future__ import annotations
+
+import re
+
+_KNOWN = (
+    (
+        re.compile(r"Can't lookup mount=\d+ for fd=(\d+) path=([^\s;]+)"),
+        r"descriptor \1 (\2) is in a file system that is not mounted, which CRIU cannot checkpoint",
+    ),
+    (re.compile(r"Unseizable non-zombie \d+"), "a process is traced by another program, and no engine checkpoints it"),
+    (
+        re.compile(r"Can't dump nested (\w+) namespace"),
+        r"a process is in its own \1 namespace, which no engine restores",
+    ),
+    (
+        re.compile(r"Can't dump file \d+ of that type \[\d+\] \(unknown ([^)]+)\)"),
+        r"the program has \1 open, which CRIU cannot checkpoint",
+    ),
+    (re.compile(r"No space left on device"), "no space is left for the images"),
+)
+
+
+def explained(errors: str) -> str | None:
+    """Return what ERRORS that criu logged mean for the program; None if that is not known."""
+    for pattern, sentence in _KNOWN:
+        if found := pattern.search(errors):
+            return found.expand(sentence)
+    return None
