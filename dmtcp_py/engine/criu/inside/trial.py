@@ -110,7 +110,7 @@ def _run(order: dict[str, Any], action: str, *words: str) -> None:
         )
     except subprocess.TimeoutExpired:
         raise CriuError(f"criu {action} did not end within {_CRIU_S:.0f} s") from None
-    said = done.stdout + done.stderr
+    said = done.stderr + done.stdout
     if _NOT_LOADED in said:
         raise CriuError("the library for criu cannot be loaded into it")
     if done.returncode:
