@@ -110,11 +110,12 @@ def _run(order: dict[str, Any], action: str, *words: str) -> None:
         )
     except subprocess.TimeoutExpired:
         raise CriuError(f"criu {action} did not end within {_CRIU_S:.0f} s") from None
-    said = done.stdout + done.stderr
+    said = done.stderr + done.stdout
     if _NOT_LOADED in said:
         raise CriuError("the library for criu cannot be loaded into it")
     if done.returncode:
         logged = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
         errors = [line for line in logged if "Error (" in line and not any(word in line for word in _HARMLESS)]
-        reasons = [line.partition("Error ")[2].strip() for line in errors] or said.splitlines() or ["it gave no reason"]
-        raise CriuError(f"criu {action}: {reasons[0]}")
+        printed = [line.strip() for line in said.splitlines() if line.strip()]
+        reasons = [line.partition("Error ")[2].strip() for line in errors] or printed
+        raise CriuError(f"criu {action}: {reasons[0] if reasons else 'it gave no reason'}")
