@@ -66,5 +66,5 @@ def _run(collection: Collection, words: argparse.Namespace, engines_here: Sequen
     if not cells:
         sys.exit("there is nothing to run: no such program, or no such engine here")
     for found in measure.run(collection, cells, words.jobs):
-        measure.keep(collection, results, found)
+        measure.keep(collection, found)
         print(f"{found[1]:14} {found[0]:40} {found[2].state} {found[2].detail}", flush=True)

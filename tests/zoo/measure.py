@@ -191,9 +191,10 @@ def load(collection: Collection) -> dict[str, Any]:
     return found
 
 
-def keep(collection: Collection, results: dict[str, Any], found: tuple[str, str, Finding]) -> None:
-    """Put one cell into RESULTS and write them; programs that are in the table no more go."""
+def keep(collection: Collection, found: tuple[str, str, Finding]) -> None:
+    """Put one cell into the results beside what others measure meanwhile; programs that are in the table no more go."""
     name, engine, of_cell = found
+    results = load(collection)
     values = {key: value for key, value in asdict(of_cell).items() if value not in (None, "", (), [])}
     kernel = ".".join(platform.release().split(".")[:2])
     today = datetime.now(timezone.utc).date().isoformat()
