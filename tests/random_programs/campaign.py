@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from random_programs import known
 from random_programs.generate import ACTORS, Program, of_kinds, program, usable
+from random_programs.kinds import BY_NAME
 from random_programs.known import Known
 from random_programs.life import Life, Outcome, Plan, Result, holding_plan, random_plan
 from random_programs.reduce import Budget, reduce
@@ -93,11 +94,11 @@ class Campaign:
 
 
 def _suspects(wanted: Program, detail: str) -> list[tuple[Step, ...]]:
-    """Return the steps of the kind and the actor that DETAIL names, and then those of the kind."""
+    """Return the steps of the kind, or with the model, that DETAIL names: those of its actor, and then all of them."""
     if not detail.startswith("DIFFERS "):
         return []
     actor, name = [*detail.removeprefix("DIFFERS ").split(": "), ""][:2]
-    of_kind = tuple(step for step in wanted.steps if step.kind == name)
+    of_kind = tuple(step for step in wanted.steps if name in (step.kind, BY_NAME[step.kind].needs))
     of_actor = tuple(step for step in of_kind if ACTORS[step.actor] == actor)
     return [part for part in (of_actor, of_kind) if part]
 

@@ -81,10 +81,15 @@ def program(seed: int, left_out: Collection[str] = ()) -> Program:
     return Program(tuple(_step(chance, kinds, cast) for _ in range(count)), is_c)
 
 
-def of_kinds(kinds: Sequence[Kind], *, is_c: bool, count: int = 8) -> Program:
-    """Return a program with COUNT steps of each of KINDS, by the program itself, a child and a thread."""
+def of_kinds(kinds: Sequence[Kind], *, is_c: bool) -> Program:
+    """Return a program with three steps of each of KINDS by the program itself and by a child, and two by a thread.
+
+    Three, as what every other step ends is there after an odd number of them.
+    """
     chance = random.Random(" ".join(kind.name for kind in kinds))
-    return Program(tuple(_step(chance, [kind], (0, 0, 1, 3)) for kind in kinds for _ in range(count)), is_c)
+    parts = [(kind, (0, 0, 0, 1, 1, 1, *((3, 3) if kind.of is Of.THREAD else ()))) for kind in kinds]
+    steps = (Step(kind.name, actor, chance.getrandbits(31)) for kind, actors in parts for actor in actors)
+    return Program(tuple(steps), is_c)
 
 
 def _step(chance: random.Random, kinds: Sequence[Kind], cast: Sequence[int]) -> Step:

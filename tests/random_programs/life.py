@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -47,9 +48,9 @@ class Outcome(Enum):
 
     RIGHT = "right"
     REFUSED = "refused"
-    """By name, before there was a generation."""
+    """By name, when a checkpoint was asked for."""
     LATE = "refused late"
-    """By name, but only when it was to be resumed, or at a later checkpoint."""
+    """By name, but only when it was to be resumed."""
     WRONG = "WRONG"
     STUCK = "STUCK"
     BROKEN = "BROKEN"
@@ -73,7 +74,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Moment:
-    """A checkpoint after STEP and a bit, a kill STEPS_BEYOND later; or at once, while the checkpoint is taken."""
+    """A checkpoint after STEP and a bit, a kill STEPS_BEYOND later; or while one more checkpoint is taken."""
 
     step: int
     after_s: float
@@ -83,7 +84,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Plan:
-    """When a program is disturbed: at MOMENTS, or, if it HOLDS before a step, there and nowhere else."""
+    """When a program is disturbed: at MOMENTS, before it goes on from step HOLD, where it waits until they are over."""
 
     moments: tuple[Moment, ...] = ()
     hold: int = -1
@@ -110,12 +111,13 @@ def random_plan(program: Program, seed: int) -> Plan:
     for step in sorted(chance.sample(range(2, count - 2), chance.choice((2, 2, 3)))):
         torn = chance.random() < 1 / 6
         moments.append(Moment(step, chance.uniform(0, _LONG_S / count), chance.randint(0, count // 4), is_torn=torn))
-    return Plan(tuple(moments), pause_us=int(_LONG_S * 1e6 / count))
+    return Plan(tuple(moments), hold=count, pause_us=int(_LONG_S * 1e6 / count))
 
 
 def holding_plan(program: Program) -> Plan:
     """Return the plan of one checkpoint and one kill after all steps."""
-    return Plan(hold=len(program.steps))
+    count = len(program.steps)
+    return Plan((Moment(count - 1, 0, 0),), hold=count)
 
 
 class Life:
@@ -163,8 +165,7 @@ class Life:
     def _disturbed(self, plan: Plan) -> Result:
         process = self._start(plan)
         try:
-            process = self._hold(process, plan) if plan.hold >= 0 else self._through(process, plan)
-            self._wait(process, lambda: False)
+            self._through(process, plan)
         except _EndedError as ended:
             return self._judge(ended.args[0].returncode)
         except _RefusedError as refused:
@@ -180,43 +181,42 @@ class Life:
     def _start(self, plan: Plan) -> Process:
         return self._bench.start("-i", "0", "--stdout", "out.txt", *self._words(self._key, plan))
 
-    def _through(self, process: Process, plan: Plan) -> Process:
+    def _through(self, process: Process, plan: Plan) -> None:
         for moment in plan.moments:
             self._wait_step(process, moment.step)
             time.sleep(moment.after_s)  # what is random is the moment; nothing is assumed of it
+            self._ask_for_checkpoint(process)
+            self._wait_step(process, min(moment.step + moment.steps_beyond, len(self._program.steps) - 1))
             if moment.is_torn:
-                self._ask_for_checkpoint(process, waits=False)
-            else:
-                self._ask_for_checkpoint(process)
-                self._wait_step(process, min(moment.step + moment.steps_beyond, len(self._program.steps) - 1))
+                self._begin_to_ask()
+                time.sleep(moment.after_s)  # as above
             process = self._kill_and_resume(process, plan)
-        return process
-
-    def _hold(self, process: Process, plan: Plan) -> Process:
-        self._wait_step(process, plan.hold - 1)
-        for _ in range(_ASKED_TIMES):
-            if not self._bench.generations:
-                self._ask_for_checkpoint(process)
-        if not self._bench.generations:
-            raise _RefusedError(self._answers.read_text())
-        process = self._kill_and_resume(process, plan)
         self._go.touch()
-        return process
+        self._wait(process, lambda: False)
 
     def _kill_and_resume(self, process: Process, plan: Plan) -> Process:
         before = len(self._bench.events)
         kill_all(process)
+        if process.returncode != -signal.SIGKILL:
+            raise _EndedError(process)
         process = self._start(plan)
         self._wait(process, lambda: {"resumed", "started"} & set(self._bench.events[before:]))
         return process
 
-    def _ask_for_checkpoint(self, process: Process, *, waits: bool = True) -> None:
+    def _ask_for_checkpoint(self, process: Process) -> None:
         self._wait(process, lambda: self._bench.events)
+        before = self._bench.newest
+        for _ in range(_ASKED_TIMES):
+            asking = self._begin_to_ask()
+            self._wait(process, lambda asking=asking: asking.poll() is not None)
+            if self._bench.newest > before:
+                return
+        raise _RefusedError(self._answers.read_text())
+
+    def _begin_to_ask(self) -> Process:
         argv = [CTL, "checkpoint", self._bench.job.name]
         with self._answers.open("w") as answers:
-            asking = self._bench.start_line(argv, stdout=answers, stderr=subprocess.STDOUT)
-        if waits:
-            self._wait(process, lambda: asking.poll() is not None)
+            return self._bench.start_line(argv, stdout=answers, stderr=subprocess.STDOUT)
 
     def _wait_step(self, process: Process, step: int) -> None:
         self._wait(process, lambda: f"\nstep {step} " in f"\n{self._bench.said('out.txt')}")
