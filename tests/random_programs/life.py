@@ -39,7 +39,7 @@ _ASKED_TIMES = 3
 """So often a checkpoint is asked for, as the first one may come too early."""
 _PLAIN_PAUSE_US = 500
 _DETAIL_CHARS = 300
-_USUAL = (" committed (", ": started with ", ": resumed generation ")
+_USUAL = (" committed (", ": started with ", ": resumed generation ", "will be repeated")
 """What dmtcp-run says when all is well."""
 
 
@@ -171,7 +171,7 @@ class Life:
         except _RefusedError as refused:
             return self._result(Outcome.REFUSED, str(refused))
         except _StuckError as stuck:
-            return self._result(Outcome.STUCK, f"{stuck}; {self._tail(self._out)}")
+            return self._differing() or self._result(Outcome.STUCK, f"{stuck}; {self._tail(self._out)}")
         finally:
             for one in self._bench.started:
                 if one.poll() is None:
@@ -246,14 +246,17 @@ class Life:
         if status == _REFUSED_STATUS:
             outcome = Outcome.LATE if self._bench.generations else Outcome.REFUSED
             return self._result(outcome, self._said())
-        differing = [line for line in self._bench.said("out.txt").splitlines() if line.startswith("DIFFERS")]
-        if differing:
-            kinds = frozenset(line.split(": ")[1] for line in differing if line.count(": ") > 1)
-            return replace(self._result(Outcome.WRONG, differing[0]), differing=kinds)
+        if differing := self._differing():
+            return differing
         if status != RIGHT_STATUS:
             return self._result(Outcome.WRONG, f"status {status}; {self._said()}")
         difference = remains.difference(self._bench.folder, self._bench.plain)
         return self._result(Outcome.WRONG, difference) if difference else self._result(Outcome.RIGHT)
+
+    def _differing(self) -> Result | None:
+        lines = [line for line in self._bench.said("out.txt").splitlines() if line.startswith("DIFFERS")]
+        kinds = frozenset(line.split(": ")[1] for line in lines if line.count(": ") > 1)
+        return replace(self._result(Outcome.WRONG, lines[0]), differing=kinds) if lines else None
 
     def _said(self) -> str:
         lines = [line for line in self._bench.said().splitlines() if line.strip()]

@@ -1,10 +1,10 @@
-"""Which steps of a program that goes wrong matter: delta debugging on the list of steps, in bounded time."""
+"""Which steps of a program that goes wrong matter: delta debugging on their kinds, then on them, in bounded time."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from random_programs.generate import Step
 
     Steps = tuple[Step, ...]
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -36,10 +37,20 @@ def reduce(steps: Steps, suspects: Sequence[Steps], is_wrong: Callable[[Steps], 
     SUSPECTS are parts of them to begin with, the smallest first.
     """
     start = next((part for part in (*suspects, steps) if not budget.is_spent and is_wrong(part)), None)
-    return start and _without_needless(start, is_wrong, budget)
+    if start is None:
+        return None
+
+    def of_kinds(kinds: tuple[str, ...]) -> Steps:
+        return tuple(step for step in start if step.kind in kinds)
+
+    kinds = tuple(dict.fromkeys(step.kind for step in start))
+    kinds = _without_needless(kinds, lambda some: is_wrong(of_kinds(some)), budget)
+    return _without_needless(of_kinds(kinds), is_wrong, budget)
 
 
-def _without_needless(steps: Steps, is_wrong: Callable[[Steps], bool], budget: Budget) -> Steps:
+def _without_needless(
+    steps: tuple[Item, ...], is_wrong: Callable[[tuple[Item, ...]], bool], budget: Budget
+) -> tuple[Item, ...]:
     parts = 2
     while len(steps) > 1 and not budget.is_spent:
         size = -(-len(steps) // parts)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 _OWN_NAMES = {".dmtcp-run", "stderr.txt", "err.txt"}
 """What dmtcp-run and the bench keep in a program's folder."""
-_OBJECTS = (Path("/dev/shm"), Path("/dev/mqueue"))
+_OBJECTS = (Path("/dev/shm"), Path("/dev/mqueue"), Path("/tmp"))
 _KEYS = 5
 _IPC_RMID = 0
 
