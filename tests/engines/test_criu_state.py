@@ -136,6 +136,18 @@ libc = ctypes.CDLL(None)
 libc.clearenv()
 sys.exit(os.waitstatus_to_exitcode(libc.system(shlex.join(sys.argv[1:]).encode())))
 """
+LATE = """
+import os, subprocess, sys, time
+def wait_for(name):
+    while not os.path.exists(name):
+        time.sleep(0.05)
+child = subprocess.Popen([sys.executable, "-S", "-c", "raise SystemExit(163)"])
+os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+print("ended", flush=True)
+wait_for("wait")
+print(child.wait(), flush=True)
+wait_for("end")
+"""
 REASONS = {
     "queue": "the POSIX message queue",
     "page faults": "handles its own page faults (userfaultfd), which CRIU cannot checkpoint",
@@ -212,3 +224,21 @@ def test_a_process_in_a_user_namespace_of_its_own_is_refused_by_its_name(bench: 
     assert done.returncode == 125
     assert "is in its own user namespace, which no engine restores" in done.stderr
     assert bench.generations == []
+
+
+def test_no_checkpoint_is_taken_while_a_child_has_a_status_that_criu_would_change(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    """It restores the lower seven bits of what a child passed to exit()."""
+    del criu
+    process = bench.start("-i", "0", "--job", "late", "--stdout", "out.txt", *bench.python("late.py", LATE))
+    bench.wait_lines(1, process)
+    refused = bench.ctl("checkpoint", "late")
+    assert refused.returncode == 1
+    assert "has ended with status 163 and is not waited for yet, and CRIU would restore 35" in refused.stderr
+    assert bench.generations == []
+    (bench.folder / "wait").touch()
+    bench.wait_said("163", process, "out.txt")
+    assert bench.ctl("checkpoint", "late").returncode == 0
+    (bench.folder / "end").touch()
+    assert process.wait(60) == 0

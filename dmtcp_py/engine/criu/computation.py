@@ -165,9 +165,11 @@ class CriuComputation:
             )
 
     def _refuse(self) -> None:
-        """Raise BlockedError if a process has what CRIU, or this way of running it, cannot checkpoint."""
+        """Raise BlockedError, or CheckpointFailedError where it may pass, for what CRIU cannot take in this way."""
         obstacles.refuse(self.pid)
         refusal = refusals.left_in(self._staging) or self._tool.way.refusal(self.pid)
+        if refusal is not None and refusal.is_temporary:
+            raise CheckpointFailedError(refusal.what, refusal.hint, program_lives=True)
         if refusal is not None:
             raise BlockedError(refusal.what, refusal.hint)
 

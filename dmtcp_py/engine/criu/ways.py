@@ -39,7 +39,7 @@ class Way:
     """Whether the program gets an IPC namespace, without which criu dumps no System V objects."""
     restores_clocks: bool = True
     """Whether criu restores clocks; otherwise `enter` takes the folder of the images as one more word."""
-    refused: tuple[str, ...] = ()
+    refused: tuple[str, ...] = (refusals.ENDED,)
     """What is refused, see `dmtcp_py.engine.criu.inside.refusals`."""
 
     def entering(self, images: Path | None) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ def _with_capabilities() -> Way:
 
 def _in_user_namespace() -> Way:
     library = built("userns")
-    always = (refusals.SECCOMP, refusals.HIDDEN, refusals.TCP)
+    always = (refusals.SECCOMP, refusals.HIDDEN, refusals.TCP, refusals.ENDED)
     return Way(
         name=USER_NAMESPACE,
         enter=tuple(inside_argv("engine.criu.inside.user_namespace")),

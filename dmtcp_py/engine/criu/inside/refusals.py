@@ -19,8 +19,8 @@ from dmtcp_py.system.tcp import tcp_sockets
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-SECCOMP, HIDDEN, TCP, NAMELESS_MEMORY, SYSV_IDS = "seccomp", "hidden", "tcp", "memory", "sysv"
-UNNOTICED = (NAMELESS_MEMORY, SYSV_IDS)
+SECCOMP, HIDDEN, TCP, NAMELESS_MEMORY, SYSV_IDS, ENDED = "seccomp", "hidden", "tcp", "memory", "sysv", "ended"
+UNNOTICED = (NAMELESS_MEMORY, SYSV_IDS, ENDED)
 """What criu would not notice at the dump."""
 FROZEN_ONLY = (SYSV_IDS,)
 """Seen only in the namespaces of the computation."""
@@ -28,6 +28,7 @@ _NAME = "refused.json"
 _ADMINISTRATOR = "as root, or with the capabilities that 'dmtcp-ctl doctor' names, CRIU can"
 _COMPILER = "install dmtcp-py on a machine with a C compiler"
 _LISTENING, _CLOSED = "0A", "07"
+_LOST_BIT = 128
 _MAPS_FIELDS = 6
 _CLONE_NEWIPC = 0x08000000
 _SYSV = Path("/proc/sysvipc")
@@ -38,6 +39,8 @@ class Refusal(NamedTuple):
 
     what: str
     hint: str = ""
+    is_temporary: bool = False
+    """Whether a later checkpoint may be possible."""
 
 
 def first(pids: Iterable[int], names: Iterable[str]) -> Refusal | None:
@@ -92,6 +95,19 @@ def _tcp(pid: int, _init: int) -> Refusal | None:
     return None
 
 
+def _ended(pid: int, _init: int) -> Refusal | None:
+    """Find a child that has not been waited for and whose status criu restores without its highest bit."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    status = int(fields[-1]) >> 8
+    if fields[0] != "Z" or status < _LOST_BIT:
+        return None
+    return Refusal(
+        f"has ended with status {status} and is not waited for yet, and CRIU would restore {status - _LOST_BIT}",
+        "a checkpoint is possible once its parent has waited for it",
+        is_temporary=True,
+    )
+
+
 def _nameless_memory(pid: int, _init: int) -> Refusal | None:
     """Find a mapped file without a name, such as a memfd; the library for criu finds its descriptor."""
     for line in os.fsdecode(Path(f"/proc/{pid}/maps").read_bytes()).split("\n"):
@@ -143,4 +159,5 @@ _FINDERS: dict[str, Callable[[int, int], Refusal | None]] = {
     TCP: _tcp,
     NAMELESS_MEMORY: _nameless_memory,
     SYSV_IDS: _sysv_ids,
+    ENDED: _ended,
 }
