@@ -8,17 +8,10 @@
 
 #include "files.h"
 #include "journal.h"
-
-enum { BEFORE_IMAGES = 16, AFTER_IMAGES = 17, AFTER_RESTART = 18, THREAD_GOES_ON = 20 };
+#include "plugin.h"
 
 #define MOST_HOLD_S 20
 #define PAUSE_NS 1000000
-
-/* DmtcpPluginDescriptor_t, which is passed by value */
-struct plugin {
-    const char *api, *version, *name, *author, *email, *text;
-    void (*hook)(int event, void *data);
-};
 
 void dmtcp_register_plugin(struct plugin);
 void dmtcp_initialize_plugin(void);

@@ -15,12 +15,6 @@
 
 #define DMTCPS_FILES "file" /* the plugin of DMTCP that restores files */
 
-/* DmtcpPluginDescriptor_t, which is passed by value */
-struct plugin {
-    const char *api, *version, *name, *author, *email, *text;
-    void (*hook)(int event, void *data);
-};
-
 void dmtcp_register_plugin(struct plugin);
 const char *dmtcp_get_tmpdir(void) __attribute__((weak));
 void dmtcp_local_barrier(const char *barrier) __attribute__((weak));

@@ -1,20 +1,10 @@
 /* What the sources of the plugin `shared` have in common. */
 
+#include "plugin.h"
+
 #pragma GCC visibility push(hidden)
 
 #define LINK_LENGTH 64
-
-/* DMTCP's events */
-enum {
-    BEGIN = 0,
-    AFTER_EXEC = 3,
-    IN_CHILD = 6,
-    BEFORE_IMAGES = 16,
-    AFTER_IMAGES = 17,
-    AFTER_RESTART = 18,
-    THREAD_GOES_ON = 20,
-    FILE_IS_OPEN = 21
-};
 
 /* Wait for all processes of the computation on this node. */
 void await_others(const char *what);

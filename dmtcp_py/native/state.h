@@ -13,6 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "raw.h"
+
 extern const char *dmtcp_get_tmpdir(void) __attribute__((weak));
 extern int dmtcp_get_ckpt_signal(void) __attribute__((weak));
 extern int dmtcp_is_protected_fd(int fd) __attribute__((weak));
@@ -83,42 +85,6 @@ void audit(int is_checkpoint_thread);
 int open_ours(const char *name);
 
 #pragma GCC visibility pop
-
-/* A system call that DMTCP does not see; returns minus errno on failure, and leaves errno as it is. */
-static inline long raw6(long number, long a, long b, long c, long d, long e, long f)
-{
-#if defined(__x86_64__)
-    long result;
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    register long r9 __asm__("r9") = f;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
-#elif defined(__aarch64__)
-    register long x8 __asm__("x8") = number;
-    register long x0 __asm__("x0") = a;
-    register long x1 __asm__("x1") = b;
-    register long x2 __asm__("x2") = c;
-    register long x3 __asm__("x3") = d;
-    register long x4 __asm__("x4") = e;
-    register long x5 __asm__("x5") = f;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
-    return x0;
-#else
-#error "the plugin is not ported to this machine"
-#endif
-}
-
-#define RAW_PICK(a, b, c, d, e, f, g, ...) raw6((long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f), (long)(g))
-#define RAW(...) RAW_PICK(__VA_ARGS__, 0, 0, 0, 0, 0, 0)
-
-static inline int raw_open(const char *path, int flags)
-{
-    return (int)RAW(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0);
-}
 
 /* A file that is read line by line without malloc(); lines longer than the buffer are cut. */
 struct lines {

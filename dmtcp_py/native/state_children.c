@@ -61,7 +61,7 @@ static void record_children_of(int tid)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/self/task/%d/children", tid);
-    each_number(raw_open(path, O_RDONLY), record_child);
+    each_number(raw_open(path, O_RDONLY, 0), record_child);
 }
 
 static int is_listed;

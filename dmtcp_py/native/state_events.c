@@ -16,15 +16,8 @@
 #include <limits.h>
 #include <link.h>
 
+#include "plugin.h"
 #include "state.h"
-
-enum { BEFORE_SUSPENSION = 15, BEFORE_IMAGES = 16, AFTER_IMAGES = 17, AFTER_RESTART = 18, RUNS = 19, THREAD_GOES_ON = 20 };
-
-/* DmtcpPluginDescriptor_t, which is passed by value */
-struct plugin {
-    const char *api, *version, *name, *author, *email, *text;
-    void (*hook)(int event, void *data);
-};
 
 extern void *dmtcp_dlsym(void *handle, const char *symbol) __attribute__((weak));
 void dmtcp_register_plugin(struct plugin) __attribute__((weak));
@@ -49,7 +42,7 @@ int open_ours(const char *name)
         return -ENOENT;
     /* DMTCP makes its temporary folder in the one that we pass to it */
     snprintf(path, sizeof path, "%s/../%s", dmtcp_get_tmpdir(), name);
-    return raw_open(path, O_RDONLY);
+    return raw_open(path, O_RDONLY, 0);
 }
 
 static void on_event(int event, void *data)

@@ -37,7 +37,7 @@ static void advise(int advice)
 void remove_guards(void)
 {
     struct scan scan = { .size = sizeof scan, .end = HIGHEST, .all_of = PAGE_IS_GUARD, .returned = PAGE_IS_GUARD };
-    int fd = raw_open("/proc/self/pagemap", O_RDONLY);
+    int fd = raw_open("/proc/self/pagemap", O_RDONLY, 0);
     guard_count = 0;
     for (long got = MOST_GUARDS; fd >= 0 && got > 0 && guard_count < MOST_GUARDS && scan.start < scan.end;) {
         scan.found = (uintptr_t)(guards + guard_count);

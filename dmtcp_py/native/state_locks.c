@@ -44,7 +44,7 @@ static void read_locks_of(int fd)
     if (RAW(SYS_fstat, fd, &found) < 0 || !S_ISREG(found.st_mode))
         return;
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
-    int info = raw_open(path, O_RDONLY);
+    int info = raw_open(path, O_RDONLY, 0);
     long size = info < 0 ? 0 : RAW(SYS_read, info, text, sizeof text - 1);
     if (info >= 0)
         RAW(SYS_close, info);

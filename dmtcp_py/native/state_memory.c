@@ -70,7 +70,7 @@ void record_memory(void)
     char line[256];
     uintptr_t from = 0, to = 0;
     int is_kernels = 0, is_forbidden = 0;
-    file = (struct lines){ .fd = raw_open("/proc/self/smaps", O_RDONLY) };
+    file = (struct lines){ .fd = raw_open("/proc/self/smaps", O_RDONLY, 0) };
     area_count = 0;
     while (file.fd >= 0 && next_line(&file, line, sizeof line)) {
         char *end;

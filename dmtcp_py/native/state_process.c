@@ -71,7 +71,7 @@ int folder_being_read = -1;
 void each_entry(const char *path, void (*look)(int number))
 {
     static char block[8192] __attribute__((aligned(8)));
-    int folder = folder_being_read = raw_open(path, O_RDONLY | O_DIRECTORY);
+    int folder = folder_being_read = raw_open(path, O_RDONLY | O_DIRECTORY, 0);
     for (long got; folder >= 0 && (got = RAW(SYS_getdents64, folder, block, sizeof block)) > 0;)
         for (long at = 0; at < got;) {
             const struct dirent64 *one = (const void *)(block + at);
@@ -85,7 +85,7 @@ void each_entry(const char *path, void (*look)(int number))
 
 static void record_oom_score(void)
 {
-    int fd = raw_open(OOM_SCORE, O_RDONLY);
+    int fd = raw_open(OOM_SCORE, O_RDONLY, 0);
     long got = fd < 0 ? 0 : RAW(SYS_read, fd, oom_score, sizeof oom_score);
     oom_score[got > 0 && got < (long)sizeof oom_score ? got : 0] = 0;
     if (fd >= 0)
@@ -95,7 +95,7 @@ static void record_oom_score(void)
 static void put_back_oom_score(void)
 {
     char now[sizeof oom_score] = "";
-    int fd = raw_open(OOM_SCORE, O_RDWR);
+    int fd = raw_open(OOM_SCORE, O_RDWR, 0);
     if (fd < 0)
         return;
     if (oom_score[0] && RAW(SYS_read, fd, now, sizeof now - 1) > 0 && strcmp(now, oom_score) != 0)
@@ -114,7 +114,7 @@ static void read_handled(uint64_t *found)
     static const char *const titles[] = { "SigIgn:\t", "SigCgt:\t" };
     static struct lines file;
     char line[64];
-    file = (struct lines){ .fd = raw_open("/proc/self/status", O_RDONLY) };
+    file = (struct lines){ .fd = raw_open("/proc/self/status", O_RDONLY, 0) };
     while (file.fd >= 0 && next_line(&file, line, sizeof line))
         for (int i = 0; i < 2; i++)
             if (!strncmp(line, titles[i], strlen(titles[i])))

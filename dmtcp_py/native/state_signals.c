@@ -81,7 +81,7 @@ static uint64_t waiting_for_thread(void)
     char text[128];
     size_t known = 0, digits = 0;
     uint64_t found = 0;
-    int fd = raw_open("/proc/thread-self/status", O_RDONLY);
+    int fd = raw_open("/proc/thread-self/status", O_RDONLY, 0);
     for (long got; digits < 16 && (got = RAW(SYS_read, fd, text, sizeof text)) > 0;)
         for (long i = 0; i < got && digits < 16; i++) {
             char one = text[i];
