@@ -23,6 +23,7 @@
 #define PRELOAD "LD_PRELOAD="
 #define UNDO "DMTCP_RUN_UNDO="
 
+static bool is_ready;
 static char preload[4 * PATH_MAX], undo[PATH_MAX + sizeof UNDO];
 
 static int (*next_execve)(const char *, char *const[], char *const[]);
@@ -54,6 +55,8 @@ __attribute__((constructor)) static void keep_variables(void)
 {
     Dl_info own;
     static char folder[PATH_MAX];
+    if (is_ready)
+        return;
     next_execve = dlsym(RTLD_NEXT, "execve");
     next_execvpe = dlsym(RTLD_NEXT, "execvpe");
     next_fexecve = dlsym(RTLD_NEXT, "fexecve");
@@ -71,6 +74,7 @@ __attribute__((constructor)) static void keep_variables(void)
     }
     if (getenv("DMTCP_RUN_UNDO"))
         snprintf(undo, sizeof undo, UNDO "%s", getenv("DMTCP_RUN_UNDO"));
+    is_ready = true;
 }
 
 static char *const *find(char *const *environment, const char *name)
@@ -89,6 +93,7 @@ struct completed {
 
 static struct completed complete(char *const *given)
 {
+    keep_variables(); /* the constructor of a library may run before ours */
     struct completed same = {(char **)given, 0};
     char *const *theirs = find(given, PRELOAD);
     const char *ours = preload + strlen(PRELOAD);

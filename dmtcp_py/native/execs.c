@@ -40,6 +40,8 @@ static bool is_dmtcp_variable(const char *text)
 
 __attribute__((constructor)) static void keep_variables(void)
 {
+    if (kept[kept_count])
+        return;
     for (char **one = environ; one && *one && kept_count < MOST_KEPT; one++)
         if (is_dmtcp_variable(*one) && (kept[kept_count] = strdup(*one)))
             kept_count++;
@@ -104,6 +106,7 @@ int dmtcp_execvpe(const char *file, char *const arguments[], char *const environ
 int dmtcp_execvpe(const char *file, char *const arguments[], char *const environment[])
 {
     FIND(dmtcp_execvpe);
+    keep_variables(); /* the constructor of a library may run before ours */
     char **before = environ;
     preloaded[strlen(PRELOAD)] = 0;
     struct completed given = complete(environment, kept_count), own = complete(before, kept_count + 1);

@@ -521,6 +521,7 @@ def test_something_else_in_place_of_dmtcp_is_refused(
         tool.chmod(0o755)
     words = ["--engine", "dmtcp", "--stdout", kept, "true"]
     assert str(tools[0]) in refused(bench, 125, *words, env=environ)
+    tools[0].write_text("#!/bin/sh\necho 'dmtcp_launch (DMTCP) 4.2.0'\n")
     tools[1].unlink()
     assert "dmtcp_restart" in refused(bench, 125, *words, env=environ)
 

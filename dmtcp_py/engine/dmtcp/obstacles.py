@@ -44,8 +44,8 @@ _CRIU_HANDLES = {*_WHAT, "timerfd", "signalfd", "pidfd", "inotify", "fanotify"}
 """The kinds with which programs were seen to come through under CRIU."""
 _DMTCPS_NUMBERS = range(822, 842)
 """The numbers that DMTCP's own descriptors get, after the one for its coordinator."""
-_DMTCPS_FILE = re.compile(r".*/dmtcp-run-[0-9a-f]{12}-[^/]+/")
-_SETUID_COPY = re.compile(r".*/dmtcp-[^/]+@[^/]+/[^/]+$")
+_DMTCPS_FILE = re.compile(r".*/dmtcp-run-[0-9a-f]{12}-[^/]+/", re.DOTALL)
+_SETUID_COPY = re.compile(r".*/dmtcp-[^/]+@[^/]+/[^/]+$", re.DOTALL)
 """The paths to which DMTCP copies setuid programs, to run the copies."""
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
 """Words in the command lines of processes with which a checkpoint hangs, unless native/forks.c is loaded into them."""
