@@ -28,10 +28,11 @@ for step in range(600):
     time.sleep(0.1)
 """
 LARGE = """
-import time
+import mmap, time
 file = open("large", "r+b")
+memory = mmap.mmap(file.fileno(), 0)
 for step in range(600):
-    file.seek(0); file.write(b"%d" % step); file.flush()
+    memory[:8] = b"%8d" % step
     with open("rows.txt", "a") as rows: rows.write(f"{step}\\n")
     time.sleep(0.1)
 """
@@ -85,7 +86,9 @@ def test_that_the_machine_went_down_since(bench: Workbench) -> None:
         child.expect("dmtcp-run: the machine went down since then: [^\r\n]* will be repeated")
 
 
-def test_that_a_file_is_too_large_to_be_brought_back(bench: Workbench) -> None:
+def test_that_a_mapped_file_is_too_large_to_be_brought_back(bench: Workbench) -> None:
+    if bench.engine is not None and bench.engine.version.startswith("4.2.0"):
+        pytest.skip("this DMTCP maps files again after a checkpoint, so that they are kept")
     (bench.folder / "large").touch()
     with (bench.folder / "large").open("r+b") as file:
         file.truncate(TOO_LARGE_TO_COPY)
