@@ -180,6 +180,29 @@ with socket.create_connection(("127.0.0.1" if kind == "to IPv4" else "::1", port
 os.wait()
 print("done", flush=True)
 """
+HALF_CLOSED = """
+import os, socket, sys, time
+kind, steps = sys.argv[1], int(sys.argv[2])
+if kind == "a pair":
+    mine, other = socket.socketpair()
+else:
+    server = socket.create_server(("127.0.0.1", 0))
+    mine, other = socket.create_connection(server.getsockname()), server.accept()[0]
+if os.fork() == 0:
+    mine.close()
+    question = b"".join(iter(lambda: other.recv(64), b""))
+    time.sleep(steps / 10)
+    other.sendall(b"answer to " + question)
+    os._exit(0)
+other.close()
+mine.sendall(b"question")
+mine.shutdown(socket.SHUT_WR)
+for step in range(steps):
+    print(step, flush=True)
+    time.sleep(0.1)
+print(b"".join(iter(lambda: mine.recv(64), b"")), flush=True)
+os.wait()
+"""
 ON_A_DEVICE = """
 import sys, time
 with open(sys.argv[1]) as device:
@@ -447,6 +470,31 @@ def test_connections_over_ipv6_among_its_own_processes_are_found_before_images_t
 def test_criu_takes_connections_over_ipv6(bench: Workbench, criu: EngineHere) -> None:
     assert criu
     _comes_through(bench, *bench.python("ipv6.py", OVER_IPV6), "to IPv6", "30")
+
+
+@pytest.mark.parametrize("kind", ["a pair", "TCP"])
+def test_a_connection_that_is_shut_down_in_one_direction_is_refused_before_it_is_lost(
+    bench: Workbench, dmtcp: EngineHere, kind: str
+) -> None:
+    """The answer would meet a closed connection."""
+    assert dmtcp
+    line = ["-i", "0", "--job", "half", "--stdout", "out.txt", *bench.python("half.py", HALF_CLOSED), kind, "40"]
+    process = bench.start(*line)
+    bench.wait_lines(1, process)
+    refused = bench.ctl("checkpoint", "half")
+    assert refused.returncode == 1
+    assert "has shut down one direction of a connection between its sockets" in refused.stderr
+    assert bench.generations == []
+    assert process.wait(LONG_S) == 0
+    assert (bench.folder / "out.txt").read_text().endswith("\nb'answer to question'\n")
+
+
+@pytest.mark.parametrize("kind", ["a pair", "TCP"])
+def test_criu_takes_connections_that_are_shut_down_in_one_direction(
+    bench: Workbench, criu: EngineHere, kind: str
+) -> None:
+    assert criu
+    _comes_through(bench, *bench.python("half.py", HALF_CLOSED), kind, "30")
 
 
 def test_a_program_that_listens_over_ipv6_comes_through(bench: Workbench, engine: EngineHere) -> None:

@@ -29,6 +29,7 @@ _CRIU_OR_SEND_NONE = (
     "DataLoader none with num_workers=0"
 )
 _REPEATS, _REPEAT_S = 3, 0.1
+_HALF_CLOSED = ("FIN_WAIT1", "FIN_WAIT2", "CLOSE_WAIT")
 _SYSLOG = ("/dev/log", "/run/systemd/journal/dev-log")
 """The sockets of syslog; DMTCP closes the C library's connection to them before a checkpoint."""
 
@@ -68,6 +69,7 @@ def inspect(pid: int | None) -> Inspection:
         _received_descriptor(pid)
         or _unrestorable_connection(connected)
         or _message_sockets(pid)
+        or _half_closed_connection(pid, connections)
         or _outside_unix_connection(pid)
     )
     return Inspection(
@@ -167,6 +169,25 @@ def _message_sockets(pid: int | None) -> Obstacle | None:
                 f"the program's Unix sockets send each other messages ({kind}), which DMTCP does not restore", USE_CRIU
             )
     return None
+
+
+def _half_closed_connection(pid: int | None, connections: Sequence[Any]) -> Obstacle | None:
+    """Find a connection within the program that one end has shut down for writing: DMTCP restores it as closed."""
+    ends = {(_endpoint(one.laddr), _endpoint(one.raddr)) for one in connections if one.raddr}
+    halves = {(_endpoint(one.laddr), _endpoint(one.raddr)) for one in connections if one.status in _HALF_CLOSED}
+    sockets = _sockets_of_all(pid)
+    known = unix_sockets() if sockets else {}
+    is_found = any((remote, local) in ends for local, remote in halves) or any(
+        known[inode].is_half_closed and known[inode].peer in sockets for inode in sockets & known.keys()
+    )
+    if not is_found:
+        return None
+    return Obstacle(
+        "the program has shut down one direction of a connection between its sockets (shutdown(2)), and DMTCP restores "
+        "none of it",
+        f"{USE_CRIU}; or {ONCE_CLOSED}",
+        needs_confirmation=True,
+    )
 
 
 def _foreign(sockets: set[int]) -> dict[int, str]:

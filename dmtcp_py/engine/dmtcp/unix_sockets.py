@@ -15,7 +15,8 @@ _NETLINK_SOCK_DIAG = 4
 _BY_FAMILY, _DONE, _ERROR = 20, 3, 2
 _REQUEST_DUMP = 0x301
 _SHOW_NAME_PEER_AND_WAITING = 1 | 4 | 8
-_NAME, _PEER, _WAITING = 0, 2, 3
+_NAME, _PEER, _WAITING, _SHUTDOWN = 0, 2, 3, 6
+_ONE_DIRECTION = (b"\1", b"\2")
 _HEADER = struct.Struct("=IHHII")
 _MESSAGE = struct.Struct("=BBBBIII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -34,6 +35,8 @@ class UnixSocket:
     waiting: tuple[int, ...] = ()
     """The inodes of the sockets whose connections it has not accepted yet: their other ends have no inode."""
     kind: int = socket.SOCK_STREAM
+    is_half_closed: bool = False
+    """Whether it was shut down in one direction only."""
 
 
 def unix_sockets() -> dict[int, UnixSocket]:
@@ -66,7 +69,12 @@ def _read(answer: bytes) -> Iterator[UnixSocket]:
         waiting = values.get(_WAITING, b"")
         inodes = struct.unpack(f"={len(waiting) // 4}I", waiting)
         yield UnixSocket(
-            inode=inode, peer=peer, name=_readable(values.get(_NAME, b"")), waiting=inodes, kind=kind_of_socket
+            inode=inode,
+            peer=peer,
+            name=_readable(values.get(_NAME, b"")),
+            waiting=inodes,
+            kind=kind_of_socket,
+            is_half_closed=values.get(_SHUTDOWN, b"") in _ONE_DIRECTION,
         )
         at += _aligned(length)
 
