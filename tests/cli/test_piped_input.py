@@ -298,8 +298,8 @@ def test_a_producer_ends_with_its_reader(bench: Workbench, engine: EngineHere) -
     assert done.stdout == b"y\n141 0\n"
 
 
-def test_a_program_that_closes_its_input_ends_the_producer(bench: Workbench, dmtcp: EngineHere) -> None:
-    assert dmtcp
+def test_a_program_that_closes_its_input_ends_the_producer(bench: Workbench, one_dmtcp: EngineHere) -> None:
+    assert one_dmtcp
     producer = Producer(b"y\n" * 1_000_000)
     process = producer.start(bench, "--stdout", "out", "sh", "-c", "read line; exec <&-; echo closed; sleep 1000")
     assert producer.has_lost_its_reader.wait(LONG_S)

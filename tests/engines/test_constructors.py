@@ -86,6 +86,35 @@ __attribute__((constructor)) static void begin(int argc, char **argv)
 }
 int is_well(void) { return getenv("IS_SECOND") != NULL; }
 """
+BY_NUMBER = """
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static int opened, mapped, fd;
+int open(const char *path, int flags, ...)
+{
+    va_list rest;
+    va_start(rest, flags);
+    int mode = va_arg(rest, int);
+    va_end(rest);
+    opened = 1;
+    return syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+void *mmap(void *at, size_t size, int protection, int flags, int file, off_t start)
+{
+    mapped = 1;
+    return (void *)syscall(SYS_mmap, at, size, protection, flags, file, start);
+}
+__attribute__((constructor)) static void begin(void)
+{
+    fd = open("/dev/null", O_RDWR, 0);
+    mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+int is_well(void) { return opened && mapped && fcntl(fd, F_GETFL) >= 0; }
+"""
 OPENED = """
 #include <signal.h>
 #include <sys/epoll.h>
@@ -267,6 +296,7 @@ CONSTRUCTORS = {
     "a thread that is joined": (JOINED, ()),
     "a child": (FORKED, ()),
     "an exec": (EXECUTED, ()),
+    "calls by their numbers": (BY_NUMBER, ()),
     "descriptors and a timer": (OPENED, ()),
     "a team of OpenMP": (OPENMP, ("-fopenmp",)),
 }

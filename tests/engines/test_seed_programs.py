@@ -189,6 +189,7 @@ def test_distributed_training_is_refused_by_dmtcp_before_a_checkpoint_hangs(
         pytest.skip("CRIU takes it")
     if DISTRIBUTED.why_not:
         pytest.skip(DISTRIBUTED.why_not)
+    bench.engine = one_engine.by_name
     process = bench.start(*_line(DISTRIBUTED, examples))
     bench.wait_lines(1, process)
     done = bench.ctl("checkpoint", bench.job.name)
