@@ -7,6 +7,7 @@ signals, what leads outside through the standard streams. Uses the standard libr
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 _STREAMS = 3
 _OF_PROCESS = ("Umask", "Uid", "Gid", "Groups", "Threads", "NoNewPrivs", "Seccomp", "ShdPnd", "SigIgn", "SigCgt")
 _OF_THREAD = ("Name", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "SigPnd")
+_PENDING = ("ShdPnd", "SigPnd")
+_STOP = 1 << signal.SIGSTOP - 1
+"""The signal by which criu stops again what was stopped; it waits until the processes run."""
 _OF_STAT = {"nice": 16, "real-time priority": 37, "scheduling policy": 38}
 """Fields of /proc/PID/stat, counted from the state."""
 _COMPARED_FLAGS = (
@@ -63,7 +67,9 @@ def _items(pid: int) -> Iterator[tuple[str, str]]:
 def _fields(path: str, names: tuple[str, ...], mark: str) -> Iterator[tuple[str, str]]:
     for line in _text(path).splitlines():
         name, _, value = line.partition(":")
-        if name in names:
+        if name in _PENDING and name in names:
+            yield f"{name}{mark}", f"{int(value, 16) & ~_STOP:016x}"
+        elif name in names:
             yield f"{name}{mark}", " ".join(value.split())
 
 
