@@ -34,7 +34,7 @@ else:
     libc.tmpfile.restype = ctypes.c_void_p
     libc.fileno.argtypes = [ctypes.c_void_p]
     fd = libc.fileno(libc.tmpfile())
-for step in range(50):
+for step in range(80):
     try:
         os.write(fd, b"%d\\n" % step)
         print(os.pread(fd, 1000, 0), os.fstat(fd).st_nlink, flush=True)
@@ -71,7 +71,7 @@ def insert(name, step):
 os.mkdir("made")
 for name in ("rewritten", "replaced"):
     rewrite(name, "0")
-for step in range(40):
+for step in range(70):
     rewrite(f"input{step}", str(step))
 for name, mode in (("journal.db", "delete"), ("wal.db", "wal")):
     base = sqlite3.connect(name)
@@ -79,7 +79,7 @@ for name, mode in (("journal.db", "delete"), ("wal.db", "wal")):
     base.execute("create table t (i integer)")
     base.close()
 taken = linked = 0
-for step in range(40):
+for step in range(70):
     more("lines", f"{step}\\n")
     count("rewritten", rewrite)
     count("replaced", replace)
@@ -229,7 +229,7 @@ def is_locked(name, call):
 with open("whole", "w") as whole, open("part", "w") as part:
     fcntl.flock(whole, fcntl.LOCK_EX)
     fcntl.lockf(part, fcntl.LOCK_EX, 10, 5)
-    for step in range(50):
+    for step in range(80):
         print(step, flush=True)
         time.sleep(0.1)
     print(is_locked("whole", fcntl.flock), is_locked("part", fcntl.lockf))

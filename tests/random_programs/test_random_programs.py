@@ -24,8 +24,8 @@ SEEDS = range(6)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_random_program_is_right_after_kills(tmp_path: Path, engine: EngineHere, seed: int) -> None:
-    finding = Campaign(engine, reduce_s=20, within=tmp_path).finding(seed)
+def test_a_random_program_is_right_after_kills(tmp_path: Path, one_of_each: EngineHere, seed: int) -> None:
+    finding = Campaign(one_of_each, reduce_s=20, within=tmp_path).finding(seed)
     assert finding.result.outcome in (Outcome.RIGHT, Outcome.REFUSED), str(finding)
 
 
