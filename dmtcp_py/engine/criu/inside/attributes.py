@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dmtcp_py.engine.criu.inside import audit, socket_options, timers
+from dmtcp_py.system.proc import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -70,6 +71,7 @@ def _put_filter(tid: int, value: int) -> None:
     Path(f"/proc/{tid}/coredump_filter").write_text(str(value), encoding="ascii")
 
 
+_DEAD = (None, "Z", "X")
 TABLE = (
     Attribute("processor affinity", lambda tid: sorted(os.sched_getaffinity(tid)), os.sched_setaffinity),
     Attribute("I/O priority", _get_ioprio, _put_ioprio),
@@ -147,9 +149,11 @@ def _problem_of(attribute: Attribute, tid: int, value: Any) -> str:
 
 
 def _attributes_of(tid: int) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
+    if state_of(tid) in _DEAD:
+        return found
     for attribute in TABLE:
-        # a thread that is dead has none, and an architecture may have no number for a call
+        # an architecture may have no number for a call
         with suppress(OSError, KeyError):
             found[attribute.name] = attribute.get(tid)
     return found
