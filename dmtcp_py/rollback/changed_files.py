@@ -27,7 +27,9 @@ def notes(manifest: Manifest) -> list[str]:
             "what the program did to files by name since then will be repeated: it was not recorded, because the "
             "program ran on several nodes or under a plug-in engine, or dmtcp-run was installed without a C compiler"
         )
-    changed = [str(path) for path in map(path_of, manifest.updated_files) if _is_newer(path, manifest)]
+    updated = [path for path in map(path_of, manifest.updated_files) if _is_newer(path, manifest)]
+    # what the program did to these as memory may not be seen in their times
+    changed = sorted({str(path) for path in [*updated, *map(path_of, manifest.mapped_files)]})
     if changed:
         notes.append(
             f"changed since generation {manifest.generation} was taken, and not brought back: {', '.join(changed)}; "

@@ -9,14 +9,21 @@ It is not called ssh, because DMTCP treats a program of that name specially. Sta
 
 from __future__ import annotations
 
+import array
+import fcntl
 import json
 import os
 import secrets
 import stat
 import sys
+import termios
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NODE = "DMTCP_RUN_NODE"
 """The environment variable with the index of the node on which a process runs, counted from 0."""
@@ -26,6 +33,7 @@ _WITH_VALUE = "bceilmopBDEFIJLOQRSWw"
 """The options of ssh(1) that take a value."""
 _POLL_S = 0.1
 _BLOCK = 1 << 16
+_NO_INPUT = "standard input cannot be passed to another node: use '< /dev/null', and a file on a shared disk"
 _FAILED = 255
 """The status with which ssh(1) exits if it fails itself."""
 
@@ -64,21 +72,34 @@ def main() -> int:
     if str(index) == os.environ.get(NODE, "0"):
         os.execv("/bin/sh", ["/bin/sh", "-c", line])  # noqa: S606 - what the caller asked for
     if not reads_nothing and _has_input():
-        return _fail("standard input cannot be passed to another node: use '< /dev/null', and a file on a shared disk")
-    return _follow(spool, {"node": index, "command": line, "cwd": str(Path.cwd())})
+        return _fail(_NO_INPUT)
+    return _follow(
+        spool,
+        {"node": index, "command": line, "cwd": str(Path.cwd())},
+        is_fed=lambda: not reads_nothing and _has_input(),
+    )
 
 
 def _has_input() -> bool:
-    """Return whether standard input may have data: a file that is not empty, or a pipe."""
+    """Return whether standard input has data: a file that is not empty, or a pipe with something in it.
+
+    MPICH's mpiexec starts its processes on other nodes with a pipe that stays empty.
+    """
+    waiting = array.array("i", [0])
     try:
         found = os.fstat(0)
+        if stat.S_ISFIFO(found.st_mode):
+            fcntl.ioctl(0, termios.FIONREAD, waiting)
     except OSError:
         return False
-    return stat.S_ISFIFO(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_size > 0)
+    return waiting[0] > 0 or (stat.S_ISREG(found.st_mode) and found.st_size > 0)
 
 
-def _follow(spool: Path, request: dict[str, object]) -> int:
-    """Leave REQUEST in SPOOL, copy the command's output, and return its status once it has ended."""
+def _follow(spool: Path, request: dict[str, object], is_fed: Callable[[], bool]) -> int:
+    """Leave REQUEST in SPOOL, copy the command's output, and return its status once it has ended.
+
+    It fails as soon as it IS FED something that the command on the other node would not get.
+    """
     stem = secrets.token_hex(8)
     files = {fd: spool / f"{stem}.{name}" for fd, name in ((1, "out"), (2, "err"))}
     offsets = dict.fromkeys(files, 0)
@@ -95,6 +116,8 @@ def _follow(spool: Path, request: dict[str, object]) -> int:
                 offsets[fd] += _write(fd, block)
         if text.endswith("\n"):
             return int(text)
+        if is_fed():
+            return _fail(_NO_INPUT)
         time.sleep(_POLL_S)
 
 
