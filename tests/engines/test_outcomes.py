@@ -217,7 +217,7 @@ def test_a_signal_soon_after_the_start_leaves_nothing_behind_and_the_same_line_f
 
 def test_a_signal_during_an_interval_checkpoint_still_gives_a_last_one(bench: Workbench, engine: EngineHere) -> None:
     del engine
-    program = bench.counting(25, megabytes=64)
+    program = bench.counting(60, megabytes=64)
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)

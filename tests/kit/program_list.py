@@ -118,11 +118,11 @@ _SHORT_TMP = (("TMPDIR", "{folder}"),)
 _LAMMPS = ("-var", "steps", "{steps}000", "-screen", "none", "-log", "none", "-in", "{programs}/melt.lammps")
 
 PROGRAMS = (
-    _example("C", COMPILED, "grow", "cc", is_silent=True, every_engine=50),
-    _example("C++, a loop", COMPILED, "exercise", "c++", is_silent=True, every_engine=50),
-    _example("C++, threads", COMPILED, "threads", "c++", is_silent=True, every_engine=50),
-    _example("C, OpenMP", COMPILED, "openmp", "cc", is_silent=True, every_engine=50),
-    _example("Fortran", COMPILED, "series", "gfortran", is_silent=True, every_engine=50),
+    _example("C", COMPILED, "grow", "cc", is_silent=True, every_engine=70),
+    _example("C++, a loop", COMPILED, "exercise", "c++", is_silent=True, every_engine=70),
+    _example("C++, threads", COMPILED, "threads", "c++", is_silent=True, every_engine=70),
+    _example("C, OpenMP", COMPILED, "openmp", "cc", is_silent=True, every_engine=70),
+    _example("Fortran", COMPILED, "series", "gfortran", is_silent=True, every_engine=70),
     _c("C, statically linked", COMPILED, "static.c", flags=("-static",), quick=True),
     _go("Go, static", "0"),
     _go("Go with C (cgo)", "1"),
@@ -132,15 +132,15 @@ PROGRAMS = (
         ("java", "-XX:-UsePerfData", "-cp", "{built}", "Steps", "{steps}"),
         needs=("java", "javac"),
         made_by=(("make", "-C", "{examples}", "BUILD={built}", "{built}/Steps.class"),),
-        every_engine=50,
+        every_engine=70,
         note="`-XX:-UsePerfData`: without this option, two jobs under DMTCP share a file in `/tmp`.",
     ),
     Program("node.js", LANGUAGES, ("node", "{programs}/steps.js", "{steps}"), needs=("node",)),
     Program(
-        "Perl", LANGUAGES, ("perl", "{examples}/sum.pl", "{steps}"), needs=("perl",), is_silent=True, every_engine=50
+        "Perl", LANGUAGES, ("perl", "{examples}/sum.pl", "{steps}"), needs=("perl",), is_silent=True, every_engine=70
     ),
     Program(
-        "R", LANGUAGES, ("Rscript", "{examples}/walk.R", "{steps}"), needs=("Rscript",), is_silent=True, every_engine=50
+        "R", LANGUAGES, ("Rscript", "{examples}/walk.R", "{steps}"), needs=("Rscript",), is_silent=True, every_engine=70
     ),
     Program(
         "R, parallel::mclapply",
@@ -158,18 +158,18 @@ PROGRAMS = (
         needs=("octave-cli",),
         is_silent=True,
         quirks=(FORKS, HWLOC),
-        every_engine=50,
+        every_engine=70,
         note="In place of MATLAB, which was not run; DMTCP advises `matlab -nodisplay -nojvm`.",
     ),
-    _python("CPython", PYTHON, "counter.py", every_engine=50),
+    _python("CPython", PYTHON, "counter.py", every_engine=70),
     _python("threads, concurrent.futures", PYTHON, "threads.py"),
-    _python("numpy, threaded BLAS", PYTHON, "blas.py", needs=("numpy",), every_engine=50),
+    _python("numpy, threaded BLAS", PYTHON, "blas.py", needs=("numpy",), every_engine=70),
     _python("scipy", PYTHON, "ode.py", needs=("numpy", "scipy"), quirks=(FORKS,)),
     _python("pandas", PYTHON, "groups.py", needs=("numpy", "pandas"), quirks=(FORKS, UNDO)),
     _python("multiprocessing, fork", PYTHON, "processes.py", "fork", "process"),
     _python("multiprocessing, spawn", PYTHON, "processes.py", "spawn", "process", steps=130),
     _python("multiprocessing, forkserver", PYTHON, "processes.py", "forkserver", "process", steps=130),
-    _python("multiprocessing.Pool", PYTHON, "workers.py", every_engine=50),
+    _python("multiprocessing.Pool", PYTHON, "workers.py", every_engine=70),
     _python("concurrent.futures, fork", PYTHON, "processes.py", "fork", "futures"),
     _python("concurrent.futures, spawn", PYTHON, "processes.py", "spawn", "futures"),
     _python("shared memory with a name, fork", PYTHON, "segments.py", "fork", quirks=(FORKS,)),
