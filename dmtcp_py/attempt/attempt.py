@@ -111,7 +111,7 @@ class _Attempt:
             store.write_job(plan.start.job)
 
     def _run(self, context: AttemptContext) -> End:
-        """Run the program to its end; with another engine where the first loses it or cannot take it."""
+        """Run the program to its end; with another engine if the first loses it or cannot checkpoint it."""
         end = self._run_until_it_ends(self.plan, context)
         again = another_engine.plan_after(end, self.plan, context)
         if again is None:

@@ -1,6 +1,6 @@
 """What comes from a pipe on our standard input is passed on to the program, and kept for resumes.
 
-The program reads from a pipe of ours, which is filled with what is in the pipe on our standard input, without taking
+The program reads from our pipe, which is filled with what is in the pipe on our standard input, without taking
 it out there. Once the program has read some, that is taken out, and ours is filled again: what the program does not
 read stays for whoever reads next, as it would without dmtcp-run, and a producer waits as it would. For a checkpoint our
 pipe is emptied, so that the position in the input is exact.

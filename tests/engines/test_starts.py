@@ -35,7 +35,7 @@ def test_a_script_that_starts_processes_without_a_pause_loses_none_of_them(
     for folder in (bench.folder, bench.plain):
         (folder / "words.txt").write_text("a few words\n")
     # under DMTCP a process takes ten times as long to start
-    program = [bash, "-c", STARTS, "starts", "150" if engine.name == "dmtcp" else "1500"]
+    program = [bash, "-c", STARTS, "starts", "300" if engine.name == "dmtcp" else "6000"]
     line = ["--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     for _ in range(2):
