@@ -118,10 +118,12 @@ static bool exists_in_folder(const char *name)
 {
     /* DMTCP makes its temporary folder in the one that we pass to it, another after each restart; the file is in ours */
     char path[NAME_MAX];
-    int folder = (int)syscall(SYS_openat, AT_FDCWD, dmtcp_get_tmpdir(), O_PATH | O_DIRECTORY | O_CLOEXEC);
     snprintf(path, sizeof path, "../%s", name);
+    hold_checkpoints(); /* DMTCP cannot keep a descriptor from O_PATH */
+    int folder = (int)syscall(SYS_openat, AT_FDCWD, dmtcp_get_tmpdir(), O_PATH | O_DIRECTORY | O_CLOEXEC);
     bool exists = folder >= 0 && !syscall(SYS_faccessat, folder, path, F_OK);
     syscall(SYS_close, folder);
+    let_checkpoints();
     return exists;
 }
 

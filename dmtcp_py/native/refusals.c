@@ -27,6 +27,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "forks.h"
+
 #define NOTES "refused" /* in the folder in which DMTCP makes its own */
 #define LEAST_FILES 1024
 #define LINE 64
@@ -52,11 +54,13 @@ static void *after(const char *name)
 static void note(const char *line)
 {
     int saved = errno;
+    hold_checkpoints();
     int folder = dmtcp_get_tmpdir ? (int)syscall(SYS_openat, AT_FDCWD, dmtcp_get_tmpdir(), O_PATH | O_DIRECTORY) : -1;
     int file = (int)syscall(SYS_openat, folder, "../" NOTES, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     syscall(SYS_write, file, line, strlen(line));
     syscall(SYS_close, file);
     syscall(SYS_close, folder);
+    let_checkpoints();
     errno = saved;
 }
 

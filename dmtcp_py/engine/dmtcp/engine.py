@@ -287,9 +287,11 @@ def _await_all(computation: DmtcpComputation, restart: Restart) -> bool:
             raise RestartFailedError(f"dmtcp_restart failed ({detail})")
         if restart.is_cancelled():
             return False
+        # of processes that had all connected before the status was read, some may have ended since
+        all_connected = computation.coordinator.log_state.connected >= manifest.processes
         with suppress(EngineError):
             status = computation.coordinator.status()
-            if status.is_running and status.peers == manifest.processes:
+            if status.is_running and (all_connected or status.peers == manifest.processes):
                 return True
         if timeout.is_over():
             raise RestartFailedError("its processes did not all run again in time")
