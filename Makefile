@@ -95,6 +95,7 @@ $(BIN)/dmtcp-run: pyproject.toml $(wildcard dmtcp_py/native/*.[ch] dmtcp_py/nati
 	@tests/install-programs gcc || true  # only the C parts need it
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable .
+	@$(BIN)/python -m compileall -q dmtcp_py  # else each start compiles it again where Python may write no bytecode
 	@touch $@
 
 $(BIN)/pytest: pyproject.toml $(BIN)/dmtcp-run
