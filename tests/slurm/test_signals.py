@@ -114,7 +114,7 @@ def test_nothing_is_left_of_a_job_that_was_cancelled(
 
 
 def test_the_time_in_which_a_job_was_suspended_does_not_count(desk: Desk) -> None:
-    script = desk.script(f"{desk.run} --lead 45 --stdout out.txt {desk.counting(110)}", options=["--time=1"])
+    script = desk.script(f"{desk.run} --lead 100 --stdout out.txt {desk.counting(170)}", options=["--time=2"])
     job = desk.submit(script)
     desk.bench.wait_steps(30)
     desk.cluster.scontrol("suspend", job)
@@ -125,8 +125,8 @@ def test_the_time_in_which_a_job_was_suspended_does_not_count(desk: Desk) -> Non
     time.sleep(15)
     desk.cluster.scontrol("resume", job)
     desk.assert_finished(job, restarts=0)
-    desk.bench.assert_counted(110)
-    desk.bench.assert_done_once(110)
+    desk.bench.assert_counted(170)
+    desk.bench.assert_done_once(170)
     assert "last checkpoint and" not in desk.bench.said()
     assert desk.bench.said().count("the time limit comes in") == 2
 
