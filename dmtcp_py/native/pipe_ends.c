@@ -72,11 +72,13 @@ static unsigned long long number_of(const struct stat *pipe)
 
 static void note_outer(int fd, const struct stat *pipe)
 {
-    (void)fd;
+    for (int i = 0; i < end_count; i++)
+        if (ends[i].fd == fd)
+            return; /* after a restart, DMTCP has opened the FIFOs with a name again */
     mark(OUTER, number_of(pipe));
 }
 
-/* Note for all processes the pipes that this one was started with: they are not the program's. */
+/* Note for all processes the pipes that this one was started or restarted with: they are not the program's. */
 void note_outer_pipes(void)
 {
     for_each_pipe(note_outer);
