@@ -31,6 +31,22 @@ COMMANDS = {
     "a descriptor by its number": "echo $step | { read -r word < /dev/fd/0; echo got:$word; }",
     "a here-document": "cat /dev/fd/5 5<<EOF\n$step\nEOF",
 }
+FIFO = """
+import os, sys, time
+os.mkfifo("fifo")
+child = os.fork()
+if child == 0:
+    with open("fifo", "w", buffering=1) as lines:
+        for step in range(int(sys.argv[1])):
+            print("line", step, file=lines)
+            time.sleep(0.1)
+    os._exit(0)
+with open("fifo") as lines:
+    for line in lines:
+        print("got", line, end="", flush=True)
+print("end", os.waitpid(child, 0)[1])
+os.unlink("fifo")
+"""
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -57,3 +73,9 @@ def test_pipes_keep_their_content_and_their_settings(bench: Workbench, engine: E
     # CRIU refuses a pipe with packets
     words = ["packets"] if engine.name == "dmtcp" else []
     bench.assert_survives(bench.program("pipes.py", 200, *words), times=2)
+
+
+def test_the_reader_of_a_fifo_sees_its_end_after_two_kills(bench: Workbench, one_dmtcp: EngineHere) -> None:
+    if built("shared") is None:
+        pytest.skip(f"there was no C compiler at the installation, and {one_dmtcp} keeps no FIFO alone")
+    bench.assert_survives([*bench.python("fifo.py", FIFO), "80"], times=2)

@@ -5,7 +5,7 @@ child = subprocess.Popen(
         sys.executable,
         "-u",
         "-c",
-        "import time\nfor i in range(24):\n    open('child.txt', 'a').write(f'{i}\\n')\n    time.sleep(0.25)",
+        "import time\nfor i in range(72):\n    open('child.txt', 'a').write(f'{i}\\n')\n    time.sleep(0.25)",
     ]
 )
 time.sleep(1)
