@@ -41,12 +41,14 @@ changed since. Or, for programs that print into a buffer, None: their processes 
 class Workbench:
     """A FOLDER in which a test types lines, with an ENGINE.
 
-    File MESSAGES in it has what dmtcp-run prints; REPORT is what else belongs to the message of a failed wait.
+    File MESSAGES in it has what dmtcp-run prints, which COMMAND starts; REPORT is what else belongs to the message of a
+    failed wait.
     """
 
     folder: Path
     engine: EngineHere | None
     messages: str = "stderr.txt"
+    command: Sequence[str] = (RUN,)
     report: Callable[[], str] = str
     started: list[Process] = field(default_factory=list)
 
@@ -117,7 +119,7 @@ class Workbench:
     def line(self, *words: str | Path) -> list[str]:
         """Return ``dmtcp-run WORDS`` with what asks for this engine."""
         options = self.engine.options if self.engine else ()
-        return self._typed([RUN, *options, *map(str, words)])
+        return self._typed([*self.command, *options, *map(str, words)])
 
     def _typed(self, argv: Sequence[str | Path]) -> list[str]:
         """Return ARGV as the engine's user types it."""

@@ -13,3 +13,5 @@ RUN = str(Path(sys.executable).with_name("dmtcp-run"))
 CTL = str(Path(sys.executable).with_name("dmtcp-ctl"))
 WITHOUT = (sys.executable, str(Path(__file__).with_name("without.py")))
 """Followed by the beginning of a setting: dmtcp-run, which leaves that setting out."""
+BARE = (sys.executable, str(Path(__file__).with_name("bare.py")))
+"""dmtcp-run, which leaves out its plugins and what it puts back itself."""

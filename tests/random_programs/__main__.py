@@ -1,4 +1,7 @@
-"""Random programs: ``run`` many, the ``kinds`` of steps alone, one ``again`` by its steps; ``show`` the text of one."""
+"""Random programs: ``run`` many, the ``kinds`` of steps alone, one ``again`` by its steps; ``show`` the text of one.
+
+``state`` runs each kind for docs/state.md, and ``page`` writes that anew.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,14 @@ from pathlib import Path
 
 import psutil
 
-from kit.engines import EngineHere, find_criu, find_dmtcp
+from kit.engines import EngineHere, find_criu, find_dmtcp, without_privileges
 from kit.processes import descendants
-from random_programs import known
+from random_programs import known, state_cells, state_page
 from random_programs.campaign import Campaign, measure_kinds, table
 from random_programs.generate import Program, Step, text
 from random_programs.life import Outcome, holding_plan
+
+_PLAIN = "-without-privileges"
 
 
 def main() -> None:
@@ -30,23 +35,31 @@ def main() -> None:
     run.add_argument("--reduce-s", type=float, default=120, help="seconds for finding the steps that matter")
     kinds = commands.add_parser("kinds", help="run each kind of step alone, and write known-wrong")
     kinds.add_argument("names", nargs="*", help="parts of names; all kinds, if there is none")
+    state = commands.add_parser("state", help="run each kind of step, and write docs/state.json and the page")
+    state.add_argument("names", nargs="*", help="as above")
+    commands.add_parser("page", help="write docs/state.md from docs/state.json")
     again = commands.add_parser("again", help="run one program by its steps, as `run` prints them")
     again.add_argument("words", nargs="+")
     show = commands.add_parser("show", help="print the text of the program of a seed")
     show.add_argument("--seed", type=int, default=0)
-    for one in (run, kinds, again, show):
+    for one in (run, kinds, state, again, show):
         one.add_argument("--engine", action="append", help="first words of an engine's name; may be repeated")
         one.add_argument("--jobs", type=int, default=2, help="how many at a time")
         one.add_argument("--all", action="store_true", help="also kinds that are known to be wrong")
         one.add_argument("--within", type=Path, help="where the folders of programs are made")
     words = parser.parse_args()
+    if words.command == "page":
+        state_page.write()
+        return
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end_all)
     campaigns = [
         Campaign(engine, has_all=words.all, reduce_s=getattr(words, "reduce_s", 0), within=words.within)
         for engine in _engines(words.engine or [""])
     ]
-    sys.exit({"run": _run, "kinds": _kinds, "again": _again, "show": _show}[words.command](words, campaigns))
+    sys.exit(
+        {"run": _run, "kinds": _kinds, "state": _state, "again": _again, "show": _show}[words.command](words, campaigns)
+    )
 
 
 def _end_all(number: int, _frame: object) -> None:
@@ -58,9 +71,15 @@ def _end_all(number: int, _frame: object) -> None:
 
 
 def _engines(names: list[str]) -> list[EngineHere]:
-    found = [*find_dmtcp(), *find_criu()[0]]
-    wanted = [engine for engine in found if any(str(engine).startswith(name) for name in names)]
+    criu = find_criu()[0]
+    found = [*find_dmtcp(), *criu, *without_privileges(criu)]
+    wanted = [engine for engine in found if any(_is_meant(str(engine), name) for name in names)]
     return wanted or sys.exit(f"no such engine here; there is {', '.join(map(str, found)) or 'none'}")
+
+
+def _is_meant(engine: str, name: str) -> bool:
+    """Return whether ENGINE begins with NAME; one without privileges has to be named so."""
+    return engine.startswith(name) and engine.endswith(_PLAIN) == name.endswith(_PLAIN)
 
 
 def _run(words: argparse.Namespace, campaigns: list[Campaign]) -> int:
@@ -83,6 +102,16 @@ def _kinds(words: argparse.Namespace, campaigns: list[Campaign]) -> int:
                 print(one.engine, one.kind, result.outcome.value, result.detail, sep="\t", flush=True)
                 found.append(one)
     known.write(found, measured)
+    return 0
+
+
+def _state(words: argparse.Namespace, campaigns: list[Campaign]) -> int:
+    for campaign in campaigns:
+        cells = list(state_cells.measure(campaign, words.names, words.jobs))
+        state_cells.keep(cells)
+        state_page.write()
+        for cell in cells:
+            print(cell.engine, cell.kind, cell.state, cell.detail, sep="\t", flush=True)
     return 0
 
 

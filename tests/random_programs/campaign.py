@@ -57,6 +57,8 @@ class Campaign:
     reduce_s: float = 120.0
     within: Path | None = None
     """Where the folders of programs are made."""
+    is_bare: bool = False
+    """Whether dmtcp-run leaves out what is ours."""
 
     def program(self, seed: int) -> Program:
         """Return the program that SEED stands for."""
@@ -80,7 +82,7 @@ class Campaign:
         """Run a program as PLAN says, in a folder that is removed then."""
         folder = Path(tempfile.mkdtemp(prefix="random-program-", dir=self.within))
         try:
-            return Life(wanted, folder, self.engine).run(plan)
+            return Life(wanted, folder, self.engine, bare=self.is_bare).run(plan)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -118,18 +120,25 @@ def table(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def measure_kinds(campaign: Campaign, names: Sequence[str], jobs: int) -> Iterator[tuple[Known, Result]]:
+def measure_kinds(
+    campaign: Campaign, names: Sequence[str], jobs: int, *, exactly: bool = False
+) -> Iterator[tuple[Known, Result]]:
     """Run each kind of steps under an engine, with a checkpoint and a kill after them; yield what came of it.
 
+    The kinds are those with NAMES in their own names, or EXACTLY those; all, if there are none.
     Several kinds are in one program; where it goes wrong, those that differ, or both halves, are looked at once more.
     """
     with ThreadPoolExecutor(jobs) as pool:
         for is_c in (True, False):
-            asked = [kind for kind in usable((), is_c=is_c) if not names or any(name in kind.name for name in names)]
+            asked = [kind for kind in usable((), is_c=is_c) if _is_asked(kind.name, names, exactly=exactly)]
             groups = [asked[start : start + _TOGETHER] for start in range(0, len(asked), _TOGETHER)]
             for found in pool.map(lambda group, is_c=is_c: _measure(campaign, group, is_c=is_c), groups):
                 for kind, result in found.items():
                     yield Known(str(campaign.engine), kind, result.outcome.value), result
+
+
+def _is_asked(kind: str, names: Sequence[str], *, exactly: bool) -> bool:
+    return kind in names if exactly else not names or any(name in kind for name in names)
 
 
 def _measure(campaign: Campaign, kinds: Sequence[Kind], *, is_c: bool) -> dict[str, Result]:

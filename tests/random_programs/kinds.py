@@ -19,7 +19,7 @@ from random_programs import (
     timers,
 )
 
-_SUBJECTS = (
+SUBJECTS = (
     processes,
     surroundings,
     signals,
@@ -35,5 +35,5 @@ _SUBJECTS = (
     children,
     threads,
 )
-KINDS = tuple(kind for subject in _SUBJECTS for kind in subject.KINDS)
+KINDS = tuple(kind for subject in SUBJECTS for kind in subject.KINDS)
 BY_NAME = {kind.name: kind for kind in KINDS}

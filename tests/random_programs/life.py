@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from kit.bench import Workbench
-from kit.places import CTL
+from kit.places import BARE, CTL, RUN
 from kit.processes import kill_all
 from random_programs import remains
 from random_programs.generate import C_FLAGS, C_LIBRARIES, Program, text
@@ -121,13 +121,14 @@ def holding_plan(program: Program) -> Plan:
 
 
 class Life:
-    """A PROGRAM in a FOLDER of its own, under an ENGINE."""
+    """A PROGRAM in a FOLDER of its own, under an ENGINE; BARE without what is ours."""
 
-    def __init__(self, program: Program, folder: Path, engine: EngineHere) -> None:
+    def __init__(self, program: Program, folder: Path, engine: EngineHere, *, bare: bool = False) -> None:
         self._program, self._folder = program, folder
         (folder / "work").mkdir(parents=True)
         options = ("--engine", engine.name)
-        self._bench = Workbench(folder / "work", replace(engine, options=options))
+        command = BARE if bare else (RUN,)
+        self._bench = Workbench(folder / "work", replace(engine, options=options), command=command)
         self._key = random.SystemRandom().randint(10**6, 2 * 10**9) // 10 * 10
         self._go, self._answers = folder / "go", folder / "answers.txt"
 

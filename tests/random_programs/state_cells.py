@@ -1,0 +1,94 @@
+"""What becomes of each kind of state under an engine: one cell of the state page for each, kept in docs/state.json."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from kit.places import REPOSITORY
+from random_programs.campaign import Campaign, measure_kinds
+from random_programs.kinds import KINDS
+from random_programs.life import Outcome, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+RESULTS = REPOSITORY / "docs" / "state.json"
+KEPT, PUT_BACK, REFUSED = "kept", "put back", "refused"
+_RANKS = (Outcome.RIGHT, Outcome.REFUSED, Outcome.LATE, Outcome.STUCK, Outcome.WRONG, Outcome.BROKEN)
+"""From the best to the worst: what counts of a kind that was measured in C and in Python."""
+_REASON = re.compile(r"(?:process \d+ \([^)]*\) )?(.*?)(?:; |$)")
+_ROUTINE = ("checkpoint failed: ", "no checkpoint: ", "stopped, because it cannot be checkpointed: ")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What becomes of a KIND under an ENGINE: its STATE, and the DETAIL that belongs to it."""
+
+    engine: str
+    kind: str
+    state: str
+    detail: str = ""
+
+
+def measure(campaign: Campaign, names: Sequence[str], jobs: int) -> Iterator[Cell]:
+    """Run each kind of steps under an engine; what is right also without what is ours, which the engine then keeps."""
+    found = _worst(measure_kinds(campaign, names, jobs))
+    right = [kind for kind, result in found.items() if result.outcome is Outcome.RIGHT]
+    bare = _worst(measure_kinds(replace(campaign, is_bare=True), right, jobs, exactly=True)) if right else {}
+    for kind, result in found.items():
+        yield Cell(str(campaign.engine), kind, *_judge(result, bare.get(kind)))
+
+
+def _worst(results: Iterator[tuple[Any, Result]]) -> dict[str, Result]:
+    found: dict[str, Result] = {}
+    for one, result in results:
+        known = found.get(one.kind, result)
+        found[one.kind] = max(known, result, key=lambda each: _RANKS.index(each.outcome))
+    return found
+
+
+def _judge(result: Result, bare: Result | None) -> tuple[str, str]:
+    if result.outcome is Outcome.RIGHT:
+        return KEPT if bare is not None and bare.outcome is Outcome.RIGHT else PUT_BACK, ""
+    if result.outcome is Outcome.REFUSED:
+        return REFUSED, _reason(result.detail)
+    return result.outcome.value, _without_numbers(result.detail)
+
+
+def _reason(detail: str) -> str:
+    """Return why a checkpoint was refused, without the process and the advice."""
+    for word in _ROUTINE:
+        detail = detail.partition(word)[2] or detail
+    found = _REASON.match(detail)
+    return _without_numbers(found[1] if found else detail)
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"\b\d{5,}\b", "N", re.sub(r"/\S*/", "", text))
+
+
+def load() -> dict[str, Any]:
+    """Return what was measured until now."""
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"engines": [], "cells": {}}
+    return found
+
+
+def keep(cells: Sequence[Cell]) -> None:
+    """Put CELLS into the results beside the others; kinds that there are no more go."""
+    results = load()
+    kernel = ".".join(platform.release().split(".")[:2])
+    today = datetime.now(timezone.utc).date().isoformat()
+    for cell in cells:
+        values = {"state": cell.state, "detail": cell.detail, "date": today, "kernel": kernel}
+        results["cells"].setdefault(cell.kind, {})[cell.engine] = {key: value for key, value in values.items() if value}
+    names = {engine for row in results["cells"].values() for engine in row}
+    results["engines"] = sorted(names, key=lambda engine: (not engine.startswith("dmtcp"), engine))
+    results["cells"] = {
+        kind.name: dict(sorted(results["cells"][kind.name].items())) for kind in KINDS if kind.name in results["cells"]
+    }
+    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
