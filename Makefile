@@ -77,6 +77,12 @@ random: $(BIN)/pytest compiler  ## run random programs, kill and resume them, an
 random-kinds: $(BIN)/pytest compiler  ## run each kind of random step alone, and write the list of what engines do not keep
 	PYTHONPATH=tests $(BIN)/python -m random_programs kinds --jobs $(JOBS) $(ENGINE:%=--engine %) $(KINDS)
 
+state: $(BIN)/pytest compiler  ## run each kind of random step under all engines, and write what becomes of it to docs/
+	PYTHONPATH=tests $(BIN)/python -m random_programs state --jobs $(JOBS) $(ENGINE:%=--engine %) $(KINDS)
+
+state-page: $(BIN)/pytest  ## write docs/state.md from docs/state.json
+	PYTHONPATH=tests $(BIN)/python -m random_programs page
+
 engine: $(BIN)/dmtcp-run  ## install DMTCP or CRIU, unless one of them works already
 	@$(BIN)/dmtcp-ctl setup
 
@@ -106,4 +112,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test pristine lint bench bench-engines bench-files campaign cases cases-page dmtcp-programs zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes random random-kinds
+.PHONY: help demo test pristine lint bench bench-engines bench-files campaign cases cases-page dmtcp-programs zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes random random-kinds state state-page

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from random_programs import known
-from random_programs.generate import ACTORS, Program, of_kinds, program, usable
+from random_programs.generate import ACTORS, Program, of_kinds, program, with_steps
 from random_programs.kinds import BY_NAME
 from random_programs.known import Known
 from random_programs.life import Life, Outcome, Plan, Result, holding_plan, random_plan
@@ -130,7 +130,7 @@ def measure_kinds(
     """
     with ThreadPoolExecutor(jobs) as pool:
         for is_c in (True, False):
-            asked = [kind for kind in usable((), is_c=is_c) if _is_asked(kind.name, names, exactly=exactly)]
+            asked = [kind for kind in with_steps(is_c=is_c) if _is_asked(kind.name, names, exactly=exactly)]
             groups = [asked[start : start + _TOGETHER] for start in range(0, len(asked), _TOGETHER)]
             for found in pool.map(lambda group, is_c=is_c: _measure(campaign, group, is_c=is_c), groups):
                 for kind, result in found.items():

@@ -61,9 +61,15 @@ def text_in(kind: Kind, *, is_c: bool) -> Text | None:
 
 
 def usable(left_out: Collection[str], *, is_c: bool) -> list[Kind]:
-    """Return the kinds that have steps in one language, without those LEFT OUT."""
-    found = [kind for kind in KINDS if (text := text_in(kind, is_c=is_c)) and (text.do or text.check)]
+    """Return the kinds that are drawn and have steps in one language, without those LEFT OUT."""
+    found = with_steps(is_c=is_c)
     return [kind for kind in found if kind.often and kind.name not in left_out and kind.needs not in left_out]
+
+
+def with_steps(*, is_c: bool) -> list[Kind]:
+    """Return the kinds that have steps in one language, also those that are not drawn."""
+    found = [(kind, text_in(kind, is_c=is_c)) for kind in KINDS]
+    return [kind for kind, text in found if text and (text.do or (text.check and kind.often))]
 
 
 def program(seed: int, left_out: Collection[str] = ()) -> Program:

@@ -44,4 +44,6 @@ class Kind:
     needs: str = ""
     of: Of = Of.PROCESS
     often: int = 1
-    """How often it is drawn, beside others."""
+    """How often it is drawn, beside others; 0: it is only measured alone, or has no steps."""
+    harmless: str = ""
+    """Why no result depends on it, where an engine changes it and nothing can put it back."""

@@ -7,11 +7,14 @@ from random_programs import (
     computing,
     descriptors,
     files,
+    locks,
     memory,
     objects,
     paths,
     processes,
+    settings,
     signals,
+    signals_of_files,
     sockets,
     surroundings,
     system_v,
@@ -21,6 +24,7 @@ from random_programs import (
 
 SUBJECTS = (
     processes,
+    settings,
     surroundings,
     signals,
     timers,
@@ -30,10 +34,12 @@ SUBJECTS = (
     computing,
     sockets,
     descriptors,
+    signals_of_files,
     objects,
     system_v,
     children,
     threads,
+    locks,
 )
 KINDS = tuple(kind for subject in SUBJECTS for kind in subject.KINDS)
 BY_NAME = {kind.name: kind for kind in KINDS}

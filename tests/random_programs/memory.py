@@ -171,6 +171,7 @@ KINDS = (
     Kind(
         "mlock",
         needs="flags of memory",
+        harmless="locked memory is not swapped out, which affects how soon a program computes, not what",
         c=Text(
             "MODEL char *locked_memory; MODEL int is_memory_locked;",
             """

@@ -190,6 +190,7 @@ KINDS = (
     ),
     Kind(
         "personality",
+        harmless="it affects programs that the process starts later, and where their memory lies",
         c=Text(
             "MODEL int personality_model;",
             "personality_model = (int)PICK(n, 0, ADDR_NO_RANDOMIZE, ADDR_COMPAT_LAYOUT); personality((unsigned)"

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from kit.places import REPOSITORY
 from random_programs.campaign import Campaign, measure_kinds
-from random_programs.kinds import KINDS
+from random_programs.kinds import BY_NAME, KINDS
 from random_programs.life import Outcome, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from random_programs.kind import Kind
+
 RESULTS = REPOSITORY / "docs" / "state.json"
-KEPT, PUT_BACK, REFUSED = "kept", "put back", "refused"
+KEPT, PUT_BACK, REFUSED, HARMLESS = "kept", "put back", "refused", "harmless"
 _RANKS = (Outcome.RIGHT, Outcome.REFUSED, Outcome.LATE, Outcome.STUCK, Outcome.WRONG, Outcome.BROKEN)
 """From the best to the worst: what counts of a kind that was measured in C and in Python."""
 _REASON = re.compile(r"(?:process \d+ \([^)]*\) )?(.*?)(?:; |$)")
@@ -41,7 +43,7 @@ def measure(campaign: Campaign, names: Sequence[str], jobs: int) -> Iterator[Cel
     right = [kind for kind, result in found.items() if result.outcome is Outcome.RIGHT]
     bare = _worst(measure_kinds(replace(campaign, is_bare=True), right, jobs, exactly=True)) if right else {}
     for kind, result in found.items():
-        yield Cell(str(campaign.engine), kind, *_judge(result, bare.get(kind)))
+        yield Cell(str(campaign.engine), kind, *_judge(BY_NAME[kind], result, bare.get(kind)))
 
 
 def _worst(results: Iterator[tuple[Any, Result]]) -> dict[str, Result]:
@@ -52,11 +54,13 @@ def _worst(results: Iterator[tuple[Any, Result]]) -> dict[str, Result]:
     return found
 
 
-def _judge(result: Result, bare: Result | None) -> tuple[str, str]:
+def _judge(kind: Kind, result: Result, bare: Result | None) -> tuple[str, str]:
     if result.outcome is Outcome.RIGHT:
         return KEPT if bare is not None and bare.outcome is Outcome.RIGHT else PUT_BACK, ""
     if result.outcome is Outcome.REFUSED:
         return REFUSED, _reason(result.detail)
+    if kind.harmless and kind.name in result.differing:
+        return HARMLESS, kind.harmless
     return result.outcome.value, _without_numbers(result.detail)
 
 

@@ -11,7 +11,7 @@ from random_programs.kinds import SUBJECTS
 from zoo.tables import escaped, table, title
 
 PAGE = REPOSITORY / "docs" / "state.md"
-FINE = (state_cells.KEPT, state_cells.PUT_BACK, state_cells.REFUSED)
+FINE = (state_cells.KEPT, state_cells.PUT_BACK, state_cells.REFUSED, state_cells.HARMLESS)
 _HEAD = """\
 # What a process has besides memory and files
 
@@ -25,10 +25,11 @@ and the program compares what the kernel says with what it had set. The programs
 | kept | as it was, also without the plugins of dmtcp-run: the engine keeps it |
 | put back | as it was, but not without what dmtcp-run puts back |
 | refused | no checkpoint is taken, and dmtcp-run prints the reason in the footnote |
+| harmless | it is not as it was, and the footnote says why no result depends on it |
 | **anything else** | a fault of this version of dmtcp-run |
 
 After each resume dmtcp-run compares the processes with what was recorded at the checkpoint. `dmtcp-ctl verify --state`
-prints both. What the comparison does not treat as an error is [below](#harmless-differences).
+prints both.
 """
 
 
