@@ -70,7 +70,7 @@ def test_a_killed_program_is_another_outcome(bench: Workbench, one_engine: Engin
 
 def test_a_stopped_program_is_a_third_and_the_same_call_resumes_it(bench: Workbench, one_engine: EngineHere) -> None:
     assert one_engine
-    command, options = bench.counting(20, status=5), {"interval_s": None, "stdout": "out.txt", "job": "mine"}
+    command, options = bench.counting(100, status=5), {"interval_s": None, "stdout": "out.txt", "job": "mine"}
     process = call(bench, *command, **options)
     wait_until(lambda: (bench.folder / "out.txt").exists() and (bench.folder / "out.txt").read_text().count("\n") > 2)
     process.send_signal(signal.SIGTERM)

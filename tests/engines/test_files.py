@@ -291,7 +291,12 @@ def test_a_large_file_that_is_written_as_memory_is_named_at_the_first_generation
 ) -> None:
     """But by DMTCP, which maps such files once more after each checkpoint, and so has them recorded."""
     line = ["-i", "1", "--stdout", "out.txt", *bench.python("large.py", MAPPED)]
-    bench.crash(line, progress=lambda: _first_bytes(bench.folder / "large"))
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    if engine.name != "dmtcp":
+        wait_until(lambda: f"{bench.folder / 'large'}, which the program writes as memory" in bench.said())
+    bench.wait_beyond_checkpoint(process, lambda: _first_bytes(bench.folder / "large"))
+    kill_all(process)
     refused = bench.run(*line)
     if engine.name == "dmtcp":
         assert refused.returncode == 0
