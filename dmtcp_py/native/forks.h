@@ -18,6 +18,14 @@ void *below(const char *name);
     if (!next)                                      \
         next = (__typeof__(name) *)below(#name)
 
+/* The same, but unlike below(), this finds those of DMTCP's parts and of the plugins after this one. */
+void *after(const char *name);
+
+#define FIND_AFTER(name)                       \
+    static __typeof__(name) *next;             \
+    if (!next)                                 \
+        next = (__typeof__(name) *)after(#name)
+
 /* No checkpoint between these two: descriptors are open that DMTCP does not see, and after a restart their numbers
    would belong to other files. */
 void hold_checkpoints(void);

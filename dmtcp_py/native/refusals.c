@@ -38,17 +38,10 @@ void *dmtcp_dlsym(void *library, const char *name) __attribute__((weak));
 pid_t dmtcp_virtual_to_real_pid(pid_t pid) __attribute__((weak));
 pid_t dmtcp_pid_virtual_to_real(pid_t pid) __attribute__((weak));
 
-/* Return the function NAME that this library stands before. Unlike below(), this finds those of DMTCP's parts and of the
-   plugins after this one. */
-static void *after(const char *name)
+void *after(const char *name)
 {
     return dmtcp_dlsym ? dmtcp_dlsym(RTLD_NEXT, name) : dlsym(RTLD_NEXT, name);
 }
-
-#define FIND_AFTER(name)                       \
-    static __typeof__(name) *next;             \
-    if (!next)                                 \
-        next = (__typeof__(name) *)after(#name)
 
 /* Append LINE in one piece. */
 static void note(const char *line)

@@ -26,6 +26,7 @@ extern int dmtcp_pid_real_to_virtual(int pid) __attribute__((weak)); /* 5.0 */
 /* state_events.c: whether threads are being suspended for a checkpoint. */
 extern volatile int is_suspending;
 void *next_function(const char *name);
+int is_dmtcps(uintptr_t caller); /* whether an address is in DMTCP's library */
 
 /* state_process.c: what all threads share. */
 extern int folder_being_read;
@@ -58,6 +59,17 @@ void record_children(void);
 void put_back_children(void);
 void check_children(void);
 void stop_again(int is_restart);
+
+/* state_clocks.c: the processor's time that was used. */
+void find_clocks(void);
+void record_clocks(void);
+void record_clocks_of_thread(void);
+void put_back_clocks(void);
+void put_back_clocks_of_thread(void);
+void forget_clocks(void);
+
+/* state_deleted.c: whether DMTCP is told other names of files that have none. */
+void tell_other_names(int is_on);
 
 /* state_guards.c: pages that must not be touched. */
 void remove_guards(void);

@@ -42,7 +42,7 @@ static int may_vanish(int fd)
 
 static long position_of(int fd, const struct stat *found)
 {
-    return S_ISREG(found->st_mode) ? RAW(SYS_lseek, fd, 0, SEEK_CUR) : UNKNOWN;
+    return S_ISREG(found->st_mode) || S_ISDIR(found->st_mode) ? RAW(SYS_lseek, fd, 0, SEEK_CUR) : UNKNOWN;
 }
 
 /* Other than files, what is made anew may be open for more than it was. */
@@ -74,11 +74,20 @@ void record_descriptors(void)
     each_entry("/proc/self/fd", record);
 }
 
+/* DMTCP opens folders again at their beginning, and a stream of one would have entries twice. */
+static void put_back_place(int fd)
+{
+    if (known[fd].is_open && known[fd].type == S_IFDIR && known[fd].position > 0)
+        RAW(SYS_lseek, fd, known[fd].position, SEEK_SET);
+}
+
 void put_back_descriptors(void)
 {
-    for (int fd = 0; fd < MOST_FDS; fd++)
+    for (int fd = 0; fd < MOST_FDS; fd++) {
+        put_back_place(fd);
         if (known[fd].is_open && RAW(SYS_fcntl, fd, F_GETFD, 0) == (known[fd].closes_on_exec ^ FD_CLOEXEC))
             RAW(SYS_fcntl, fd, F_SETFD, known[fd].closes_on_exec);
+    }
 }
 
 void check_descriptors(void)

@@ -49,6 +49,9 @@ static void on_event(int event, void *data)
 {
     (void)data;
     switch (event) {
+    case IN_CHILD:
+        forget_clocks();
+        break;
     case BEFORE_SUSPENSION:
         forget_queued();
         begin_count();
@@ -58,24 +61,29 @@ static void on_event(int event, void *data)
         note_checkpoint_thread();
         begin_audit();
         record_process();
+        record_clocks();
         record_descriptors();
         read_inherited_cpus();
         record_memory();
         record_children();
         record_locks();
         remove_guards();
+        tell_other_names(1);
         break;
     case AFTER_IMAGES:
         is_suspending = 0;
+        tell_other_names(0);
         install_guards();
         put_back_queued(0);
         go_on_with_timers();
         break;
     case AFTER_RESTART:
         is_suspending = 0;
+        tell_other_names(0);
         install_guards();
         put_back_memory();
         put_back_process();
+        put_back_clocks();
         put_back_descriptors();
         put_back_children();
         put_back_queued(1);
@@ -110,13 +118,21 @@ static int find_range(struct dl_phdr_info *info, size_t size, void *inside)
     return 0;
 }
 
+int is_dmtcps(uintptr_t caller)
+{
+    if (!dmtcp.to && dmtcp_get_ckpt_signal)
+        dl_iterate_phdr(find_range, (void *)dmtcp_get_ckpt_signal);
+    return caller >= dmtcp.from && caller < dmtcp.to;
+}
+
 /* Register before DMTCP's own plugins, with the version of the interface; a later one may have other numbers of events. */
 void dmtcp_initialize_plugin(void)
 {
     void (*next)(void) = (void (*)(void))next_function("dmtcp_initialize_plugin");
     const char *api = dmtcp_pid_real_to_virtual ? "4" : dmtcp_real_to_virtual_pid ? "3" : NULL;
+    find_clocks();
+    is_dmtcps(0); /* finds where it is, while the loader's lock is free */
     if (api && dmtcp_register_plugin) {
-        dl_iterate_phdr(find_range, (void *)dmtcp_get_ckpt_signal);
         dmtcp_register_plugin((struct plugin){ api, "3", "state", "dmtcp-py", "-", "keeps what DMTCP forgets", on_event });
     }
     if (next)
@@ -127,8 +143,7 @@ void dmtcp_initialize_plugin(void)
 int sigpending(sigset_t *pending)
 {
     static int (*next)(sigset_t *);
-    uintptr_t caller = (uintptr_t)__builtin_return_address(0);
-    if (is_suspending && caller >= dmtcp.from && caller < dmtcp.to) {
+    if (is_suspending && is_dmtcps((uintptr_t)__builtin_return_address(0))) {
         record_thread();
         memset(pending, 0, sizeof *pending);
         RAW(SYS_rt_sigpending, pending, _NSIG / 8);

@@ -10,6 +10,7 @@
 #include "state.h"
 
 #define MOST_CPUS 8192
+#define MOST_GROUPS 65536 /* as the kernel has it */
 #define WORDS (MOST_CPUS / 64)
 #define ANSWERS_BY_POINTER 1
 
@@ -47,6 +48,8 @@ struct thread_state {
     uint64_t cpus[WORDS];
 };
 
+static unsigned other_groups[MOST_GROUPS]; /* all threads have the same, by the C library's setgroups() */
+static long other_group_count = -1;
 static __thread struct thread_state mine __attribute__((tls_model("initial-exec")));
 static uint64_t inherited_cpus[WORDS];
 static int is_inherited_known;
@@ -103,10 +106,42 @@ static void read_thread(struct thread_state *thread)
     thread->cpu_bytes = RAW(SYS_sched_getaffinity, 0, sizeof thread->cpus, thread->cpus);
 }
 
+static volatile int turn;
+
+static void take_turn(void)
+{
+    while (__atomic_exchange_n(&turn, 1, __ATOMIC_ACQUIRE))
+        RAW(SYS_sched_yield);
+}
+
+static void end_turn(void)
+{
+    __atomic_store_n(&turn, 0, __ATOMIC_RELEASE);
+}
+
+/* The first thread's: DMTCP's own thread may have others, as it does not take part in setgroups(). */
+static void record_groups(void)
+{
+    if (RAW(SYS_gettid) == RAW(SYS_getpid))
+        other_group_count = RAW(SYS_getgroups, MOST_GROUPS, other_groups);
+}
+
+static int has_same_groups(void)
+{
+    static unsigned now[MOST_GROUPS];
+    take_turn();
+    long count = RAW(SYS_getgroups, MOST_GROUPS, now);
+    int is_same = other_group_count < 0 || (count == other_group_count && !memcmp(now, other_groups, (size_t)count * sizeof *now));
+    end_turn();
+    return is_same;
+}
+
 void record_thread(void)
 {
     read_thread(&mine);
     mine.is_known = 1;
+    record_groups();
+    record_clocks_of_thread();
     count_thread();
     take_queued(&mine);
 }
@@ -119,9 +154,8 @@ static int has_chosen_cpus(void)
 static void check_thread(void)
 {
     static struct thread_state now;
-    static volatile int turn;
-    while (__atomic_exchange_n(&turn, 1, __ATOMIC_ACQUIRE))
-        RAW(SYS_sched_yield);
+    check("supplementary groups", -1, 1, has_same_groups());
+    take_turn();
     memset(&now, 0, sizeof now);
     read_thread(&now);
     check("name of a thread", -1, 0, strncmp(mine.name, now.name, sizeof now.name) != 0);
@@ -140,7 +174,7 @@ static void check_thread(void)
         check("capabilities", i, mine.capabilities[i].effective, now.capabilities[i].effective);
     if (has_chosen_cpus())
         check("processors", -1, 0, memcmp(mine.cpus, now.cpus, sizeof now.cpus) != 0);
-    __atomic_store_n(&turn, 0, __ATOMIC_RELEASE);
+    end_turn();
 }
 
 static void put_back_scheduling(void)
@@ -163,6 +197,8 @@ static void put_back_rights(void)
     unsigned users[3], groups[3];
     RAW(SYS_getresgid, &groups[0], &groups[1], &groups[2]);
     RAW(SYS_getresuid, &users[0], &users[1], &users[2]);
+    if (!has_same_groups())
+        RAW(SYS_setgroups, other_group_count, other_groups);
     if (memcmp(groups, mine.groups, sizeof groups) != 0)
         RAW(SYS_setresgid, mine.groups[0], mine.groups[1], mine.groups[2]);
     if (memcmp(users, mine.users, sizeof users) != 0)
@@ -177,6 +213,7 @@ void put_back_thread(void)
     if (!mine.is_known)
         return;
     put_back_queued_of(&mine);
+    put_back_clocks_of_thread();
     RAW(SYS_prctl, PR_SET_NAME, mine.name, 0, 0, 0);
     put_back_scheduling();
     if (mine.personality >= 0 && RAW(SYS_personality, 0xffffffff) != mine.personality)

@@ -32,6 +32,8 @@ _REFUSED_STATUS = 125
 _UNDISTURBED_S = 120
 _STUCK_S = 60.0
 """So long nothing may move."""
+_POSTPONED_S = 150.0
+"""So long a request for a checkpoint may be without an answer: one that is postponed has one after two minutes."""
 _LONG_S = 3.5
 """About so long a program runs under an engine."""
 _LOOK_S = 0.02
@@ -206,12 +208,14 @@ class Life:
 
     def _ask_for_checkpoint(self, process: Process) -> None:
         self._wait(process, lambda: self._bench.events)
-        before = self._bench.newest
+        before, began = self._bench.newest, time.monotonic()
         for _ in range(_ASKED_TIMES):
             asking = self._begin_to_ask()
-            self._wait(process, lambda asking=asking: asking.poll() is not None)
+            self._wait(process, lambda asking=asking: asking.poll() is not None, _POSTPONED_S)
             if self._bench.newest > before:
                 return
+            if time.monotonic() - began > _STUCK_S:
+                break
         raise _RefusedError(self._answers.read_text())
 
     def _begin_to_ask(self) -> Process:
@@ -222,16 +226,16 @@ class Life:
     def _wait_step(self, process: Process, step: int) -> None:
         self._wait(process, lambda: f"\nstep {step} " in f"\n{self._bench.said('out.txt')}")
 
-    def _wait(self, process: Process, condition: Callable[[], object]) -> None:
-        until, before = time.monotonic() + _STUCK_S, b""
+    def _wait(self, process: Process, condition: Callable[[], object], bound_s: float = _STUCK_S) -> None:
+        until, before = time.monotonic() + bound_s, b""
         while not condition():
             if process.poll() is not None:
                 raise _EndedError(process)
             now = self._out.read_bytes() if self._out.exists() else b""
             if now != before:
-                until, before = time.monotonic() + _STUCK_S, now
+                until, before = time.monotonic() + bound_s, now
             if time.monotonic() > until:
-                raise _StuckError(f"nothing moves for {_STUCK_S:.0f} s")
+                raise _StuckError(f"nothing moves for {bound_s:.0f} s")
             time.sleep(_LOOK_S)
 
     # what came of it

@@ -8,7 +8,7 @@ import pytest
 
 from random_programs import generate, known, remains
 from random_programs.campaign import Campaign
-from random_programs.generate import Program, Step, program, text, usable
+from random_programs.generate import Program, Step, of_kinds, program, text, usable
 from random_programs.kind import Kind, Text
 from random_programs.kinds import BY_NAME, KINDS
 from random_programs.life import Life, Outcome, Result, holding_plan
@@ -21,12 +21,26 @@ if TYPE_CHECKING:
 
 
 SEEDS = range(6)
+FORGOTTEN_BY_DMTCP = (
+    "groups",
+    "CPU clock",
+    "rename over another",
+    "directory stream",
+    "sbrk",
+    "child that waits for a record lock",
+)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_random_program_is_right_after_kills(tmp_path: Path, one_of_each: EngineHere, seed: int) -> None:
     finding = Campaign(one_of_each, reduce_s=20, within=tmp_path).finding(seed)
     assert finding.result.outcome in (Outcome.RIGHT, Outcome.REFUSED), str(finding)
+
+
+def test_what_dmtcp_forgets_is_kept(tmp_path: Path, one_dmtcp: EngineHere) -> None:
+    wanted = of_kinds([BY_NAME[name] for name in FORGOTTEN_BY_DMTCP], is_c=True)
+    result = Life(wanted, tmp_path / "one", one_dmtcp).run(holding_plan(wanted))
+    assert result == Result(Outcome.RIGHT, lives=1)
 
 
 def test_what_differs_after_a_resume_is_found(

@@ -50,11 +50,16 @@ _NAMES: dict[str, Sequence[str] | dict[int, str]] = {
     "microseconds of interval timer": _TIMERS,
 }
 """What the numbers stand for with which these names end."""
-_WORDS = {"open descriptor": ("closed", "open"), "name of a thread": ("as it was", "another")}
+_WORDS = {
+    "open descriptor": ("closed", "open"),
+    "name of a thread": ("as it was", "another"),
+    "supplementary groups": ("others", "as they were"),
+}
 """What is said for 0 and 1."""
 _HARMLESS = (
     (re.compile(r"(soft|hard) limit"), "without privileges a hard limit of this attempt cannot be raised"),
     (re.compile(r"scheduling|nice|I/O priority|processors"), "it affects how soon a program computes, not what"),
+    (re.compile(r"supplementary groups"), "without privileges they are those of this login"),
     (re.compile(r"oom_score_adj"), "only with privileges can it be lowered"),
     (re.compile(r"name of a thread|personality|prctl setting PR_SET_(TIMERSLACK|THP)"), "no result depends on it"),
     (re.compile(r"advice on memory"), "it affects speed, core files and what a child inherits"),
