@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 AT_LIMIT = ("requeue", "resubmit", "exit")
 NODES = ("auto", "1")
+HOST_NETWORK, OWN_NETWORK = "host", "own"
+NETWORKS = (HOST_NETWORK, OWN_NETWORK)
 _MOST_STATUS = 255
 
 
@@ -25,11 +27,11 @@ class RunOptions:
     scheduler's convention. ``time_limit_s``: None for the scheduler's limit. ``lead_s``: None to learn it from earlier
     checkpoints. ``at_limit``: one of AT_LIMIT; None to requeue if that is allowed, and otherwise exit.
     ``stage_local``: a directory on a node-local disk. ``nodes``: ``1``, or ``auto`` for all nodes of the allocation;
-    None is ``auto`` for MPI launchers and ``1`` for other programs. ``engine``: ``auto``, ``dmtcp``, ``criu`` or an
-    engine that an installed package registers. ``engine_plugin``: an engine class that no package registers, as
-    MODULE:CLASS. ``array_chain``: whether the tasks of a job array continue one job. ``allow_unprotected``: whether to
-    run a program that no engine can checkpoint. Raises UsageError if a value is impossible, or two contradict each
-    other.
+    None is ``auto`` for MPI launchers and ``1`` for other programs. ``network``: one of NETWORKS; None for by
+    what is run. ``engine``: ``auto``, ``dmtcp``, ``criu`` or an engine that an installed package registers.
+    ``engine_plugin``: an engine class that no package registers, as MODULE:CLASS. ``array_chain``: whether the tasks of
+    a job array continue one job. ``allow_unprotected``: whether to run a program that no engine can checkpoint. Raises
+    UsageError if a value is impossible, or two contradict each other.
     """
 
     command: tuple[str, ...]
@@ -51,6 +53,7 @@ class RunOptions:
     at_limit: str | None = None
     stage_local: Path | None = None
     nodes: str | None = None
+    network: str | None = None
     array_chain: bool = False
     allow_unprotected: bool = False
     accept_changed_files: bool = False
@@ -75,6 +78,10 @@ class RunOptions:
             yield f"--at-limit must be one of {', '.join(AT_LIMIT)}, not {self.at_limit!r}"
         if self.nodes not in (None, *NODES):
             yield f"--nodes must be one of {', '.join(NODES)}, not {self.nodes!r}"
+        if self.network not in (None, *NETWORKS):
+            yield f"--network must be one of {', '.join(NETWORKS)}, not {self.network!r}"
+        if self.network == OWN_NETWORK and self.nodes == "auto":
+            yield "--network own cannot be used with --nodes auto: it is a network within one node"
         if self.fresh and (self.resume_only or self.generation is not None):
             yield "--fresh cannot be used with --resume-only or --generation"
         if self.array_chain and self.at_limit == "resubmit":

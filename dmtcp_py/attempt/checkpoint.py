@@ -122,6 +122,7 @@ def _manifest(subject: CheckpointSubject, staged: StagedImages, **fields: Any) -
         engine=choice.engine.name,
         engine_version=choice.engine.version(),
         engine_reason=choice.reason,
+        engine_way=staged.way,
         restart_images=list(staged.restart_images),
         staging=path_text(staged.folder),
         processes=staged.processes,

@@ -16,11 +16,12 @@ from dmtcp_py.batch import allocation as batch
 from dmtcp_py.batch import chain
 from dmtcp_py.batch.installed import scheduler_of
 from dmtcp_py.batch.scheduler import job_of
-from dmtcp_py.engine.choice import Choice, check_asked, choose, choose_another
+from dmtcp_py.engine.choice import Choice, Needs, check_asked, choose, choose_another
 from dmtcp_py.engine.executable import find_program, is_mpi_launcher
 from dmtcp_py.engine.protocol import NodeList
 from dmtcp_py.engine.unprotected import Unprotected
 from dmtcp_py.errors import BatchError, DmtcpRunError, EngineError, UsageError
+from dmtcp_py.options import OWN_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,7 @@ class Plan:
         options = self.options
         if self.choice is None or self.nodes is not None or options.engine_plugin is not None:
             return None
-        another = choose_another(self.program, options.engine, self.choice, why)
+        another = choose_another(self.program, options.engine, _needs(options, None), than=self.choice, why=why)
         if another is None and or_none and options.allow_unprotected:
             another = Choice(Unprotected(), f"--allow-unprotected: {self.choice.engine.name} {why}")
         if another is None:
@@ -143,7 +144,8 @@ def _working_directory() -> Path:
 
 def _nodes(options: RunOptions, program: Path, scheduler: Scheduler | None, layout: JobLayout) -> NodeList | None:
     """Return the nodes that the program is to use; None if it is this one alone."""
-    is_wanted = options.nodes == "auto" or (options.nodes is None and is_mpi_launcher(program))
+    is_open = options.nodes is None and options.network != OWN_NETWORK
+    is_wanted = options.nodes == "auto" or (is_open and is_mpi_launcher(program))
     names = scheduler.nodes() if scheduler is not None and is_wanted else ()
     if scheduler is None or len(names) < _SEVERAL:
         return None
@@ -155,8 +157,12 @@ def _nodes(options: RunOptions, program: Path, scheduler: Scheduler | None, layo
 def _choice(program: Path, options: RunOptions, nodes: NodeList | None) -> Choice:
     """Return the engine for PROGRAM; with --allow-unprotected that may be none."""
     try:
-        return choose(program, options.engine, plugin=options.engine_plugin, several_nodes=nodes is not None)
+        return choose(program, options.engine, _needs(options, nodes), plugin=options.engine_plugin)
     except EngineError as error:
         if not options.allow_unprotected:
             raise
         return Choice(Unprotected(), f"--allow-unprotected: {error.what}")
+
+
+def _needs(options: RunOptions, nodes: NodeList | None) -> Needs:
+    return Needs(several_nodes=nodes is not None, own_network=options.network == OWN_NETWORK)

@@ -88,6 +88,8 @@ class Starter:
             staging=store.make_staging(),
             temporary=make_temporary(store.layout.root),
             nodes=plan.nodes,
+            network=plan.options.network,
+            say=self._say_more,
         )
         if self._undo is not None:
             undo.start(
@@ -159,6 +161,7 @@ class Starter:
             accepts_changed=plan.options.accept_changed_files,
             accepts_changed_state=plan.options.accept_changed_state,
             warn=self.report.warn,
+            say=self._say_more,
         )
 
     def _standard_input(self, start: Manifest | None) -> AbstractContextManager[None]:
@@ -193,7 +196,10 @@ class Starter:
             self.report.say(note)
 
     def _say_choice(self, choice: Choice) -> None:
-        self.report.say(f"engine {choice.engine.name}: {choice.reason}", level=VERBOSE, event="engine")
+        self._say_more(f"engine {choice.engine.name}: {choice.reason}")
+
+    def _say_more(self, text: str) -> None:
+        self.report.say(text, level=VERBOSE, event="engine")
 
     def _facts(self, choice: Choice) -> dict[str, object]:
         record = self.plan.store.lock.record

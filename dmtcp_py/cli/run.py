@@ -12,7 +12,7 @@ from dmtcp_py.attempt.attempt import run
 from dmtcp_py.cli.common import directory_option, duration_s, interval_s, run_and_exit
 from dmtcp_py.errors import UsageError
 from dmtcp_py.messages import NORMAL, QUIET, VERBOSE, Report
-from dmtcp_py.options import AT_LIMIT, NODES, RunOptions
+from dmtcp_py.options import AT_LIMIT, NETWORKS, NODES, RunOptions
 
 _STATUSES = """\
 \b
@@ -130,6 +130,12 @@ Exit status:
     "--nodes",
     type=click.Choice(NODES),
     help="auto: run on all nodes of the allocation; 1: only on this one.  [default: auto for mpirun, otherwise 1]",
+)
+@click.option(
+    "--network",
+    type=click.Choice(NETWORKS),
+    help="own: a network of the program's own, in which it reaches only itself; CRIU without privileges needs that to "
+    "checkpoint TCP connections.  [default: own for mpirun and torchrun under such a CRIU, otherwise host]",
 )
 @click.option(
     "--accept-changed-files",

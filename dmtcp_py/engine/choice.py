@@ -51,25 +51,36 @@ def check_asked(asked: str, plugin: str | None) -> None:
         raise UsageError(f"there is no engine '{asked}' here", f"name one of {names}; or {_HOW_TO_ADD}")
 
 
-def choose(program: Path, asked: str, *, plugin: str | None = None, several_nodes: bool = False) -> Choice:
+@dataclass(frozen=True)
+class Needs:
+    """What the engine for a program must support besides."""
+
+    several_nodes: bool = False
+    own_network: bool = False
+
+
+_NOTHING = Needs()
+
+
+def choose(program: Path, asked: str, needs: Needs = _NOTHING, *, plugin: str | None = None) -> Choice:
     """Return the engine ASKED for; with ``auto``, the first installed one that can checkpoint PROGRAM.
 
-    PLUGIN asks for the engine of a class, as MODULE:CLASS. With SEVERAL_NODES the engine must support that too. Raises
+    It must support what the program NEEDS besides. PLUGIN asks for the engine of a class, as MODULE:CLASS. Raises
     EngineError, which says for each engine why it cannot.
     """
     if plugin is None and asked in (AUTO, *_FIND) and is_scheduler_launcher(program):
         raise EngineError(f"{program.name} {LAUNCHES_ELSEWHERE}", _INSTEAD)
     if asked == AUTO and plugin is None:
-        return _first_usable(program, several_nodes=several_nodes)
+        return _first_usable(program, needs)
     engine = engine_named(asked) if plugin is None else plugins.load(plugins.parse(plugin), _BUILT_IN)
     if asked not in {AUTO, engine.name}:
         raise UsageError(f"--engine {asked} and --engine-plugin {plugin} name two engines", "leave out one option")
-    if refusal := _refusal(engine, program, several_nodes=several_nodes):
+    if refusal := _refusal(engine, program, needs):
         raise EngineError(f"{engine.name} cannot checkpoint {program}: {refusal}", _ADVICE.get(engine.name, ""))
     return Choice(engine, f"--engine-plugin {plugin}" if plugin else f"--engine {asked}")
 
 
-def choose_another(program: Path, asked: str, than: Choice, why: str) -> Choice | None:
+def choose_another(program: Path, asked: str, needs: Needs, *, than: Choice, why: str) -> Choice | None:
     """Return what ``auto`` takes for PROGRAM on one node where not the engine of THAN; None where that is none.
 
     WHY says, after the engine's name, why not that one. An engine that was ASKED for by name has no other.
@@ -77,7 +88,7 @@ def choose_another(program: Path, asked: str, than: Choice, why: str) -> Choice 
     if asked != AUTO or than.engine.name not in _FIND:
         return None
     try:
-        return _first_usable(program, several_nodes=False, but=than.engine.name, why_not=why)
+        return _first_usable(program, needs, but=than.engine.name, why_not=why)
     except EngineError:
         return None
 
@@ -93,11 +104,13 @@ def what_to_try(choice: Choice) -> str:
     return f"see whether it does so without dmtcp-run, and if not, try --engine {' or '.join(others)}"
 
 
-def _refusal(engine: Engine, program: Path, *, several_nodes: bool) -> str | None:
-    return engine.refusal(program) or (engine.refusal_of_nodes() if several_nodes else None)
+def _refusal(engine: Engine, program: Path, needs: Needs) -> str | None:
+    if needs.own_network and not isinstance(engine, (CriuEngine, Unprotected)):
+        return "--network own needs CRIU"
+    return engine.refusal(program) or (engine.refusal_of_nodes() if needs.several_nodes else None)
 
 
-def _first_usable(program: Path, *, several_nodes: bool, but: str | None = None, why_not: str = "") -> Choice:
+def _first_usable(program: Path, needs: Needs, *, but: str | None = None, why_not: str = "") -> Choice:
     problems: list[str] = []
     hints: list[str] = []
     for name, find in _FIND.items():
@@ -110,9 +123,9 @@ def _first_usable(program: Path, *, several_nodes: bool, but: str | None = None,
             problems.append(f"{name}: {error.what}")
             hints += [error.hint] if error.hint else []
             continue
-        if refusal := _refusal(engine, program, several_nodes=several_nodes):
+        if refusal := _refusal(engine, program, needs):
             problems.append(f"{name} cannot checkpoint {program}: {refusal}")
-        elif not several_nodes and (doubt := engine.doubt(program)):
+        elif not needs.several_nodes and (doubt := engine.doubt(program)):
             problems.append(f"{name} may fail with {program}: {doubt}")
             hints.append(f"--engine {name} tries it anyway")
         else:

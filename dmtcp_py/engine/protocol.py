@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from dmtcp_py.store.staged import StagedImages
 
 
+def _say_nothing(text: str) -> None:
+    """Do nothing with TEXT."""
+
+
 @dataclass(frozen=True)
 class Stdio:
     """The program's standard streams: a file belongs to the checkpoint, None is inherited from dmtcp-run."""
@@ -63,6 +67,10 @@ class Launch:
     nodes: NodeList | None = None
     undo: Path | None = None
     """The folder of the journal, which records the program's changes to files."""
+    network: str | None = None
+    """Whether the program is in the ``host``'s network or in its ``own``; None where the engine decides."""
+    say: Callable[[str], None] = _say_nothing
+    """Called with each line for a user who wants more than warnings."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,8 @@ class Restart:
     """Whether to restart although a process is not what it was at the checkpoint."""
     plugins: tuple[Path, ...] = ()
     nodes: NodeList | None = None
+    say: Callable[[str], None] = _say_nothing
+    """As in `Launch`."""
 
 
 class EndKind(Enum):

@@ -125,6 +125,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     engine_version: str
     engine_reason: str = ""
     """Why this engine was chosen."""
+    engine_way: str = ""
+    """How it ran the program, such as ``in a user namespace``; empty for an engine that has one way."""
     images: list[ImageFile]
     restart_images: list[str]
     staging: str = ""

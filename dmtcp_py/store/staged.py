@@ -29,6 +29,8 @@ class StagedImages:
     """Further things that a restart cannot restore, as warnings for the user."""
     engine_data: dict[str, str] = field(default_factory=dict)
     """Values that the engine needs again for a restart."""
+    way: str = ""
+    """How the engine ran the program; empty if it has one way."""
     undo_part: str | None = None
     """The part of the journal of changed files that began with these images."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,13 @@ import socket, time
 server = socket.create_server(("127.0.0.1", 0))
 one = socket.create_connection(server.getsockname())
 other = server.accept()
+while True:
+    print("connected", flush=True)
+    time.sleep(0.1)
+"""
+OUTSIDE = """
+import socket, sys, time
+one = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 while True:
     print("connected", flush=True)
     time.sleep(0.1)
@@ -145,13 +153,9 @@ def with_clocks(ahead_s: int, line: Sequence[str]) -> list[str]:
     [
         (SECCOMP, "filters its system calls (seccomp)"),
         (HIDDEN, "hides its memory from its own user"),
-        (CONNECTED, "has TCP connections"),
-        (
-            SEGMENTS.format(before="libc.shmctl(libc.shmget(0, 4096, 0o1600), REMOVE, None)", steps=10**6),
-            "has System V objects",
-        ),
+        (CONNECTED, "add --network own"),
     ],
-    ids=["seccomp", "hidden", "connected", "numbered"],
+    ids=["seccomp", "hidden", "connected"],
 )
 def test_what_cannot_be_checkpointed_is_refused_before_the_first_checkpoint(
     bench: Workbench, criu: EngineHere, text: str, reason: str
@@ -164,9 +168,57 @@ def test_what_cannot_be_checkpointed_is_refused_before_the_first_checkpoint(
     assert bench.generations == []
 
 
+def test_a_connection_to_another_program_is_refused_by_its_address(bench: Workbench, criu: EngineHere) -> None:
+    only_without_privileges(criu)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        done = bench.run("-i", "0.5", "--stdout", "out.txt", *bench.python("outside.py", OUTSIDE), port)
+    assert done.returncode == 125, done.stderr
+    assert f"127.0.0.1 port {port}, outside the program" in done.stderr
+
+
+def test_connections_within_the_program_go_on_in_a_network_of_its_own(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    bench.assert_survives(
+        bench.program("sockets.py", "tcp", 60), options=["-v", "-i", "1", "--network", "own"], times=2
+    )
+    assert "with a network of the program's own: --network own" in bench.said()
+    assert bench.manifest["engine_way"].endswith(", with a network of the program's own")
+
+
+def test_an_engine_without_networks_is_refused_for_a_program_that_is_to_have_one(
+    bench: Workbench, one_dmtcp: EngineHere
+) -> None:
+    del one_dmtcp
+    done = bench.run("--engine", "dmtcp", "--network", "own", "true")
+    assert done.returncode == 125
+    assert "--network own needs CRIU" in done.stderr
+
+
 def test_system_v_memory_goes_on(bench: Workbench, criu: EngineHere) -> None:
     del criu
     bench.assert_survives(bench.python("segments.py", SEGMENTS.format(before="", steps=60)), times=2)
+
+
+def test_system_v_memory_that_was_made_after_other_was_removed_has_its_number_still(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    only_without_privileges(criu)
+    before = "libc.shmctl(libc.shmget(0, 4096, 0o1600), REMOVE, None)"
+    program = bench.python("segments.py", SEGMENTS.format(before=before, steps=60))
+    if can_choose_numbers():
+        bench.assert_survives(program)
+    else:
+        done = bench.run("-i", "0.5", "--stdout", "out.txt", *program)
+        assert done.returncode == 125, done.stderr
+        assert "has System V objects" in done.stderr
+
+
+def can_choose_numbers() -> bool:
+    """Whether the kernel lets who owns an IPC namespace choose the numbers of objects, as from Linux 6.0 on."""
+    spaces = ["unshare", "--user", "--map-current-user", "--keep-caps", "--ipc"]
+    asked = [*spaces, "sh", "-c", ": > /proc/sys/kernel/shm_next_id"]
+    return subprocess.run(asked, check=False, capture_output=True, timeout=LONG_S).returncode == 0
 
 
 def test_doctor_says_which_step_failed_and_what_an_administrator_can_set(bench: Workbench, criu: EngineHere) -> None:

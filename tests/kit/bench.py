@@ -124,6 +124,8 @@ class Workbench:
     def _typed(self, argv: Sequence[str | Path]) -> list[str]:
         """Return ARGV as the engine's user types it."""
         user = self.engine.user if self.engine else None
+        # what the line needs there has to be the user's
+        self.temporary.touch()
         return user.typing(argv, self.folder.parent) if user else list(map(str, argv))
 
     def program(self, name: str, *words: object) -> list[str]:

@@ -20,6 +20,8 @@ from dmtcp_py.errors import UsageError
         ({"lead_s": -1.0}, "--lead must be at least 0"),
         ({"at_limit": "continue"}, "--at-limit must be one of requeue, resubmit, exit"),
         ({"nodes": "2"}, "--nodes must be one of auto, 1"),
+        ({"network": "none"}, "--network must be one of host, own"),
+        ({"network": "own", "nodes": "auto"}, "--network own cannot be used with --nodes auto"),
         ({"fresh": True, "resume_only": True}, "--fresh cannot be used with"),
         ({"fresh": True, "generation": 1}, "--fresh cannot be used with"),
         ({"array_chain": True, "at_limit": "resubmit"}, "--array-chain cannot be used with"),

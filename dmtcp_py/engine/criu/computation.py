@@ -219,6 +219,7 @@ class CriuComputation:
             updated_files=tuple(sorted(file.path for file in uncovered)),
             mapped_files=tuple(file.path for file in uncovered if file.is_mapped),
             notes=_notes(held),
+            way=self._tool.way.words,
         )
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.criu import tcp_ports, trials, ways
+from dmtcp_py.engine.criu import networks, tcp_ports, trials
 from dmtcp_py.engine.criu.command import Tool, failure_in, restore_argv
 from dmtcp_py.engine.criu.computation import CriuComputation
 from dmtcp_py.engine.criu.inside import keeper
@@ -86,7 +86,8 @@ class CriuEngine:
     def launch(self, launch: Launch) -> CriuComputation:
         """Start a program in namespaces of its own."""
         near = (launch.program, launch.staging, launch.temporary, *_paths(launch.stdio), Path.cwd())
-        tool = self._tool(launch, self._way, covers_shm=not any(map(_is_in_shm, near)))
+        way = networks.chosen(self._way, launch)
+        tool = self._tool(launch, way, covers_shm=not any(map(_is_in_shm, near)))
         connections = Connections(launch.stdio)
         # a shell's exec accepts no name that starts with a dash
         first = str(launch.program) if launch.command[0].startswith("-") else launch.command[0]
@@ -161,7 +162,7 @@ class CriuEngine:
             warn=restart.warn,
         )
         restore_held_files.restore(restart.folder)
-        way = ways.named(record["way"]) if "way" in record else self._way
+        way = networks.recorded(record, self._way, restart.say)
         tool = self._tool(restart, way, covers_shm=record["covers_shm"])
         connections = Connections(restart.stdio, record["kinds"])
         order = {
@@ -211,9 +212,9 @@ def _random_pid() -> int:
 
 
 def _start_keeper(tool: Tool, connections: Connections, action: str, order: Mapping[str, object]) -> KeeperClient:
-    entering = tool.way.entering(Path(str(order["folder"])) if "folder" in order else None)
+    images = Path(str(order["folder"])) if "folder" in order else None
     try:
-        keeper_client = KeeperClient(entering, tool.environ, tool.temporary, connections.descriptors)
+        keeper_client = KeeperClient(tool, images, connections.descriptors)
     except BaseException:
         connections.close()
         raise
@@ -225,6 +226,7 @@ def _start_keeper(tool: Tool, connections: Connections, action: str, order: Mapp
         covers_shm=tool.covers_shm,
         way=tool.way.name,
         own_ipc=tool.way.has_own_ipc,
+        addresses=tool.way.addresses,
         temporary=str(tool.temporary),
     )
     return keeper_client

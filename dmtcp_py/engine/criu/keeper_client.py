@@ -19,9 +19,11 @@ from dmtcp_py.errors import EngineError
 from dmtcp_py.system.child import Child, ChildStdio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-_NAMESPACES = ("--pid", "--mount", "--propagation", "slave", "--fork", "--kill-child=KILL", "--mount-proc")
+    from dmtcp_py.engine.criu.command import Tool
+    from dmtcp_py.engine.criu.ways import Way
+
 _JOIN_S = 5.0
 
 
@@ -40,28 +42,26 @@ class KeeperState:
     is_gone: bool = False
 
 
-def in_namespaces(entering: Sequence[str], argv: Sequence[str]) -> list[str]:
-    """Return the command that runs ARGV as the first process of namespaces made after ENTERING, the words of a way."""
+def in_namespaces(way: Way, images: Path | None, argv: Sequence[str]) -> list[str]:
+    """Return the command that runs ARGV as the first process of the namespaces of WAY; IMAGES are those to restore."""
     unshare = shutil.which("unshare")
     if unshare is None:
         raise EngineError("there is no unshare on PATH, which the CRIU engine needs", "install util-linux")
-    return [*entering, unshare, *_NAMESPACES, *argv]
+    return [*way.entering(images), unshare, *way.namespaces, *argv]
 
 
 class KeeperClient:
     """A keeper in namespaces of its own; it dies with this process."""
 
-    def __init__(
-        self, entering: Sequence[str], environ: Mapping[str, str], temporary: Path, descriptors: Sequence[int]
-    ) -> None:
-        self._log = temporary / "keeper.log"
+    def __init__(self, tool: Tool, images: Path | None, descriptors: Sequence[int]) -> None:
+        self._log = tool.temporary / "keeper.log"
         self._state = KeeperState()
         self._changed = threading.Condition()
         self._sock, theirs = socket.socketpair()
         with theirs, self._log.open("wb") as log:
             self.child = Child(
-                in_namespaces(entering, inside_argv("engine.criu.inside.keeper", str(theirs.fileno()))),
-                env=environ,
+                in_namespaces(tool.way, images, inside_argv("engine.criu.inside.keeper", str(theirs.fileno()))),
+                env=tool.environ,
                 own_session=True,
                 stdio=ChildStdio(stdin=subprocess.DEVNULL, stdout=log.fileno(), stderr=log.fileno()),
                 pass_fds=(theirs.fileno(), *descriptors),

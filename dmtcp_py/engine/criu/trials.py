@@ -158,7 +158,7 @@ def _do_steps(installation: Installation, way: Way) -> Tried:
             "folder": str(folder),
         }
         trial = inside_argv("engine.criu.inside.trial", json.dumps(order))
-        result = run_tool(in_namespaces(way.entering(None), trial), timeout_s=_TRIAL_S)
+        result = run_tool(in_namespaces(way, None, trial), timeout_s=_TRIAL_S)
     except EngineError as error:
         return Tried(way, str(error))
     finally:

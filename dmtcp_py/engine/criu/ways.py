@@ -5,23 +5,26 @@ A way is a value: how its namespaces are entered, what criu is given, what is re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.criu import privileges
 from dmtcp_py.engine.criu.inside import refusals
 from dmtcp_py.engine.criu.inside.argv import inside_argv
+from dmtcp_py.engine.criu.inside.user_namespace import OWN_NETWORK
 from dmtcp_py.errors import EngineError
 from dmtcp_py.native import built
 from dmtcp_py.system.proc import process_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from dmtcp_py.engine.criu.inside.refusals import Refusal
 
 ROOT, CAPABILITIES, USER_NAMESPACE = "as root", "with capabilities", "in a user namespace"
 _UNPRIVILEGED = ("--unprivileged",)
+_NAMESPACES = ("--pid", "--mount", "--propagation", "slave", "--fork", "--kill-child=KILL", "--mount-proc")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,34 @@ class Way:
     """Whether criu restores clocks; otherwise `enter` takes the folder of the images as one more word."""
     refused: tuple[str, ...] = (refusals.ENDED,)
     """What is refused, see `dmtcp_py.engine.criu.inside.refusals`."""
+    to_own_network: tuple[str, ...] = ()
+    """The words that `enter` takes besides for a network of the program's own."""
+    addresses: tuple[str, ...] | None = None
+    """The addresses in a network of the program's own, beside that of loopback; None in the host's network."""
+
+    @property
+    def words(self) -> str:
+        """What a user reads of it; continues "CRIU runs"."""
+        return self.name if self.addresses is None else f"{self.name}, with a network of the program's own"
+
+    @property
+    def takes_connections(self) -> bool:
+        """Whether it checkpoints TCP connections."""
+        return refusals.TCP not in self.refused
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The options of unshare(1)."""
+        return _NAMESPACES if self.addresses is None else (*_NAMESPACES, "--net")
+
+    def in_own_network(self, addresses: Sequence[str]) -> Way:
+        """Return this way with a network of the program's own, which has ADDRESSES beside that of loopback."""
+        return replace(
+            self,
+            enter=(*self.enter, *self.to_own_network),
+            addresses=tuple(addresses),
+            refused=tuple(name for name in self.refused if name != refusals.TCP),
+        )
 
     def entering(self, images: Path | None) -> tuple[str, ...]:
         """Return the words before the command that makes the namespaces; IMAGES are those to restore."""
@@ -99,5 +130,6 @@ def _in_user_namespace() -> Way:
         library=library,
         has_own_ipc=library is not None,
         restores_clocks=False,
+        to_own_network=(OWN_NETWORK,),
         refused=(*always, refusals.SYSV_IDS if library else refusals.NAMELESS_MEMORY),
     )

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dmtcp_py.engine.criu.inside import attributes, libc, mounts
+from dmtcp_py.engine.criu.inside import attributes, libc, mounts, network
 from dmtcp_py.engine.criu.inside.argv import inside_argv
 from dmtcp_py.engine.criu.inside.mounts import SHM
 from dmtcp_py.engine.criu.inside.pidfd import exit_status_of
@@ -165,7 +165,7 @@ class Keeper:
         streams = order["streams"]
         fds = [stream.get("fd") for stream in streams]
         self._root = order["root"]
-        self._record = {name: order[name] for name in ("kinds", "covers_shm", "root", "way")}
+        self._record = {name: order[name] for name in ("kinds", "covers_shm", "root", "way", "addresses")}
         self._record["fds"] = fds
         for fd in fds:
             if fd is not None:
@@ -176,7 +176,12 @@ class Keeper:
             os.close(fd)
 
     def _mount_private(self) -> None:
-        """Mount a private /dev/shm, which goes into the images, and private pseudo-terminals with free numbers."""
+        """Mount a private /dev/shm, which goes into the images, and private pseudo-terminals with free numbers.
+
+        A network of the program's own gets its addresses.
+        """
+        if self._record["addresses"] is not None:
+            network.bring_up(self._record["addresses"])
         if self._record["covers_shm"]:
             mounts.mount_shm()
         if "terminal" not in self._record["kinds"]:

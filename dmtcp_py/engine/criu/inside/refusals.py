@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dmtcp_py.engine.criu.inside import libc
-from dmtcp_py.system.proc import DELETED, sockets_of
-from dmtcp_py.system.tcp import tcp_sockets
+from dmtcp_py.system.proc import DELETED, processes_below, sockets_of
+from dmtcp_py.system.tcp import readable, tcp_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from dmtcp_py.system.tcp import TcpSocket
 
 SECCOMP, HIDDEN, TCP, NAMELESS_MEMORY, SYSV_IDS, ENDED = "seccomp", "hidden", "tcp", "memory", "sysv", "ended"
 UNNOTICED = (NAMELESS_MEMORY, SYSV_IDS, ENDED)
@@ -32,6 +34,7 @@ _LOST_BIT = 128
 _MAPS_FIELDS = 6
 _CLONE_NEWIPC = 0x08000000
 _SYSV = Path("/proc/sysvipc")
+_NEXT_ID = Path("/proc/sys/kernel/shm_next_id")
 
 
 class Refusal(NamedTuple):
@@ -87,12 +90,28 @@ def _hidden(pid: int, _init: int) -> Refusal | None:
     return Refusal("hides its memory from its own user (PR_SET_DUMPABLE), and CRIU without privileges is that user")
 
 
-def _tcp(pid: int, _init: int) -> Refusal | None:
+def _tcp(pid: int, init: int) -> Refusal | None:
     own = sockets_of(pid)
     for one in tcp_sockets(pid) if own else ():
         if one.inode in own and one.state not in {_LISTENING, _CLOSED}:
-            return Refusal("has TCP connections, which CRIU cannot restore without privileges", _ADMINISTRATOR)
+            return _of_connection(one, init)
     return None
+
+
+def _of_connection(one: TcpSocket, init: int) -> Refusal:
+    """Refuse a connection in the host's network, whose other end may belong to the computation."""
+    own = {inode for pid in processes_below(init) for inode in sockets_of(pid)}
+    if any((other.near, other.far) == (one.far, one.near) and other.inode in own for other in tcp_sockets(init)):
+        return Refusal(
+            "has TCP connections within the program, which CRIU without privileges can restore in no network but one "
+            "of the program's own",
+            "add --network own to the line: the program then reaches itself, and nothing outside",
+        )
+    return Refusal(
+        f"has a TCP connection to {readable(one.far)}, outside the program, which CRIU cannot restore without "
+        "privileges",
+        _ADMINISTRATOR,
+    )
 
 
 def _ended(pid: int, _init: int) -> Refusal | None:
@@ -122,7 +141,7 @@ def _nameless_memory(pid: int, _init: int) -> Refusal | None:
 
 
 def _sysv_ids(pid: int, init: int) -> Refusal | None:
-    """Find System V objects with ids that a new namespace would not give them: it counts from 0."""
+    """Find System V objects with ids that neither criu nor a new namespace gives them, which counts from 0."""
     if pid == init or os.readlink(f"/proc/{pid}/ns/ipc") == os.readlink("/proc/self/ns/ipc"):
         return None
     child = os.fork()
@@ -137,9 +156,15 @@ def _sysv_ids(pid: int, init: int) -> Refusal | None:
 
 
 def _judge_ids(pid: int) -> int:
-    """Enter the IPC namespace of PID; return 1 if the ids in it are not those of objects made one after the other."""
+    """Enter the IPC namespace of PID; return 1 if the ids in it are not those of objects made one after the other.
+
+    Return 0 if criu can choose the ids there, as in newer kernels.
+    """
     fd = os.open(f"/proc/{pid}/ns/ipc", os.O_RDONLY | os.O_CLOEXEC)
     libc.call("setns", fd, _CLONE_NEWIPC)
+    # with effective ids: the check with real ones leaves capabilities out
+    if os.access(_NEXT_ID, os.W_OK, effective_ids=True):
+        return 0
     for table in ("shm", "sem", "msg"):
         rows = (_SYSV / table).read_text(encoding="ascii").splitlines()[1:]
         if sorted(int(row.split()[1]) for row in rows) != list(range(len(rows))):

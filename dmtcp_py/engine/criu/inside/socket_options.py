@@ -72,6 +72,9 @@ def _set_again(values: dict[str, Any]) -> list[str]:
 def _options_of(one: socket.socket) -> dict[str, int]:
     found = {}
     for option in TABLE:
+        if one.type == socket.SOCK_STREAM and "MULTICAST" in option.name:
+            # can be read but not set, and has no effect
+            continue
         # not every socket has each of them
         with suppress(OSError):
             found[option.name] = one.getsockopt(option.level, option.number)

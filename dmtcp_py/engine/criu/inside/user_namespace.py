@@ -26,6 +26,9 @@ CAPABILITIES = (8, 19, 21)
 Not CAP_SETUID, with which criu would become user 0, who does not exist in the namespace; nor CAP_NET_ADMIN, which the
 network outside would not accept.
 """
+OWN_NETWORK = "--own-network"
+"""Has the command have CAP_NET_ADMIN too, for a network that belongs to the namespace."""
+_CAP_NET_ADMIN = 12
 _CLONE_NEWUSER = 0x10000000
 _CAPABILITY_VERSION_3 = 0x20080522
 _PR_CAP_AMBIENT = 47
@@ -47,14 +50,17 @@ def step(name: str, action: Callable[[], object]) -> None:
         raise StepError(name, error) from error
 
 
-def enter(images: Path | None) -> None:
-    """Enter the namespace, and one in which the clocks of the generation in IMAGES go on. Raises StepError."""
+def enter(images: Path | None, capabilities: Sequence[int]) -> None:
+    """Enter the namespace, with CAPABILITIES, and one in which the clocks of the generation in IMAGES go on.
+
+    Raises StepError.
+    """
     uid, gid = os.geteuid(), os.getegid()
     step("making a user namespace", lambda: libc.call("unshare", _CLONE_NEWUSER))
     step("mapping the user into it", lambda: _map(uid, gid))
     if images is not None:
         step("setting the clocks", lambda: clocks.go_on(images))
-    step("having capabilities in it", _keep_capabilities)
+    step("having capabilities in it", lambda: _keep(capabilities))
 
 
 def _map(uid: int, gid: int) -> None:
@@ -64,20 +70,24 @@ def _map(uid: int, gid: int) -> None:
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
 
 
-def _keep_capabilities() -> None:
-    mask = sum(1 << number for number in CAPABILITIES)
+def _keep(capabilities: Sequence[int]) -> None:
+    mask = sum(1 << number for number in capabilities)
     # effective, permitted and inheritable; the second half is for numbers from 32 on
     sets = struct.pack("=6I", mask, mask, mask, 0, 0, 0)
     libc.call("capset", struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), sets)
-    for number in CAPABILITIES:
+    for number in capabilities:
         libc.call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number, 0, 0)
 
 
 def main(words: Sequence[str]) -> NoReturn:
-    """Execute a command in the namespace; WORDS: the folder of the images whose clocks go on, or none; the command."""
-    images, *argv = words
+    """Execute a command in the namespace.
+
+    WORDS: `OWN_NETWORK`, or not; the folder of the images whose clocks go on, or an empty one; the command.
+    """
+    has_network = words[0] == OWN_NETWORK
+    images, *argv = words[1:] if has_network else words
     try:
-        enter(Path(images) if images else None)
+        enter(Path(images) if images else None, (*CAPABILITIES, *((_CAP_NET_ADMIN,) if has_network else ())))
     except StepError as error:
         sys.exit(_failed(str(error)))
     os.execvp(argv[0], argv)  # noqa: S606 - the command that makes the other namespaces
