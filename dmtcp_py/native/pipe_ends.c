@@ -35,13 +35,15 @@ struct owner { /* struct f_owner_ex */
 static struct end {
     int fd, descriptor_flags, flags;
     unsigned long long inode;
-    int has_name;
+    int has_name, is_queue;
     struct owner owner; /* as the program set it */
     int leader;         /* the pid of the process that leads its description */
     int is_led;         /* whether that is this process */
     int keeps;          /* whether this process keeps the pipe's content here */
     int both;           /* the descriptor of the pipe that it then makes */
     struct content content;
+    struct queue *queue;     /* what it keeps of a queue */
+    struct request *request; /* of this process to be notified of a queue */
 } *ends;
 static int end_count, end_room;
 
@@ -57,7 +59,7 @@ static void for_each_pipe(void (*found)(int fd, const struct stat *pipe))
         for (long at = 0; at < length; at += entry->d_reclen) {
             entry = (const struct dirent64 *)(block + at);
             int fd = atoi(entry->d_name);
-            if (entry->d_name[0] != '.' && fd != folder && is_fifo(fd, &pipe))
+            if (entry->d_name[0] != '.' && fd != folder && (is_fifo(fd, &pipe) || is_queue(fd, &pipe)))
                 found(fd, &pipe);
         }
     }
@@ -96,7 +98,9 @@ static void record_end(int fd, const struct stat *pipe)
         return;
     struct stat found;
     struct end *end = &ends[end_count++];
-    *end = (struct end){ .fd = fd, .inode = number_of(pipe), .has_name = !is_pipe(fd, &found) };
+    *end = (struct end){ .fd = fd, .inode = number_of(pipe), .is_queue = is_queue(fd, &found) };
+    end->has_name = !end->is_queue && !is_pipe(fd, &found);
+    end->request = end->is_queue ? take_request(fd, &found) : NULL;
     end->descriptor_flags = (int)RAW(SYS_fcntl, fd, F_GETFD);
     end->flags = (int)RAW(SYS_fcntl, fd, F_GETFL) & KEPT_FLAGS;
     RAW(SYS_fcntl, fd, F_GETOWN_EX, &end->owner);
@@ -120,12 +124,21 @@ static void keep_content(struct end *end)
     if (!mark(PIPE, end->inode))
         return;
     end->keeps = 1;
-    if (end->has_name)
+    if (end->is_queue)
+        end->queue = record_queue(end->fd);
+    if (end->has_name || end->is_queue)
         return;
     end->content.is_packets = is_marked(PACKETS, end->inode);
     int both = open_both(end->fd);
     record_content(both, &end->content);
     raw_close(both);
+}
+
+static void make_requests(void)
+{
+    for (int i = 0; i < end_count; i++)
+        if (ends[i].request)
+            make_request(ends[i].fd, ends[i].request);
 }
 
 /* Find the pipes of this process, and keep the content of some of them, before the images. */
@@ -153,12 +166,15 @@ void record_pipes(void)
             unlink_in_common(PACKETS, ends[i].inode);
         }
     }
+    make_requests();
 }
 
 void forget_pipes(void)
 {
-    for (int i = 0; i < end_count; i++)
+    for (int i = 0; i < end_count; i++) {
         free_content(&ends[i].content);
+        free_queue(ends[i].queue);
+    }
     if (ends)
         RAW(SYS_munmap, ends, (size_t)(end_room + 1) * sizeof *ends);
     ends = NULL;
@@ -189,11 +205,18 @@ static int moved_up(int fd, int above)
     return moved;
 }
 
+static int make_again(const struct end *end)
+{
+    if (end->is_queue)
+        return make_queue(end->queue);
+    return end->has_name ? open_both(end->fd) : make_pipe(&end->content);
+}
+
 /* Make the pipe of END with its content, and publish it; return a descriptor above all that are to be restored. */
 static int make_and_publish(const struct end *end, int above)
 {
     char path[PATH_MAX];
-    int both = moved_up(end->has_name ? open_both(end->fd) : make_pipe(&end->content), above);
+    int both = moved_up(make_again(end), above);
     name_in_common(path, sizeof path, PIPE, end->inode);
     publish(path, both);
     return both;
@@ -276,6 +299,8 @@ void restore_pipes(void)
     await_others("Pipes::Passed");
     for (int i = 0; i < end_count; i++) {
         if (ends[i].keeps) {
+            if (ends[i].is_queue)
+                finish_queue(ends[i].both, ends[i].queue);
             raw_close(ends[i].both);
             unlink_in_common(PIPE, ends[i].inode);
         }
@@ -284,4 +309,5 @@ void restore_pipes(void)
             RAW(SYS_unlinkat, AT_FDCWD, path, 0);
         }
     }
+    make_requests();
 }

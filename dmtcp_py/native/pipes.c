@@ -60,12 +60,17 @@ static __typeof__(pipe2) *kernels(void)
     return found;
 }
 
+int keeps_pipes(void)
+{
+    if (!are_pipes_kept && dmtcp_initialize_entry_point)
+        dmtcp_initialize_entry_point();
+    return are_pipes_kept;
+}
+
 int pipe2(int fds[2], int flags)
 {
     FIND(pipe2);
-    if (!are_pipes_kept && dmtcp_initialize_entry_point)
-        dmtcp_initialize_entry_point();
-    return are_pipes_kept ? kernels()(fds, flags) : next(fds, flags);
+    return keeps_pipes() ? kernels()(fds, flags) : next(fds, flags);
 }
 
 int pipe(int fds[2])

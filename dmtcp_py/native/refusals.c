@@ -7,6 +7,7 @@
    - inotify: DMTCP answers that there is no memory.
    - user-namespace: a process with threads cannot have one of its own, and DMTCP has a thread in each.
    - trace: DMTCP does not translate the numbers of processes for ptrace().
+   - message-thread: the C library starts a thread for mq_notify() that DMTCP does not know, and that crashes.
    - open-files N: DMTCP makes a limit on open files below 1024 one of 1024, or fails.
 
    pidfd_open() fails only because DMTCP does not translate the number of the process, which this does. What it opens
@@ -17,7 +18,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <mqueue.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -92,6 +95,16 @@ int setns(int fd, int kinds)
     if (result < 0 && errno == EINVAL && (!kinds || kinds & CLONE_NEWUSER))
         note("user-namespace\n");
     return result;
+}
+
+int mq_notify(mqd_t queue, const struct sigevent *event)
+{
+    FIND_AFTER(mq_notify);
+    if (!event || event->sigev_notify != SIGEV_THREAD)
+        return next(queue, event);
+    note("message-thread\n");
+    errno = ENOSYS;
+    return -1;
 }
 
 typedef long ptrace_function(int request, pid_t pid, void *address, void *data);

@@ -1,5 +1,6 @@
-/* What the processes of a computation share, and DMTCP (3.2, 4.2, 5.0) does not restore: pipes (pipes.c) and anonymous
-   memory (shared_memory.c), with the locks in it (thread_number.c); loaded into programs by DMTCP as a plugin.
+/* What the processes of a computation share, and DMTCP (3.2, 4.2, 5.0) does not restore: pipes (pipes.c), message queues
+   (queues.c) and anonymous memory (shared_memory.c), with the locks in it (thread_number.c); loaded into programs by
+   DMTCP as a plugin.
 
    The processes wait for each other in it, as often as this version of it does: another number needs another name of the
    plugin, or a program that was resumed with an older version could not be checkpointed after an exec. */

@@ -27,8 +27,21 @@ int is_pipe(int fd, struct stat *found);
 /* The same for one that may have a name. */
 int is_fifo(int fd, struct stat *found);
 void forget_opened_pipe(int event, void *data);
+/* Whether the pipes and queues that the program makes from now on are kept here. */
+int keeps_pipes(void);
 
-/* pipe_ends.c: the ends of pipes that this process has open. */
+/* queues.c: POSIX message queues. */
+struct queue;
+struct request;
+int is_queue(int fd, struct stat *found);
+struct queue *record_queue(int fd);
+int make_queue(const struct queue *queue);
+void finish_queue(int both, const struct queue *queue);
+void free_queue(struct queue *queue);
+struct request *take_request(int fd, const struct stat *found);
+void make_request(int fd, struct request *request);
+
+/* pipe_ends.c: the ends of pipes that this process has open. A queue is treated as a pipe in all that does not name it. */
 void note_outer_pipes(void);
 void record_pipes(void);
 void forget_pipes(void);

@@ -206,7 +206,18 @@ def _open_file(pid: int, *, is_below: bool) -> Obstacle | None:
                     f"process {pid} ({name_of(pid)}) has the FIFO {target} open, which DMTCP cannot checkpoint",
                     ONCE_CLOSED,
                 )
+            if _is_replaced(folder / entry, target):
+                return Obstacle(
+                    f"process {pid} ({name_of(pid)}) has {target} open, whose name belongs to another file now, and "
+                    "DMTCP restores both under the same name",
+                    f"{ONCE_CLOSED}; {USE_CRIU}",
+                )
     return None
+
+
+def _is_replaced(entry: Path, target: str) -> bool:
+    """Whether descriptor ENTRY has a removed file open whose name exists again."""
+    return target.endswith(DELETED) and entry.is_file() and os.path.lexists(target.removesuffix(DELETED))
 
 
 def _lost(pid: int, target: str) -> Obstacle | None:

@@ -17,6 +17,7 @@ _NO_ENGINE = f"no engine can checkpoint that; {UNPROTECTED}"
 _WHAT = {
     "inotify": ("inotify", USE_CRIU),
     "user-namespace": ("a user namespace", _NO_ENGINE),
+    "message-thread": ("a thread for messages (mq_notify with SIGEV_THREAD)", _NO_ENGINE),
     "trace": ("the tracing of a process (ptrace)", _NO_ENGINE),
 }
 _FAILS_WITHIN_S = 10.0
