@@ -201,23 +201,22 @@ def _open_file(pid: int, *, is_below: bool) -> Obstacle | None:
                 return Obstacle(what, TRIED_AGAIN, is_temporary=True)
             if target not in streams and (lost := _lost(pid, target)):
                 return lost
-            if target.endswith(DELETED) and (folder / entry).is_fifo():
-                return Obstacle(
-                    f"process {pid} ({name_of(pid)}) has the FIFO {target} open, which DMTCP cannot checkpoint",
-                    ONCE_CLOSED,
-                )
-            if _is_replaced(folder / entry, target):
-                return Obstacle(
-                    f"process {pid} ({name_of(pid)}) has {target} open, whose name belongs to another file now, and "
-                    "DMTCP restores both under the same name",
-                    f"{ONCE_CLOSED}; {USE_CRIU}",
-                )
+            if target.endswith(DELETED) and (removed := _removed(pid, folder / entry, target)):
+                return removed
     return None
 
 
-def _is_replaced(entry: Path, target: str) -> bool:
-    """Whether descriptor ENTRY has a removed file open whose name exists again."""
-    return target.endswith(DELETED) and entry.is_file() and os.path.lexists(target.removesuffix(DELETED))
+def _removed(pid: int, entry: Path, target: str) -> Obstacle | None:
+    """Return the obstacle that the removed file TARGET is, which ENTRY of process PID has open; None if it is none."""
+    what = f"process {pid} ({name_of(pid)}) has"
+    if entry.is_fifo():
+        return Obstacle(f"{what} the FIFO {target} open, which DMTCP cannot checkpoint", ONCE_CLOSED)
+    if entry.is_file() and os.path.lexists(target.removesuffix(DELETED)):
+        return Obstacle(
+            f"{what} {target} open, whose name another file has now, and DMTCP restores both under that name",
+            f"{ONCE_CLOSED}; {USE_CRIU}",
+        )
+    return None
 
 
 def _lost(pid: int, target: str) -> Obstacle | None:
