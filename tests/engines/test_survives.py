@@ -114,7 +114,7 @@ def test_the_same_line_finishes_whoever_was_killed_at_whatever_moment(
     if victim == "coordinator" and engine.name != "dmtcp":
         pytest.skip("only DMTCP has a coordinator")
     kill, ends_with = KILLS[victim]
-    program = bench.counting(45, megabytes=64)
+    program = bench.counting(80, megabytes=64)
     # by name: what auto does if the first second goes wrong is not the matter here
     line = ["--engine", engine.name, "-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
