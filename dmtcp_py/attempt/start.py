@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,12 +22,14 @@ from dmtcp_py.system.files import make_temporary, own_folder, remove_temporaries
 from dmtcp_py.system.proc import SHARED_MEMORY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from dmtcp_py.attempt.feed import Feed
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.engine.protocol import Computation
     from dmtcp_py.messages import Report
+    from dmtcp_py.state.record import Compared
     from dmtcp_py.store.records import Manifest
     from dmtcp_py.system.events import EventStream
 
@@ -137,13 +139,14 @@ class Starter:
         if not self.plan.options.accept_changed_files:
             changed_files.refuse(manifest)
         with self._standard_input(manifest):
-            computation = engine.restart(self._restart(manifest, stream))
+            compared: list[Compared] = []
+            computation = engine.restart(self._restart(manifest, stream, compared.append))
         if computation is None:
             return None
-        self._say_resumed(manifest, choice)
+        self._say_resumed(manifest, choice, compared)
         return Running(choice=choice, computation=computation, quirks=tuple(manifest.quirks), parent=manifest)
 
-    def _restart(self, manifest: Manifest, stream: EventStream) -> Restart:
+    def _restart(self, manifest: Manifest, stream: EventStream, compared: Callable[[Compared], None]) -> Restart:
         plan, store = self.plan, self.plan.store
         # on one node nothing more is launched
         quirks = self._quirks(manifest.engine) if plan.nodes else None
@@ -162,6 +165,7 @@ class Starter:
             accepts_changed_state=plan.options.accept_changed_state,
             warn=self.report.warn,
             say=self._say_more,
+            compared=compared,
         )
 
     def _standard_input(self, start: Manifest | None) -> AbstractContextManager[None]:
@@ -178,9 +182,9 @@ class Starter:
         """The folder of the journal; None on several nodes, which would see too late that a new part began."""
         return None if self.plan.nodes else self.plan.store.layout.undo
 
-    def _say_resumed(self, manifest: Manifest, choice: Choice) -> None:
+    def _say_resumed(self, manifest: Manifest, choice: Choice, compared: Sequence[Compared]) -> None:
         store = self.plan.store
-        facts = self._facts(choice)
+        facts = {**self._facts(choice), "compared": asdict(compared[0]) if compared else None}
         store.record("resumed", generation=manifest.generation, lineage=manifest.lineage, **facts)
         self.report.say(
             f"job {store.layout.name}: resumed generation {manifest.generation} of "

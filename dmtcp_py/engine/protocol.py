@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from dmtcp_py.state.record import Compared
     from dmtcp_py.store.records import Manifest
     from dmtcp_py.store.staged import StagedImages
 
@@ -93,6 +94,8 @@ class Restart:
     """Called with each warning for the user."""
     accepts_changed_state: bool = False
     """Whether to restart although a process is not what it was at the checkpoint."""
+    compared: Callable[[Compared], None] = lambda _: None
+    """Called once the processes have been compared with what was recorded of them."""
     plugins: tuple[Path, ...] = ()
     nodes: NodeList | None = None
     say: Callable[[str], None] = _say_nothing

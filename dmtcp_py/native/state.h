@@ -37,7 +37,9 @@ void go_on_with_timers(void);
 void put_back_process(void);
 
 /* state_threads.c: what each thread has for itself; called in that thread. */
+void forget_threads(void);
 void record_thread(void);
+void list_threads(void);
 void put_back_thread(void);
 void read_inherited_cpus(void);
 void note_checkpoint_thread(void);
@@ -53,6 +55,7 @@ void put_back_queued_of(const void *thread);
 void record_memory(void);
 void put_back_memory(void);
 void check_memory(void);
+void list_memory(void);
 
 /* state_children.c: children that have ended and were not waited for, and processes that are stopped. */
 void record_children(void);
@@ -85,11 +88,13 @@ void record_descriptors(void);
 void put_back_descriptors(void);
 void check_descriptors(void);
 
-/* state_audit.c: the comparison after a restart. */
+/* state_audit.c: what is written down before the image, and the comparison after a restart. */
 void begin_count(void);
 void count_thread(void);
 void begin_audit(void);
 void check(const char *what, int number, long was, long is);
+void record_number(const char *what, int number, long value);
+void record_text(const char *what, const char *value);
 void differs(const char *what, int number, long was, long is);
 void audit(int is_checkpoint_thread);
 

@@ -55,11 +55,11 @@ static void on_event(int event, void *data)
     case BEFORE_SUSPENSION:
         forget_queued();
         begin_count();
+        forget_threads();
         is_suspending = 1;
         break;
     case BEFORE_IMAGES:
         note_checkpoint_thread();
-        begin_audit();
         record_process();
         record_clocks();
         record_descriptors();
@@ -67,6 +67,7 @@ static void on_event(int event, void *data)
         record_memory();
         record_children();
         record_locks();
+        begin_audit();
         remove_guards();
         tell_other_names(1);
         break;

@@ -120,6 +120,13 @@ void check_memory(void)
     }
 }
 
+void list_memory(void)
+{
+    for (int i = 0; i < area_count; i++)
+        if (areas[i].flags & ~(unsigned)NO_RESERVE)
+            record_number("advice on memory, area", i, (long)areas[i].flags);
+}
+
 /* No file shows whether memory that is mapped later is to be locked. */
 int mlockall(int flags)
 {

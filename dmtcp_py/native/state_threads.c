@@ -37,7 +37,8 @@ static const struct {
 #define SETTINGS ((int)(sizeof settings / sizeof *settings))
 
 struct thread_state {
-    int is_known;
+    struct thread_state *next; /* of those that are suspended */
+    int is_known, tid;
     char name[16];
     struct scheduling scheduling;
     long io_priority, personality;
@@ -51,6 +52,7 @@ struct thread_state {
 static unsigned other_groups[MOST_GROUPS]; /* all threads have the same, by the C library's setgroups() */
 static long other_group_count = -1;
 static __thread struct thread_state mine __attribute__((tls_model("initial-exec")));
+static struct thread_state *recorded_threads;
 static uint64_t inherited_cpus[WORDS];
 static int is_inherited_known;
 static const void *checkpoint_thread;
@@ -136,19 +138,26 @@ static int has_same_groups(void)
     return is_same;
 }
 
-void record_thread(void)
-{
-    read_thread(&mine);
-    mine.is_known = 1;
-    record_groups();
-    record_clocks_of_thread();
-    count_thread();
-    take_queued(&mine);
-}
-
 static int has_chosen_cpus(void)
 {
     return is_inherited_known && mine.cpu_bytes > 0 && memcmp(mine.cpus, inherited_cpus, sizeof mine.cpus) != 0;
+}
+
+static void compare(const struct thread_state *was, const struct thread_state *now)
+{
+    check("scheduling policy", -1, was->scheduling.policy, now->scheduling.policy);
+    check("scheduling priority", -1, was->scheduling.priority, now->scheduling.priority);
+    check("nice", -1, was->scheduling.nice, now->scheduling.nice);
+    check("I/O priority", -1, was->io_priority, now->io_priority);
+    check("personality", -1, was->personality, now->personality);
+    for (int i = 0; i < SETTINGS; i++)
+        check("prctl setting", settings[i].set, was->settings[i], now->settings[i]);
+    for (int i = 0; i < 3; i++) {
+        check("uid", i, was->users[i], now->users[i]);
+        check("gid", i, was->groups[i], now->groups[i]);
+    }
+    for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+        check("capabilities", i, was->capabilities[i].effective, now->capabilities[i].effective);
 }
 
 static void check_thread(void)
@@ -159,22 +168,39 @@ static void check_thread(void)
     memset(&now, 0, sizeof now);
     read_thread(&now);
     check("name of a thread", -1, 0, strncmp(mine.name, now.name, sizeof now.name) != 0);
-    check("scheduling policy", -1, mine.scheduling.policy, now.scheduling.policy);
-    check("scheduling priority", -1, mine.scheduling.priority, now.scheduling.priority);
-    check("nice", -1, mine.scheduling.nice, now.scheduling.nice);
-    check("I/O priority", -1, mine.io_priority, now.io_priority);
-    check("personality", -1, mine.personality, now.personality);
-    for (int i = 0; i < SETTINGS; i++)
-        check("prctl setting", settings[i].set, mine.settings[i], now.settings[i]);
-    for (int i = 0; i < 3; i++) {
-        check("uid", i, mine.users[i], now.users[i]);
-        check("gid", i, mine.groups[i], now.groups[i]);
-    }
-    for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
-        check("capabilities", i, mine.capabilities[i].effective, now.capabilities[i].effective);
+    compare(&mine, &now);
     if (has_chosen_cpus())
         check("processors", -1, 0, memcmp(mine.cpus, now.cpus, sizeof now.cpus) != 0);
     end_turn();
+}
+
+/* Write down, before the image, what the threads are. */
+void list_threads(void)
+{
+    for (const struct thread_state *one = recorded_threads; one; one = one->next) {
+        record_number("thread", -1, one->tid);
+        record_text("name of a thread", one->name);
+        compare(one, one);
+    }
+}
+
+void forget_threads(void)
+{
+    recorded_threads = NULL;
+}
+
+void record_thread(void)
+{
+    read_thread(&mine);
+    mine.is_known = 1;
+    mine.tid = (int)RAW(SYS_gettid);
+    mine.next = __atomic_load_n(&recorded_threads, __ATOMIC_ACQUIRE);
+    while (!__atomic_compare_exchange_n(&recorded_threads, &mine.next, &mine, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        ;
+    record_groups();
+    record_clocks_of_thread();
+    count_thread();
+    take_queued(&mine);
 }
 
 static void put_back_scheduling(void)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -110,6 +111,19 @@ def test_descriptors_with_the_numbers_of_dmtcps_own_are_named(bench: Workbench, 
     assert "more than 800 open descriptors" in bench.said()
 
 
+@pytest.mark.usefixtures("one_of_each")
+def test_what_was_compared_after_a_resume_is_shown(bench: Workbench, program: Path) -> None:
+    bench.assert_survives([program, "umask", "40"])
+    shown = bench.ctl("verify", "--state", "--json")
+    (found,) = json.loads(shown.stdout)
+    assert shown.returncode == 0
+    assert found["last_resume"]["differences"] == []
+    assert found["last_resume"]["values"] > 20
+    values = [values for process in found["processes"].values() for values in process.items()]
+    assert ("umask", "137") in values or ("Umask", "0137") in values
+    assert f"generation {found['generation']}: " in bench.ctl("verify", "--state").stdout
+
+
 def test_a_difference_after_a_restart_is_named_and_the_program_does_not_run_on(
     bench: Workbench, engine: EngineHere
 ) -> None:
@@ -123,3 +137,6 @@ def test_a_difference_after_a_restart_is_named_and_the_program_does_not_run_on(
     resumed = bench.run("--accept-changed-state", *line)
     assert resumed.returncode == 3
     assert re.search(r"open descriptor \d+ was open, and is closed", resumed.stderr)
+    shown = bench.ctl("verify", "--state")
+    assert shown.returncode == 1
+    assert re.search(r"values of 1 processes compared, 1 differ\n  process \d+: open descriptor \d+", shown.stdout)

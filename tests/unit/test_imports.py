@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine.dmtcp", "engine.criu"),
     ("engine",),
     ("rollback",),
+    ("state",),
     ("store",),
     ("options", "messages", "native"),
     # the operating system

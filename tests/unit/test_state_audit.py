@@ -9,6 +9,7 @@ import pytest
 from dmtcp_py.engine.criu.inside import audit as criu_audit
 from dmtcp_py.engine.dmtcp import audit
 from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.state.record import Compared
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +58,23 @@ def test_a_difference_that_may_change_a_result_ends_the_restart(tmp_path: Path, 
 )
 def test_a_difference_that_cannot_change_a_result_is_a_warning(tmp_path: Path, line: str, text: str) -> None:
     assert _judge(tmp_path, line) == [f"process 7: {text} after the restart"]
+
+
+def test_a_report_says_how_much_was_compared(tmp_path: Path) -> None:
+    (tmp_path / "state-7.txt").write_text("nice\t5\t0\ncompared\t40\n")
+    (tmp_path / "state-8.txt").write_text("compared\t2\n")
+    found = audit.judge(tmp_path, accepts=False, warn=lambda _: None)
+    assert found == Compared(2, 42, ("process 7: nice was 5, and is 0 after the restart",))
+
+
+def test_of_a_thread_only_what_the_first_one_does_not_have_is_recorded(tmp_path: Path) -> None:
+    lines = ["umask\t63", "thread\t7", "nice\t5", "uid 0\t9", "thread\t8", "nice\t5", "uid 0\t4"]
+    (tmp_path / "recorded-7.txt").write_text("".join(f"{line}\n" for line in lines))
+    assert audit.recorded(tmp_path) == {
+        "7": {"umask": "077", "nice of thread 7": "5", "uid 0 of thread 7": "9", "uid 0 of thread 8": "4"}
+    }
+    audit.forget(tmp_path)
+    assert audit.recorded(tmp_path) == {}
 
 
 def test_processes_that_are_gone_after_a_restore_of_criu_differ_in_nothing() -> None:

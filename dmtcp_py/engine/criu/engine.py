@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import random
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.criu import networks, tcp_ports, trials
+from dmtcp_py.engine.criu import comparison, networks, tcp_ports, trials
 from dmtcp_py.engine.criu.command import Tool, failure_in, restore_argv
 from dmtcp_py.engine.criu.computation import CriuComputation
 from dmtcp_py.engine.criu.inside import keeper
-from dmtcp_py.engine.criu.inside.attributes import SERIOUS
 from dmtcp_py.engine.criu.inside.mounts import SHM
 from dmtcp_py.engine.criu.keeper_client import KeeperClient
 from dmtcp_py.engine.criu.stdio import Connections
@@ -177,7 +175,7 @@ class CriuEngine:
             if not _await_restore(keeper_client, tool, restart):
                 _abandon(keeper_client, connections)
                 return None
-            _warn_of_lost(tool, restart)
+            comparison.judge(tool, restart)
             return _computation(tool, keeper_client, connections, order["root"], restart.staging)
         except BaseException:
             _abandon(keeper_client, connections)
@@ -263,15 +261,6 @@ def _computation(
     pid = keeper_client.outer_pid(root)
     # if the program has already ended, nothing uses its pid any more
     return CriuComputation(tool, keeper_client, connections, pid or keeper_client.child.pid, staging)
-
-
-def _warn_of_lost(tool: Tool, restart: Restart) -> None:
-    """Warn of what is not as before in the program; raise RestartFailedError if that may change what it computes."""
-    with suppress(FileNotFoundError):
-        for text in tool.lost.read_text(encoding="utf-8").splitlines():
-            if text.startswith(SERIOUS) and not restart.accepts_changed_state:
-                raise RestartFailedError(text.removeprefix(SERIOUS), "--accept-changed-state resumes all the same")
-            restart.warn(f"not as before in the resumed program: {text.removeprefix(SERIOUS)}")
 
 
 def _refuse_ports_in_use(restart: Restart) -> None:

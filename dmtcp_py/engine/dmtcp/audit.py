@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.state.record import Compared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from dmtcp_py.state.record import Values
+
 _FILE = re.compile(r"state-(\d+)\.txt")
+_RECORD = re.compile(r"recorded-(\d+)\.txt")
+_THREAD, _COMPARED = "thread", "compared"
+"""How the line begins that precedes those of a thread, and the one that says how much was compared."""
 _LIMITS = (
     "CPU time",
     "file size",
@@ -91,29 +97,76 @@ def count_reports(folder: Path) -> int:
     return sum(_FILE.fullmatch(path.name) is not None for path in folder.iterdir())
 
 
-def judge(folder: Path, *, accepts: bool, warn: Callable[[str], None]) -> None:
+def forget(folder: Path) -> None:
+    """Remove what processes wrote down before the last images."""
+    for path, _ in _files(folder, _RECORD):
+        path.unlink()
+
+
+def recorded(folder: Path) -> Values:
+    """Return what the processes have written down in FOLDER before their images."""
+    return {pid: _values(_lines(path)) for path, pid in _files(folder, _RECORD)}
+
+
+def judge(folder: Path, *, accepts: bool, warn: Callable[[str], None]) -> Compared:
     """Raise RestartFailedError if a process is not what it was, as the files in FOLDER show; warn if that is harmless.
 
-    With ACCEPTS it only warns.
+    With ACCEPTS it only warns. Return what was compared.
     """
-    for path in sorted(folder.iterdir()):
-        if (found := _FILE.fullmatch(path.name)) is None:
-            continue
-        for line in path.read_text(encoding="ascii", errors="replace").splitlines():
-            one = _parse(int(found[1]), line)
+    files, count, found = _files(folder, _FILE), 0, []
+    for path, pid in files:
+        for line in _lines(path):
+            if line.startswith(f"{_COMPARED}\t"):
+                count += int(line.split("\t")[1])
+                continue
+            one = _parse(int(pid), line)
             if not accepts and not one.is_harmless:
                 raise RestartFailedError(str(one), _HINT)
             warn(str(one))
+            found.append(str(one))
+    return Compared(processes=len(files), values=count, differences=tuple(found))
+
+
+def _files(folder: Path, pattern: re.Pattern[str]) -> list[tuple[Path, str]]:
+    """Return the files in FOLDER whose names have PATTERN, each with the pid in its name."""
+    return [(path, found[1]) for path in sorted(folder.iterdir()) if (found := pattern.fullmatch(path.name))]
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="ascii", errors="replace").splitlines()
+
+
+def _values(lines: Sequence[str]) -> dict[str, str]:
+    """Return the values in LINES by name; of a thread only those that are not the first one's."""
+    found: dict[str, str] = {}
+    first: dict[str, str] = {}
+    thread, mark = first, ""
+    for what, value in (line.split("\t") for line in lines if line.count("\t") == 1):
+        if what == _THREAD:
+            thread, mark = ({} if mark else first), f" of thread {value}"
+            continue
+        name, text = _named(what), _number(what, value)
+        if mark and thread is not first and first.get(name) == text:
+            continue
+        if mark:
+            thread[name] = text
+        found[f"{name}{mark}"] = text
+    return found
 
 
 def _parse(pid: int, line: str) -> Difference:
     what, was, now = line.split("\t")
+    return Difference(pid=pid, what=_named(what), was=_number(what, was), now=_number(what, now))
+
+
+def _named(what: str) -> str:
+    """Return WHAT with words for the number at its end."""
     for name, meanings in _NAMES.items():
         number = what.removeprefix(f"{name} ")
         if number != what and number.isdecimal():
             known = meanings if isinstance(meanings, dict) else dict(enumerate(meanings))
-            what = f"{name} {known.get(int(number), number)}"
-    return Difference(pid=pid, what=what, was=_number(what, was), now=_number(what, now))
+            return f"{name} {known.get(int(number), number)}"
+    return what
 
 
 def _number(what: str, text: str) -> str:

@@ -196,7 +196,8 @@ def _compare_state(computation: DmtcpComputation, restart: Restart) -> None:
     expected, timeout = len(_images_of(restart, 0)), Timeout(_COMPARISON_S)
     while audit.count_reports(computation.temporary) < expected and not timeout.is_over():
         computation.coordinator.wait_for(lambda _log: False, _REPORT_POLL_S)
-    audit.judge(computation.temporary, accepts=restart.accepts_changed_state, warn=restart.warn)
+    compared = audit.judge(computation.temporary, accepts=restart.accepts_changed_state, warn=restart.warn)
+    restart.compared(compared)
 
 
 def _launch_options(plugins: Sequence[Path]) -> list[str]:

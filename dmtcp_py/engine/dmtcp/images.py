@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dmtcp_py.engine.dmtcp import audit
 from dmtcp_py.errors import CheckpointFailedError, EngineError
+from dmtcp_py.state import record
 from dmtcp_py.store.staged import StagedImages, stage
 from dmtcp_py.system.files import size_below
 from dmtcp_py.system.timeout import Timeout
@@ -58,6 +60,7 @@ def collect(workspace: Workspace, peers: int, updated: Iterable[str], *, program
     for path in workspace.staging.iterdir():
         if path.suffix == ".sh":
             path.unlink()
+    record.write(workspace.staging, audit.recorded(workspace.folder))
     staged = stage(workspace.staging, images, len(images), updated_files=tuple(updated))
     return replace(staged, engine_data={FAIL_KEY: str(workspace.fail_status)})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from dmtcp_py.engine.dmtcp import audit
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR, LOCALHOST, Coordinator
 from dmtcp_py.engine.dmtcp.installation import Installation, clean
 from dmtcp_py.engine.dmtcp.nodes.agents import NodeAgents
@@ -68,6 +69,7 @@ class Workspace:
             remove_tree(self.staging)
             make_private_dir(self.staging)
             self.make_image_folders()
+            audit.forget(self.folder)
         except OSError as error:
             raise CheckpointFailedError(
                 f"another dmtcp_command's checkpoint is being written to {self.staging} ({error.strerror})",

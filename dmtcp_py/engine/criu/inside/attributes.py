@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dmtcp_py.engine.criu.inside import audit, socket_options, timers
+from dmtcp_py.state import record
 from dmtcp_py.system.proc import state_of
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ TABLE = (
 )
 
 
-def record(root: int, pids: Iterable[int], images: Path) -> None:
+def record_all(root: int, pids: Iterable[int], images: Path) -> None:
     """Write what the threads of PIDS have that ROOT, the first of them, has not, into IMAGES."""
     usual = _attributes_of(root)
     threads = {tid: _attributes_of(tid) for pid in pids for tid in _threads_of(pid)}
@@ -90,8 +91,8 @@ def record(root: int, pids: Iterable[int], images: Path) -> None:
         "sockets": [one for pid in pids for one in socket_options.record(pid)],
         "timers": [timer for pid in pids for timer in timers.expired(pid)],
         "last_pid": int(LAST_PID.read_text(encoding="ascii")),
-        "audit": audit.snapshot(pids),
     }
+    record.write(images, audit.snapshot(pids))
     (images / NAME).write_text(json.dumps(found), encoding="ascii")
 
 
@@ -129,9 +130,8 @@ def put_back(recorded: dict[str, Any]) -> list[str]:
     return lost
 
 
-def compare(recorded: dict[str, Any]) -> list[str]:
-    """Return how the processes differ from what was RECORDED; what may change what they compute begins with SERIOUS."""
-    was = recorded.get("audit", {})
+def compare(was: record.Values) -> list[str]:
+    """Return how the processes differ from what they WERE; what may change what they compute begins with SERIOUS."""
     found = audit.differences(was, audit.snapshot(map(int, was)))
     return [f"{'' if name.startswith(audit.HARMLESS) else SERIOUS}{text}" for name, text in found]
 
@@ -171,6 +171,9 @@ def _personality_of(pid: int) -> int:
 
 def main(words: Sequence[str]) -> None:
     """Put back what was recorded beside the images of a restore; WORDS: the file for what could not be."""
-    recorded = read(Path(os.environ["CRTOOLS_IMAGE_DIR"]))
-    lost = [*put_back(recorded), *compare(recorded)]
+    images = Path(os.environ["CRTOOLS_IMAGE_DIR"])
+    recorded = read(images)
+    # an older dmtcp-run kept both in one file
+    was = record.read(images) or recorded.get("audit", {})
+    lost = [*put_back(recorded), *compare(was)]
     Path(words[0]).write_text("\n".join(lost), encoding="utf-8")

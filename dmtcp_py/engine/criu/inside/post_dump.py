@@ -52,7 +52,7 @@ def record(root: int, images: Path, *, covers_shm: bool, journal: str) -> None:
     """
     excluded = (*_NOT_FILES, f"{SHM}/") if covers_shm else _NOT_FILES
     pids = processes_below(root)
-    attributes.record(root, pids, images)
+    attributes.record_all(root, pids, images)
     files, fifos = _files_of(pids, images, excluded)
     memory, folders = ([], {}) if covers_shm or not journal else _in_memory(Path(journal), images, files)
     if covers_shm:
