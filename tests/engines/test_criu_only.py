@@ -7,9 +7,6 @@ import pty
 import shutil
 import signal
 import subprocess
-import sys
-import sysconfig
-import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +17,6 @@ import pytest
 from dmtcp_py.native import built
 from kit.bench import counted
 from kit.engines import EngineHere, kernel_gives_rings
-from kit.places import REPOSITORY
 from kit.processes import descendants
 from kit.programs import without_environment
 from kit.waits import LONG_S, wait_until
@@ -305,71 +301,6 @@ def test_where_no_engine_is_one_error_says_what_each_lacks(bench: Workbench, cri
     assert "dmtcp: " in done.stderr
     assert "criu: " in done.stderr
     assert not bench.jobs.exists()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives capabilities, and becomes somebody else")
-def test_an_ordinary_user_whose_setpriv_has_the_capabilities_resumes_without_passing_them_on(
-    bench: Workbench, criu: EngineHere
-) -> None:
-    """The line of the administrator, run; the program itself has no capability."""
-    tools = [shutil.which(name) for name in ("setpriv", "setcap")]
-    if None in tools:
-        pytest.skip("setpriv or setcap is not installed")
-    home = Path(tempfile.mkdtemp(prefix="criu-user-"))
-    try:
-        (home / "dmtcp-py").mkdir()
-        raiser = shutil.copy(str(tools[0]), home / "dmtcp-py" / "setpriv")
-        for path in (home, home / "dmtcp-py", raiser):
-            os.chown(path, NOBODY, NOBODY)
-        subprocess.run([str(tools[1]), "cap_setpcap,cap_net_admin,cap_sys_admin+ep", raiser], check=True, timeout=20)
-        environ = {**bench.environ, **criu.environ, "XDG_DATA_HOME": str(home), "HOME": str(home), "TMPDIR": str(home)}
-        environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), sysconfig.get_path("purelib")])
-        line = _line_of_a_user(home, environ)
-        reach = ["setpriv", f"--reuid={NOBODY}", "--clear-groups", "test", "-x", criu.environ["DMTCP_RUN_CRIU"]]
-        if subprocess.run(reach, check=False, timeout=20).returncode != 0:
-            pytest.skip("CRIU lies where an ordinary user cannot reach it")
-        assert "CapEff:\t0000000000000000" in _typed(line("grep", "Cap", "/proc/self/status"), home, environ).stdout
-        counts = line(
-            "--stdout", "out.txt", "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.2; done; exit 7"
-        )
-        process = subprocess.Popen(counts, cwd=home, env=environ, stdin=subprocess.DEVNULL)
-        bench.started.append(process)
-        wait_until(lambda: (home / "out.txt").exists() and len((home / "out.txt").read_text()) > 3)
-        process.terminate()
-        assert process.wait(LONG_S) == 85
-        assert _typed(counts, home, environ).returncode == 7
-        assert (home / "out.txt").read_text().split() == [str(number) for number in range(1, 10)]
-    finally:
-        shutil.rmtree(home)
-
-
-NOBODY = 65534
-
-
-def _typed(line: list[str], home: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        line,
-        cwd=home,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LONG_S,
-        check=False,
-    )
-
-
-def _line_of_a_user(home: Path, environ: dict[str, str]) -> Callable[..., list[str]]:
-    """Return what makes a line of dmtcp-run as an ordinary user types it; skip where none can run this Python."""
-    # setpriv itself still finds programs as root does
-    shell = ["sh", "-c", 'exec "$@"', "sh"]
-    become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *shell]
-    for python in (sys.executable, "/usr/bin/python3"):
-        start = [*become, python, "-c", "from dmtcp_py.cli.run import main; main()", "--engine", "criu", "-i", "0"]
-        with suppress(OSError):
-            if _typed([*start, "--version"], home, environ).returncode == 0:
-                return lambda *words: [*start, *words]
-    pytest.skip("an ordinary user cannot run any Python here that has what dmtcp-run needs")
 
 
 @pytest.mark.skipif(built("uring") is None, reason="there was no compiler at the installation")

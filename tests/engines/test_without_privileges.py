@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dmtcp_py.engine.criu import privileges
 from kit.processes import kill_all
 from kit.waits import LONG_S
 
@@ -32,6 +33,9 @@ for step in range(40):
     print(step, flush=True)
     time.sleep(0.1)
 print(4 <= time.monotonic() - began < 1000)
+"""
+PRINTS_CAPABILITIES = """
+print(next(line for line in open("/proc/self/status") if line.startswith("CapEff")).split()[1])
 """
 MEMORY = """
 import ctypes, mmap, os, time
@@ -137,6 +141,27 @@ def test_a_program_that_sleeps_goes_on_where_the_clocks_are_days(
     assert bench.start_line(with_clocks(FIVE_DAYS_S - first_s, line)).wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt")
+
+
+def test_with_capabilities_clocks_go_on_and_the_program_has_none_of_them(bench: Workbench, criu: EngineHere) -> None:
+    """The line of the administrator that doctor prints, run."""
+    tools = [shutil.which(name) for name in ("setpriv", "setcap")]
+    if criu.user is None or None in tools:
+        pytest.skip("only root grants capabilities to another user, by setcap, for a copy of setpriv")
+    raiser = bench.folder.parent / "data" / "dmtcp-py" / "setpriv"
+    raiser.parent.mkdir(parents=True)
+    shutil.copy(str(tools[0]), raiser)
+    program = bench.python("sleeps.py", SLEEPS + PRINTS_CAPABILITIES)
+    line = bench.line("-i", "1", "--stdout", "out.txt", *program)
+    subprocess.run([str(tools[1]), f"{','.join(privileges.NEEDED)}+ep", raiser], check=True, timeout=LONG_S)
+    environ = {**bench.environ, "XDG_DATA_HOME": str(raiser.parents[1])}
+    process = bench.start_line(with_clocks(FIVE_DAYS_S, line), env=environ)
+    bench.wait_generations(1, process)
+    assert bench.manifest["engine_way"] == "with capabilities"
+    bench.wait_beyond_checkpoint(process)
+    kill_all(process)
+    assert bench.start_line(line, env=environ).wait(LONG_S) == 0, bench.said()
+    assert (bench.folder / "out.txt").read_text().split()[-2:] == ["True", "0000000000000000"]
 
 
 def with_clocks(ahead_s: int, line: Sequence[str]) -> list[str]:

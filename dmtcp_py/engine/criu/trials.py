@@ -136,7 +136,7 @@ def _nothing_lacks() -> None:
 
 def _check(installation: Installation, way: Way) -> Tried:
     """Run ``criu check``, which suffices where CRIU has the privileges that it asks for."""
-    check = [*way.enter, str(installation.path), "check", *way.options]
+    check = [*way.entering(None), str(installation.path), "check", *way.options]
     try:
         # without a folder for its cache CRIU only warns
         result = run_tool(check, timeout_s=_TRIAL_S)

@@ -117,7 +117,13 @@ def named(name: str) -> Way:
 
 
 def _with_capabilities() -> Way:
-    return Way(name=CAPABILITIES, enter=privileges.launcher(), options=_UNPRIVILEGED)
+    clocks = inside_argv("engine.criu.inside.clocks")
+    return Way(
+        name=CAPABILITIES,
+        enter=(*privileges.launcher(), *clocks),
+        options=_UNPRIVILEGED,
+        restores_clocks=False,
+    )
 
 
 def _in_user_namespace() -> Way:

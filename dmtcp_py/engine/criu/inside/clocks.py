@@ -6,12 +6,19 @@ while all processes are frozen, and go on from there in a time namespace. criu d
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from dmtcp_py.engine.criu.inside import libc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NAME = "clocks.json"
 _CLONE_NEWTIME = 0x00000080
@@ -50,6 +57,17 @@ def go_on(images: Path) -> None:
         seconds, ns = divmod(before.get(name, 0) + ahead[name], _NS)
         lines.append(f"{name} {seconds} {ns}\n")
     _OFFSETS.write_text("".join(lines), encoding="ascii")
+
+
+def main(words: Sequence[str]) -> NoReturn:
+    """Execute a command whose children have the clocks; WORDS: the folder of the images, or none; the command."""
+    images, *argv = words
+    try:
+        if images:
+            go_on(Path(images))
+    except OSError as error:
+        sys.exit(f"setting the clocks: {error.strerror} ({errno.errorcode.get(error.errno or 0, error.errno)})")
+    os.execvp(argv[0], argv)  # noqa: S606 - the command that makes the other namespaces
 
 
 def _offsets() -> dict[str, int]:
