@@ -30,8 +30,9 @@ class RunOptions:
     None is ``auto`` for MPI launchers and ``1`` for other programs. ``network``: one of NETWORKS; None for by
     what is run. ``engine``: ``auto``, ``dmtcp``, ``criu`` or an engine that an installed package registers.
     ``engine_plugin``: an engine class that no package registers, as MODULE:CLASS. ``array_chain``: whether the tasks of
-    a job array continue one job. ``allow_unprotected``: whether to run a program that no engine can checkpoint. Raises
-    UsageError if a value is impossible, or two contradict each other.
+    a job array continue one job. ``allow_unprotected``: whether to run a program that no engine can checkpoint.
+    ``keep_record``: whether the record of changed files is kept from the program's start on, also where no generation
+    needs it any more. Raises UsageError if a value is impossible, or two contradict each other.
     """
 
     command: tuple[str, ...]
@@ -58,6 +59,7 @@ class RunOptions:
     allow_unprotected: bool = False
     accept_changed_files: bool = False
     accept_changed_state: bool = False
+    keep_record: bool = False
 
     def __post_init__(self) -> None:
         for problem in self._problems():

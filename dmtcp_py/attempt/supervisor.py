@@ -254,7 +254,8 @@ class Supervisor:
             if not verdict.keep:
                 report.say(f"generation {verdict.number} pruned: {verdict.rule}", level=VERBOSE, event="pruned")
         kept = [verdict.number for verdict in verdicts if verdict.keep]
-        recording.forget_unneeded(plan.store.layout.undo, plan.store.undo_parts(kept))
+        if not plan.options.keep_record:
+            recording.forget_unneeded(plan.store.layout.undo, plan.store.undo_parts(kept))
         if self._context.feed is not None:
             self._context.feed.forget_before(plan.store.least_stdin_bytes(kept))
 

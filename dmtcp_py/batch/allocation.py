@@ -100,6 +100,14 @@ def detect(environ: Mapping[str, str]) -> Allocation:
     return Allocation()
 
 
+def without_job(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return ENVIRON as it is outside a batch job."""
+    names = {CHAIN}
+    for one in _SCHEDULERS:
+        names |= {one.job_id, *one.array_task, one.array, one.restarts, one.end_time}
+    return {name: value for name, value in environ.items() if name not in names}
+
+
 def chain_array(allocation: Allocation) -> Allocation:
     """Return ALLOCATION as one of the array tasks that continue one job of dmtcp-run, one after another.
 

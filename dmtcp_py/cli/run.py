@@ -148,6 +148,7 @@ Exit status:
     help="Resume even if a process is not what it was at the checkpoint.",
 )
 @click.option("--allow-unprotected", is_flag=True, help="Run even a program that no engine can checkpoint.")
+@click.option("--keep-record", is_flag=True, hidden=True, help="Keep the record of changed files from the start on.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines of dmtcp-run as JSON objects.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Print more messages.")

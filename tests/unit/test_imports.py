@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # `import dmtcp_py`, and its version
     ("dmtcp_py",),
     # what people read of jobs and machines
-    ("report",),
+    ("report", "rehearsal"),
     ("attempt",),
     ("batch",),
     # which engine, and those that there are

@@ -8,7 +8,7 @@ import click
 
 from dmtcp_py import __version__
 from dmtcp_py.cli.common import directory_option, run_and_exit
-from dmtcp_py.cli.ctl import checkpoint, doctor, list_, prune, setup, status, stop, verify
+from dmtcp_py.cli.ctl import checkpoint, doctor, list_, prune, rehearse, setup, status, stop, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def command(context: click.Context, directory: Path) -> None:
     context.obj = directory
 
 
-for module in (status, list_, verify, prune, checkpoint, stop, doctor, setup):
+for module in (rehearse, status, list_, verify, prune, checkpoint, stop, doctor, setup):
     command.add_command(module.command)
 
 

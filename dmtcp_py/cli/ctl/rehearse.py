@@ -1,0 +1,97 @@
+"""``dmtcp-ctl rehearse``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from dmtcp_py.cli.common import duration_s
+from dmtcp_py.cli.ctl.common import json_option
+from dmtcp_py.messages import one_line
+from dmtcp_py.store.records import json_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_EXAMPLES = """\
+\b
+Examples:
+  dmtcp-ctl rehearse -- ./simulate model.cfg
+  dmtcp-ctl rehearse --compare --time 10m -- python3 train.py
+  dmtcp-ctl rehearse --link big.h5 -- ./analyse big.h5
+"""
+
+
+@click.command("rehearse", context_settings={"allow_interspersed_args": False}, epilog=_EXAMPLES)
+@click.option(
+    "--time",
+    "time_s",
+    metavar="T",
+    callback=duration_s,
+    default="2m",
+    show_default=True,
+    help="How long the rehearsal may take. A longer one sees more of the program.",
+)
+@click.option("--engine", metavar="[auto|dmtcp|criu]", default="auto", help="Engine to try.  [default: all]")
+@click.option(
+    "--compare",
+    is_flag=True,
+    help="Compare the output, and the files of a program that ends, with a run without dmtcp-run.",
+)
+@click.option(
+    "--link",
+    "links",
+    type=click.Path(path_type=Path, exists=True),
+    multiple=True,
+    metavar="PATH",
+    help="Link PATH into the copy instead of copying it: large input that the program only reads.",
+)
+@click.option(
+    "--in-place",
+    is_flag=True,
+    help="Run the program in this directory itself, and undo afterwards what it changed. Keep a backup.",
+)
+@json_option
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="[--] PROGRAM [ARGS]...")
+@click.pass_obj
+def command(directory: Path, /, *, as_json: bool, **values: Any) -> int:
+    """Find out whether PROGRAM can be killed and resumed.
+
+    Runs PROGRAM in a copy of this directory under each engine that is here: checkpoints it twice, kills it, resumes
+    it, and compares its state, output and files with what they were. Nothing in this directory changes.
+
+    Exit status 0: a resumed run was right. 1: none was, and a line says why.
+    """
+    from dmtcp_py.rehearsal import lines  # noqa: PLC0415 - the other commands need no engine
+    from dmtcp_py.rehearsal.rehearse import rehearse  # noqa: PLC0415
+    from dmtcp_py.rehearsal.request import Request  # noqa: PLC0415
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    say, clear = _progress()
+    try:
+        found = rehearse(Request(directory=directory.absolute(), **values), say)
+    finally:
+        clear()
+    if as_json:
+        click.echo(msgspec.json.format(json_of(lines.plain(found)), indent=2))
+    else:
+        for line in lines.lines(found):
+            click.echo(one_line(line))
+    return int(not found.works)
+
+
+def _progress() -> tuple[Callable[[str], None], Callable[[], None]]:
+    """Return what shows on a terminal what is being done, each in the place of the one before, and what clears it."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return lambda _text: None, lambda: None
+
+    def show(text: str) -> None:
+        click.echo(f"\r\x1b[K{one_line(text)} … ", nl=False, err=True)
+
+    return show, lambda: click.echo("\r\x1b[K", nl=False, err=True)

@@ -1,0 +1,114 @@
+"""The result of a rehearsal in about ten lines, and as plain values. PURE."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from dmtcp_py.rehearsal.schedule import most_bytes_on_disk, upkeep
+from dmtcp_py.system.units import format_duration, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dmtcp_py.rehearsal.findings import Comparison, Rehearsal, Trial
+
+KEEP = 2
+_MOST_NAMES = 4
+_MOST_WARNINGS = 3
+_EXPECTED = ("restored ", "none of the generations")
+
+
+def lines(rehearsal: Rehearsal) -> list[str]:
+    """Return the result as it is printed."""
+    verdict = _verdict(rehearsal)
+    rows = [*_engines(rehearsal), *(_of(rehearsal.best, rehearsal.comparison) if rehearsal.best else ())]
+    rows += [("note", text) for text in (*_warnings(rehearsal), *rehearsal.notes)]
+    width = max(len(name) for name, _ in rows) + 2
+    seen, body = "", []
+    for name, text in rows:
+        body.append(f"  {'' if name == seen else name:{width}}{text}")
+        seen = name
+    end = ["", "In the batch script:", f"  {rehearsal.line}"] if rehearsal.line else []
+    return [verdict, *body, *end]
+
+
+def plain(rehearsal: Rehearsal) -> dict[str, Any]:
+    """Return the result for ``--json``."""
+    best = rehearsal.best
+    found = asdict(rehearsal)
+    found["best"] = None if best is None else best.engine
+    found["works"] = rehearsal.works
+    for trial, values in zip(rehearsal.trials, found["trials"], strict=True):
+        values["works"] = trial.works
+        if trial.pause_s is not None and trial.size is not None:
+            values["upkeep"] = asdict(upkeep(trial.pause_s))
+            values["disk"] = most_bytes_on_disk(trial.size, KEEP)
+    return found
+
+
+def _verdict(rehearsal: Rehearsal) -> str:
+    command, took = shlex.join(rehearsal.command), format_duration(rehearsal.took_s)
+    if rehearsal.best is not None:
+        return f"{command} can be killed and resumed with {rehearsal.best.engine_text} (rehearsed for {took})"
+    if any(trial.ended_early for trial in rehearsal.trials):
+        return f"{command} could not be rehearsed"
+    return f"{command} CANNOT be resumed after a crash (rehearsed for {took})"
+
+
+def _engines(rehearsal: Rehearsal) -> Iterator[tuple[str, str]]:
+    for trial in rehearsal.trials:
+        if trial.works:
+            ran = "to its end" if trial.status is not None else f"for {format_duration(trial.ran_on_s or 0)}"
+            text = f"works: checkpointed twice, killed, resumed in the same state; ran on {ran}"
+        elif trial.ended_early:
+            text = trial.problem or ""
+        else:
+            text = f"does not work: {trial.problem}"
+        yield trial.engine_text, text
+    for name, reason in rehearsal.absent.items():
+        yield name, f"not here: {reason}"
+    yield "where", rehearsal.place
+
+
+def _of(trial: Trial, comparison: Comparison | None) -> Iterator[tuple[str, str]]:
+    size, pause_s = trial.size or 0, trial.pause_s or 0.0
+    cost = upkeep(pause_s)
+    processes = f"{trial.processes} processes" if (trial.processes or 0) > 1 else "1 process"
+    yield "image", f"{format_size(size)} ({processes})"
+    yield "pause", f"{_seconds(pause_s)} for a checkpoint, {_seconds(trial.resume_s or 0)} to resume"
+    by_hand = f"{cost.count} x {_seconds(pause_s)} / 24 h = {cost.share:.2%} of the time"
+    yield "interval", f"every {format_duration(cost.interval_s)} (auto): {by_hand}"
+    yield "output", _output(trial, comparison)
+    yield "files", _files(trial)
+    yield "disk", f"{format_size(most_bytes_on_disk(size, KEEP))}: --keep {KEEP}, and one more while it is written"
+
+
+def _output(trial: Trial, comparison: Comparison | None) -> str:
+    exact = "exact after a crash with --stdout"
+    if comparison is not None and comparison.varies is not None:
+        return f"{exact}; not comparable, as each run differs ({comparison.varies})"
+    if comparison is not None and comparison.skipped is None:
+        whole = "; files and exit status too" if comparison.is_whole else ""
+        return f"{exact}; the same as of a run without dmtcp-run ({format_size(comparison.printed)}{whole})"
+    if trial.printed:
+        return f"{exact}; {format_size(trial.printed)} that the crash took were printed again, the same"
+    return f"{exact}; it printed nothing between the checkpoint and the crash"
+
+
+def _files(trial: Trial) -> str:
+    if not trial.files:
+        return "restored to the checkpoint after a crash; it had changed none"
+    more = f" and {len(trial.files) - _MOST_NAMES} more" if len(trial.files) > _MOST_NAMES else ""
+    return f"restored to the checkpoint after a crash: {', '.join(trial.files[:_MOST_NAMES])}{more}"
+
+
+def _warnings(rehearsal: Rehearsal) -> list[str]:
+    """Return what dmtcp-run warned of with the best engine, which the user would read too."""
+    said = [] if rehearsal.best is None else rehearsal.best.warnings
+    return [text for text in said if not text.startswith(_EXPECTED)][:_MOST_WARNINGS]
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"

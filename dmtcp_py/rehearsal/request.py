@@ -1,0 +1,26 @@
+"""What is to be rehearsed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be rehearsed, where and how.
+
+    ``directory`` is that of the jobs; ``time_s`` the bound; ``engine`` one engine, or ``auto`` for all that are here.
+    ``links`` are files that are linked into the copy; ``in_place``: rehearse in the working directory itself.
+    """
+
+    command: tuple[str, ...]
+    directory: Path
+    time_s: float
+    engine: str = "auto"
+    compare: bool = False
+    in_place: bool = False
+    links: tuple[Path, ...] = ()
