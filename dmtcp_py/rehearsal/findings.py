@@ -28,6 +28,8 @@ class Trial:
     """How long the resumed program was seen to run."""
     status: int | None = None
     """The exit status of the resumed program, if it ended."""
+    last_words: str = ""
+    """The last line that the resumed program printed."""
     expected_status: int | None = None
     """The exit status of a run that was not killed, if there was one."""
     printed: int = 0
@@ -40,6 +42,21 @@ class Trial:
     """Those outside its directory that it changed at any time."""
     warnings: tuple[str, ...] = ()
     """What dmtcp-run warned of."""
+
+    @property
+    def doubt(self) -> str | None:
+        """What a crash may have made different, or each run may do: only a run that nobody disturbs shows that."""
+        if self.status not in (None, self.expected_status or 0):
+            said = f" ({self.last_words})" if self.last_words else ""
+            return f"after the resume it ended with status {self.status}{said}"
+        if self.difference is not None:
+            return f"after the resume it printed something else than before the crash ({self.difference.text})"
+        return None
+
+    @property
+    def has_same_state(self) -> bool:
+        """Whether the processes were after the resume what they had been."""
+        return not any(text.startswith("not as before") for text in self.warnings)
 
     @property
     def works(self) -> bool:

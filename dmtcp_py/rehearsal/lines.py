@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dmtcp_py.rehearsal.schedule import most_bytes_on_disk, upkeep
+from dmtcp_py.rehearsal.schedule import KEEP, most_bytes_on_disk, upkeep
 from dmtcp_py.system.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -14,24 +15,29 @@ if TYPE_CHECKING:
 
     from dmtcp_py.rehearsal.findings import Comparison, Rehearsal, Trial
 
-KEEP = 2
 _MOST_NAMES = 4
 _MOST_WARNINGS = 3
-_EXPECTED = ("restored ", "none of the generations")
+_EXPECTED = ("restored ", "what ")
 
 
-def lines(rehearsal: Rehearsal) -> list[str]:
-    """Return the result as it is printed."""
-    verdict = _verdict(rehearsal)
+def lines(rehearsal: Rehearsal, columns: int | None) -> list[str]:
+    """Return the result as it is printed, in lines of COLUMNS; None for lines of any length."""
     rows = [*_engines(rehearsal), *(_of(rehearsal.best, rehearsal.comparison) if rehearsal.best else ())]
-    rows += [("note", text) for text in (*_warnings(rehearsal), *rehearsal.notes)]
+    rows += [("note", text) for text in _notes(rehearsal)]
     width = max(len(name) for name, _ in rows) + 2
-    seen, body = "", []
+    body: list[str] = []
     for name, text in rows:
-        body.append(f"  {'' if name == seen else name:{width}}{text}")
-        seen = name
+        body += _wrapped(f"  {name:{width}}", text, columns)
     end = ["", "In the batch script:", f"  {rehearsal.line}"] if rehearsal.line else []
-    return [verdict, *body, *end]
+    return [_verdict(rehearsal), *body, *end]
+
+
+def _wrapped(first: str, text: str, columns: int | None) -> list[str]:
+    if columns is None:
+        return [first + text]
+    return textwrap.wrap(
+        text, columns, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False
+    )
 
 
 def plain(rehearsal: Rehearsal) -> dict[str, Any]:
@@ -61,11 +67,14 @@ def _engines(rehearsal: Rehearsal) -> Iterator[tuple[str, str]]:
     for trial in rehearsal.trials:
         if trial.works:
             ran = "to its end" if trial.status is not None else f"for {format_duration(trial.ran_on_s or 0)}"
-            text = f"works: checkpointed twice, killed, resumed in the same state; ran on {ran}"
+            state = " in the same state" if trial.has_same_state else ""
+            text = f"works: checkpointed twice, killed, resumed{state}; ran on {ran}"
         elif trial.ended_early:
             text = trial.problem or ""
         else:
-            text = f"does not work: {trial.problem}"
+            problem = trial.problem or ""
+            # where another engine works, its line says what to do
+            text = f"does not work: {problem.partition('; ')[0] if rehearsal.works else problem}"
         yield trial.engine_text, text
     for name, reason in rehearsal.absent.items():
         yield name, f"not here: {reason}"
@@ -104,10 +113,13 @@ def _files(trial: Trial) -> str:
     return f"restored to the checkpoint after a crash: {', '.join(trial.files[:_MOST_NAMES])}{more}"
 
 
-def _warnings(rehearsal: Rehearsal) -> list[str]:
-    """Return what dmtcp-run warned of with the best engine, which the user would read too."""
-    said = [] if rehearsal.best is None else rehearsal.best.warnings
-    return [text for text in said if not text.startswith(_EXPECTED)][:_MOST_WARNINGS]
+def _notes(rehearsal: Rehearsal) -> Iterator[str]:
+    """Yield what else to know, with what dmtcp-run warned of under the best engine: the user would read it too."""
+    said = () if rehearsal.best is None else rehearsal.best.warnings
+    yield from [text for text in said if not text.startswith(_EXPECTED)][:_MOST_WARNINGS]
+    if rehearsal.comparison is not None and rehearsal.comparison.skipped is not None:
+        yield f"not compared with a run without dmtcp-run: {rehearsal.comparison.skipped}"
+    yield from rehearsal.notes
 
 
 def _seconds(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,8 @@ class Place:
         if self.survey is not None:
             folder = make_copy(self.folder, self.survey, but=self.request.directory, fallback=self.base)
             command = moved(command, self.folder, folder)
-            stdin = None if stdin is None else Path(moved([str(stdin)], self.folder, folder)[0])
+            if stdin is not None and not stdin.is_relative_to(self.base):
+                stdin = Path(moved([str(stdin)], self.folder, folder)[0])
         stage = Stage(folder=folder, private=private, command=command, stdin=stdin, is_copy=self.survey is not None)
         self.stages.setdefault(name, []).append(stage)
         return stage
@@ -61,6 +62,12 @@ class Place:
             if self.survey is None or touched.outside(stage):
                 self.problems += touched.undo_all(stage)
 
+    def as_here(self, trial: Trial) -> Trial:
+        """Return TRIAL with this directory where its texts name the copy."""
+        copy, here = str(self.stage_of(trial).folder), str(self.folder)
+        problem = None if trial.problem is None else trial.problem.replace(copy, here)
+        return replace(trial, problem=problem, warnings=tuple(text.replace(copy, here) for text in trial.warnings))
+
     def close(self) -> tuple[str, ...]:
         """Remove all stages; return what could not be undone."""
         for stage in [stage for stages in self.stages.values() for stage in stages]:
@@ -74,7 +81,7 @@ class Place:
         """Return as a sentence where the program ran, and what became of its files."""
         changed = f"; what it changed outside was put back: {', '.join(outside)}" if outside else ""
         if self.survey is None:
-            return f"in {self.folder} itself; what the program changed there was put back"
+            return f"in {self.folder} itself; what the program changed was put back"
         linked = f", with links to {', '.join(path.name for path in self.survey.linked)}" if self.survey.linked else ""
         files = f"{self.survey.files} file{'' if self.survey.files == 1 else 's'}, {format_size(self.survey.size)}"
         return f"in a copy of this directory ({files}{linked}), now removed{changed}"

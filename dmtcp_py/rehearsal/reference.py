@@ -20,11 +20,6 @@ _LEAST_S = 5.0
 _MOST_NAMES = 3
 
 
-def is_needed(trial: Trial) -> bool:
-    """Return whether TRIAL alone does not show if the resumed run was right."""
-    return trial.difference is not None
-
-
 def compare(
     trial: Trial, resumed: Stage, make_stage: Callable[[str], Stage], budget: Budget, say: Callable[[str], None]
 ) -> Comparison:
@@ -64,16 +59,18 @@ class _Run:
 
     def differences(self, resumed_status: int | None) -> list[str]:
         """Return in what the resumed run differs from this one, as far as both have come."""
-        found = self._of_output(self.resumed)
-        if self.status is not None and resumed_status is not None:
-            found += self._of_end(self.resumed, resumed_status)
-        return found
+        return self._from(self.resumed, resumed_status)
 
     def differences_to(self, other: _Run) -> list[str]:
         """Return in what OTHER, a run without dmtcp-run too, differs from this one."""
-        found = self._of_output(other.stage)
-        if self.status is not None and other.status is not None:
-            found += self._of_end(other.stage, other.status)
+        return self._from(other.stage, other.status)
+
+    def _from(self, other: Stage, status: int | None) -> list[str]:
+        found = self._of_output(other)
+        if status is not None and self.status is not None:
+            return found + self._of_end(other, status)
+        if status is not None and size_of(self.stage.stdout) > size_of(other.stdout):
+            found.append(f"it goes on where the other one ends, with status {status}")
         return found
 
     def equal(self, resumed_status: int | None) -> Comparison:

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 class Request:
     """What is to be rehearsed, where and how.
 
-    ``directory`` is that of the jobs; ``time_s`` the bound; ``engine`` one engine, or ``auto`` for all that are here.
+    ``directory`` is that of the jobs; ``time_s`` the bound; ``step_s`` the time between two steps, None
+    for a share of that; ``engine`` one engine, or ``auto`` for all that are here.
     ``links`` are files that are linked into the copy; ``in_place``: rehearse in the working directory itself.
     """
 
     command: tuple[str, ...]
     directory: Path
     time_s: float
+    step_s: float | None = None
     engine: str = "auto"
     compare: bool = False
     in_place: bool = False

@@ -6,9 +6,19 @@ from dataclasses import dataclass
 
 from dmtcp_py.attempt.interval import auto_s
 
+KEEP = 2
+"""The default of --keep."""
 DAY_S = 86400.0
 SHORTEST_S = 1.0
 """A program that ends sooner is over before it can be checkpointed twice and killed."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The time between two steps, None for a share of all, and whether the program should come to its end."""
+
+    step_s: float | None = None
+    to_its_end: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +31,11 @@ class Schedule:
     after_s: float
 
     @classmethod
-    def within(cls, budget_s: float) -> Schedule:
-        """Return the schedule for a trial of BUDGET_S: more than half is left for what the engine needs."""
-        return cls(first_s=budget_s / 10, second_s=budget_s / 10, kill_s=budget_s / 20, after_s=budget_s / 8)
+    def within(cls, budget_s: float, pace: Pace) -> Schedule:
+        """Return the schedule for a trial of BUDGET_S: about half of it is left for what the engine needs."""
+        step_s = budget_s / 10 if pace.step_s is None else pace.step_s
+        after_s = max(budget_s / 4, step_s) if pace.to_its_end else step_s
+        return cls(first_s=step_s, second_s=step_s, kill_s=step_s / 2, after_s=after_s)
 
     @classmethod
     def of_program(cls, ran_s: float, budget_s: float) -> Schedule:

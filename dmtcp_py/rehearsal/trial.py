@@ -15,15 +15,23 @@ if TYPE_CHECKING:
 
     from dmtcp_py.rehearsal.course import Budget
     from dmtcp_py.rehearsal.life import Stage
+    from dmtcp_py.rehearsal.schedule import Pace
 
 
-def try_engine(engine: str, *, make_stage: Callable[[], Stage], budget: Budget, say: Callable[[str], None]) -> Trial:
+def try_engine(
+    engine: str,
+    *,
+    make_stage: Callable[[], Stage],
+    budget: Budget,
+    pace: Pace,
+    say: Callable[[str], None],
+) -> Trial:
     """Return what comes of the program under ENGINE; MAKE_STAGE returns a new stage with each call.
 
     A program that ends before it could be killed is tried once more, with steps that its duration allows. SAY is told
     what is being done.
     """
-    schedule, found = Schedule.within(budget.left_s), Trial(engine=engine)
+    schedule, found = Schedule.within(budget.left_s, pace), Trial(engine=engine)
     stage = make_stage()
     try:
         return Course(stage, schedule, budget, say, found).run()

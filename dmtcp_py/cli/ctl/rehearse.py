@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -36,6 +37,13 @@ Examples:
     default="2m",
     show_default=True,
     help="How long the rehearsal may take. A longer one sees more of the program.",
+)
+@click.option(
+    "--every",
+    "step_s",
+    metavar="T",
+    callback=duration_s,
+    help="How long the program runs before each checkpoint, and after the resume.  [default: a share of --time]",
 )
 @click.option("--engine", metavar="[auto|dmtcp|criu]", default="auto", help="Engine to try.  [default: all]")
 @click.option(
@@ -81,9 +89,14 @@ def command(directory: Path, /, *, as_json: bool, **values: Any) -> int:
     if as_json:
         click.echo(msgspec.json.format(json_of(lines.plain(found)), indent=2))
     else:
-        for line in lines.lines(found):
+        for line in lines.lines(found, _columns()):
             click.echo(one_line(line))
     return int(not found.works)
+
+
+def _columns() -> int | None:
+    """Return the width of the terminal; None where nobody reads on one."""
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
 
 
 def _progress() -> tuple[Callable[[str], None], Callable[[], None]]:

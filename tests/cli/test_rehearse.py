@@ -1,0 +1,175 @@
+"""``dmtcp-ctl rehearse``: whether a program can be killed and resumed, found out without harm to what lies here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kit.places import CTL
+from kit.waits import LONG_S, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
+
+_OLD = "of an earlier run\n"
+
+
+def rehearse(bench: Workbench, *words: str | Path, status: int, **popen: Any) -> dict[str, Any]:
+    """Return what comes of a rehearsal with the engine of the test, in steps of a second."""
+    done = bench.ctl("rehearse", "--json", *_asked(bench), *words, timeout_s=LONG_S, **popen)
+    assert done.returncode == status, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def _asked(bench: Workbench) -> list[str]:
+    name = bench.engine.name if bench.engine else "auto"
+    return ["--every", "1", "--time", "100", "--engine", name]
+
+
+def only_trial(found: dict[str, Any]) -> dict[str, Any]:
+    (trial,) = found["trials"]
+    assert isinstance(trial, dict)
+    return trial
+
+
+def test_a_program_that_survives_is_told_with_its_costs_and_nothing_here_changes(
+    bench: Workbench, engine: EngineHere
+) -> None:
+    ledger = bench.folder / "ledger.txt"
+    ledger.write_text(_OLD)
+    found = rehearse(bench, *bench.counting(10_000, ledger="ledger.txt"), status=0)
+    trial = only_trial(found)
+    assert (found["works"], found["best"], trial["engine"]) == (True, engine.name, engine.name)
+    assert trial["version"] == engine.version
+    assert trial["size"] > 1_000_000
+    assert 0 < trial["pause_s"] < 60
+    assert 0 < trial["upkeep"]["share"] < 0.1
+    assert trial["files"] == ["ledger.txt"]
+    assert trial["printed"] > 0
+    assert trial["difference"] is None
+    assert [path.name for path in bench.folder.iterdir()] == ["ledger.txt"]
+    assert ledger.read_text() == _OLD
+    assert [path.name for path in bench.folder.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_people_get_ten_lines_and_the_line_that_resumes(bench: Workbench, one_engine: EngineHere) -> None:
+    program = bench.counting(10_000)
+    done = bench.ctl("rehearse", *_asked(bench), "--", *program)
+    first, *rows = done.stdout.splitlines()
+    with_engine = f"{one_engine.name} {one_engine.version}"
+    assert first.startswith(f"{shlex.join(program)} can be killed and resumed with {with_engine} (")
+    assert [row.split()[0] for row in rows[1:8]] == ["where", "image", "pause", "interval", "output", "files", "disk"]
+    assert rows[-2] == "In the batch script:"
+    line = shlex.split(rows[-1])
+    assert line == ["dmtcp-run", "--stdout", "out.txt", *program]
+    assert done.stderr == ""
+
+
+def test_what_is_changed_elsewhere_is_put_back(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    outside = bench.folder.parent / "outside.txt"
+    outside.write_text(_OLD)
+    found = rehearse(bench, *bench.counting(10_000, ledger=outside), status=0)
+    assert outside.read_text() == _OLD
+    assert only_trial(found)["outside"] == [str(outside)]
+    assert str(outside) in found["place"]
+
+
+def test_in_place_all_is_put_back(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    (bench.folder / "ledger.txt").write_text(_OLD)
+    rehearse(bench, "--in-place", *bench.counting(10_000, ledger="ledger.txt", write="new.txt"), status=0)
+    assert (bench.folder / "ledger.txt").read_text() == _OLD
+    assert [path.name for path in bench.folder.iterdir()] == ["ledger.txt"]
+
+
+def test_paths_of_this_directory_lead_into_the_copy(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    ledger = bench.folder / "ledger.txt"
+    ledger.write_text(_OLD)
+    found = rehearse(bench, *bench.counting(10_000, ledger=ledger), status=0)
+    assert ledger.read_text() == _OLD
+    assert only_trial(found)["files"] == ["ledger.txt"]
+    assert f"--ledger={ledger}" in found["line"]
+
+
+def test_a_program_that_notices_the_resume_does_not_work(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    text = (
+        "import sys, time\nlast = time.time()\nwhile time.time() - last < 1:\n"
+        "    last = time.time()\n    print('step', flush=True)\n    time.sleep(0.05)\nsys.exit('lost some time')\n"
+    )
+    # the second life comes later than the first by what a start of dmtcp-run takes
+    found = rehearse(bench, *bench.python("notices.py", text), status=1)
+    assert found["line"] is None
+    assert "lost some time" in only_trial(found)["problem"]
+
+
+def test_a_program_that_fails_says_so_itself(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    found = rehearse(bench, *bench.python("fails.py", "import sys\nsys.exit('no such model')\n"), status=1)
+    assert only_trial(found)["problem"].startswith("it ended with status 1 after ")
+    assert only_trial(found)["problem"].endswith(": no such model")
+
+
+def test_output_that_differs_in_each_run_is_no_fault(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    text = "import time\nwhile True:\n    print(time.time(), flush=True)\n    time.sleep(0.1)\n"
+    found = rehearse(bench, *bench.python("times.py", text), status=0)
+    assert only_trial(found)["difference"]["line"] >= 1
+    assert found["comparison"]["varies"].startswith("line 1: ")
+
+
+def test_a_comparison_looks_at_output_files_and_status(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    found = rehearse(bench, "--compare", *bench.counting(100, ledger="ledger.txt", status=7), status=0)
+    assert found["comparison"]["is_whole"] is True
+    assert found["comparison"]["status"] == only_trial(found)["status"] == 7
+
+
+def test_the_input_of_a_pipe_is_given_to_each_run(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    text = (
+        "import sys, time\nassert sys.stdin.read() == 'a model'\n"
+        "for n in range(9999):\n    print(n, flush=True)\n    time.sleep(0.1)\n"
+    )
+    line = [CTL, "rehearse", "--json", *_asked(bench), *bench.python("reads.py", text)]
+    options: dict[str, Any] = {"cwd": bench.folder, "env": bench.environ, "timeout": LONG_S, "text": True}
+    done = subprocess.run(line, input="a model", capture_output=True, check=False, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_directory_that_is_too_large_is_refused_with_what_to_type(bench: Workbench) -> None:
+    with (bench.folder / "large.h5").open("wb") as file:
+        file.truncate(3 << 30)
+    done = bench.ctl("rehearse", "--", sys.executable, "-V")
+    assert done.returncode == 2
+    assert "--link large.h5" in done.stderr
+    assert "--in-place" in done.stderr
+
+
+def test_ctrl_c_leaves_nothing_behind(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    line = [CTL, "rehearse", "--engine", one_engine.name, *bench.counting(10_000, ledger="ledger.txt")]
+    process = bench.start_line(line, stdout=subprocess.DEVNULL, start_new_session=True)
+    wait_until(lambda: list(bench.folder.parent.glob(".work-rehearsal-*/ledger.txt")))
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(LONG_S) == 130
+    assert not list(bench.folder.parent.glob(".work-rehearsal-*"))
+    assert [path.name for path in bench.folder.iterdir()] == [bench.messages]
+
+
+@pytest.mark.parametrize("words", [["no-such-program"], ["./nothing"]])
+def test_a_program_that_is_not_there_is_said_at_once(bench: Workbench, words: list[str]) -> None:
+    assert bench.ctl("rehearse", "--", *words).returncode == 127
