@@ -79,9 +79,10 @@ class Place:
 
     def text(self, outside: list[str]) -> str:
         """Return as a sentence where the program ran, and what became of its files."""
-        changed = f"; what it changed outside was put back: {', '.join(outside)}" if outside else ""
         if self.survey is None:
-            return f"in {self.folder} itself; what the program changed was put back"
+            changed = f", outside of it too: {', '.join(outside)}" if outside else ""
+            return f"in {self.folder} itself; what the program changed was put back{changed}"
+        changed = f"; what it changed outside was put back: {', '.join(outside)}" if outside else ""
         linked = f", with links to {', '.join(path.name for path in self.survey.linked)}" if self.survey.linked else ""
         files = f"{self.survey.files} file{'' if self.survey.files == 1 else 's'}, {format_size(self.survey.size)}"
         return f"in a copy of this directory ({files}{linked}), now removed{changed}"

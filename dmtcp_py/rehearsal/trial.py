@@ -34,7 +34,7 @@ def try_engine(
     schedule, found = Schedule.within(budget.left_s, pace), Trial(engine=engine)
     stage = make_stage()
     try:
-        return Course(stage, schedule, budget, say, found).run()
+        return Course(stage=stage, schedule=schedule, budget=budget, say=say, found=found).run()
     except EndedEarly as ended:
         if ended.ran_s < SHORTEST_S:
             return _too_short(stage, ended, found)
@@ -43,7 +43,7 @@ def try_engine(
         schedule = Schedule.of_program(ended.ran_s, budget.left_s)
     stage = make_stage()
     try:
-        return Course(stage, schedule, budget, say, found).run()
+        return Course(stage=stage, schedule=schedule, budget=budget, say=say, found=found).run()
     except EndedEarly as ended:
         return _too_short(stage, ended, found)
 

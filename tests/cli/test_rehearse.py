@@ -25,7 +25,7 @@ _OLD = "of an earlier run\n"
 
 
 def rehearse(bench: Workbench, *words: str | Path, status: int, **popen: Any) -> dict[str, Any]:
-    """Return what comes of a rehearsal with the engine of the test, in steps of a second."""
+    """Return what comes of a rehearsal with the engine of the test, in short steps."""
     done = bench.ctl("rehearse", "--json", *_asked(bench), *words, timeout_s=LONG_S, **popen)
     assert done.returncode == status, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -34,7 +34,7 @@ def rehearse(bench: Workbench, *words: str | Path, status: int, **popen: Any) ->
 
 def _asked(bench: Workbench) -> list[str]:
     name = bench.engine.name if bench.engine else "auto"
-    return ["--every", "1", "--time", "100", "--engine", name]
+    return ["--every", "0.6", "--time", "100", "--engine", name]
 
 
 def only_trial(found: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +48,8 @@ def test_a_program_that_survives_is_told_with_its_costs_and_nothing_here_changes
 ) -> None:
     ledger = bench.folder / "ledger.txt"
     ledger.write_text(_OLD)
-    found = rehearse(bench, *bench.counting(10_000, ledger="ledger.txt"), status=0)
+    # a path of this directory leads into the copy
+    found = rehearse(bench, *bench.counting(10_000, ledger=ledger), status=0)
     trial = only_trial(found)
     assert (found["works"], found["best"], trial["engine"]) == (True, engine.name, engine.name)
     assert trial["version"] == engine.version
@@ -60,48 +61,37 @@ def test_a_program_that_survives_is_told_with_its_costs_and_nothing_here_changes
     assert trial["difference"] is None
     assert [path.name for path in bench.folder.iterdir()] == ["ledger.txt"]
     assert ledger.read_text() == _OLD
+    assert f"--ledger={ledger}" in found["line"]
     assert [path.name for path in bench.folder.parent.iterdir() if path.name.startswith(".")] == []
 
 
 def test_people_get_ten_lines_and_the_line_that_resumes(bench: Workbench, one_engine: EngineHere) -> None:
-    program = bench.counting(10_000)
-    done = bench.ctl("rehearse", *_asked(bench), "--", *program)
+    text = (
+        "import sys, time\nassert sys.stdin.read() == 'a model'\n"
+        "for n in range(9999):\n    print(n, flush=True)\n    time.sleep(0.1)\n"
+    )
+    program = bench.python("reads.py", text)
+    done = bench.ctl("rehearse", *_asked(bench), "--", *program, stdin=None, input="a model")
     first, *rows = done.stdout.splitlines()
     with_engine = f"{one_engine.name} {one_engine.version}"
     assert first.startswith(f"{shlex.join(program)} can be killed and resumed with {with_engine} (")
     assert [row.split()[0] for row in rows[1:8]] == ["where", "image", "pause", "interval", "output", "files", "disk"]
     assert rows[-2] == "In the batch script:"
-    line = shlex.split(rows[-1])
-    assert line == ["dmtcp-run", "--stdout", "out.txt", *program]
+    assert shlex.split(rows[-1]) == ["dmtcp-run", "--stdout", "out.txt", *program]
     assert done.stderr == ""
 
 
-def test_what_is_changed_elsewhere_is_put_back(bench: Workbench, one_engine: EngineHere) -> None:
+def test_in_place_all_is_put_back_here_and_elsewhere(bench: Workbench, one_engine: EngineHere) -> None:
     assert one_engine
-    outside = bench.folder.parent / "outside.txt"
-    outside.write_text(_OLD)
-    found = rehearse(bench, *bench.counting(10_000, ledger=outside), status=0)
-    assert outside.read_text() == _OLD
+    outside, ledger = bench.folder.parent / "outside.txt", bench.folder / "ledger.txt"
+    for path in (outside, ledger):
+        path.write_text(_OLD)
+    program = bench.counting(10_000, ledger="ledger.txt", append=outside, write="new.txt")
+    found = rehearse(bench, "--in-place", *program, status=0)
+    assert outside.read_text() == ledger.read_text() == _OLD
+    assert [path.name for path in bench.folder.iterdir()] == ["ledger.txt"]
     assert only_trial(found)["outside"] == [str(outside)]
     assert str(outside) in found["place"]
-
-
-def test_in_place_all_is_put_back(bench: Workbench, one_engine: EngineHere) -> None:
-    assert one_engine
-    (bench.folder / "ledger.txt").write_text(_OLD)
-    rehearse(bench, "--in-place", *bench.counting(10_000, ledger="ledger.txt", write="new.txt"), status=0)
-    assert (bench.folder / "ledger.txt").read_text() == _OLD
-    assert [path.name for path in bench.folder.iterdir()] == ["ledger.txt"]
-
-
-def test_paths_of_this_directory_lead_into_the_copy(bench: Workbench, one_engine: EngineHere) -> None:
-    assert one_engine
-    ledger = bench.folder / "ledger.txt"
-    ledger.write_text(_OLD)
-    found = rehearse(bench, *bench.counting(10_000, ledger=ledger), status=0)
-    assert ledger.read_text() == _OLD
-    assert only_trial(found)["files"] == ["ledger.txt"]
-    assert f"--ledger={ledger}" in found["line"]
 
 
 def test_a_program_that_notices_the_resume_does_not_work(bench: Workbench, one_engine: EngineHere) -> None:
@@ -136,18 +126,6 @@ def test_a_comparison_looks_at_output_files_and_status(bench: Workbench, one_eng
     found = rehearse(bench, "--compare", *bench.counting(100, ledger="ledger.txt", status=7), status=0)
     assert found["comparison"]["is_whole"] is True
     assert found["comparison"]["status"] == only_trial(found)["status"] == 7
-
-
-def test_the_input_of_a_pipe_is_given_to_each_run(bench: Workbench, one_engine: EngineHere) -> None:
-    assert one_engine
-    text = (
-        "import sys, time\nassert sys.stdin.read() == 'a model'\n"
-        "for n in range(9999):\n    print(n, flush=True)\n    time.sleep(0.1)\n"
-    )
-    line = [CTL, "rehearse", "--json", *_asked(bench), *bench.python("reads.py", text)]
-    options: dict[str, Any] = {"cwd": bench.folder, "env": bench.environ, "timeout": LONG_S, "text": True}
-    done = subprocess.run(line, input="a model", capture_output=True, check=False, **options)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_directory_that_is_too_large_is_refused_with_what_to_type(bench: Workbench) -> None:
