@@ -119,9 +119,9 @@ class Workbench:
     def line(self, *words: str | Path) -> list[str]:
         """Return ``dmtcp-run WORDS`` with what asks for this engine."""
         options = self.engine.options if self.engine else ()
-        return self._typed([*self.command, *options, *map(str, words)])
+        return self.typed([*self.command, *options, *map(str, words)])
 
-    def _typed(self, argv: Sequence[str | Path]) -> list[str]:
+    def typed(self, argv: Sequence[str | Path]) -> list[str]:
         """Return ARGV as the engine's user types it."""
         user = self.engine.user if self.engine else None
         # what the line needs there has to be the user's
@@ -171,11 +171,11 @@ class Workbench:
     def run_without(self, setting: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """Run ``dmtcp-run WORDS`` to its end, without what it sets whose name begins with SETTING."""
         options = self.engine.options if self.engine else ()
-        return self._run(self._typed([*WITHOUT, setting, *options, *words]), LONG_S, {})
+        return self._run(self.typed([*WITHOUT, setting, *options, *words]), LONG_S, {})
 
     def ctl(self, *words: str | Path, timeout_s: float = LONG_S, **popen: Any) -> subprocess.CompletedProcess[str]:
         """Run ``dmtcp-ctl WORDS`` to its end."""
-        return self._run(self._typed([CTL, *words]), timeout_s, popen)
+        return self._run(self.typed([CTL, *words]), timeout_s, popen)
 
     def _run(self, argv: Sequence[str], timeout_s: float, popen: dict[str, Any]) -> subprocess.CompletedProcess[str]:
         popen.setdefault("stdin", subprocess.DEVNULL)

@@ -219,7 +219,7 @@ class Life:
         raise _RefusedError(self._answers.read_text())
 
     def _begin_to_ask(self) -> Process:
-        argv = [CTL, "checkpoint", self._bench.job.name]
+        argv = self._bench.typed([CTL, "checkpoint", self._bench.job.name])
         with self._answers.open("w") as answers:
             return self._bench.start_line(argv, stdout=answers, stderr=subprocess.STDOUT)
 
