@@ -58,6 +58,11 @@ int refuses_unnamed(int flags);
 FILE *open_unnamed(const char *function);
 void record_made(const char *path);
 
+/* fifos.c: FIFOs whose opening waits for the other end. */
+int await_other_end(int dir, const char *path, int flags, int ends[2]);
+void close_ends(const int ends[2]);
+int flags_of_mode(const char *mode);
+
 /* pipe_links.c: pipes that are opened by the name of a descriptor. */
 int open_pipe_again(const char *path, int flags);
 void share_stream(const char *path, int fd);

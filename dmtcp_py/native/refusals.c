@@ -8,7 +8,8 @@
    - user-namespace: a process with threads cannot have one of its own, and DMTCP has a thread in each.
    - trace: DMTCP does not translate the numbers of processes for ptrace().
    - message-thread: the C library starts a thread for mq_notify() that DMTCP does not know, and that crashes.
-   - open-files N: DMTCP makes a limit on open files below 1024 one of 1024, or fails.
+   - open-files N: DMTCP makes a limit on open files below 1024 one of 1024, or fails. Its own descriptors are below 900,
+     so that a higher limit is set past it.
 
    pidfd_open() fails only because DMTCP does not translate the number of the process, which this does. What it opens
    prevents checkpoints for as long as it is open (engine/dmtcp/obstacles.py). */
@@ -22,6 +23,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -33,7 +35,7 @@
 #include "forks.h"
 
 #define NOTES "refused" /* in the folder in which DMTCP makes its own */
-#define LEAST_FILES 1024
+#define LEAST_FILES 900
 #define LINE 64
 
 const char *dmtcp_get_tmpdir(void) __attribute__((weak));
@@ -125,10 +127,15 @@ long ptrace(enum __ptrace_request request, ...)
     return result;
 }
 
+static bool leaves_room(const struct rlimit *limit)
+{
+    return !limit || (limit->rlim_cur >= LEAST_FILES && limit->rlim_max >= LEAST_FILES);
+}
+
 static void note_limit(const struct rlimit *limit)
 {
     char line[LINE];
-    if (!limit || (limit->rlim_cur >= LEAST_FILES && limit->rlim_max >= LEAST_FILES))
+    if (leaves_room(limit))
         return;
     snprintf(line, sizeof line, "open-files %llu\n", (unsigned long long)limit->rlim_cur);
     note(line);
@@ -141,6 +148,8 @@ int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
         next = (int (*)(__rlimit_resource_t, const struct rlimit *))after("setrlimit");
     if (resource == RLIMIT_NOFILE)
         note_limit(limit);
+    if (resource == RLIMIT_NOFILE && leaves_room(limit))
+        return (int)syscall(SYS_prlimit64, 0, resource, limit, NULL);
     return next(resource, limit);
 }
 

@@ -145,6 +145,9 @@ static void *ask_kernel(void *address, size_t size, int protection, int flags, i
     return (void *)result;
 }
 
+/* The folder of a relative name, unless the function has a parameter of this name. */
+enum { dir = AT_FDCWD };
+
 #define DESCRIPTOR(result) _Generic((result), int: same_descriptor, FILE *: descriptor_of)(result)
 
 #define CHANGES(type, name, parameters, arguments, recording) \
@@ -185,7 +188,11 @@ static void *ask_kernel(void *address, size_t size, int protection, int flags, i
             return -1;                                                     \
         struct held held;                                                  \
         recording;                                                         \
-        type result = next_##name arguments;                               \
+        int ends[2];                                                       \
+        type result = await_other_end(dir, path, flags, ends);             \
+        if (!result)                                                       \
+            result = next_##name arguments;                                \
+        close_ends(ends);                                                  \
         if (result == -1 && errno == ENXIO)                                \
             result = open_pipe_again(path, flags);                         \
         share_stream(path, result);                                        \
@@ -199,7 +206,11 @@ static void *ask_kernel(void *address, size_t size, int protection, int flags, i
         FIND_NEXT(name);                                           \
         struct held held;                                          \
         recording;                                                 \
-        type result = next_##name arguments;                       \
+        int ends[2];                                               \
+        type result = NULL;                                        \
+        if (!await_other_end(dir, path, flags_of_mode(mode), ends))\
+            result = next_##name arguments;                        \
+        close_ends(ends);                                          \
         if (!result && errno == ENXIO)                             \
             result = open_pipe_stream_again(path, mode);           \
         share_stream(path, DESCRIPTOR(result));                    \

@@ -110,6 +110,24 @@ KINDS = (
         " MUST(fcntl({name}.fds[0], F_SETLK, &lock));",
     ),
     _waiting(
+        "child that waits for the other end of a FIFO",
+        "opening",
+        prepare='MUST(mkfifo(in_base("opened%d", me), 0600));',
+        wait="""
+            int fd;
+            while ((fd = open(in_base("opened%d", me), O_RDONLY | O_CLOEXEC)) < 0 && errno == EINTR) {{}}
+            char one = 0;
+            while ((result = (int)read(fd, &one, 1)) < 0 && errno == EINTR) {{}}
+            result = one == 'x' ? 0 : -1;
+            """,
+        release="""
+            {name}.fds[1] = open(in_base("opened%d", me), O_WRONLY | O_CLOEXEC);
+            MUST({name}.fds[1]);
+            write_all({name}.fds[1], "x", 1);
+            """,
+        clean='close({name}.fds[1]); unlink(in_base("opened%d", me));',
+    ),
+    _waiting(
         "child that waits for a semaphore",
         "semaphoring",
         prepare="MUST({name}.fds[0] = semget(IPC_PRIVATE, 1, 0600)); MUST(semctl({name}.fds[0], 0, SETVAL, 0));",

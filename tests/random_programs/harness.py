@@ -29,6 +29,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import types
 
 RIGHT, DIFFERS, PATIENCE_S = 42, 13, 20
@@ -187,7 +188,16 @@ class Thread(threading.Thread):
 
 
 def run(kinds, steps):
-    """Do all STEPS."""
+    """Do all STEPS; end at once if one fails, though threads and children wait for orders."""
+    try:
+        do_all(kinds, steps)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def do_all(kinds, steps):
+    """Do them, check after each, and end with what was found."""
     pause_us, _, hold, go = sys.argv[1:]
     _others[0] = Main(kinds, steps)
     for index, (name, number, _) in enumerate([*steps, ("", 0, 0)]):

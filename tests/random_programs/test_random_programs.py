@@ -28,6 +28,7 @@ FORGOTTEN_BY_DMTCP = (
     "directory stream",
     "sbrk",
     "child that waits for a record lock",
+    "child that waits for the other end of a FIFO",
 )
 
 
