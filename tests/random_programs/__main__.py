@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from kit.engines import EngineHere, find_criu, find_dmtcp, without_privileges, without_privileges
+from kit.engines import EngineHere, find_criu, find_dmtcp, without_privileges
 from kit.processes import descendants
 from random_programs import known, state_cells, state_page
 from random_programs.campaign import Campaign, measure_kinds, table

@@ -60,6 +60,7 @@ _THREADS = {
 """Names of threads that DMTCP cannot checkpoint (3.2, 4.2; 5.0 fails at the start with jemalloc's): why, and a hint."""
 _LIBRARY = "libdmtcp"
 _FORKS = "/native/forks."
+_STATE = "/native/state."
 UNPROTECTED = "--allow-unprotected runs it without checkpoints"
 ONCE_CLOSED = "a checkpoint is possible once it is closed"
 TRIED_AGAIN = "dmtcp-run tries again later"
@@ -211,7 +212,7 @@ def _removed(pid: int, entry: Path, target: str) -> Obstacle | None:
     what = f"process {pid} ({name_of(pid)}) has"
     if entry.is_fifo():
         return Obstacle(f"{what} the FIFO {target} open, which DMTCP cannot checkpoint", ONCE_CLOSED)
-    if entry.is_file() and os.path.lexists(target.removesuffix(DELETED)):
+    if entry.is_file() and os.path.lexists(target.removesuffix(DELETED)) and _STATE not in _maps(pid):
         return Obstacle(
             f"{what} {target} open, whose name another file has now, and DMTCP restores both under that name",
             f"{ONCE_CLOSED}; {USE_CRIU}",
