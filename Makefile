@@ -51,6 +51,9 @@ bench-engines: $(BIN)/dmtcp-run  ## print what each engine costs, by the size of
 bench-files: $(BIN)/dmtcp-run  ## print what a program pays for the record of its changes to files
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/files.py
 
+bench-state: $(BIN)/dmtcp-run compiler  ## print what it costs to keep what engines forget of a process
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/state.py
+
 campaign: $(BIN)/pytest programs  ## run ten jobs through preemptions, cancellations and failed nodes, and print what was lost
 	DMTCP_RUN_CAMPAIGN_MINUTES=$(MINUTES) DMTCP_RUN_CAMPAIGN_SEED=$(SEED) $(BIN)/pytest -s tests/slurm/test_campaign.py
 
@@ -112,4 +115,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test pristine lint bench bench-engines bench-files campaign cases cases-page dmtcp-programs zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes random random-kinds state state-page
+.PHONY: help demo test pristine lint bench bench-engines bench-files campaign cases cases-page dmtcp-programs zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes bench-state random random-kinds state state-page
