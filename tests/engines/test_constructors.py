@@ -168,6 +168,14 @@ static int count(void)
 __attribute__((constructor)) static void begin(void) { team = count(); }
 int is_well(void) { return team == 4 && count() == 4; }
 """
+OWN_GETTID = """
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+pid_t gettid(void) { return syscall(SYS_gettid); } /* as it was before the C library had one */
+int main(void) { return gettid() == getpid() ? 3 : 4; }
+"""
 QUIET = "int was_first; __attribute__((constructor)) static void begin(void) { was_first = 1; }"
 MAIN = """
 #include <stdio.h>
@@ -371,6 +379,12 @@ def test_a_library_that_starts_threads_comes_through_beside_one_that_the_loader_
     folder = bench.folder.parent
     _compile(folder, "libquiet.so", QUIET, "-Wl,-z,initfirst")
     _comes_through(bench, *_with_library(folder, COUNTING, more=("-lquiet",)))
+
+
+def test_a_program_with_a_gettid_of_its_own_starts(bench: Workbench, one_dmtcp: EngineHere) -> None:
+    """DMTCP's locks call it while functions are looked up, and it calls syscall()."""
+    program = _compile(bench.folder.parent, "own", OWN_GETTID)
+    assert bench.run("--engine", one_dmtcp.name, "-i", "0", program).returncode == 3
 
 
 def test_a_program_linked_with_openblas_comes_through(bench: Workbench, engine: EngineHere) -> None:
