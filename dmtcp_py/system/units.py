@@ -59,6 +59,18 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
 
 
+def short_duration(seconds: float) -> str:
+    """Return SECONDS in at most six characters for a person: ``45s``, ``12m``, ``3h12m``, ``12d04h``."""
+    whole = max(round(seconds), 0)
+    if whole < 60:  # noqa: PLR2004 - a minute
+        return f"{whole}s"
+    minutes = whole // 60
+    if minutes < 60:  # noqa: PLR2004 - an hour
+        return f"{minutes}m"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours < 24 else f"{hours // 24}d{hours % 24:02}h"  # noqa: PLR2004 - a day
+
+
 def format_size(size_bytes: int) -> str:
     """Return SIZE_BYTES in decimal units, as df -H counts: ``31.2 MB``."""
     import humanize  # noqa: PLC0415 - not needed to start a program

@@ -136,15 +136,47 @@ def image(bench: Workbench, number: int) -> Path:
 class TestStatus:
     """What each job is doing, or how it ended."""
 
-    def test_a_stopped_job_is_told_in_columns(self, stopped: Workbench) -> None:
-        header, row = columns(stopped.ctl("status"))
+    def test_a_stopped_job_is_told_in_80_columns(self, stopped: Workbench) -> None:
+        done = stopped.ctl("status")
+        header, row = columns(done)
+        assert header == ["JOB", "IS", "COMPUTED", "LAST", "NEXT", "LEFT", "SIZE"]
+        assert row[:2] == [JOB, "stopped"]
+        assert max(map(len, done.stdout.splitlines())) <= 80
+
+    def test_and_with_all_there_is(self, stopped: Workbench) -> None:
+        header, row = columns(stopped.ctl("status", "--wide"))
         assert header[:3] == ["JOB", "PHASE", "STATUS"]
         assert row[:4] == [JOB, "checkpointed", "85", os.uname().nodename]
+
+    def test_one_job_fills_a_screen(self, stopped: Workbench) -> None:
+        first, *lines = stopped.ctl("status", JOB).stdout.splitlines()
+        assert first == f"{JOB}: stopped"
+        facts = {words[0]: " ".join(words[1:]) for words in map(str.split, lines) if words}
+        assert facts["directory"] == json.loads((stopped.job / "job.json").read_text())["cwd"]
+        assert facts["kept"].endswith("in generations 1, 2, 3")
+        assert facts["to"].startswith("resume the same line of dmtcp-run")
+        assert lines[-1].endswith("checkpointed and stopped")
+
+    def test_a_beginning_of_its_name_is_enough_unless_others_have_it(self, stopped: Workbench) -> None:
+        shutil.copytree(stopped.jobs / JOB, stopped.jobs / f"{JOB}nstration")
+        for command in ("status", "list", "verify", "prune"):
+            assert {row["job"] for row in rows(stopped.ctl(command, f"{JOB}n", "--json"))} == {f"{JOB}nstration"}
+            assert {row["job"] for row in rows(stopped.ctl(command, JOB, "--json"))} == {JOB}
+        done = stopped.ctl("status", JOB[:2])
+        assert done.returncode == 10
+        assert f"{JOB}, {JOB}nstration" in done.stderr
+
+    def test_watching_ends_when_nothing_runs(self, stopped: Workbench) -> None:
+        done = stopped.ctl("status", "--watch")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.endswith(f" {JOB}: stopped, generation 3\n")
 
     def test_and_in_json(self, stopped: Workbench) -> None:
         found = status_of(stopped)
         assert (found["job"], found["phase"], found["status"]) == (JOB, "checkpointed", 85)
         assert (found["generation"], found["generations"]) == (3, [1, 2, 3])
+        assert 0 < found["saved_s"] < LONG_S
+        assert found["size"] == sum(row["size"] for row in rows(stopped.ctl("list", "--json")))
         assert "count.py" in found["command"]
         assert found["heartbeat_s"] is None
         assert found["next_checkpoint"] is None
@@ -179,7 +211,7 @@ class TestStatus:
         (stopped.jobs / "another" / "job.json").write_text("garbage")
         done = stopped.ctl("status")
         assert done.returncode == 1
-        assert [JOB, "checkpointed"] in [line[:2] for line in columns(done)]
+        assert [JOB, "stopped"] in [line[:2] for line in columns(done)]
         assert "another/job.json" in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
 
@@ -240,7 +272,7 @@ class TestFromAnotherMachine:
         found = status_of(bench, directory=elsewhere)
         assert (found["phase"], found["host"]) == ("dead", "node17")
         assert found["heartbeat_s"] == pytest.approx(3600, abs=60)
-        assert "1:00:0" in bench.ctl("--dir", elsewhere, "status").stdout
+        assert "1:00:0" in bench.ctl("--dir", elsewhere, "status", "--wide").stdout
 
     def test_a_stale_one_cannot_be_asked_for_anything(self, bench: Workbench, elsewhere: Path) -> None:
         os.utime(elsewhere / JOB / "lock", (0, 0))
@@ -369,7 +401,9 @@ class TestPrune:
     def test_pruning_is_no_attempt(self, stopped: Workbench) -> None:
         before = status_of(stopped)
         assert stopped.ctl("prune", "--keep", "1").returncode == 0
-        assert status_of(stopped) == {**before, "generations": [3]}
+        after = status_of(stopped)
+        assert after["size"] < before["size"]
+        assert after == {**before, "generations": [3], "size": after["size"]}
 
     def test_a_dead_job_stays_dead_for_the_next_attempt_to_clean_up_after(self, stopped: Workbench) -> None:
         lock = stopped.job / "lock"
@@ -463,6 +497,15 @@ class TestOrders:
             finally:
                 asking.kill()
 
+    def test_the_only_job_that_runs_need_not_be_named(self, bench: Workbench, running: Process) -> None:
+        shutil.copytree(bench.jobs / JOB, bench.jobs / "another", ignore=shutil.ignore_patterns("lock", "staging"))
+        assert bench.ctl("checkpoint").returncode == 0
+        assert bench.ctl("stop", JOB[:3]).returncode == 0
+        assert running.wait(LONG_S) == 85
+        done = bench.ctl("stop")
+        assert done.returncode == 10
+        assert f"another, {JOB}" in done.stderr
+
     @pytest.mark.parametrize("order", ["checkpoint", "stop"])
     def test_a_job_that_does_not_run_is_1_with_where_to_look(self, stopped: Workbench, order: str) -> None:
         done = stopped.ctl(order, JOB)
@@ -495,8 +538,6 @@ class TestExitStatus:
         [
             ["--no-such-option"],
             ["no-such-command"],
-            ["checkpoint"],
-            ["stop"],
             ["status", "one", "two"],
             ["verify", "--generation", "0"],
             ["verify", "--generation", "x"],

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dmtcp_py.cli.ctl.common import answer_timeout_option, request_and_show
+from dmtcp_py.cli.ctl.common import answer_timeout_option, job_argument, request_and_show
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @click.command("checkpoint")
-@click.argument("job")
+@job_argument
 @answer_timeout_option
 @click.pass_obj
-def command(directory: Path, job: str, timeout_s: float) -> int:
+def command(directory: Path, job: str | None, timeout_s: float) -> int:
     """Checkpoint a running job now. The program continues."""
     return request_and_show(directory, job, "checkpoint", timeout_s)

@@ -11,6 +11,7 @@ import msgspec
 from dmtcp_py.errors import NoSuchJobError
 from dmtcp_py.messages import one_line
 from dmtcp_py.store.layout import job_layout, jobs_in
+from dmtcp_py.store.lock import is_running
 from dmtcp_py.store.records import json_of
 from dmtcp_py.store.requests import request_action
 from dmtcp_py.system.units import format_duration, format_size
@@ -35,7 +36,10 @@ answer_timeout_option = click.option(
 
 
 def jobs_named(directory: Path, name: str | None) -> list[JobLayout]:
-    """Return the job NAME in DIRECTORY, or all jobs if NAME is None; raise NoSuchJobError if there is none."""
+    """Return the job NAME in DIRECTORY, or all jobs if NAME is None; raise NoSuchJobError if there is none.
+
+    A beginning of its name that no other job has is enough.
+    """
     found = list(jobs_in(directory))
     if name is None:
         if not directory.is_dir():
@@ -43,15 +47,36 @@ def jobs_named(directory: Path, name: str | None) -> list[JobLayout]:
                 f"there is no directory {directory}", "set the directory of the jobs with --dir or DMTCP_RUN_DIR"
             )
         return found
-    if job_layout(directory, name) not in found:
+    if job_layout(directory, name) in found:
+        return [job_layout(directory, name)]
+    begin_so = [layout for layout in found if layout.name.startswith(name)]
+    if len(begin_so) > 1:
+        names = ", ".join(layout.name for layout in begin_so)
+        raise NoSuchJobError(f"several jobs in {directory} begin with '{name}'", f"type more of one: {names}")
+    if not begin_so:
         names = ", ".join(layout.name for layout in found) or "none"
         raise NoSuchJobError(f"there is no job '{name}' in {directory}", f"jobs there: {names}")
-    return [job_layout(directory, name)]
+    return begin_so
 
 
-def request_and_show(directory: Path, job: str, action: str, timeout_s: float) -> int:
+def one_job(directory: Path, name: str | None) -> JobLayout:
+    """Return the job NAME in DIRECTORY, or without a NAME the only one, or the only one that runs.
+
+    Raises NoSuchJobError if there is none, or several.
+    """
+    found = jobs_named(directory, name)
+    if len(found) > 1:
+        running = [layout for layout in found if is_running(layout)]
+        found = running if len(running) == 1 else found
+    if len(found) != 1:
+        names = ", ".join(layout.name for layout in found) or "none"
+        raise NoSuchJobError(f"it has to be said which job of {directory} is meant", f"jobs there: {names}")
+    return found[0]
+
+
+def request_and_show(directory: Path, job: str | None, action: str, timeout_s: float) -> int:
     """Request ACTION from the running attempt of JOB and print the answer; return the exit status."""
-    answer = request_action(jobs_named(directory, job)[0], action, timeout_s=timeout_s)
+    answer = request_action(one_job(directory, job), action, timeout_s=timeout_s)
     click.echo(answer.answer, err=not answer.ok)
     return 0 if answer.ok else 1
 
@@ -86,7 +111,9 @@ def _cell(key: str, value: Any) -> str:
         return format_size(value)
     if key == "heartbeat_s":
         return f"{format_duration(value)} ago"
-    if key == "since":
+    if key.endswith("_s") and isinstance(value, float):
+        return format_duration(value)
+    if key in ("since", "last_checkpoint"):
         return f"{datetime.fromisoformat(value).astimezone():%m-%d %H:%M:%S}"
     if key in ("next_checkpoint", "ends"):
         left_s = (datetime.fromisoformat(value) - datetime.now(timezone.utc)).total_seconds()

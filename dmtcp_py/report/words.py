@@ -1,0 +1,84 @@
+"""What jobs are doing, in words and in a table of 80 columns. Reads no files; `now` comes from the caller."""
+
+from __future__ import annotations
+
+import signal
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from dmtcp_py.system.units import format_size, short_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dmtcp_py.report.writing import Writing
+
+_GAP = "  "
+_HEADER = ("JOB", "IS", "COMPUTED", "LAST", "NEXT", "LEFT", "SIZE")
+_LEAST_NAME = 12
+_DASH = "-"
+_WORDS = {
+    "waiting": "waiting in queue",
+    "dead": "killed",
+    "checkpointed": "stopped",
+    "stopped": "stopped at once",
+    "unsuitable engine": "engine unsuitable",
+}
+
+
+def doing(row: dict[str, Any], writing: Writing | None = None) -> str:
+    """Return in words what the job of ROW is doing, or how it ended; WRITING is the checkpoint under way."""
+    phase, status = row["phase"], row["status"]
+    if phase == "running" and writing is not None:
+        return f"checkpointing {writing.percent}" if writing.percent else "checkpointing"
+    if phase == "finished" and status:
+        return f"finished with {status}"
+    if phase == "signalled" and status:
+        return f"killed by {_signal(status - 128)}"
+    return _WORDS.get(phase) or str(phase)
+
+
+def cells(row: dict[str, Any], now: datetime, writing: Writing | None = None) -> list[str]:
+    """Return the cells of ROW, as in the header of `table`."""
+    last = since(row["last_checkpoint"], now)
+    return [
+        row["job"],
+        doing(row, writing),
+        _DASH if row["computed_s"] is None else short_duration(row["computed_s"]),
+        _DASH if last is None else f"{short_duration(last)} ago",
+        until(row["next_checkpoint"], now),
+        until(row["ends"], now),
+        format_size(row["size"]) if row["size"] else _DASH,
+    ]
+
+
+def table(rows: Sequence[Sequence[str]], columns: int | None) -> list[str]:
+    """Return ROWS of cells under a header, in lines of COLUMNS; only the names of jobs are shortened for that."""
+    lines = [_HEADER, *rows]
+    widths = [max(len(line[number]) for line in lines) for number in range(len(_HEADER))]
+    if columns is not None:
+        too_long = sum(widths) + len(_GAP) * (len(widths) - 1) - columns
+        widths[0] = max(widths[0] - max(too_long, 0), min(widths[0], _LEAST_NAME))
+    return [_GAP.join(_fit(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def _fit(text: str, width: int) -> str:
+    return text.ljust(width) if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def since(moment: str | None, now: datetime) -> float | None:
+    """Return how many seconds before NOW MOMENT was; None where there is none."""
+    return None if moment is None else (now - datetime.fromisoformat(moment)).total_seconds()
+
+
+def until(moment: str | None, now: datetime) -> str:
+    """Return in how long MOMENT comes, or a dash where there is none."""
+    ago_s = since(moment, now)
+    return _DASH if ago_s is None else "now" if ago_s >= 0 else short_duration(-ago_s)
