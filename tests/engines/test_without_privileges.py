@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,12 +20,15 @@ from kit.waits import LONG_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from kit.bench import Workbench
     from kit.engines import EngineHere
 
 pytestmark = pytest.mark.plain_user_too
 
+GROUP = 50771
+"""A group that no machine has."""
 FIVE_DAYS_S = 5 * 24 * 3600
 SLEEPS = """
 import time
@@ -45,6 +49,23 @@ memory = mmap.mmap(fd, 4096)
 for step in range(60):
     memory[0] = step
     print(step, os.pread(fd, 1, 0)[0], flush=True)
+    time.sleep(0.1)
+"""
+SHARES = """
+import os, sys, time
+folder, steps = sys.argv[1], int(sys.argv[2])
+table, log = open(f"{folder}/table", "r+b"), open(f"{folder}/log", "a")
+for step in range(steps):
+    table.seek(8 * (step % 16))
+    table.write(b"%07d\\n" % step)
+    table.flush()
+    print(step, file=log, flush=True)
+    with open(f"{folder}/new", "w") as new:
+        new.write(str(step))
+    os.replace(f"{folder}/new", f"{folder}/new{step % 7}")
+    if step % 5 == 4:
+        os.unlink(f"{folder}/new{step % 7}")
+    print(step, open(f"{folder}/read").read(), len(os.listdir(folder)), flush=True)
     time.sleep(0.1)
 """
 SECCOMP = """
@@ -141,6 +162,39 @@ def test_a_program_that_sleeps_goes_on_where_the_clocks_are_days(
     assert bench.start_line(with_clocks(FIVE_DAYS_S - first_s, line)).wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt")
+
+
+def test_files_that_only_a_supplementary_group_may_use_stay_usable_and_its_own(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    if criu.user is None or bench.engine is None or bench.engine.user is None:
+        pytest.skip("only root gives another user groups")
+    bench.engine = replace(bench.engine, user=replace(bench.engine.user, groups=(GROUP,)))
+    shared, plain = (shared_folder(bench.folder.parent.parent / name) for name in ("shared", "plainly-shared"))
+    program = bench.python("shares.py", SHARES)
+    alone = bench.start_plain(*program, str(plain), "50")
+    line = ["-i", "1", "--stdout", "out.txt", *program, str(shared), "50"]
+    bench.crash(line, times=2)
+    assert bench.start(*line).wait(LONG_S) == alone.wait(LONG_S) == 0
+    bench.assert_same("out.txt")
+    assert content(shared) == content(plain)
+
+
+def shared_folder(folder: Path) -> Path:
+    """Make a folder whose files belong to its group, with files that nobody else may use."""
+    folder.mkdir()
+    for name, mode in (("read", 0o640), ("table", 0o660)):
+        (folder / name).write_bytes(bytes(200))
+        os.chown(folder / name, 0, GROUP)
+        (folder / name).chmod(mode)
+    os.chown(folder, 0, GROUP)
+    folder.chmod(0o2770)
+    return folder
+
+
+def content(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return group and content of each file in FOLDER."""
+    return {path.name: (path.stat().st_gid, path.read_bytes()) for path in sorted(folder.iterdir())}
 
 
 def test_with_capabilities_clocks_go_on_and_the_program_has_none_of_them(bench: Workbench, criu: EngineHere) -> None:

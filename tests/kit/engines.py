@@ -32,6 +32,8 @@ class OtherUser:
     uid: int
     home: Path
     folders: tuple[Path, ...]
+    groups: tuple[int, ...] = ()
+    """The supplementary ones."""
 
     def reaching(self, folder: Path) -> OtherUser:
         """Return this user, able to reach FOLDER too."""
@@ -46,7 +48,8 @@ class OtherUser:
                     os.chown(path, self.uid, self.uid, follow_symlinks=False)
         # the upper ones first: what is below them is reached through them
         folders = sorted(map(str, (*self.folders, *own)), key=len)
-        return [sys.executable, "-I", "-S", str(TESTS / "as-user"), str(self.uid), *folders, "--", *map(str, argv)]
+        who = f"{self.uid}:{','.join(map(str, self.groups))}" if self.groups else str(self.uid)
+        return [sys.executable, "-I", "-S", str(TESTS / "as-user"), who, *folders, "--", *map(str, argv)]
 
 
 @dataclass(frozen=True)
