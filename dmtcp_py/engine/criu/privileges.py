@@ -20,6 +20,7 @@ namespaces, and to have clocks go on."""
 _NEEDED_AS_ROOT = {**NEEDED, "cap_sys_chroot": 18}
 """For root, CRIU also restores root directories."""
 _TOOL_S = 20.0
+_OTHERS_MAY_WRITE = 0o022
 
 
 def missing_privilege() -> str | None:
@@ -31,6 +32,8 @@ def missing_privilege() -> str | None:
     if is_root():
         add = " ".join(f"--cap-add {name.removeprefix('cap_').upper()}" for name in missing)
         return f"{lacks}, though this is root: start the container with {add}"
+    if setpriv_copy().is_file() and not are_ours(setpriv_copy(), setpriv_copy().parent):
+        return f"{lacks}: {setpriv_copy()} is not used, because somebody else owns it or can write it or its folder"
     if not setpriv_copy().is_file():
         return f"{lacks}: run 'dmtcp-ctl setup --engine criu', then let an administrator run: {setcap_command()}"
     if run_tool([*_setpriv_command(), "true"], timeout_s=_TOOL_S).status == 0:
@@ -69,6 +72,14 @@ def data_folder() -> Path:
     """Return the folder of this user's private copies, by the XDG base directory specification."""
     named = os.environ.get("XDG_DATA_HOME", "")
     return (Path(named) if named.startswith("/") else Path.home() / ".local/share") / "dmtcp-py"
+
+
+def are_ours(*paths: Path) -> bool:
+    """Return whether nobody but this user and root can have made PATHS: a foreign HOME could lead to another's file."""
+    return all(
+        found.st_uid in {0, os.geteuid()} and not found.st_mode & _OTHERS_MAY_WRITE
+        for found in (path.stat() for path in paths)
+    )
 
 
 def setpriv_copy() -> Path:
