@@ -29,7 +29,7 @@
    fcntl64() and other names for large files, which Python's os.dup() calls: DMTCP knows fcntl(), and closes after a
    restart what the other name returned.
 
-   Descriptors that processes send each other are in sent.c. */
+   Descriptors that processes send each other are in sent.c, the numbers of processes in numbers.c. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

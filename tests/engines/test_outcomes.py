@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from dmtcp_py.native import built
 from kit.processes import coordinator_of, kill_all, needed_for_checkpoints, program_of
 from kit.waits import LONG_S, run_on, wait_until
 
@@ -568,3 +569,22 @@ def test_inherited_variables_of_dmtcp_change_nothing(bench: Workbench, dmtcp: En
     assert process.wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt")
+
+
+CHILD_OF_AN_EARLIER_LIFE = """
+(exit 7) & first=$!
+mkfifo rest; exec 9<>rest
+for ((step = 0; step < $1; step++)); do read -rt 0.1 -u 9; echo $step; done
+true & second=$!
+wait $second; wait $first; echo "first $?"
+"""
+
+
+def test_a_new_child_gets_no_number_that_a_child_had_before_the_resume(bench: Workbench, one_dmtcp: EngineHere) -> None:
+    """A shell loses the status of the one or the other."""
+    assert one_dmtcp
+    bash = shutil.which("bash")
+    if bash is None or built("forks") is None:
+        pytest.skip("there is no bash here, or there was no C compiler at the installation")
+    bench.assert_survives([bash, "-c", CHILD_OF_AN_EARLIER_LIFE.replace("$1", "40")])
+    assert "first 7\n" in bench.said("out.txt")

@@ -159,6 +159,7 @@ class DmtcpEngine:
     def _restart_in(self, workspace: Workspace, restart: Restart) -> DmtcpComputation | None:
         try:
             workspace.make_image_folders()
+            workspace.set_first_number(restart.manifest.generation)
             argv = workspace.argv("dmtcp_restart", [], _images_of(restart, 0))
             _restart_others(workspace, restart)
             # own_session: dmtcp_restart creates the images' session itself, and complains if it has one already

@@ -27,6 +27,12 @@ HOLD_SENDING = "hold-sending"
 """The file for whose removal native/sent.c waits before it sends a descriptor."""
 HOLD_STARTS = "hold-starts"
 """The file for whose removal native/forks.c waits before it starts a process."""
+_FIRST_NUMBER = "first-number"
+"""The file with what native/numbers.c adds to the numbers of new processes."""
+_NUMBERS = 1_000_000
+"""How many numbers the coordinator has for processes (4.2, 5.0)."""
+_LIVES = 1000
+"""So many times as many are less than 2**30, up to which locks can have the number of their owner (futex(2))."""
 
 
 class Workspace:
@@ -76,6 +82,11 @@ class Workspace:
                 "do not run dmtcp_command for this program",
                 program_lives=True,
             ) from error
+
+    def set_first_number(self, generation: int) -> None:
+        """Have new processes on this node get numbers that none had before the restart of GENERATION."""
+        first = generation % _LIVES * _NUMBERS
+        (self.folder / _FIRST_NUMBER).write_text(f"{first}\n", encoding="ascii")
 
     def make_image_folders(self) -> None:
         """Make a folder for the images of each node, if there are several."""
