@@ -170,8 +170,8 @@ class DmtcpEngine:
         except BaseException:
             workspace.close()
             raise
-        # needed soon, to ask the coordinator whether all processes run again: its log does not show that. Not before
-        # the last fork: of what a thread imports meanwhile, such as logging, only half would take part in that
+        # needed soon to ask the coordinator, whose log does not show that all run. Not before the last fork: of what a
+        # thread imports meanwhile, such as logging, only half would take part in that
         import_early()
         computation = DmtcpComputation(root, workspace)
         try:
