@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dmtcp_py.attempt.host import this_host
 from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError
-from dmtcp_py.store.records import Cost, Host, ImageFile, Manifest, path_text, utc_now
+from dmtcp_py.store.records import Cost, ImageFile, Manifest, path_text, utc_now
 from dmtcp_py.system.files import free_bytes
 from dmtcp_py.system.proc import resident_bytes
 from dmtcp_py.system.units import format_duration, format_size
@@ -126,7 +127,7 @@ def _manifest(subject: CheckpointSubject, staged: StagedImages, **fields: Any) -
         restart_images=list(staged.restart_images),
         staging=path_text(staged.folder),
         processes=staged.processes,
-        host=_host(),
+        host=this_host(),
         stdout_size=_size(plan.stdio.stdout, 1),
         stderr_size=_size(plan.stdio.stderr, 2),
         engine_data=staged.engine_data,
@@ -160,29 +161,3 @@ def _size(path: Path | None, inherited_fd: int) -> int | None:
     except OSError:
         return None
     return found.st_size if Path(f"/proc/self/fd/{inherited_fd}").is_file() else None
-
-
-def _host() -> Host:
-    import platform  # noqa: PLC0415 - 10 ms, not needed to start a program
-
-    uname = os.uname()
-    return Host(
-        name=uname.nodename,
-        kernel=uname.release,
-        machine=uname.machine,
-        libc=" ".join(platform.libc_ver()),
-        cpu_flags=_cpu_flags(),
-    )
-
-
-def _cpu_flags() -> list[str]:
-    """Return the names of the processor's features: an image that uses one dies on a machine without it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            return value.split()
-    return []

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmtcp_py.attempt import fit
+from dmtcp_py.attempt.host import this_host
 from dmtcp_py.attempt.policy import STOP_SIGNALS
 from dmtcp_py.attempt.stdio import note_on_reader, notes_on_resume
 from dmtcp_py.engine.choice import Choice, engine_named
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from dmtcp_py.store.records import Manifest
     from dmtcp_py.system.events import EventStream
 
+_ANYWAY = "--accept-changed-state resumes all the same"
 SHARED = Path(SHARED_MEMORY)
 
 
@@ -136,6 +139,7 @@ class Starter:
         engine = engine_named(manifest.engine, self.plan.options.engine_plugin)
         choice = Choice(engine, f"it made generation {number}")
         self._say_choice(choice)
+        self._compare_machines(manifest)
         if not self.plan.options.accept_changed_files:
             changed_files.refuse(manifest)
         with self._standard_input(manifest):
@@ -145,6 +149,14 @@ class Starter:
             return None
         self._say_resumed(manifest, choice, compared)
         return Running(choice=choice, computation=computation, quirks=tuple(manifest.quirks), parent=manifest)
+
+    def _compare_machines(self, manifest: Manifest) -> None:
+        """Warn of what makes a resume on this machine risky, and refuse what would crash the program."""
+        for one in fit.compare(manifest, this_host()):
+            if one.level is fit.Level.PROBLEM and not self.plan.options.accept_changed_state:
+                raise RestartFailedError(f"the {one.about} of this machine {one.text}; {_ANYWAY}")
+            if one.level is not fit.Level.OK:
+                self.report.warn(f"the {one.about} of this machine {one.text}")
 
     def _restart(self, manifest: Manifest, stream: EventStream, compared: Callable[[Compared], None]) -> Restart:
         plan, store = self.plan, self.plan.store

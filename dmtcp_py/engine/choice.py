@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dmtcp_py.engine.protocol import Engine
+    from dmtcp_py.store.records import Manifest
 
 AUTO = "auto"
 _FIND: dict[str, Callable[[], Engine]] = {DmtcpEngine.name: DmtcpEngine.find, CriuEngine.name: CriuEngine.find}
@@ -151,6 +152,17 @@ def engine_named(name: str, plugin: str | None = None) -> Engine:
             f"name one of {', '.join(known_names())}; or {_HOW_TO_ADD}",
         )
     return plugins.load(entry, _BUILT_IN)
+
+
+def engine_of(manifest: Manifest) -> Engine:
+    """Return the engine on this machine that made the images of MANIFEST.
+
+    Raises EngineError if it is not here, or only a version that cannot restart them.
+    """
+    engine = engine_named(manifest.engine)
+    if isinstance(engine, DmtcpEngine):
+        engine.check_images(manifest)
+    return engine
 
 
 def known_names() -> list[str]:

@@ -7,9 +7,10 @@ import os
 import shutil
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from dmtcp_py.attempt.fit import Finding, Level, ok, problem, warning
 from dmtcp_py.batch import allocation as batch
 from dmtcp_py.engine.probe import NAMES, EngineState, chosen, engine_state, privileges
 from dmtcp_py.errors import EngineError
@@ -17,53 +18,45 @@ from dmtcp_py.native import built
 from dmtcp_py.system.files import free_bytes
 from dmtcp_py.system.units import format_size
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
 _ENGINE = "engine "
+_OTHER_DIR = "choose another --dir"
 _LEAST_FREE_BYTES = 1 << 30
 _SUBMITTERS = {"sbatch": "slurm", "qsub": "pbs or gridengine", "bsub": "lsf", "condor_submit": "htcondor"}
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A fact about the machine; IS_GOOD is None if it is neither good nor bad."""
-
-    about: str
-    is_good: bool | None
-    finding: str
-
-
-def is_fit(findings: list[Finding]) -> bool:
-    """Return whether jobs can run here: at least one engine works, and no other finding is bad."""
-    engines = [finding.is_good for finding in findings if finding.about.startswith(_ENGINE)]
-    others = [finding.is_good for finding in findings if not finding.about.startswith(_ENGINE)]
-    return any(engines) and False not in others
+def is_fit(findings: Sequence[Finding]) -> bool:
+    """Return whether jobs can run here: no finding is a problem."""
+    return not any(finding.level is Level.PROBLEM for finding in findings)
 
 
 def examine(directory: Path) -> list[Finding]:
     """Check the machine, and the file system of DIRECTORY, which need not exist yet."""
     states = [engine_state(name) for name in NAMES]
+    without = warning if any(state.works for state in states) else problem
     existing = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
     return [
-        *(finding for state in states for finding in _engine(state)),
+        *(finding for state in states for finding in _engine(state, without)),
         _choice(),
         _native(),
-        Finding("kernel", None, f"{os.uname().sysname} {os.uname().release} on {os.uname().machine}"),
-        Finding("privileges", None, privileges()),
+        ok("kernel", f"{os.uname().sysname} {os.uname().release} on {os.uname().machine}"),
+        ok("privileges", privileges()),
         _locks(existing),
         _space(existing),
         _scheduler(),
     ]
 
 
-def _engine(state: EngineState) -> list[Finding]:
-    """Return whether an engine works; where there are several ways, also which of them does.
+def _engine(state: EngineState, without: Callable[[str, str], Finding]) -> list[Finding]:
+    """Return whether an engine works, and each way of running it; if it does not work, the finding is made by WITHOUT.
 
-    That one of several ways does not work is neither good nor bad.
+    That one of several ways does not work is no problem.
     """
-    ways = [
-        Finding(f"{state.engine} {name}", True if problem is None else None, problem or "works")
-        for name, problem in state.ways
-    ]
-    return [Finding(f"{_ENGINE}{state.engine}", state.works, state.description), *ways]
+    ways = [ok(f"{state.engine} {name}", lack or "works") for name, lack in state.ways]
+    judged = ok if state.works else without
+    return [judged(f"{_ENGINE}{state.engine}", state.description), *ways]
 
 
 def _choice() -> Finding:
@@ -71,19 +64,20 @@ def _choice() -> Finding:
     try:
         choice = chosen()
     except EngineError as error:
-        return Finding("auto", False, error.what)
-    return Finding("auto", True, f"chooses {choice.engine_text}: {choice.reason}")
+        return problem("auto", error.what, "'dmtcp-ctl setup' installs an engine")
+    return ok("auto", f"chooses {choice.engine_text}: {choice.reason}")
 
 
 def _native() -> Finding:
     """Check whether the small shared libraries in C were built."""
     if built("forks"):
-        return Finding("parts in C", True, "built: under DMTCP, programs with threaded BLAS can start processes")
-    return Finding(
+        return ok("parts in C", "built: under DMTCP, programs with threaded BLAS can start processes")
+    return warning(
         "parts in C",
-        None,
         "not available, because dmtcp-py was installed without a C compiler, or into a path with a blank or colon: "
-        "under DMTCP, programs with threaded BLAS that start processes hang unless OPENBLAS_NUM_THREADS=1 is set",
+        "files that a program changed are not restored after a crash, and under DMTCP programs with threaded BLAS that "
+        "start processes hang",
+        "install a C compiler, then dmtcp-py again; until then set OPENBLAS_NUM_THREADS=1",
     )
 
 
@@ -98,15 +92,17 @@ def _locks(place: Path) -> Finding:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with suppress(BlockingIOError):
                 fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return Finding(about, False, f"flock has no effect in {place}: choose another --dir")
+                return problem(about, f"flock has no effect in {place}", _OTHER_DIR)
     except OSError as error:
-        return Finding(about, False, f"{place} cannot be locked or written: {error.strerror}; choose another --dir")
-    return Finding(about, True, f"flock works in {place} ({_file_system(place)}), between processes of this machine")
+        return problem(about, f"{place} cannot be locked or written: {error.strerror}", _OTHER_DIR)
+    return ok(about, f"flock works in {place} ({_file_system(place)}), between processes of this machine")
 
 
 def _space(place: Path) -> Finding:
     free = free_bytes(place)
-    return Finding("space", free >= _LEAST_FREE_BYTES, f"{format_size(free)} are free in {place}")
+    if free >= _LEAST_FREE_BYTES:
+        return ok("space", f"{format_size(free)} are free in {place}")
+    return problem("space", f"only {format_size(free)} are free in {place}", f"free some; or {_OTHER_DIR}")
 
 
 def _file_system(place: Path) -> str:
@@ -119,6 +115,6 @@ def _file_system(place: Path) -> str:
 def _scheduler() -> Finding:
     allocation = batch.detect(os.environ)
     if allocation.scheduler:
-        return Finding("scheduler", None, f"inside {allocation.scheduler} job {allocation.job_id}")
+        return ok("scheduler", f"inside {allocation.scheduler} job {allocation.job_id}")
     here = [f"{scheduler} ({tool})" for tool, scheduler in _SUBMITTERS.items() if shutil.which(tool)]
-    return Finding("scheduler", None, f"outside a batch job; found here: {', '.join(here) or 'none'}")
+    return ok("scheduler", f"outside a batch job; found here: {', '.join(here) or 'none'}")

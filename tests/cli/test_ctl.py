@@ -515,6 +515,48 @@ class TestOrders:
         assert len(done.stderr.splitlines()) == 1
 
 
+class TestDoctor:
+    """Whether a job can be resumed on this machine; dmtcp-run asks the same before it resumes."""
+
+    def test_what_is_as_it_was_is_ok(self, stopped: Workbench) -> None:
+        done = stopped.ctl("doctor", JOB, "--json")
+        assert done.returncode == 0, done.stdout
+        assert {row["level"] for row in rows(done)} == {"ok"}
+        assert [row["about"] for row in rows(done)][:3] == ["images", "directory", "engine"]
+
+    def test_a_damaged_image_is_a_warning_while_an_older_one_is_good(self, stopped: Workbench) -> None:
+        flip_a_bit(image(stopped, 3))
+        first, second, *_ = rows(stopped.ctl("doctor", JOB, "--json"))
+        assert (first["level"], second["level"]) == ("warning", "ok")
+        assert second["finding"].startswith("generation 2 ")
+
+    def test_a_directory_that_is_gone_is_a_problem(self, stopped: Workbench) -> None:
+        path = stopped.job / "job.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "cwd": "/no/such/folder"}))
+        done = stopped.ctl("doctor", JOB)
+        assert done.returncode == 1
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith("problem")]
+        assert "/no/such/folder" in line
+
+    def test_a_processor_that_lacks_instructions_is_refused_with_what_to_ask_for(
+        self, bench: Workbench, running: Process
+    ) -> None:
+        assert bench.ctl("stop", JOB).returncode == 0
+        assert running.wait(LONG_S) == 85
+        path = bench.job / "generations" / "000001" / "manifest.json"
+        manifest = json.loads(path.read_text())
+        manifest["host"] |= {"name": "node17", "cpu_flags": [*manifest["host"]["cpu_flags"], "avx999"]}
+        path.write_text(json.dumps(manifest))
+        done = bench.ctl("doctor", JOB)
+        assert done.returncode == 1
+        assert "--constraint=avx999 or --nodelist=node17" in done.stdout
+        refused = bench.run(*line(bench))
+        assert refused.returncode == 125
+        assert "--nodelist=node17" in refused.stderr
+        (bench.folder / "go").touch()
+        assert bench.run("--accept-changed-state", *line(bench)).returncode == 7
+
+
 class TestExitStatus:
     """The numbers that ``--help`` states."""
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dmtcp_py.engine.protocol import Launch, Restart
+    from dmtcp_py.store.records import Manifest
 
 CHECKPOINT_SIGNAL = 57
 """The signal with which DMTCP suspends threads: a real-time signal that no program was found to use."""
@@ -120,15 +121,19 @@ class DmtcpEngine:
             raise
         return DmtcpComputation(root, workspace, is_launched=True)
 
-    def restart(self, restart: Restart) -> DmtcpComputation | None:
-        """Restart the program under a new coordinator; return None if that was cancelled before all processes ran."""
-        made_by = restart.manifest.engine_version
+    def check_images(self, manifest: Manifest) -> None:
+        """Raise EngineError if this DMTCP cannot restart the images of MANIFEST, because another one made them."""
+        made_by = manifest.engine_version
         if image_format(made_by) != image_format(self.version()):
             raise EngineError(
-                f"generation {restart.manifest.generation} was made by DMTCP {made_by}, and this is DMTCP "
-                f"{self.version()}, whose images differ",
+                f"generation {manifest.generation} was made by DMTCP {made_by}, and this is DMTCP {self.version()}, "
+                "whose images differ",
                 f"load DMTCP {made_by} (or set DMTCP_PREFIX), or start over with --fresh",
             )
+
+    def restart(self, restart: Restart) -> DmtcpComputation | None:
+        """Restart the program under a new coordinator; return None if that was cancelled before all processes ran."""
+        self.check_images(restart.manifest)
         _refuse_other_node_count(restart)
         go_back(
             restart.undo,
