@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
     from dmtcp_py.store.records import Host, Manifest
 
-_INSTRUCTIONS = re.compile(
-    r"avx.*|sse.*|ssse3|fma4?|f16c|bmi[12]|movbe|popcnt|abm|amx.*|xsave|asimd.*|sve.*|sme.*|atomics"
-)
+_INSTRUCTIONS = re.compile(r"avx.*|sse.*|ssse3|fma4?|f16c|bmi[12]|movbe|popcnt|abm|amx.*|xsave|asimd.*|sve.*|atomics")
 """The features that programs and the C library choose their code by when they start: x86's, and ARM's."""
 _MOST_NAMED = 4
 _CRIU = "criu"
