@@ -74,6 +74,10 @@ void forget_clocks(void);
 /* state_deleted.c: whether DMTCP is told other names of files that have none. */
 void tell_other_names(int is_on);
 
+/* state_numbers.c: the numbers of children that have ended. */
+void forget_numbers(void);
+void note_number(int number);
+
 /* state_guards.c: pages that must not be touched. */
 void remove_guards(void);
 void install_guards(void);

@@ -123,12 +123,14 @@ static void make_ended(struct ended *one, void *table)
     while (RAW(SYS_waitid, P_PID, pid, &info, WEXITED | WNOWAIT, NULL) == -EINTR)
         ;
     _ZN5dmtcp15VirtualPidTable13updateMappingEii(table, one->virtual_pid, pid);
+    note_number(one->virtual_pid);
     /* the program got the signal before the checkpoint; if it waits, DMTCP sends it again */
     RAW(SYS_rt_sigtimedwait, &child_signal, NULL, &none, _NSIG / 8);
 }
 
 void put_back_children(void)
 {
+    forget_numbers();
     if (!_ZN5dmtcp15VirtualPidTable8instanceEv || !_ZN5dmtcp15VirtualPidTable13updateMappingEii)
         return;
     for (int i = 0; i < ended_count; i++)

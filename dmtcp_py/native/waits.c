@@ -1,8 +1,12 @@
-/* Calls that wait for other processes, as DMTCP (3.2, 4.2, 5.0) does not wait for them; part of the plugin `forks`.
+/* Calls about other processes, by which DMTCP (3.2, 4.2, 5.0) waits too long, or knows a number wrongly; part of the
+   plugin `forks`.
 
    fcntl() with F_SETLKW or F_OFD_SETLKW: DMTCP holds the lock meanwhile that a checkpoint needs, and so
    the process that is to free the file's lock would wait too. DMTCP has nothing to do with locks, so that the kernel is asked directly. A checkpoint interrupts
    the call, and the kernel begins it again afterwards, also after a restart.
+
+   fcntl() with F_SETOWN and its kin: DMTCP leaves some numbers of processes as they are, up to 4.2 those of the calls with
+   _EX, in 5.0 the answer to F_GETOWN.
 
    waitid() with WNOWAIT, which leaves an ended child to be waited for: DMTCP forgets the child's number. */
 
@@ -10,26 +14,12 @@
 #include <dlfcn.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "forks.h"
 #include "raw.h"
-
-int fcntl(int fd, int command, ...)
-{
-    FIND_AFTER(fcntl);
-    va_list rest;
-    va_start(rest, command);
-    void *argument = va_arg(rest, void *);
-    va_end(rest);
-    if (command != F_SETLKW && command != F_OFD_SETLKW)
-        return next(fd, command, argument);
-    long result = RAW(SYS_fcntl, fd, command, argument);
-    if (result < 0)
-        errno = (int)-result;
-    return result < 0 ? -1 : 0;
-}
 
 #define FIRST_PAUSE_NS 1000
 #define LONGEST_PAUSE_NS 100000000
@@ -51,6 +41,72 @@ static pid_t programs(pid_t pid)
     if (dmtcp_real_to_virtual_pid)
         return dmtcp_real_to_virtual_pid(pid);
     return dmtcp_pid_real_to_virtual ? dmtcp_pid_real_to_virtual(pid) : pid;
+}
+
+static int answer(long result)
+{
+    if (result >= 0 || result <= -4096)
+        return (int)result;
+    errno = (int)-result;
+    return -1;
+}
+
+static pid_t kernels_or_group(pid_t pid)
+{
+    return pid < 0 ? -kernels(-pid) : pid ? kernels(pid) : 0;
+}
+
+/* Ask who gets the signals of FD: the kernel's answer, with the program's number. */
+static long owner_of(int fd, struct f_owner_ex *owner)
+{
+    long result = RAW(SYS_fcntl, fd, F_GETOWN_EX, owner);
+    if (result >= 0 && owner->pid)
+        owner->pid = programs(owner->pid);
+    return result;
+}
+
+static int control_owner(int fd, int command, void *argument)
+{
+    struct f_owner_ex owner = { 0 };
+    long result;
+    hold_checkpoints();
+    if (command == F_SETOWN) {
+        result = RAW(SYS_fcntl, fd, command, kernels_or_group((pid_t)(intptr_t)argument));
+    } else if (command == F_SETOWN_EX) {
+        owner = *(struct f_owner_ex *)argument;
+        owner.pid = kernels_or_group(owner.pid);
+        result = RAW(SYS_fcntl, fd, command, &owner);
+    } else {
+        result = owner_of(fd, &owner);
+        if (result >= 0 && command == F_GETOWN_EX)
+            *(struct f_owner_ex *)argument = owner;
+        else if (result >= 0)
+            result = owner.type == F_OWNER_PGRP ? -owner.pid : owner.pid;
+    }
+    let_checkpoints();
+    /* the number of a group is no failure */
+    return command == F_GETOWN && owner.type == F_OWNER_PGRP ? (int)result : answer(result);
+}
+
+int fcntl(int fd, int command, ...)
+{
+    FIND_AFTER(fcntl);
+    va_list rest;
+    va_start(rest, command);
+    void *argument = va_arg(rest, void *);
+    va_end(rest);
+    switch (command) {
+    case F_SETLKW:
+    case F_OFD_SETLKW:
+        return answer(RAW(SYS_fcntl, fd, command, argument));
+    case F_SETOWN:
+    case F_GETOWN:
+    case F_SETOWN_EX:
+    case F_GETOWN_EX:
+        return control_owner(fd, command, argument);
+    default:
+        return next(fd, command, argument);
+    }
 }
 
 /* Look once; a number of the kernel's is good until the next checkpoint. */
@@ -78,10 +134,8 @@ int waitid(idtype_t kind, id_t id, siginfo_t *info, int options)
         RAW(SYS_nanosleep, &pause, NULL);
         pause.tv_nsec = pause.tv_nsec * 2 < LONGEST_PAUSE_NS ? pause.tv_nsec * 2 : LONGEST_PAUSE_NS;
     }
-    if (result < 0) {
-        errno = (int)-result;
-        return -1;
-    }
+    if (result < 0)
+        return answer(result);
     if (info)
         *info = found;
     return 0;
