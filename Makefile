@@ -94,6 +94,9 @@ state: $(BIN)/pytest compiler  ## run each kind of random step under all engines
 state-page: $(BIN)/pytest  ## write docs/state.md from docs/state.json
 	PYTHONPATH=tests $(BIN)/python -m random_programs page
 
+man: $(BIN)/dmtcp-run  ## write the manual pages and the completions of the shells to share/
+	$(BIN)/python -m dmtcp_py.cli.man share
+
 engine: $(BIN)/dmtcp-run  ## install DMTCP or CRIU, unless one of them works already
 	@$(BIN)/dmtcp-ctl setup
 
@@ -123,4 +126,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test pristine wheel lint bench bench-engines bench-files campaign cases cases-page dmtcp-programs zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes bench-state random random-kinds state state-page
+.PHONY: help man demo test pristine wheel lint bench bench-engines bench-files campaign cases cases-page dmtcp-programs zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes bench-state random random-kinds state state-page

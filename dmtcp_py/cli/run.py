@@ -10,10 +10,30 @@ import click
 from dmtcp_py import __version__
 from dmtcp_py.attempt.attempt import run
 from dmtcp_py.cli.common import directory_option, duration_s, interval_s, run_and_exit
+from dmtcp_py.cli.completion import complete_program
+from dmtcp_py.cli.sections import Section, SectionedCommand
 from dmtcp_py.errors import UsageError
 from dmtcp_py.messages import NORMAL, QUIET, VERBOSE, Report
 from dmtcp_py.options import AT_LIMIT, NETWORKS, NODES, RunOptions
 
+_SECTIONS: tuple[Section, ...] = (
+    ("What most lines need", ("interval_s", "stdout", "stderr", "stdin", "job", "directory", "keep")),
+    (
+        "In a batch job",
+        ("time_limit_s", "lead_s", "at_limit", "array_chain", "nodes", "stage_local", "checkpointed_status"),
+    ),
+    ("When there is something to resume", ("fresh", "resume_only", "generation", "accept_changed_files")),
+    ("How the program is run", ("engine", "engine_plugin", "network", "allow_unprotected", "accept_changed_state")),
+    ("What dmtcp-run prints", ("verbose", "quiet", "as_json")),
+)
+_EXAMPLES = """\
+\b
+Examples:
+  dmtcp-run --stdout out.txt ./simulate model.cfg
+  dmtcp-run -i 15m --stdout out.txt --stderr err.txt python3 train.py
+  dmtcp-run --job big --time-limit 11h mpirun -n 8 ./model
+
+"""
 _STATUSES = """\
 \b
 Exit status:
@@ -32,7 +52,9 @@ Exit status:
 
 @click.command(
     context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]},
-    epilog=_STATUSES,
+    epilog=_EXAMPLES + _STATUSES,
+    cls=SectionedCommand,
+    sections=_SECTIONS,
     options_metavar="[OPTIONS] [--]",
 )
 @click.option(
@@ -153,7 +175,14 @@ Exit status:
 @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Print more messages.")
 @click.version_option(__version__, prog_name="dmtcp-run")
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="PROGRAM [ARGS]...")
+@click.argument(
+    "command",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    required=True,
+    metavar="PROGRAM [ARGS]...",
+    shell_complete=complete_program,
+)
 def command(*, as_json: bool, quiet: bool, verbose: bool, **values: Any) -> int:
     """Run PROGRAM so that it survives time limits, preemption, crashes and reboots.
 

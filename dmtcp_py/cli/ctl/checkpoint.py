@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("checkpoint")
+_EXAMPLES = """\
+\b
+Examples:
+  dmtcp-ctl checkpoint
+  dmtcp-ctl checkpoint sim
+  dmtcp-ctl checkpoint sim --timeout 3600
+"""
+
+
+@click.command("checkpoint", epilog=_EXAMPLES)
 @job_argument
 @answer_timeout_option
 @click.pass_obj

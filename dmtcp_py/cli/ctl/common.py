@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from dmtcp_py.cli.completion import complete_job
 from dmtcp_py.errors import NoSuchJobError
 from dmtcp_py.messages import one_line
 from dmtcp_py.store.layout import job_layout, jobs_in
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from dmtcp_py.store.layout import JobLayout
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-job_argument = click.argument("job", required=False)
+job_argument = click.argument("job", required=False, shell_complete=complete_job)
 answer_timeout_option = click.option(
     "--timeout",
     "timeout_s",

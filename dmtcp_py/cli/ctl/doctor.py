@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("doctor")
+_EXAMPLES = """\
+\b
+Examples:
+  dmtcp-ctl doctor
+  dmtcp-ctl doctor sim
+  dmtcp-ctl doctor --json
+"""
+
+
+@click.command("doctor", epilog=_EXAMPLES)
 @job_argument
 @json_option
 @click.pass_obj

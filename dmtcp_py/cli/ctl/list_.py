@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("list")
+_EXAMPLES = """\
+\b
+Examples:
+  dmtcp-ctl list
+  dmtcp-ctl list sim
+  dmtcp-ctl list --json
+"""
+
+
+@click.command("list", epilog=_EXAMPLES)
 @job_argument
 @json_option
 @click.pass_obj

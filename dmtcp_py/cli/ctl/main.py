@@ -8,7 +8,8 @@ import click
 
 from dmtcp_py import __version__
 from dmtcp_py.cli.common import directory_option, run_and_exit
-from dmtcp_py.cli.ctl import checkpoint, doctor, list_, prune, rehearse, setup, status, stop, verify
+from dmtcp_py.cli.ctl import checkpoint, completion, doctor, list_, prune, rehearse, setup, status, stop, verify
+from dmtcp_py.cli.sections import Section, SectionedGroup
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,16 +26,39 @@ Exit status:
 """
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_STATUSES)
+_SECTIONS: tuple[Section, ...] = (
+    ("Before a long run", ("rehearse", "doctor", "setup", "completion")),
+    ("Jobs", ("status", "checkpoint", "stop")),
+    ("What is kept of jobs", ("list", "verify", "prune")),
+)
+_EXAMPLES = """\
+\b
+Examples:
+  dmtcp-ctl rehearse -- ./simulate model.cfg
+  dmtcp-ctl status --watch
+  dmtcp-ctl stop sim
+
+"""
+
+
+@click.group(
+    cls=SectionedGroup,
+    sections=_SECTIONS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXAMPLES + _STATUSES,
+)
 @directory_option
 @click.version_option(__version__, prog_name="dmtcp-ctl")
 @click.pass_context
 def command(context: click.Context, directory: Path) -> None:
-    """Show and control the jobs of dmtcp-run."""
+    """Show and control the jobs of dmtcp-run.
+
+    The beginning of a job's name is enough. Where JOB may be left out, every job is meant, or the only one.
+    """
     context.obj = directory
 
 
-for module in (rehearse, status, list_, verify, prune, checkpoint, stop, doctor, setup):
+for module in (rehearse, status, list_, verify, prune, checkpoint, stop, doctor, setup, completion):
     command.add_command(module.command)
 
 

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("prune")
+_EXAMPLES = """\
+\b
+Examples:
+  dmtcp-ctl prune --dry-run
+  dmtcp-ctl prune sim --keep 1
+  dmtcp-ctl prune --finished
+"""
+
+
+@click.command("prune", epilog=_EXAMPLES)
 @job_argument
 @click.option(
     "--keep", type=click.IntRange(min=1), default=2, show_default=True, metavar="N", help="Generations to keep."

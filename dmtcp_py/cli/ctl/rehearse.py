@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from dmtcp_py.cli.common import duration_s
+from dmtcp_py.cli.completion import complete_program
 from dmtcp_py.cli.ctl.common import json_option
 from dmtcp_py.messages import one_line
 from dmtcp_py.store.records import json_of
@@ -65,7 +66,14 @@ Examples:
     help="Run the program in this directory itself, and undo afterwards what it changed. Keep a backup.",
 )
 @json_option
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="[--] PROGRAM [ARGS]...")
+@click.argument(
+    "command",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    required=True,
+    metavar="[--] PROGRAM [ARGS]...",
+    shell_complete=complete_program,
+)
 @click.pass_obj
 def command(directory: Path, /, *, as_json: bool, **values: Any) -> int:
     """Find out whether PROGRAM can be killed and resumed.

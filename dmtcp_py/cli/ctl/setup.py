@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.package_managers import Offer
 
 
-@click.command("setup")
+_EXAMPLES = """\
+\b
+Examples:
+  dmtcp-ctl setup
+  dmtcp-ctl setup --engine criu
+  dmtcp-ctl setup --remove
+"""
+
+
+@click.command("setup", epilog=_EXAMPLES)
 @click.option(
     "--engine", type=click.Choice(["dmtcp", "criu"]), help="Engine to install.  [default: whichever is available]"
 )

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from dmtcp_py.store.layout import JobLayout
 
 
-@click.command("status")
+_EXAMPLES = """\
+\b
+Examples:
+  dmtcp-ctl status
+  dmtcp-ctl status sim
+  dmtcp-ctl --dir /scratch/ann/jobs status --watch
+"""
+
+
+@click.command("status", epilog=_EXAMPLES)
 @job_argument
 @click.option("--wide", is_flag=True, help="Show everything, in one line a job.")
 @click.option("--watch", is_flag=True, help="Show it again and again, until no job runs or waits any more.")

@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("stop")
+_EXAMPLES = """\
+\b
+Examples:
+  dmtcp-ctl stop
+  dmtcp-ctl stop sim
+  dmtcp-ctl --dir /scratch/ann/jobs stop sim
+"""
+
+
+@click.command("stop", epilog=_EXAMPLES)
 @job_argument
 @answer_timeout_option
 @click.pass_obj

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("verify")
+_EXAMPLES = """\
+\b
+Examples:
+  dmtcp-ctl verify
+  dmtcp-ctl verify sim --generation 7
+  dmtcp-ctl verify sim --state
+"""
+
+
+@click.command("verify", epilog=_EXAMPLES)
 @job_argument
 @click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Verify only generation N.")
 @click.option(

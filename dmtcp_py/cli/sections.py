@@ -1,0 +1,55 @@
+"""Help in sections: what people need first comes first. Both commands, and their manual pages, are made from these."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Section = tuple[str, tuple[str, ...]]
+_OTHER = "Other options"
+
+
+class SectionedCommand(click.Command):
+    """A command whose options are listed in SECTIONS: a title, and the names of options."""
+
+    def __init__(self, *args: Any, sections: Sequence[Section], **values: Any) -> None:
+        super().__init__(*args, **values)
+        self.sections = tuple(sections)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, section by section."""
+        for title, records in records_of(self, ctx):
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class SectionedGroup(click.Group):
+    """A group whose commands are listed in SECTIONS: a title, and the names of commands."""
+
+    def __init__(self, *args: Any, sections: Sequence[Section] = (), **values: Any) -> None:
+        super().__init__(*args, **values)
+        self.sections = tuple(sections)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """Write the commands, section by section, in the order of the sections."""
+        for title, names in self.sections:
+            width = formatter.width - 6 - max(map(len, names))
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(width)) for name in names])
+
+
+def records_of(command: click.Command, context: click.Context) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Yield each section of COMMAND's options: its title, and of each option how it is written and what it does."""
+    found: dict[str, tuple[str, str]] = {}
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
+        if record is not None:
+            found[parameter.name or ""] = record
+    for title, names in getattr(command, "sections", ()):
+        yield title, [found.pop(name) for name in names if name in found]
+    if found:
+        yield (_OTHER if getattr(command, "sections", ()) else "Options"), list(found.values())
