@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 from dmtcp_py.errors import EngineError
 from dmtcp_py.system.prctl import set_parent_death_signal
+from dmtcp_py.system.proc import started_at
 from dmtcp_py.system.reaping import KILL_WAIT_S, TERM_GRACE_S, signal_group
 
 if TYPE_CHECKING:
@@ -124,7 +125,9 @@ class Child:
 
     def signal_group(self, signum: int) -> bool:
         """Send SIGNUM to the process group; return whether the group still has members."""
-        return signal_group(self.pid, signum)
+        has_ended = self._popen.returncode is not None
+        # once the process was waited for and the group is empty, another process may get the number
+        return not (has_ended and started_at(self.pid) is not None) and signal_group(self.pid, signum)
 
     def stop(self, grace_s: float = TERM_GRACE_S) -> ExitStatus:
         """End the process, not its group: SIGTERM, wait for GRACE_S, SIGKILL. Raises EngineError if it does not end."""

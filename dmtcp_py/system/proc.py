@@ -37,14 +37,15 @@ def processes_below(root: int) -> list[int]:
     for name in os.listdir("/proc"):  # noqa: PTH208 - only names are needed
         if name.isdecimal():
             with suppress(OSError):
-                parents[int(name)] = _parent_of(int(name))
+                parents[int(name)] = parent_of(int(name))
     found = [root]
     for pid in found:
         found += [child for child, parent in parents.items() if parent == pid]
     return found
 
 
-def _parent_of(pid: int) -> int:
+def parent_of(pid: int) -> int:
+    """Return the parent of process PID; raise OSError if there is no such process."""
     stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     return int(stat[stat.rindex(")") + 2 :].split()[1])
 
@@ -96,7 +97,7 @@ def command_of(pid: int) -> tuple[list[str], int]:
     """Return the command line of process PID and the pid of its parent; an empty list and 0 if it does not exist."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
-        parent = _parent_of(pid)
+        parent = parent_of(pid)
     except OSError:
         return [], 0
     return [os.fsdecode(word) for word in words], parent

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import EngineError
-from dmtcp_py.system.proc import process_tree, started_at
+from dmtcp_py.system.proc import parent_of, process_tree, started_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,11 +120,22 @@ def _group_gone(group: int, within_s: float) -> bool:
     until = time.monotonic() + within_s
     while True:
         reap_group(group)
-        if not signal_group(group, 0):
+        if _is_anothers(group) or not signal_group(group, 0):
             return True
         if time.monotonic() >= until:
             return False
         time.sleep(_POLL_S)
+
+
+def _is_anothers(group: int) -> bool:
+    """Whether the number of GROUP, which a child of this process led, belongs to a process of somebody else's.
+
+    The kernel gives the number of a process that was waited for to another one once the group has no members, and
+    where many processes start that may be at once.
+    """
+    with suppress(OSError):
+        return parent_of(group) != os.getpid()
+    return False
 
 
 def reap_group(group: int) -> None:

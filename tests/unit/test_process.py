@@ -286,6 +286,14 @@ class TestGroup:
         assert end_group(child.pid, grace_s=0.05)
         assert is_gone(grandchild)
 
+    def test_one_whose_number_another_process_has_by_now_is_let_be(self, start: Callable[..., Child]) -> None:
+        child = start(["sh", "-c", "setsid sleep 1000 & echo $!; wait"], stdio=_PIPE)
+        others = int(_await_line(child))
+        wait_until(lambda: os.getpgid(others) == others, LONG_S)
+        assert not end_group(others, grace_s=0.05)
+        assert not is_gone(others)
+        os.kill(others, signal.SIGKILL)
+
     def test_one_that_is_suspended_is_ended(self, start: Callable[..., Child]) -> None:
         child = start(SLEEP)
         child.signal(signal.SIGSTOP)
