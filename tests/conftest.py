@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import psutil
 import pytest
 
 from kit.bench import Workbench
-from kit.engines import EngineHere, find_criu, find_dmtcp, without_privileges
+from kit.engines import EngineHere, find_criu, find_dmtcp, reaching, without_privileges
 from kit.places import REPOSITORY
 from kit.processes import descendants
 from kit.waits import LONG_S, wait_until
@@ -131,8 +130,8 @@ def bench(
     folder = tmp_path / "work"
     folder.mkdir()
     engine = request.getfixturevalue(names[0]) if names else None
-    if engine is not None and engine.user is not None:
-        engine = replace(engine, user=engine.user.reaching(tmp_path_factory.getbasetemp()))
+    if engine is not None:
+        engine = reaching(engine, tmp_path_factory.getbasetemp())
     bench = Workbench(folder, engine)
     yield bench
     for process in bench.started:

@@ -29,8 +29,8 @@ compares the exit status, the output and all files, byte for byte. The programs 
 | **stuck** | no end within the time allowed |
 | **WRONG** | the right exit status, and another result |
 
-A column is one engine, chosen by name; AUTO is what dmtcp-run takes if none is named, with that DMTCP and CRIU
-installed.
+A column is one engine, chosen by name; "no privileges" is CRIU as an ordinary user has it. AUTO is what dmtcp-run takes
+if none is named, with that DMTCP and CRIU installed.
 """
 _RIGHT = "right"
 _FINE = {finding.WORKS: _RIGHT, finding.NEEDS_SETTING: _RIGHT}

@@ -48,6 +48,7 @@ def test_a_case_that_is_killed_once_is_right_or_refused(case: Program, one_of_ea
     _assert_right(case, one_of_each, built, kills=1)
 
 
+@pytest.mark.plain_user_too
 @NO_LONG_TESTS
 @pytest.mark.timeout(900)
 @BY_NAME

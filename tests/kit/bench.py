@@ -117,9 +117,13 @@ class Workbench:
     # lines
 
     def line(self, *words: str | Path) -> list[str]:
-        """Return ``dmtcp-run WORDS`` with what asks for this engine."""
+        """Return ``dmtcp-run WORDS`` with what asks for this engine, as its user types it."""
+        return self.typed(self.asking(*words))
+
+    def asking(self, *words: str | Path) -> list[str]:
+        """Return ``dmtcp-run WORDS`` with what asks for this engine, for a script that its user runs."""
         options = self.engine.options if self.engine else ()
-        return self.typed([*self.command, *options, *map(str, words)])
+        return [*self.command, *options, *map(str, words)]
 
     def typed(self, argv: Sequence[str | Path]) -> list[str]:
         """Return ARGV as the engine's user types it."""

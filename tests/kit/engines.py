@@ -20,6 +20,8 @@ from kit.waits import LONG_S
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+NO_PRIVILEGES = "-without-privileges"
+"""The end of the name of an engine that an ordinary user has."""
 _PLAIN_UID = 41877
 """A user whom no machine has."""
 _WORKS = "from dmtcp_py.engine.criu import trials; raise SystemExit(trials.find().problem)"
@@ -64,7 +66,7 @@ class EngineHere:
     """Who types the line, where it is not the one who runs the tests."""
 
     def __str__(self) -> str:
-        return f"{self.name}-{self.version}{'-without-privileges' if self.user else ''}"
+        return f"{self.name}-{self.version}{NO_PRIVILEGES if self.user else ''}"
 
     @property
     def by_name(self) -> EngineHere:
@@ -127,6 +129,16 @@ def without_privileges(found: list[EngineHere]) -> list[EngineHere]:
     works = user.typing([sys.executable, "-c", _WORKS])
     done = subprocess.run(works, env={**os.environ, **environ}, timeout=LONG_S, capture_output=True, check=False)
     return [replace(found[0], environ=environ, user=user)] if done.returncode == 0 else []
+
+
+def reaching(engine: EngineHere, *folders: Path) -> EngineHere:
+    """Return ENGINE whose user can reach FOLDERS."""
+    if engine.user is None:
+        return engine
+    user = engine.user
+    for folder in folders:
+        user = user.reaching(folder)
+    return replace(engine, user=user)
 
 
 def kernel_gives_rings() -> bool:

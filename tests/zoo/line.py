@@ -54,7 +54,8 @@ class Line:
         words = ["-i", str(self.interval_s), "--stdout", "out.txt", "--stderr", "err.txt", *self.options]
         if self.program.reads_lines:
             words += ["--stdin", str(self._lines())]
-        line = self._leaving_out(self.bench.line(*words, *self.places.words(self.program.command)))
+        asking = self.bench.asking(*words, *self.places.words(self.program.command))
+        line = self.bench.typed(self._leaving_out(asking))
         environ = {**self.bench.environ, **dict(one.split("=", 1) for one in self._environ())}
         return self.bench.start_line(line, stdin=self._stdin(), stdout=subprocess.DEVNULL, env=environ)
 
@@ -84,12 +85,12 @@ class Line:
     def _start_typed(self) -> Process:
         typed, words = self.program.typed, ["-i", str(self.interval_s), "--stdout", "out.txt", *self.options]
         assert typed is not None
-        run = shlex.join(self._leaving_out(self.bench.line(*words, "--")))
+        run = shlex.join(self._leaving_out(self.bench.asking(*words, "--")))
         environ = {**self.bench.environ, "PATH": self._path()}
         if typed.subdir != ".":
             environ["DMTCP_RUN_DIR"] = str(self.bench.jobs)
         script = typed.script(self._environ_text(), run)
-        return self.bench.start_line(["bash", "-c", script], stdout=subprocess.DEVNULL, env=environ)
+        return self.bench.start_line(self.bench.typed(["bash", "-c", script]), stdout=subprocess.DEVNULL, env=environ)
 
     def _leaving_out(self, line: list[str]) -> list[str]:
         return [*WITHOUT, self.without, *line[1:]] if self.without else line

@@ -21,7 +21,7 @@ import psutil
 
 from dmtcp_py.engine.quirks import QUIRKS
 from kit.bench import Workbench
-from kit.engines import find_criu, find_dmtcp
+from kit.engines import find_criu, find_dmtcp, reaching, without_privileges
 from kit.places import REPOSITORY
 from kit.processes import descendants
 from kit.programs import Places, Program, build
@@ -64,7 +64,8 @@ class Collection:
 def engines_here() -> list[EngineHere]:
     """Return the engines on this machine, each to be asked for by name: auto would take the other one."""
     dmtcp = [replace(engine, options=("--engine", "dmtcp")) for engine in find_dmtcp()]
-    return [*sorted(dmtcp, key=lambda engine: engine.version), *find_criu()[0]]
+    criu = find_criu()[0]
+    return [*sorted(dmtcp, key=lambda engine: engine.version), *criu, *without_privileges(criu)]
 
 
 def run(
@@ -74,6 +75,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="zoo") as name:
         built = Path(name) / "built"
         built.mkdir()
+        Path(name).chmod(0o755)
         why_not = build(list(dict.fromkeys(program for program, _ in cells)), built)
         with ThreadPoolExecutor(workers) as pool:
             ends = {
@@ -160,7 +162,7 @@ class _Once:
         terms = terms if kills is None else replace(terms, kills=kills)
         try:
             (folder / "work").mkdir()
-            bench = Workbench(folder / "work", self.engine)
+            bench = Workbench(folder / "work", reaching(self.engine, self.built, folder))
             places = Places(self.built, folder, self.program.steps)
             return self.collection.lives(bench, self.program, places, terms, without).find()
         finally:

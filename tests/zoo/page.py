@@ -37,6 +37,8 @@ and `tests/programs/`, their command lines in `tests/kit/program_list.py`.
 | differs | the program behaves differently under the engine, interrupted or not |
 | not run | the program was not installed, or not measured yet |
 
+"No privileges" is CRIU as an ordinary user has it, in a [user namespace](criu.md#without-privileges).
+
 The engine was chosen by name (`--engine dmtcp`, `--engine criu`). By default, dmtcp-run uses CRIU, where it works, for
 executables that DMTCP cannot handle. The footnotes quote the messages of the measured version.
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from kit.engines import NO_PRIVILEGES
+
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """Return a table with a HEAD and ROWS."""
@@ -12,7 +14,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def title(engine: str) -> str:
     """Return the name of an engine as it stands at the head of a column."""
     name, _, version = engine.partition("-")
-    return f"{name.upper()} {version}"
+    return f"{name.upper()} {version}".replace(NO_PRIVILEGES, ", no privileges")
 
 
 def escaped(note: str) -> str:
