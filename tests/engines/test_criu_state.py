@@ -155,6 +155,7 @@ REASONS = {
 }
 
 
+@pytest.mark.plain_user_too
 @pytest.mark.parametrize("words", [[], ["setarch", "--addr-no-randomize"]], ids=["as it is", "personality"])
 def test_attributes_of_threads_that_criu_forgets_are_as_before(
     bench: Workbench, criu: EngineHere, words: list[str]
@@ -171,6 +172,7 @@ def test_a_resumed_program_has_children_with_new_pids_whose_files_go_back_too(
     bench.assert_survives(bench.python("children.py", CHILDREN), "rows.txt", times=3, progress=None)
 
 
+@pytest.mark.plain_user_too
 def test_a_program_that_starts_threads_all_the_time_resumes(bench: Workbench, criu: EngineHere) -> None:
     del criu
     bench.assert_survives(bench.python("threads.py", THREADS), times=2)

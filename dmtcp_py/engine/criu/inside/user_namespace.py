@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 FAILED_STATUS = 77
-CAPABILITIES = (8, 19, 21)
-"""CAP_SETPCAP, CAP_SYS_PTRACE and CAP_SYS_ADMIN in linux/capability.h.
+CAPABILITIES = (8, 19, 21, 23)
+"""CAP_SETPCAP, CAP_SYS_PTRACE, CAP_SYS_ADMIN and CAP_SYS_NICE (for the timer slack of others) in linux/capability.h.
 
 Not CAP_SETUID, with which criu would become user 0, who does not exist in the namespace; nor CAP_NET_ADMIN, which the
 network outside would not accept.
