@@ -12,7 +12,9 @@
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
+#include <string.h>
 #include <unistd.h>
 
 void dmtcp_initialize_entry_point(void) __attribute__((weak));
@@ -23,11 +25,21 @@ static void make_dmtcp_ready(void)
         dmtcp_initialize_entry_point();
 }
 
+/* The C library does not, in a process in which another library is run first; error() and err() print it. */
+static void name_program(char *path)
+{
+    char *slash = strrchr(path, '/');
+    program_invocation_name = path;
+    program_invocation_short_name = slash ? slash + 1 : path;
+}
+
 __attribute__((constructor)) static void begin(int argc, char **argv, char **envp)
 {
-    (void)argc, (void)argv;
+    (void)argc;
     if (!environ)
         environ = envp;
+    if (argv[0] && !*program_invocation_name)
+        name_program(argv[0]);
     make_dmtcp_ready();
 }
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 RIGHT_STATUS = 42
 _REFUSED_STATUS = 125
 _UNDISTURBED_S = 120
-_STUCK_S = 60.0
-"""So long nothing may move."""
+_STUCK_S, _STUCK_BARE_S = 60.0, 20.0
+"""So long nothing may move; less without what is ours, where much is stuck for ever."""
 _POSTPONED_S = 150.0
 """So long a request for a checkpoint may be without an answer: one that is postponed has one after two minutes."""
 _LONG_S = 3.5
@@ -130,6 +130,7 @@ class Life:
         (folder / "work").mkdir(parents=True)
         options = ("--engine", engine.name)
         command = BARE if bare else (RUN,)
+        self._stuck_s = _STUCK_BARE_S if bare else _STUCK_S
         self._bench = Workbench(folder / "work", replace(engine, options=options), command=command)
         self._key = random.SystemRandom().randint(10**6, 2 * 10**9) // 10 * 10
         self._go, self._answers = folder / "go", folder / "answers.txt"
@@ -226,7 +227,7 @@ class Life:
     def _wait_step(self, process: Process, step: int) -> None:
         self._wait(process, lambda: f"\nstep {step} " in f"\n{self._bench.said('out.txt')}")
 
-    def _wait(self, process: Process, condition: Callable[[], object], bound_s: float = _STUCK_S) -> None:
+    def _wait(self, process: Process, condition: Callable[[], object], bound_s: float = self._stuck_s) -> None:
         until, before = time.monotonic() + bound_s, b""
         while not condition():
             if process.poll() is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+import sys
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ def measure(campaign: Campaign, names: Sequence[str], jobs: int) -> Iterator[Cel
 def _worst(results: Iterator[tuple[Any, Result]]) -> dict[str, Result]:
     found: dict[str, Result] = {}
     for one, result in results:
+        print(one.engine, one.kind, result.outcome.value, sep="\t", file=sys.stderr, flush=True)
         known = found.get(one.kind, result)
         found[one.kind] = max(known, result, key=lambda each: _RANKS.index(each.outcome))
     return found
