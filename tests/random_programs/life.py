@@ -227,7 +227,8 @@ class Life:
     def _wait_step(self, process: Process, step: int) -> None:
         self._wait(process, lambda: f"\nstep {step} " in f"\n{self._bench.said('out.txt')}")
 
-    def _wait(self, process: Process, condition: Callable[[], object], bound_s: float = self._stuck_s) -> None:
+    def _wait(self, process: Process, condition: Callable[[], object], bound_s: float = 0) -> None:
+        bound_s = bound_s or self._stuck_s
         until, before = time.monotonic() + bound_s, b""
         while not condition():
             if process.poll() is not None:

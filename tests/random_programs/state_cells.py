@@ -50,7 +50,7 @@ def measure(campaign: Campaign, names: Sequence[str], jobs: int) -> Iterator[Cel
 def _worst(results: Iterator[tuple[Any, Result]]) -> dict[str, Result]:
     found: dict[str, Result] = {}
     for one, result in results:
-        print(one.engine, one.kind, result.outcome.value, sep="\t", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{one.engine}\t{one.kind}\t{result.outcome.value}\n")
         known = found.get(one.kind, result)
         found[one.kind] = max(known, result, key=lambda each: _RANKS.index(each.outcome))
     return found
