@@ -36,6 +36,11 @@ void record_process(void);
 void go_on_with_timers(void);
 void put_back_process(void);
 
+/* state_settings.c: settings of a process that are set by one call each. */
+void record_settings(void);
+void put_back_settings(void);
+void check_settings(void);
+
 /* state_threads.c: what each thread has for itself; called in that thread. */
 void forget_threads(void);
 void record_thread(void);

@@ -133,10 +133,12 @@ void record_process(void)
     subreaper = get_subreaper();
     no_huge_pages = RAW(SYS_prctl, PR_GET_THP_DISABLE, 0, 0, 0, 0);
     read_handled(handled);
+    record_settings();
 }
 
 void put_back_process(void)
 {
+    put_back_settings();
     RAW(SYS_umask, mask);
     put_back_oom_score();
     if (subreaper > 0)
@@ -183,4 +185,5 @@ void check_process(void)
     read_handled(now);
     check("ignored signals", -1, (long)handled[0], (long)now[0]);
     check("caught signals", -1, (long)handled[1], (long)now[1]);
+    check_settings();
 }

@@ -13,6 +13,8 @@
 #define MOST_GROUPS 65536 /* as the kernel has it */
 #define WORDS (MOST_CPUS / 64)
 #define ANSWERS_BY_POINTER 1
+#define IO_FLUSHER_SET 57
+#define IO_FLUSHER_GET 58
 
 /* struct sched_attr of the kernel, of which libraries have different ideas */
 struct scheduling {
@@ -29,6 +31,8 @@ static const struct {
     { PR_GET_TIMERSLACK, PR_SET_TIMERSLACK, 0 },
     { PR_GET_TSC, PR_SET_TSC, ANSWERS_BY_POINTER },
     { PR_GET_SECUREBITS, PR_SET_SECUREBITS, 0 },
+    { PR_MCE_KILL_GET, PR_MCE_KILL, 0 },
+    { IO_FLUSHER_GET, IO_FLUSHER_SET, 0 },
     { PR_GET_NO_NEW_PRIVS, PR_SET_NO_NEW_PRIVS, 0 },
     { PR_GET_PDEATHSIG, PR_SET_PDEATHSIG, ANSWERS_BY_POINTER },
     { PR_GET_DUMPABLE, PR_SET_DUMPABLE, 0 }, /* last: the process's, and other changes reset it */
@@ -45,6 +49,7 @@ struct thread_state {
     long settings[SETTINGS];
     unsigned users[3], groups[3];
     struct __user_cap_data_struct capabilities[_LINUX_CAPABILITY_U32S_3];
+    uint64_t bounding, ambient; /* capabilities */
     long cpu_bytes;
     uint64_t cpus[WORDS];
 };
@@ -93,6 +98,20 @@ static void read_capabilities(struct __user_cap_data_struct *found)
     RAW(SYS_capget, &header, found);
 }
 
+static uint64_t capabilities_by(int option, int what)
+{
+    uint64_t found = 0;
+    long answer;
+    for (int i = 0; i < 64; i++) {
+        /* the number of the capability comes before or after the question */
+        answer = what ? RAW(SYS_prctl, option, what, i, 0, 0) : RAW(SYS_prctl, option, i, 0, 0, 0);
+        if (answer < 0)
+            break;
+        found |= (uint64_t)(answer > 0) << i;
+    }
+    return found;
+}
+
 static void read_thread(struct thread_state *thread)
 {
     RAW(SYS_prctl, PR_GET_NAME, thread->name, 0, 0, 0);
@@ -104,6 +123,8 @@ static void read_thread(struct thread_state *thread)
     RAW(SYS_getresuid, &thread->users[0], &thread->users[1], &thread->users[2]);
     RAW(SYS_getresgid, &thread->groups[0], &thread->groups[1], &thread->groups[2]);
     read_capabilities(thread->capabilities);
+    thread->bounding = capabilities_by(PR_CAPBSET_READ, 0);
+    thread->ambient = capabilities_by(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET);
     memset(thread->cpus, 0, sizeof thread->cpus);
     thread->cpu_bytes = RAW(SYS_sched_getaffinity, 0, sizeof thread->cpus, thread->cpus);
 }
@@ -158,6 +179,9 @@ static void compare(const struct thread_state *was, const struct thread_state *n
     }
     for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
         check("capabilities", i, was->capabilities[i].effective, now->capabilities[i].effective);
+    /* this attempt may have fewer from the start, and none can be added */
+    check("bounding capabilities", -1, (long)was->bounding, (long)(was->bounding | now->bounding));
+    check("ambient capabilities", -1, (long)was->ambient, (long)now->ambient);
 }
 
 static void check_thread(void)
@@ -221,6 +245,10 @@ static void put_back_rights(void)
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
     struct __user_cap_data_struct now[_LINUX_CAPABILITY_U32S_3];
     unsigned users[3], groups[3];
+    uint64_t surplus = capabilities_by(PR_CAPBSET_READ, 0) & ~mine.bounding;
+    for (int i = 0; surplus >> i; i++)
+        if (surplus >> i & 1)
+            RAW(SYS_prctl, PR_CAPBSET_DROP, i, 0, 0, 0);
     RAW(SYS_getresgid, &groups[0], &groups[1], &groups[2]);
     RAW(SYS_getresuid, &users[0], &users[1], &users[2]);
     if (!has_same_groups())
@@ -232,6 +260,17 @@ static void put_back_rights(void)
     read_capabilities(now);
     if (memcmp(now, mine.capabilities, sizeof now) != 0)
         RAW(SYS_capset, &header, mine.capabilities);
+    for (int i = 0; mine.ambient >> i; i++)
+        if (mine.ambient >> i & 1)
+            RAW(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0);
+}
+
+static void put_back_setting(int which, long value)
+{
+    if (which == PR_MCE_KILL)
+        RAW(SYS_prctl, which, PR_MCE_KILL_SET, value, 0, 0);
+    else
+        RAW(SYS_prctl, which, value, 0, 0, 0);
 }
 
 void put_back_thread(void)
@@ -247,7 +286,7 @@ void put_back_thread(void)
     put_back_rights();
     for (int i = 0; i < SETTINGS; i++)
         if (mine.settings[i] >= 0 && ask(i) != mine.settings[i])
-            RAW(SYS_prctl, settings[i].set, mine.settings[i], 0, 0, 0);
+            put_back_setting(settings[i].set, mine.settings[i]);
     check_thread();
 }
 

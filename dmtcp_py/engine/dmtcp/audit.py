@@ -43,9 +43,12 @@ _SETTINGS = {
     26: "PR_SET_TSC",
     28: "PR_SET_SECUREBITS",
     29: "PR_SET_TIMERSLACK",
+    33: "PR_MCE_KILL",
     36: "PR_SET_CHILD_SUBREAPER",
     38: "PR_SET_NO_NEW_PRIVS",
     41: "PR_SET_THP_DISABLE",
+    57: "PR_SET_IO_FLUSHER",
+    67: "PR_SET_MEMORY_MERGE",
 }
 _TIMERS = ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
 _NAMES: dict[str, Sequence[str] | dict[int, str]] = {
@@ -67,7 +70,9 @@ _HARMLESS = (
     (re.compile(r"scheduling|nice|I/O priority|processors"), "it affects how soon a program computes, not what"),
     (re.compile(r"supplementary groups"), "without privileges they are those of this login"),
     (re.compile(r"oom_score_adj"), "only with privileges can it be lowered"),
-    (re.compile(r"name of a thread|personality|prctl setting PR_SET_(TIMERSLACK|THP)"), "no result depends on it"),
+    (re.compile(r"name of a thread|personality"), "no result depends on it"),
+    (re.compile(r"prctl setting PR_(MCE|SET_(TIMERSLACK|THP|IO|MEMORY))"), "no result depends on it"),
+    (re.compile(r"core dump filter"), "it affects core files"),
     (re.compile(r"advice on memory"), "it affects speed, core files and what a child inherits"),
 )
 """Differences that only cause a warning, each with the reason."""
