@@ -37,6 +37,7 @@ def main() -> None:
     kinds.add_argument("names", nargs="*", help="parts of names; all kinds, if there is none")
     state = commands.add_parser("state", help="run each kind of step, and write docs/state.json and the page")
     state.add_argument("names", nargs="*", help="as above")
+    state.add_argument("--quick", action="store_true", help="do not tell apart what the engine keeps of itself")
     commands.add_parser("page", help="write docs/state.md from docs/state.json")
     again = commands.add_parser("again", help="run one program by its steps, as `run` prints them")
     again.add_argument("words", nargs="+")
@@ -107,11 +108,10 @@ def _kinds(words: argparse.Namespace, campaigns: list[Campaign]) -> int:
 
 def _state(words: argparse.Namespace, campaigns: list[Campaign]) -> int:
     for campaign in campaigns:
-        cells = list(state_cells.measure(campaign, words.names, words.jobs))
-        state_cells.keep(cells)
-        state_page.write()
-        for cell in cells:
+        for cell in state_cells.measure(campaign, words.names, words.jobs, is_quick=words.quick):
+            state_cells.keep(cell)
             print(cell.engine, cell.kind, cell.state, cell.detail, sep="\t", flush=True)
+        state_page.write()
     return 0
 
 

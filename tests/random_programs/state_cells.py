@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import platform
 import re
-import sys
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from random_programs.kind import Kind
 
 RESULTS = REPOSITORY / "docs" / "state.json"
-KEPT, PUT_BACK, REFUSED, HARMLESS = "kept", "put back", "refused", "harmless"
+KEPT, PUT_BACK, AS_IT_WAS, REFUSED, HARMLESS = "kept", "put back", "as it was", "refused", "harmless"
 _RANKS = (Outcome.RIGHT, Outcome.REFUSED, Outcome.LATE, Outcome.STUCK, Outcome.WRONG, Outcome.BROKEN)
 """From the best to the worst: what counts of a kind that was measured in C and in Python."""
 _REASON = re.compile(r"(?:process \d+ \([^)]*\) )?(.*?)(?:; |$)")
@@ -38,27 +39,33 @@ class Cell:
     detail: str = ""
 
 
-def measure(campaign: Campaign, names: Sequence[str], jobs: int) -> Iterator[Cell]:
-    """Run each kind of steps under an engine; what is right also without what is ours, which the engine then keeps."""
-    found = _worst(measure_kinds(campaign, names, jobs))
-    right = [kind for kind, result in found.items() if result.outcome is Outcome.RIGHT]
-    bare = _worst(measure_kinds(replace(campaign, is_bare=True), right, jobs, exactly=True)) if right else {}
-    for kind, result in found.items():
-        yield Cell(str(campaign.engine), kind, *_judge(BY_NAME[kind], result, bare.get(kind)))
+def measure(campaign: Campaign, names: Sequence[str], jobs: int, *, is_quick: bool) -> Iterator[Cell]:
+    """Run each kind of steps under an engine, and yield what came of it; of a kind that has several, the last counts.
 
-
-def _worst(results: Iterator[tuple[Any, Result]]) -> dict[str, Result]:
+    What is right also without what is ours the engine keeps; to be QUICK, that is not looked at.
+    """
     found: dict[str, Result] = {}
+    for kind in _worst(measure_kinds(campaign, names, jobs), found):
+        yield Cell(str(campaign.engine), kind, *_judge(BY_NAME[kind], found[kind]))
+    right = [kind for kind, result in found.items() if result.outcome is Outcome.RIGHT]
+    if is_quick or not right:
+        return
+    bare: dict[str, Result] = {}
+    for kind in _worst(measure_kinds(replace(campaign, is_bare=True), right, jobs, exactly=True), bare):
+        yield Cell(str(campaign.engine), kind, KEPT if bare[kind].outcome is Outcome.RIGHT else PUT_BACK)
+
+
+def _worst(results: Iterator[tuple[Any, Result]], found: dict[str, Result]) -> Iterator[str]:
+    """Put the worst of RESULTS of each kind into FOUND, and yield the kind."""
     for one, result in results:
-        sys.stderr.write(f"{one.engine}\t{one.kind}\t{result.outcome.value}\n")
         known = found.get(one.kind, result)
         found[one.kind] = max(known, result, key=lambda each: _RANKS.index(each.outcome))
-    return found
+        yield one.kind
 
 
-def _judge(kind: Kind, result: Result, bare: Result | None) -> tuple[str, str]:
+def _judge(kind: Kind, result: Result) -> tuple[str, str]:
     if result.outcome is Outcome.RIGHT:
-        return KEPT if bare is not None and bare.outcome is Outcome.RIGHT else PUT_BACK, ""
+        return AS_IT_WAS, ""
     if result.outcome is Outcome.REFUSED:
         return REFUSED, _reason(result.detail)
     if kind.harmless and kind.name in result.differing:
@@ -84,17 +91,24 @@ def load() -> dict[str, Any]:
     return found
 
 
-def keep(cells: Sequence[Cell]) -> None:
-    """Put CELLS into the results beside the others; kinds that there are no more go."""
-    results = load()
+def keep(cell: Cell) -> None:
+    """Put CELL into the results beside the others, which may be measured now; kinds that there are no more go."""
+    folder = os.open(RESULTS.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        RESULTS.write_text(json.dumps(_with(load(), cell), indent=1, ensure_ascii=False) + "\n")
+    finally:
+        os.close(folder)
+
+
+def _with(results: dict[str, Any], cell: Cell) -> dict[str, Any]:
     kernel = ".".join(platform.release().split(".")[:2])
     today = datetime.now(timezone.utc).date().isoformat()
-    for cell in cells:
-        values = {"state": cell.state, "detail": cell.detail, "date": today, "kernel": kernel}
-        results["cells"].setdefault(cell.kind, {})[cell.engine] = {key: value for key, value in values.items() if value}
+    values = {"state": cell.state, "detail": cell.detail, "date": today, "kernel": kernel}
+    results["cells"].setdefault(cell.kind, {})[cell.engine] = {key: value for key, value in values.items() if value}
     names = {engine for row in results["cells"].values() for engine in row}
     results["engines"] = sorted(names, key=lambda engine: (not engine.startswith("dmtcp"), engine))
     results["cells"] = {
         kind.name: dict(sorted(results["cells"][kind.name].items())) for kind in KINDS if kind.name in results["cells"]
     }
-    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    return results

@@ -11,7 +11,13 @@ from random_programs.kinds import SUBJECTS
 from zoo.tables import escaped, table, title
 
 PAGE = REPOSITORY / "docs" / "state.md"
-FINE = (state_cells.KEPT, state_cells.PUT_BACK, state_cells.REFUSED, state_cells.HARMLESS)
+FINE = (
+    state_cells.KEPT,
+    state_cells.PUT_BACK,
+    state_cells.AS_IT_WAS,
+    state_cells.REFUSED,
+    state_cells.HARMLESS,
+)
 _HEAD = """\
 # What a process has besides memory and files
 
@@ -24,6 +30,7 @@ and the program compares what the kernel says with what it had set. The programs
 |---|---|
 | kept | as it was, also without the plugins of dmtcp-run: the engine keeps it |
 | put back | as it was, but not without what dmtcp-run puts back |
+| as it was | either of these; the run without what dmtcp-run puts back was not made |
 | refused | no checkpoint is taken, and dmtcp-run prints the reason in the footnote |
 | harmless | it is not as it was, and the footnote says why no result depends on it |
 | **anything else** | a fault of this version of dmtcp-run |
