@@ -102,6 +102,7 @@ def main() -> None:
         os.chdir(folder)
         Path("program.c").write_text(PROGRAM)
         subprocess.run(["cc", "-O2", "-pthread", "-o", "program", "program.c"], check=True, timeout=BOUND_S)
+        plugin_alone()
         make_bare()
         print(f"{'':48}{'with':>10}{'without':>10}{'more':>8}")
         for engine in os.environ.get("ENGINES", "dmtcp criu").split():
@@ -114,6 +115,28 @@ def main() -> None:
                 for column, (title, bound) in enumerate((("a checkpoint", 10), ("a resume", 20))):
                     mine, plain = (min(life[kind][column] for life in lives) for kind in (0, 1))
                     show(f"{engine:6}{title} of {count} threads, ms", mine, plain, f"at most {bound} ms more")
+
+
+def plugin_alone() -> None:
+    """Print what DMTCP's plugin uses in a process, by the threads that it has."""
+    native = Path(next(iter(dmtcp_py.__path__))) / "native"
+    sources = [str(Path(__file__).with_name("state_plugin.c")), *map(str, native.glob("state_*.c"))]
+    compiler = ["cc", "-O2", "-pthread", "-w", "-I", str(native), "-o", "alone", *sources, "-ldl"]
+    subprocess.run(compiler, check=True, timeout=BOUND_S)
+    for count in THREADS:
+        runs = [
+            subprocess.run(["./alone", str(count)], check=True, capture_output=True, text=True, timeout=BOUND_S)
+            for _ in range(RUNS)
+        ]
+        checkpoint_ms, restart_ms = (min(column) for column in zip(*(numbers(run.stdout) for run in runs), strict=True))
+        print(
+            f"the plugin for DMTCP, {count} threads: {checkpoint_ms:.1f} ms a checkpoint, {restart_ms:.1f} ms a resume"
+        )
+
+
+def numbers(text: str) -> list[float]:
+    """Return the numbers in TEXT."""
+    return list(map(float, text.split()))
 
 
 def show(title: str, mine: float, plain: float, note: str) -> None:

@@ -148,6 +148,7 @@ KINDS = (
     Kind(
         "timer slack",
         of=Of.THREAD,
+        harmless="it affects how soon a thread that sleeps wakes up",
         c=Text(
             "OWN long slack_model;",
             "prctl(PR_SET_TIMERSLACK, slack_model = 60000 + n % 1000);",
@@ -200,6 +201,7 @@ KINDS = (
     ),
     Kind(
         "oom score",
+        harmless="it affects which process the kernel ends where memory runs out",
         c=Text(
             "MODEL int oom_model;",
             """

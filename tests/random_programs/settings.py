@@ -8,6 +8,7 @@ KINDS = (
     Kind(
         "real-time and idle scheduling",
         of=Of.THREAD,
+        harmless="it affects how soon a program computes, not what",
         often=0,
         c=Text(
             "OWN int policy_model; OWN struct sched_param policy_priority;",
@@ -115,6 +116,7 @@ KINDS = (
     ),
     Kind(
         "merging of equal memory",
+        harmless="it affects how much memory a program takes, not what is in it",
         often=0,
         c=Text(
             "MODEL long merge_model;",
