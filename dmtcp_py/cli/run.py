@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from dmtcp_py import __version__
 from dmtcp_py.attempt.attempt import run
 from dmtcp_py.cli.common import directory_option, duration_s, interval_s, run_and_exit
 from dmtcp_py.cli.completion import complete_program
+from dmtcp_py.cli.config import defaults
 from dmtcp_py.cli.sections import Section, SectionedCommand
 from dmtcp_py.errors import UsageError
 from dmtcp_py.messages import NORMAL, QUIET, VERBOSE, Report
@@ -194,10 +197,25 @@ def command(*, as_json: bool, quiet: bool, verbose: bool, **values: Any) -> int:
         options = RunOptions(**values)
     except UsageError as error:
         raise click.UsageError(error.what) from error
-    report = Report(QUIET if quiet else VERBOSE if verbose else NORMAL, as_json=as_json)
+    report = Report(_verbosity(quiet=quiet, verbose=verbose), as_json=as_json)
     return run(options, report).status
+
+
+def _verbosity(*, quiet: bool, verbose: bool) -> int:
+    """Return how much is printed: what the line asks for comes before what is set for all lines."""
+    source = click.get_current_context().get_parameter_source
+    is_asked = {name: source(name) is ParameterSource.COMMANDLINE for name in ("quiet", "verbose")}
+    if quiet and (is_asked["quiet"] or not is_asked["verbose"]):
+        return QUIET
+    return VERBOSE if verbose and not is_asked["quiet"] else NORMAL
 
 
 def main() -> None:
     """Run the command line."""
-    run_and_exit(lambda: command.main(prog_name="dmtcp-run", standalone_mode=False), "dmtcp-run")
+    run_and_exit(_main, "dmtcp-run")
+
+
+def _main() -> int | None:
+    settings = defaults(command, os.environ)
+    status: int | None = command.main(prog_name="dmtcp-run", standalone_mode=False, default_map=settings)
+    return status

@@ -89,7 +89,7 @@ class Life:
         with self._said.open("wb") as said:
             here = ["env", "--chdir", str(stage.folder), *line]
             stdio = ChildStdio(stdin=subprocess.DEVNULL, stdout=said.fileno(), stderr=said.fileno())
-            environ = {**without_job(given_environ()), "PWD": str(stage.folder)}
+            environ = {**without_job(given_environ()), "PWD": str(stage.folder), "DMTCP_RUN_ARRAY_CHAIN": "no"}
             return Child(here, env=environ, dies_with_us=True, stdio=stdio)
 
     def wait_for(self, condition: Callable[[], bool], until: float) -> bool:

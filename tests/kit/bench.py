@@ -60,6 +60,7 @@ class Workbench:
         schedulers = ("SLURM_", "PBS_", "LSB_", "SGE_", "DMTCP_")
         environ = {name: value for name, value in os.environ.items() if not name.startswith(schedulers)}
         environ["TMPDIR"] = str(self.temporary)
+        environ["XDG_CONFIG_HOME"] = str(self.folder.parent / "config")
         return {**environ, **(self.engine.environ if self.engine else {})}
 
     @property

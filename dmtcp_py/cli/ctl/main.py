@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
 
 from dmtcp_py import __version__
 from dmtcp_py.cli.common import directory_option, run_and_exit
-from dmtcp_py.cli.ctl import checkpoint, completion, doctor, list_, prune, rehearse, setup, status, stop, verify
+from dmtcp_py.cli.config import defaults
+from dmtcp_py.cli.ctl import checkpoint, completion, config, doctor, list_, prune, rehearse, setup, status, stop, verify
+from dmtcp_py.cli.run import command as run
 from dmtcp_py.cli.sections import Section, SectionedGroup
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ Exit status:
 
 
 _SECTIONS: tuple[Section, ...] = (
-    ("Before a long run", ("rehearse", "doctor", "setup", "completion")),
+    ("Before a long run", ("rehearse", "doctor", "setup", "config", "completion")),
     ("Jobs", ("status", "checkpoint", "stop")),
     ("What is kept of jobs", ("list", "verify", "prune")),
 )
@@ -58,10 +61,17 @@ def command(context: click.Context, directory: Path) -> None:
     context.obj = directory
 
 
-for module in (rehearse, status, list_, verify, prune, checkpoint, stop, doctor, setup, completion):
+for module in (rehearse, status, list_, verify, prune, checkpoint, stop, doctor, setup, completion, config):
     command.add_command(module.command)
 
 
 def main() -> None:
     """Run the command line."""
-    run_and_exit(lambda: command.main(prog_name="dmtcp-ctl", standalone_mode=False), "dmtcp-ctl", failed_status=1)
+    run_and_exit(_main, "dmtcp-ctl", failed_status=1)
+
+
+def _main() -> int | None:
+    # of what is set for dmtcp-run, it needs to know where the jobs are
+    settings = {name: value for name, value in defaults(run, os.environ).items() if name == "directory"}
+    status: int | None = command.main(prog_name="dmtcp-ctl", standalone_mode=False, default_map=settings)
+    return status
