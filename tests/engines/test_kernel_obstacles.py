@@ -15,6 +15,8 @@ from kit.processes import program_of
 from kit.waits import LONG_S
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kit.bench import Workbench
     from kit.engines import EngineHere
 
@@ -170,6 +172,60 @@ def _obstacle_to_another(pid: int) -> str:
     code = f"from {kernel_obstacle.__module__} import kernel_obstacle; print(kernel_obstacle({pid}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LONG_S, check=True)
     return done.stdout
+
+
+HAS_MORE = """
+import ctypes, fcntl, os, select, socket, sys, tempfile
+
+def disarmed():
+    reading, writing = os.pipe()
+    found = select.epoll()
+    found.register(reading, select.EPOLLIN | select.EPOLLONESHOT)
+    os.write(writing, b"x")
+    return found.poll(), found, writing
+
+def lease():
+    fd = os.open("leased", os.O_RDONLY | os.O_CREAT)
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+
+def announced():
+    pair = socket.socketpair()
+    fcntl.fcntl(pair[0], fcntl.F_SETFL, os.O_ASYNC)
+    return pair
+
+def removed():
+    os.chdir(tempfile.mkdtemp())
+    os.rmdir(os.getcwd())
+
+def asynchronous():
+    number = {"x86_64": 206, "aarch64": 0}[os.uname().machine]
+    assert ctypes.CDLL(None).syscall(number, 8, ctypes.byref(ctypes.c_ulong())) == 0
+
+kept = {"oneshot": disarmed, "lease": lease, "signal": announced, "cwd": removed, "aio": asynchronous}[sys.argv[1]]()
+print("there", flush=True)
+sys.stdin.read()
+"""
+FORGOTTEN = {
+    "oneshot": "watching a descriptor of which an event has come (EPOLLONESHOT)",
+    "lease": "leased (F_SETLEASE), which DMTCP does not restore",
+    "signal": "open so that a signal announces data (O_ASYNC), which DMTCP does not restore",
+    "cwd": "is in a directory that was removed, and DMTCP would end it",
+    "aio": "uses the kernel's asynchronous I/O (io_setup), which DMTCP does not restore",
+}
+
+
+@pytest.mark.parametrize("kind", FORGOTTEN)
+def test_what_dmtcp_forgets_is_seen_from_outside(tmp_path: Path, kind: str) -> None:
+    line = [sys.executable, "-c", HAS_MORE, kind]
+    with subprocess.Popen(line, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n"
+        found = kernel_obstacle(process.pid)
+        assert found is not None
+        assert FORGOTTEN[kind] in found.what
+        process.stdin.close()
+        assert process.wait(LONG_S) == 0
 
 
 def test_a_program_that_traces_another_of_its_processes_is_refused(bench: Workbench, dmtcp: EngineHere) -> None:

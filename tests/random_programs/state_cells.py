@@ -46,7 +46,7 @@ def measure(campaign: Campaign, names: Sequence[str], jobs: int, *, is_quick: bo
     """
     found: dict[str, Result] = {}
     for kind in _worst(measure_kinds(campaign, names, jobs), found):
-        yield Cell(str(campaign.engine), kind, *_judge(BY_NAME[kind], found[kind]))
+        yield Cell(str(campaign.engine), kind, *judge(BY_NAME[kind], found[kind]))
     right = [kind for kind, result in found.items() if result.outcome is Outcome.RIGHT]
     if is_quick or not right:
         return
@@ -63,7 +63,8 @@ def _worst(results: Iterator[tuple[Any, Result]], found: dict[str, Result]) -> I
         yield one.kind
 
 
-def _judge(kind: Kind, result: Result) -> tuple[str, str]:
+def judge(kind: Kind, result: Result) -> tuple[str, str]:
+    """Return the state of a KIND, and its detail."""
     if result.outcome is Outcome.RIGHT:
         return AS_IT_WAS, ""
     if result.outcome is Outcome.REFUSED:

@@ -6,12 +6,22 @@ Observed with 3.2, 4.2 and 5.0.
 from __future__ import annotations
 
 import os
+import re
+import select
+from contextlib import suppress
+from pathlib import Path
 
 from dmtcp_py.engine.dmtcp.obstacles import ONCE_CLOSED, UNPROTECTED, USE_CRIU, Obstacle
 from dmtcp_py.engine.kernel_state import is_filtered, namespace_of_its_own, tracer_of
-from dmtcp_py.system.proc import name_of, open_descriptors, process_tree
+from dmtcp_py.system.proc import DELETED, name_of, process_tree, shared_writable_maps
 
 _O_PATH = getattr(os, "O_PATH", 0o10000000)
+_O_ASYNC = os.O_ASYNC
+_AIO = "/[aio]"
+_LEASE = re.compile(r"^lock:.*\bLEASE\b", re.MULTILINE)
+_WATCHED = re.compile(r"^tfd:.*events:\s*([0-9a-f]+)", re.MULTILINE)
+_ALWAYS_WATCHED = select.EPOLLERR | select.EPOLLHUP | select.EPOLLONESHOT | select.EPOLLET
+"""What is left in the events of a descriptor once the only one has come."""
 
 
 def kernel_obstacle(pid: int) -> Obstacle | None:
@@ -19,7 +29,8 @@ def kernel_obstacle(pid: int) -> Obstacle | None:
 
     Raises FileNotFoundError or ProcessLookupError if the process has ended.
     """
-    return _traced(pid) or _confined(pid) or _filtered(pid) or _opened_for_path(pid)
+    found = _traced(pid) or _confined(pid) or _filtered(pid) or _in_removed_directory(pid)
+    return found or _asynchronous(pid) or _descriptor(pid)
 
 
 def _traced(pid: int) -> Obstacle | None:
@@ -56,12 +67,47 @@ def _filtered(pid: int) -> Obstacle | None:
     )
 
 
-def _opened_for_path(pid: int) -> Obstacle | None:
-    """Find a descriptor whose options cannot be read: DMTCP ends the program at a checkpoint."""
-    for _, target, flags in open_descriptors(pid):
-        if flags & _O_PATH:
-            return Obstacle(
-                f"process {pid} ({name_of(pid)}) has {target} open for its path only (O_PATH), and DMTCP would end it",
-                f"{USE_CRIU}; or {ONCE_CLOSED}",
-            )
+def _in_removed_directory(pid: int) -> Obstacle | None:
+    """Find a working directory that DMTCP could not enter again: it ends the program at the checkpoint."""
+    if not os.readlink(f"/proc/{pid}/cwd").endswith(DELETED):
+        return None
+    return Obstacle(
+        f"process {pid} ({name_of(pid)}) is in a directory that was removed, and DMTCP would end it",
+        f"{USE_CRIU}; or start the program in another directory",
+    )
+
+
+def _asynchronous(pid: int) -> Obstacle | None:
+    """Find what io_setup(2) has made: it is gone after a restart."""
+    if not any(path.startswith(_AIO) for _, path in shared_writable_maps(pid)):
+        return None
+    return Obstacle(
+        f"process {pid} ({name_of(pid)}) uses the kernel's asynchronous I/O (io_setup), which DMTCP does not restore",
+        USE_CRIU,
+    )
+
+
+def _descriptor(pid: int) -> Obstacle | None:
+    """Find a descriptor that has what DMTCP does not restore, or that makes it end the program."""
+    for entry in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - only names are needed
+        with suppress(OSError):
+            info = Path(f"/proc/{pid}/fdinfo/{entry}").read_text(encoding="ascii", errors="replace")
+            if (what := _lost_of(info)) is not None:
+                target = os.readlink(f"/proc/{pid}/fd/{entry}")
+                return Obstacle(f"process {pid} ({name_of(pid)}) has {target} {what}", f"{USE_CRIU}; or {ONCE_CLOSED}")
+    return None
+
+
+def _lost_of(info: str) -> str | None:
+    """Return what DMTCP would lose of a descriptor with this INFO in /proc, as the end of a sentence."""
+    flags = int(info.partition("flags:")[2].split()[0], 8)
+    if flags & _O_PATH:
+        return "open for its path only (O_PATH), and DMTCP would end it"
+    # the kernel sets the other flag for a lease too
+    if _LEASE.search(info):
+        return "leased (F_SETLEASE), which DMTCP does not restore"
+    if flags & _O_ASYNC:
+        return "open so that a signal announces data (O_ASYNC), which DMTCP does not restore"
+    if any(not int(events, 16) & ~_ALWAYS_WATCHED for events in _WATCHED.findall(info)):
+        return "watching a descriptor of which an event has come (EPOLLONESHOT), which DMTCP would let come once more"
     return None
