@@ -28,8 +28,7 @@ def lines(rehearsal: Rehearsal, columns: int | None) -> list[str]:
     body: list[str] = []
     for name, text in rows:
         body += _wrapped(f"  {name:{width}}", text, columns)
-    end = ["", "In the batch script:", f"  {rehearsal.line}"] if rehearsal.line else []
-    return [_verdict(rehearsal), *body, *end]
+    return [_verdict(rehearsal), *body]
 
 
 def _wrapped(first: str, text: str, columns: int | None) -> list[str]:

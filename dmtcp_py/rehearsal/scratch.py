@@ -51,9 +51,10 @@ def survey(folder: Path, *, links: Collection[Path], but: Path) -> Survey:
     linked: list[Path] = []
     largest: dict[Path, int] = {}
     for path, found in _walk(folder, links=links, but=but, linked=linked):
-        files, size = files + 1, size + found.st_size
+        here = found.st_size if stat.S_ISREG(found.st_mode) else 0
+        files, size = files + 1, size + here
         top = folder / path.relative_to(folder).parts[0]
-        largest[top] = largest.get(top, 0) + found.st_size
+        largest[top] = largest.get(top, 0) + here
         if files > MOST_FILES:
             raise UsageError(f"there are more than {MOST_FILES} files in {folder} to copy", _what_to_do(folder, ""))
     if size > most:

@@ -99,7 +99,14 @@ def command(directory: Path, /, *, as_json: bool, **values: Any) -> int:
     else:
         for line in lines.lines(found, _columns()):
             click.echo(one_line(line))
+        if found.line is not None:
+            click.echo(f"\nIn the batch script:\n  {_to_be_pasted(found.line)}")
     return int(not found.works)
+
+
+def _to_be_pasted(line: str) -> str:
+    """Return LINE as it can be pasted into a script: a program's text may have several lines."""
+    return line if all(char.isprintable() or char in "\n\t" for char in line) else one_line(line)
 
 
 def _columns() -> int | None:
