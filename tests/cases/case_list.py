@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
 GROUP = "Cases"
-TERMS = Terms(kills=2, most_repeats=0, generation_s=30, end_s=60, beyond_s=1)
+TERMS = Terms(kills=2, most_repeats=0, generation_s=60, end_s=90, beyond_s=1)
 NOTHING_TOLD = "it was over before"
 _BUILD = 'cp -r "$1" "$2" && cd "$2" && { [ ! -e build ] || . ./build; } && rm -f build cmd note.md PRE SUBDIR MOVE'
 _SHELL = ("bash", "-c", _BUILD.replace("{", "{{").replace("}", "}}"), "bash")

@@ -12,7 +12,7 @@ from zoo.life import Terms
 from zoo.measure import Collection
 
 GROUP = "DMTCP's test programs"
-TERMS = Terms(kills=2, most_repeats=0, generation_s=30, end_s=20, beyond_s=1)
+TERMS = Terms(kills=2, most_repeats=0, generation_s=60, end_s=20, beyond_s=1)
 VARIABLE = "DMTCP_TESTS"
 _WORDS = {"vfork1": ("while true; do date; sleep 1; done",), "syscall-tester": ("1000",)}
 """What stands behind their names; the others need nothing."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Process = subprocess.Popen[bytes]
 
 FAILED_STATUS = 125
+_LAST_LIFE = 5
+"""How many times as long the interval is once the program is killed no more: its checkpoints slow it down."""
 _ADVICE = re.compile(r"type ('ln -s .*', and --job \S+) resumes it")
 
 
@@ -82,6 +84,7 @@ class Lives:
                 return self._ended_early(kill, status, plain)
             if not kill and self.program.typed is not None and self.program.typed.is_moved:
                 self._move()
+        self.line.interval_s *= _LAST_LIFE
         status = self._wait_end(self.line.start(), "to its end")
         while self._may_repeat(status):
             status = self._wait_end(self.line.start(), "to its end")
