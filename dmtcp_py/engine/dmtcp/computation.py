@@ -7,7 +7,7 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from dmtcp_py.engine.dmtcp import images
 from dmtcp_py.engine.dmtcp.assertions import explained
@@ -182,6 +182,15 @@ class DmtcpComputation:
             raise CheckpointFailedError(
                 "another dmtcp_command took a checkpoint at the same time", program_lives=not then_stop
             )
+        if (message := self.workspace.failure_message()) is not None:
+            # of another process, whose parent goes on as if that were the program's own end
+            self._fail(explained(message))
+
+    def _fail(self, failure: str) -> NoReturn:
+        """Kill the program because of a FAILURE of DMTCP in a checkpoint."""
+        self._failure = failure
+        self.kill()
+        raise CheckpointFailedError(failure, program_lives=False)
 
     def look(self) -> None:
         """Raise BlockedError if DMTCP cannot checkpoint what the program has now; for one node."""
@@ -282,9 +291,7 @@ class DmtcpComputation:
             if timeout.is_over():
                 hung = f"a checkpoint hung: nothing was written for {timeout_s:.0f} s"
                 message = self.workspace.failure_message()
-                self._failure = explained(message) if message else hung
-                self.kill()
-                raise CheckpointFailedError(self._failure, program_lives=False)
+                self._fail(explained(message) if message else hung)
         return True
 
     def _await_stopped(self) -> bool:
