@@ -53,6 +53,35 @@ except OSError:
     sys.exit(3)
 """
 """Opens a file in a way that DMTCP does not see, and loses."""
+SHARES_FILES = """
+import os, time
+
+def use(file, name):
+    for step in range(100):
+        time.sleep(0.1)
+        if os.pread(file, 9, 0) != name:
+            os._exit(3)
+    os._exit(0)
+
+def status_of(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+children = []
+for name in [b"file %d" % number for number in range(8)]:
+    children.append(os.fork())
+    if children[-1] == 0:
+        file = os.open(name, os.O_RDWR | os.O_CREAT)
+        os.write(file, name)
+        pid = os.fork()
+        if pid == 0:
+            use(file, name)
+        os._exit(status_of(pid))
+for step in range(100):
+    print(step, flush=True)
+    time.sleep(0.1)
+print(*map(status_of, children), flush=True)
+"""
+"""Children that each share a file with a child of their own, which reads it."""
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +98,11 @@ def test_state_is_what_it_was(bench: Workbench, engine: EngineHere, program: Pat
     if kind == "reserved" and engine.version.startswith("3."):
         pytest.skip("refused: see the test of reservations")
     bench.assert_survives([program, kind, str(STEPS)], times=2)
+
+
+@pytest.mark.usefixtures("one_dmtcp")
+def test_files_that_children_share_are_not_mixed(bench: Workbench) -> None:
+    bench.assert_survives(bench.python("shares.py", SHARES_FILES), times=1)
 
 
 @pytest.mark.parametrize("kind", PUT_BACK_UNDER_DMTCP)
