@@ -397,6 +397,24 @@ def test_an_engine_that_fails_later_goes_on_from_the_last_good_generation_in_the
     bench.assert_same("out.txt")
 
 
+def test_what_ran_on_without_a_process_that_dmtcp_ended_is_not_committed(
+    bench: Workbench, one_dmtcp: EngineHere
+) -> None:
+    """Its parent takes that for the process's own end, as where the output of a command is empty."""
+    assert one_dmtcp
+    line = ["-i", "1", "--stdout", "out.txt", *bench.counting(60, status=7)]
+    process = bench.start(*line)
+    bench.wait_generations(1, process)
+    coordinator = coordinator_of(process)
+    assert coordinator is not None
+    words = coordinator.cmdline()
+    with (Path(words[words.index("--tmpdir") + 1]) / "messages").open("a", encoding="utf-8") as messages:
+        messages.write("*** ERROR: one that no process of this program had\n")
+    assert process.wait(LONG_S) == 7
+    assert "one that no process of this program had" in bench.said_with("resuming the last good generation")
+    bench.assert_counted(60)
+
+
 def test_an_engine_that_fails_again_and_again_without_progress_is_an_error(bench: Workbench, dmtcp: EngineHere) -> None:
     """DMTCP's coordinator is killed each time the program runs again."""
     del dmtcp
