@@ -189,15 +189,15 @@ class Course:
         if life.events("resumed")[0]["generation"] != killed.manifest.generation:
             reasons = [event["text"] for event in life.events("warning") if "cannot be used" in event["text"]]
             raise _Failed(f"the newest checkpoint did not come up: {(reasons or ['no reason is known'])[0]}")
-        self._watch(life, killed, resumed_at)
+        restored = _Activity.of(life)
+        self._watch(life, killed, restored)
         self.found = replace(self.found, ran_on_s=time.monotonic() - resumed_at)
         self.found = replace(self.found, status=life.status, last_words=self.stage.last_words)
-        self._judge(life, killed)
+        self._judge(life, killed, restored)
 
-    def _watch(self, life: Life, killed: _Killed, resumed_at: float) -> None:
+    def _watch(self, life: Life, killed: _Killed, before: _Activity) -> None:
         """Wait until the resumed program has done as much as before the crash; fail if it does nothing."""
-        enough_at = resumed_at + self.schedule.after_s
-        before = _Activity.of(life)
+        enough_at = before.at + self.schedule.after_s
         self.say("watching it run on")
         life.wait_for(lambda: False, min(enough_at, self.budget.until))
         # a machine that is busier now needs longer for as much
@@ -207,12 +207,14 @@ class Course:
             return
         now = _Activity.of(life)
         time_text = f"in {now.at - before.at:.0f} s"
-        if killed.did_print and now.printed <= killed.head_size:
+        # what it had printed between the request for the checkpoint and the checkpoint was restored
+        has_printed = now.printed > before.printed or now.printed >= killed.output_size
+        if killed.did_print and not has_printed:
             raise _Failed(f"it hangs after the resume: it printed before the crash, and nothing {time_text} after it")
         if killed.did_compute and not killed.did_print and now.computed_s - before.computed_s < _IDLE_S:
             raise _Failed(f"it hangs after the resume: it computed before the crash, and not {time_text} after it")
 
-    def _judge(self, life: Life, killed: _Killed) -> None:
+    def _judge(self, life: Life, killed: _Killed, restored: _Activity) -> None:
         for event in read_history(self.stage.layout):
             if event.get("event") == "failed":
                 raise _Failed(str(event.get("error")))
@@ -224,6 +226,6 @@ class Course:
         again = Printed.read(stdout, head_size).content
         self.found = replace(
             self.found,
-            printed=min(len(again), len(killed.after.content)),
+            printed=max(head_size + min(len(again), len(killed.after.content)) - restored.printed, 0),
             difference=comparison.difference(killed.after.content, again),
         )

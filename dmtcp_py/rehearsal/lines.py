@@ -102,7 +102,7 @@ def _output(trial: Trial, comparison: Comparison | None) -> str:
         return f"{exact}; the same as of a run without dmtcp-run ({format_size(comparison.printed)}{whole})"
     if trial.printed:
         return f"{exact}; {format_size(trial.printed)} that the crash took were printed again, the same"
-    return f"{exact}; it printed nothing between the checkpoint and the crash"
+    return f"{exact}; it printed too little between the checkpoint and the crash to be compared"
 
 
 def _files(trial: Trial) -> str:

@@ -57,7 +57,6 @@ def test_a_program_that_survives_is_told_with_its_costs_and_nothing_here_changes
     assert 0 < trial["pause_s"] < 60
     assert 0 < trial["upkeep"]["share"] < 0.1
     assert trial["files"] == ["ledger.txt"]
-    assert trial["printed"] > 0
     assert trial["difference"] is None
     assert [path.name for path in bench.folder.iterdir()] == ["ledger.txt"]
     assert ledger.read_text() == _OLD
@@ -94,16 +93,26 @@ def test_in_place_all_is_put_back_here_and_elsewhere(bench: Workbench, one_engin
     assert str(outside) in found["place"]
 
 
-def test_a_program_that_notices_the_resume_does_not_work(bench: Workbench, one_engine: EngineHere) -> None:
-    assert one_engine
+def after_a_resume(bench: Workbench, what: str) -> list[str]:
+    """Return the line of a program that prints, and does WHAT once there is what dmtcp-run says in its second life."""
     text = (
-        "import sys, time\nlast = time.time()\nwhile time.time() - last < 1:\n"
-        "    last = time.time()\n    print('step', flush=True)\n    time.sleep(0.05)\nsys.exit('lost some time')\n"
+        "import glob, sys, time\nwhile True:\n    print('step', flush=True)\n    time.sleep(0.05)\n"
+        f"    if glob.glob('{bench.jobs}/.rehearsal-*/*/messages-1'):\n        {what}\n"
     )
-    # the second life comes later than the first by what a start of dmtcp-run takes
-    found = rehearse(bench, *bench.python("notices.py", text), status=1)
+    return bench.python("program.py", text)
+
+
+def test_a_program_that_fails_after_the_resume_does_not_work(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    found = rehearse(bench, *after_a_resume(bench, "sys.exit('lost its licence')"), status=1)
     assert found["line"] is None
-    assert "lost some time" in only_trial(found)["problem"]
+    assert "lost its licence" in only_trial(found)["problem"]
+
+
+def test_a_program_that_hangs_after_the_resume_does_not_work(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    found = rehearse(bench, *after_a_resume(bench, "time.sleep(1e6)"), status=1)
+    assert only_trial(found)["problem"].startswith("it hangs after the resume: it printed before the crash")
 
 
 def test_a_program_that_fails_says_so_itself(bench: Workbench, one_engine: EngineHere) -> None:
