@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dmtcp_py.native import built
 from kit.bench import counted
 
 if TYPE_CHECKING:
@@ -46,6 +48,23 @@ if how == "fails first":
     "execveat of a file": lambda: libc.execveat(shell, b"", arguments, empty, 0x1000),
 }[how]()
 sys.exit("nothing was executed")
+"""
+LARGE = f"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+char *find(void);
+int main(int argc, char **argv)
+{{
+    for (int step = 1; step <= atoi(argv[1]); step++) {{
+        for (int i = 0; i < 64 << 20; i += 1 << 16)
+            find()[i] += step;
+        printf("%d %d\\n", step, find()[(step % 64) << 20]);
+        fflush(stdout);
+        usleep(100000);
+    }}
+    return {STATUS};
+}}
 """
 WAYS = (
     "system",
@@ -101,3 +120,17 @@ print(libc.getenv(b"MINE"), libc.getenv(b"LD_PRELOAD"), libc.getenv(b"DMTCP_PLUG
     done = bench.run("-i", "0", *program)
     plain = subprocess.run(program, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == plain.stdout, done.stderr
+
+
+def test_what_is_executed_keeps_its_memory(bench: Workbench, engine: EngineHere) -> None:
+    """Without random addresses, a large library is where the program before had its memory for a restart."""
+    assert engine
+    if not built("forks") or shutil.which("gcc") is None or shutil.which("setarch") is None:
+        pytest.skip("there is no C compiler here, or no setarch")
+    folder = bench.folder.parent
+    (folder / "large.c").write_text("static char large[64 << 20]; char *find(void) { return large; }\n")
+    (folder / "program.c").write_text(LARGE)
+    for words in ("-shared -fPIC -o liblarge.so large.c", f"-o program program.c -L. -llarge -Wl,-rpath,{folder}"):
+        subprocess.run(["gcc", *words.split()], cwd=folder, check=True, timeout=60)
+    line = ["setarch", "-R", "sh", "-c", f"exec {folder}/program {STEPS}"]
+    bench.assert_survives(line, status=STATUS)
