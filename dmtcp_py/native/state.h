@@ -41,6 +41,10 @@ void record_settings(void);
 void put_back_settings(void);
 void check_settings(void);
 
+/* state_names.c: command line, environment and executable in /proc. */
+void record_names(void);
+void put_back_names(void);
+
 /* state_threads.c: what each thread has for itself; called in that thread. */
 void forget_threads(void);
 void record_thread(void);

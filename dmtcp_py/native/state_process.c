@@ -134,11 +134,13 @@ void record_process(void)
     no_huge_pages = RAW(SYS_prctl, PR_GET_THP_DISABLE, 0, 0, 0, 0);
     read_handled(handled);
     record_settings();
+    record_names();
 }
 
 void put_back_process(void)
 {
     put_back_settings();
+    put_back_names();
     RAW(SYS_umask, mask);
     put_back_oom_score();
     if (subreaper > 0)

@@ -22,10 +22,19 @@ if TYPE_CHECKING:
     from random_programs.kind import Kind
 
 RESULTS = REPOSITORY / "docs" / "state.json"
-KEPT, PUT_BACK, AS_IT_WAS, REFUSED, HARMLESS = "kept", "put back", "as it was", "refused", "harmless"
+KEPT, PUT_BACK, AS_IT_WAS, REFUSED, HARMLESS, FAILS = (
+    "kept",
+    "put back",
+    "as it was",
+    "refused",
+    "harmless",
+    "fails",
+)
 _RANKS = (Outcome.RIGHT, Outcome.REFUSED, Outcome.LATE, Outcome.STUCK, Outcome.WRONG, Outcome.BROKEN)
 """From the best to the worst: what counts of a kind that was measured in C and in Python."""
 _REASON = re.compile(r"(?:process \d+ \([^)]*\) )?(.*?)(?:; |$)")
+_NOT_BY_NAME = ("died during the checkpoint", "criu dump failed")
+"""How a checkpoint fails that was not refused before it began."""
 _ROUTINE = ("checkpoint failed: ", "no checkpoint: ", "stopped, because it cannot be checkpointed: ")
 
 
@@ -67,6 +76,8 @@ def judge(kind: Kind, result: Result) -> tuple[str, str]:
     """Return the state of a KIND, and its detail."""
     if result.outcome is Outcome.RIGHT:
         return AS_IT_WAS, ""
+    if any(words in result.detail for words in _NOT_BY_NAME):
+        return FAILS, _reason(result.detail)
     if result.outcome is Outcome.REFUSED:
         return REFUSED, _reason(result.detail)
     if kind.harmless and kind.name in result.differing:
