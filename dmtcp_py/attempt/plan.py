@@ -22,6 +22,7 @@ from dmtcp_py.engine.protocol import NodeList
 from dmtcp_py.engine.unprotected import Unprotected
 from dmtcp_py.errors import BatchError, DmtcpRunError, EngineError, UsageError
 from dmtcp_py.options import OWN_NETWORK
+from dmtcp_py.store.access import refuse_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +86,7 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
     """
     cwd = _working_directory()
     check_asked(options.engine, options.engine_plugin)
+    refuse_directory(cwd / options.directory)
     program = find_program(options.command[0], cwd, os.environ.get("PATH"))
     allocation, scheduler, batch_job = _allocation(options, cwd)
     identity = identify(options, cwd, allocation.array_task)

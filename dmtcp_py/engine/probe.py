@@ -14,6 +14,7 @@ from dmtcp_py.engine.choice import AUTO, choose
 from dmtcp_py.engine.criu import privileges as criu
 from dmtcp_py.engine.criu import trials
 from dmtcp_py.engine.criu.engine import CriuEngine
+from dmtcp_py.engine.dmtcp import guarding
 from dmtcp_py.engine.dmtcp import installation as dmtcp
 from dmtcp_py.engine.dmtcp.engine import DmtcpEngine
 from dmtcp_py.engine.protocol import EndKind, Launch, Stdio
@@ -71,6 +72,11 @@ class EngineState:
 def engine_state(name: str) -> EngineState:
     """Find engine NAME and run a program under it."""
     return _dmtcp() if name == DmtcpEngine.name else _criu()
+
+
+def coordinator_problem() -> str | None:
+    """Return why DMTCP's coordinator admits other users; None if it refuses them. Raises EngineError without DMTCP."""
+    return guarding.problem(dmtcp.find())
 
 
 def chosen() -> Choice:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.attempt.fit import Finding, Level, ok, problem, warning
 from dmtcp_py.batch import allocation as batch
-from dmtcp_py.engine.probe import NAMES, EngineState, chosen, engine_state, privileges
+from dmtcp_py.engine.probe import NAMES, EngineState, chosen, coordinator_problem, engine_state, privileges
 from dmtcp_py.errors import EngineError
 from dmtcp_py.native import built
 from dmtcp_py.system.files import free_bytes
@@ -41,6 +41,7 @@ def examine(directory: Path) -> list[Finding]:
         *(finding for state in states for finding in _engine(state, without)),
         _choice(),
         _native(),
+        *_coordinator(),
         ok("kernel", f"{os.uname().sysname} {os.uname().release} on {os.uname().machine}"),
         ok("privileges", privileges()),
         _locks(existing),
@@ -79,6 +80,17 @@ def _native() -> Finding:
         "start processes hang",
         "install a C compiler, then dmtcp-py again; until then set OPENBLAS_NUM_THREADS=1",
     )
+
+
+def _coordinator() -> list[Finding]:
+    """Check whether other users of this machine are kept out of computations under DMTCP, if that is installed."""
+    try:
+        lack = coordinator_problem()
+    except EngineError:
+        return []
+    if lack is None:
+        return [ok("coordinator", f"DMTCP's coordinator refuses connections of users other than {os.geteuid()}")]
+    return [warning("coordinator", f"other users of this machine could checkpoint or kill jobs under DMTCP: {lack}")]
 
 
 def _locks(place: Path) -> Finding:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dmtcp_py.errors import FencedError, LockedError, StoreError
+from dmtcp_py.store.access import refuse_job
 from dmtcp_py.store.records import LockRecord, decode, encode
 from dmtcp_py.system.files import PRIVATE_FILE
 from dmtcp_py.system.proc import boot_id, started_at
@@ -161,6 +162,7 @@ def hold_for_maintenance(layout: JobLayout) -> Iterator[JobLock]:
 
 
 def _open_locked(layout: JobLayout) -> int:
+    refuse_job(layout)
     try:
         fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE)
     except OSError as error:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dmtcp_py.errors import DmtcpRunError, LockedError, StoreError
+from dmtcp_py.store.access import refuse_job
 from dmtcp_py.store.lock import holding, is_running
 from dmtcp_py.store.records import Request, encode, read_record, utc_now
 from dmtcp_py.system.files import write_atomic
@@ -113,6 +114,7 @@ def ask(layout: JobLayout, action: str, *, timeout_s: float, is_served: Callable
 
     IS_SERVED returns whether the attempt still runs; once it does not, the wait ends.
     """
+    refuse_job(layout)
     name = f"{time.time_ns()}-{os.uname().nodename}-{os.getpid()}"
     path = layout.requests / f"{name}.ask"
     request = Request(action=action, asked_by=f"pid {os.getpid()} on {os.uname().nodename}", asked=utc_now())

@@ -21,7 +21,9 @@ class TcpSocket(NamedTuple):
     near: str
     far: str
     state: str
+    uid: int
     inode: int
+    """0 if its process has closed it."""
 
     @property
     def port(self) -> int:
@@ -40,8 +42,9 @@ def tcp_sockets(pid: int | str = "self") -> list[TcpSocket]:
     for table, family in _TABLES:
         with suppress(OSError):
             for line in Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
-                _, near, far, state, *_, inode = line.split()[:_FIELDS]
-                found.append(TcpSocket(family=family, near=near, far=far, state=state, inode=int(inode)))
+                _, near, far, state, *_, uid, _, inode = line.split()[:_FIELDS]
+                ends = {"near": near, "far": far}
+                found.append(TcpSocket(family=family, **ends, state=state, uid=int(uid), inode=int(inode)))
     return found
 
 

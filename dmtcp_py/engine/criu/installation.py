@@ -15,6 +15,7 @@ from pathlib import Path
 from dmtcp_py.engine.criu.privileges import are_ours, data_folder
 from dmtcp_py.errors import EngineError
 from dmtcp_py.system.cache import facts_of, remember, remembered
+from dmtcp_py.system.ownership import replaceable
 from dmtcp_py.system.tools import run_tool
 
 _VERSION = re.compile(r"^Version:\s*(\d+(?:\.\d+)*\S*)", re.MULTILINE)
@@ -51,6 +52,8 @@ def candidates() -> list[Installation]:
     if named:
         if not os.access(named, os.X_OK) or Path(named).is_dir():
             raise EngineError(f"DMTCP_RUN_CRIU names {named}, which cannot be executed", "unset DMTCP_RUN_CRIU")
+        if problem := replaceable([Path(named)], is_named=True):
+            raise EngineError(f"{named} could be replaced by another user: {problem}", "fix that, or choose another")
         return [Installation(Path(named).absolute())]
     found = [Installation(path) for path in _places()]
     if not found:
@@ -69,4 +72,11 @@ def _places() -> list[Path]:
     on_path = shutil.which("criu", path=search)
     is_private = os.access(private, os.X_OK) and are_ours(private, private.parent, private.parent.parent)
     found = [private] if is_private else []
+    if on_path and (problem := replaceable([Path(on_path)], is_named=False)):
+        if found:
+            return found
+        raise EngineError(
+            f"{on_path} could be replaced by another user: {problem}",
+            f"'export DMTCP_RUN_CRIU={on_path}' to use it nevertheless, or run 'dmtcp-ctl setup --engine criu'",
+        )
     return [*found, Path(on_path).absolute()] if on_path else found

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import EngineError
+from dmtcp_py.native import built
 from dmtcp_py.system.child import Child, ChildStdio
 from dmtcp_py.system.tools import run_tool
 
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.dmtcp.installation import Installation
 
 LOCALHOST = "127.0.0.1"
+PEERS = "peers"
+"""The library that refuses connections of other users, and listens at one address."""
 START_S = 20.0
 COMMAND_S = 20.0
 # a coordinator that no process joins exits after this long
 _STALE_S = 600
 _POLL_MS = 100
+_OURS = "dmtcp-run: "
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -61,13 +65,27 @@ class LogState:
     """How many checkpoints have written all their images; the processes stay suspended for a moment more."""
     written_ns: int = 0
     """When the log last showed that, in nanoseconds since the epoch."""
+    refuses_others: bool | None = None
+    """Whether it refuses connections of other users; None if the library that does so was not loaded."""
+    refused: tuple[str, ...] = ()
+    """The connections that it refused."""
 
 
 class Coordinator:
-    """A running dmtcp_coordinator; `stop` ends it."""
+    """A running dmtcp_coordinator, which listens at address HOST; `stop` ends it.
 
-    def __init__(
-        self, dmtcp: Installation, env: Mapping[str, str], folder: Path, staging: Path, host: str = LOCALHOST
+    ASKS is a socket at whose other end somebody knows whose the connections from other nodes are.
+    """
+
+    def __init__(  # noqa: PLR0913 - what one command line is made of
+        self,
+        dmtcp: Installation,
+        env: Mapping[str, str],
+        folder: Path,
+        staging: Path,
+        *,
+        host: str = LOCALHOST,
+        asks: int | None = None,
     ) -> None:
         self._dmtcp = dmtcp
         self._host = host
@@ -82,7 +100,8 @@ class Coordinator:
             self._child = Child(
                 _argv(dmtcp, folder, port_file, staging),
                 # if stderr is a pipe, the log goes to /dev/null unless this variable names a file
-                env={**self._env, "JALIB_STDERR_PATH": "/dev/stderr"},
+                env={**self._env, "JALIB_STDERR_PATH": "/dev/stderr", **_guarding(env, host, asks)},
+                pass_fds=() if asks is None else (asks,),
                 own_session=True,
                 dies_with_us=True,
                 stdio=ChildStdio(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT),
@@ -165,6 +184,16 @@ class Coordinator:
             self._changed.notify_all()
 
 
+def _guarding(env: Mapping[str, str], host: str, asks: int | None) -> dict[str, str]:
+    """Return the variables with which the coordinator listens at HOST alone, and refuses other users."""
+    library = built(PEERS)
+    if library is None:
+        return {}
+    preloaded = [str(library), *filter(None, [env.get("LD_PRELOAD")])]
+    asking = {} if asks is None else {"DMTCP_RUN_PEERS": str(asks)}
+    return {"LD_PRELOAD": ":".join(preloaded), "DMTCP_RUN_LISTEN": host, **asking}
+
+
 def _argv(dmtcp: Installation, folder: Path, port_file: Path, staging: Path) -> list[str]:
     places = ["--tmpdir", str(folder), "--ckptdir", str(staging)]
     port = ["--port", "0", "--port-file", str(port_file)]
@@ -173,6 +202,8 @@ def _argv(dmtcp: Installation, folder: Path, port_file: Path, staging: Path) -> 
 
 def _after(line: str, state: LogState, now: float) -> LogState:
     """Return the state after LINE of the log, whose texts are the same in 3.2, 4.2 and 5.0."""
+    if line.startswith(_OURS):
+        return _after_ours(line.removeprefix(_OURS).strip(), state)
     lowered = line.lower()
     if "starting checkpoint;" in lowered:
         return replace(state, checkpoints_begun=state.checkpoints_begun + 1, is_writing=True, is_unclean=False)
@@ -190,3 +221,10 @@ def _after(line: str, state: LogState, now: float) -> LogState:
         is_unclean = state.is_unclean or state.is_writing
         return replace(state, peers_changed_at=now, is_unclean=is_unclean, connected=connected)
     return state
+
+
+def _after_ours(line: str, state: LogState) -> LogState:
+    """Return the state after LINE of native/peers.c."""
+    if line.startswith("admits"):
+        return replace(state, refuses_others=line.endswith("only"))
+    return replace(state, refused=(*state.refused, line))

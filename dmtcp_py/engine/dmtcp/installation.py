@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import EngineError
+from dmtcp_py.system.ownership import replaceable
 from dmtcp_py.system.tools import run_tool
 
 if TYPE_CHECKING:
@@ -64,11 +65,25 @@ def find() -> Installation:
         where = f"in {search} (DMTCP_PREFIX)" if prefix else "on PATH"
         raise EngineError(f"there is no dmtcp_launch {where}: DMTCP is not installed here", _HOW_TO_INSTALL)
     found = Installation(Path(launch).absolute().parent)
+    _refuse_replaceable(found, is_named=prefix is not None)
     _refuse_too_old(found)
     missing = [name for name in TOOLS if not os.access(found.tool(name), os.X_OK)]
     if missing:
         raise EngineError(f"DMTCP in {found.bin} is incomplete: it has no {', '.join(missing)}", _HOW_TO_INSTALL)
     return found
+
+
+def _refuse_replaceable(found: Installation, *, is_named: bool) -> None:
+    """Refuse a DMTCP that another user could replace, before any of it is executed."""
+    prefix = found.bin.resolve().parent
+    tools = [Path(found.tool(name)) for name in TOOLS if Path(found.tool(name)).exists()]
+    libraries = [path for pattern in ("lib*/dmtcp/*.so", "lib/*/dmtcp/*.so") for path in prefix.glob(pattern)]
+    problem = replaceable([*tools, *libraries], is_named=is_named)
+    if problem is not None:
+        instead = (
+            "fix that, or choose another" if is_named else f"'export DMTCP_PREFIX={prefix}' to use it nevertheless"
+        )
+        raise EngineError(f"the DMTCP in {found.bin} could be replaced by another user: {problem}", instead)
 
 
 def _refuse_too_old(found: Installation) -> None:

@@ -49,8 +49,14 @@ class Workspace:
             if order.nodes is not None:
                 self.nodes = NodeAgents(order.nodes, plain, self.folder)
                 plain |= self.nodes.settings()
-            host = self.nodes.address if self.nodes else LOCALHOST
-            self.coordinator = Coordinator(dmtcp, plain, self.folder, self.staging, host)
+            self.coordinator = Coordinator(
+                dmtcp,
+                plain,
+                self.folder,
+                self.staging,
+                host=self.nodes.address if self.nodes else LOCALHOST,
+                asks=self.nodes.peers.fileno() if self.nodes else None,
+            )
         except BaseException:
             self.guard.dismiss()
             if self.nodes:

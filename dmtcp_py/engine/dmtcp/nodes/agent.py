@@ -1,6 +1,6 @@
 """The agent on each other node of a computation, which starts processes for the supervisor and ends them with it.
 
-``python -m dmtcp_py.engine.dmtcp.nodes.agent INDEX OWNER PORT ADDRESS...`` connects to the first ADDRESS that answers,
+``main`` with the words INDEX OWNER PORT ADDRESS... connects to the first ADDRESS that answers,
 and serves it. When the connection ends, the agent ends all that it started. It derives the names of the job's temporary
 files from OWNER.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.engine.dmtcp import shared_memory as segments
 from dmtcp_py.engine.dmtcp.inspection import inspect
-from dmtcp_py.engine.dmtcp.nodes.link import AGENT, SUPERVISOR, TOKEN, connect
+from dmtcp_py.engine.dmtcp.nodes.link import AGENT, PEERS, SUPERVISOR, TOKEN, connect
+from dmtcp_py.engine.dmtcp.nodes.peers import serve
 from dmtcp_py.errors import DmtcpRunError
 from dmtcp_py.system.child import Child, ChildStdio
 from dmtcp_py.system.files import files_below, fsync_path, make_temporary, own_folder, remove_temporaries, size_below
@@ -27,6 +29,8 @@ from dmtcp_py.system.reaping import end_descendants, reap_orphans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from dmtcp_py.engine.dmtcp.nodes.link import Link
 
 NODE_VARIABLES = ("HOSTNAME", "SLURMD_NODENAME", "TMPDIR")
 """Environment variables that have another value on each node."""
@@ -40,18 +44,26 @@ def main() -> None:
     become_subreaper()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with _temporaries(owner, index) as folder:
+        mine = {name: os.environ[name] for name in NODE_VARIABLES if name in os.environ}
         try:
-            link = connect(addresses, port)
-            link.prove(token, AGENT, SUPERVISOR)
+            for_peers = _connected(addresses, port, token, {"index": index, "for": PEERS})
+            link = _connected(addresses, port, token, {"index": index, "folder": str(folder), "environ": mine})
         except (DmtcpRunError, OSError) as error:
             sys.exit(f"node {index} of the computation: {error}")
+        threading.Thread(target=serve, args=(for_peers,), daemon=True).start()
         agent = Agent()
-        mine = {name: os.environ[name] for name in NODE_VARIABLES if name in os.environ}
         with suppress(OSError):
             # an OSError means that the supervisor has closed the connection, or is gone
-            link.send({"index": index, "folder": str(folder), "environ": mine})
             while True:
                 link.send(agent.serve(link.receive()))
+
+
+def _connected(addresses: list[str], port: int, token: str, report: dict[str, Any]) -> Link:
+    """Return a link to the supervisor, which knows from REPORT what it is for."""
+    link = connect(addresses, port)
+    link.prove(token, AGENT, SUPERVISOR)
+    link.send(report)
+    return link
 
 
 @contextmanager
@@ -156,7 +168,3 @@ def _sync(folder: str) -> dict[str, Any]:
         found[str(path.relative_to(folder))] = path.stat().st_size
     fsync_path(Path(folder))
     return {"files": found}
-
-
-if __name__ == "__main__":
-    main()

@@ -17,8 +17,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.engine.dmtcp.nodes import rsh
-from dmtcp_py.engine.dmtcp.nodes.link import AGENT, SUPERVISOR, TOKEN, Link
+from dmtcp_py.engine.dmtcp.nodes.link import AGENT, PEERS, SUPERVISOR, TOKEN, Link
 from dmtcp_py.engine.dmtcp.nodes.network import addresses, aliases, network
+from dmtcp_py.engine.dmtcp.nodes.peers import Peers
 from dmtcp_py.engine.dmtcp.nodes.remote_node import ANSWER_S, RemoteNode
 from dmtcp_py.engine.dmtcp.nodes.rsh_command import command_path, make_command
 from dmtcp_py.errors import EngineError
@@ -39,7 +40,13 @@ _CONNECT_S = 120.0
 _POLL_S = 0.1
 _SETTLES_S = 2.0
 """The time for a command on another node to connect to the program, by an address that a restart can invalidate."""
-_MODULE = "dmtcp_py.engine.dmtcp.nodes.agent"
+# with -m, Python would look for modules in the working directory too, where others may have put some
+_AGENT = """\
+import sys
+sys.path[:] = [path for path in sys.path if path]
+from dmtcp_py.engine.dmtcp.nodes.agent import main
+main()
+"""
 # runs inside the computation; its output and its status go to files that belong to the checkpoint
 _WRAPPER = """\
 exec </dev/null >>"$1" 2>>"$2" 3>>"$3"
@@ -63,6 +70,7 @@ class NodeAgents:
         self._closing = threading.Event()
         self._serving = threading.Lock()
         self._thread: threading.Thread | None = None
+        self.peers = Peers(self._links_to)
         make_command(self._list.spool)
         with socket.create_server(("0.0.0.0", 0)) as listener:  # noqa: S104 - the other nodes have to reach it
             try:
@@ -180,9 +188,10 @@ class NodeAgents:
         self._closing.set()
         if self._thread is not None:
             self._thread.join(ANSWER_S)
-        for link in [node.link for node in self._agents]:
+        for link in [link for node in self._agents for link in (node.link, node.for_peers)]:
             if link is not None:
                 link.close()
+        self.peers.close()
         for node in self._agents:
             # an agent that connected ends what it started, and the scheduler's command ends after it
             if node.child.wait(ANSWER_S if node.folder else 0) is None:
@@ -206,7 +215,7 @@ class NodeAgents:
             log = folder / f"node-{index}"
             with log.open("wb") as file:
                 child = Child(
-                    self._list.command_on(name, [sys.executable, "-m", _MODULE, *order]),
+                    self._list.command_on(name, [sys.executable, "-c", _AGENT, *order]),
                     env={**self._environ, TOKEN: self._token},
                     dies_with_us=True,
                     stdio=ChildStdio(subprocess.DEVNULL, file.fileno(), subprocess.STDOUT),
@@ -216,7 +225,7 @@ class NodeAgents:
     def _await_agents(self, listener: socket.socket) -> None:
         listener.settimeout(1)
         timeout = Timeout(_CONNECT_S)
-        while missing := [node for node in self._agents if node.link is None]:
+        while missing := [node for node in self._agents if node.link is None or node.for_peers is None]:
             if (lost := self.lost_node()) is not None:
                 raise EngineError(lost, "check the nodes of the allocation; --nodes 1 uses the first one only")
             if timeout.is_over():
@@ -237,7 +246,14 @@ class NodeAgents:
             link.close()
             return
         node = self._agents[report["index"] - 1]
+        if report.get("for") == PEERS:
+            node.for_peers = link
+            return
         node.link, node.folder, node.environ = link, report["folder"], report["environ"]
+
+    def _links_to(self, address: str) -> list[Link]:
+        links = [node.for_peers for node in self._agents]
+        return [link for link in links if link is not None and link.peer_address == address]
 
     def _address(self) -> str:
         """Return the address by which the other nodes reach this one."""

@@ -19,6 +19,8 @@ TOKEN = "DMTCP_RUN_TOKEN"  # noqa: S105 - the name of a variable
 """The environment variable with the secret that the two sides share."""
 AGENT, SUPERVISOR = "agent", "supervisor"
 """The names of the two sides in their proofs."""
+PEERS = "peers"
+"""What an agent's second link is for; see `dmtcp_py.engine.dmtcp.nodes.peers`."""
 _CONNECT_S = 10.0
 _PROOF_S = 10.0
 _IDLE_S, _PROBE_S, _PROBES = 10, 5, 3

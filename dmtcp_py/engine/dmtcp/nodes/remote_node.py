@@ -28,6 +28,7 @@ class RemoteNode:
     child: Child
     log: Path
     link: Link | None = None
+    for_peers: Link | None = None
     folder: str = ""
     environ: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)

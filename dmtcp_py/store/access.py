@@ -1,0 +1,54 @@
+"""Refuses the directories of jobs that another user could write to: restoring an image runs the code in it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dmtcp_py.errors import StoreError
+from dmtcp_py.system.ownership import write_problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dmtcp_py.store.layout import JobLayout
+
+_ROOT = 0
+
+
+def refuse_directory(directory: Path) -> None:
+    """Raise StoreError if another user could change what is in DIRECTORY, which holds the jobs and need not exist."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        found = directory.stat()
+        # an administrator may have made it for everybody
+        if found.st_uid != _ROOT:
+            _refuse_owner(directory, found)
+        _refuse_mode(directory, found)
+
+
+def refuse_job(layout: JobLayout) -> None:
+    """Raise StoreError if another user could change what is in the directory of a job, or in those in it."""
+    refuse_directory(layout.root.parent)
+    inner = (layout.generations, layout.requests, layout.undo, layout.inputs, layout.staging)
+    for path in (layout.root, *inner):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found = path.stat()
+            _refuse_owner(path, found)
+            _refuse_mode(path, found)
+
+
+def _refuse_owner(path: Path, found: os.stat_result) -> None:
+    if found.st_uid != os.geteuid():
+        raise StoreError(
+            f"{path} belongs to user {found.st_uid}, who could have dmtcp-run run anything as user {os.geteuid()}",
+            "choose a directory of your own with --dir or DMTCP_RUN_DIR, or run as that user",
+        )
+
+
+def _refuse_mode(path: Path, found: os.stat_result) -> None:
+    if problem := write_problem(found, path):
+        raise StoreError(
+            f"{path} {problem}, who could have dmtcp-run run anything as user {os.geteuid()}",
+            f"if you trust what is in it, 'chmod -R go-w {path}'; otherwise choose another directory with --dir",
+        )
