@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dmtcp_py.native import built
+from kit.copies import copy_without_c
 from kit.places import CTL
 from kit.waits import LONG_S
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 _ROWS = ["engine dmtcp", "engine criu", "auto", "parts in C", "kernel", "privileges", "locks", "space", "scheduler"]
 
+_OF_DMTCP = "coordinator"
+"""The row about what DMTCP alone has."""
 _WAY = "criu "
 """So begins the row of each way in which CRIU was tried."""
 
@@ -57,7 +61,7 @@ def test_an_engine_that_works_is_found_with_its_version(bench: Workbench, engine
 
 def test_every_row_is_there_and_auto_gives_its_reason(bench: Workbench, one_engine: EngineHere) -> None:
     rows = doctor(bench, 0)
-    assert [about for about in rows if not about.startswith(_WAY)] == _ROWS
+    assert [about for about in rows if not about.startswith(_WAY) and about != _OF_DMTCP] == _ROWS
     assert rows["auto"]["finding"].startswith(f"chooses {one_engine.name} {one_engine.version}: ")
     assert os.uname().release in rows["kernel"]["finding"]
 
@@ -67,7 +71,20 @@ def test_people_get_a_table(bench: Workbench, one_engine: EngineHere) -> None:
     lines = bench.ctl("doctor").stdout.splitlines()
     assert lines[0].split() == ["IS", "ABOUT", "FINDING"]
     assert {line.split()[0] for line in lines[1:]} <= {"ok", "warning", "problem"}
-    assert len([line for line in lines if not line.partition(" ")[2].strip().startswith(_WAY)]) == 1 + len(_ROWS)
+    assert len([line for line in lines if not line.partition(" ")[2].strip().startswith((_WAY, _OF_DMTCP))]) == 1 + len(_ROWS)
+
+
+def test_it_is_said_whether_the_coordinator_refuses_other_users(bench: Workbench, one_dmtcp: EngineHere) -> None:
+    assert one_dmtcp
+    if built("peers") is None:
+        pytest.skip("there was no C compiler")
+    row = doctor(bench, 0)["coordinator"]
+    assert row["level"] == "ok"
+    assert row["finding"] == f"DMTCP's coordinator refuses connections of users other than {os.geteuid()}"
+    without = {"PYTHONPATH": str(copy_without_c(bench.folder.parent / "without"))}
+    row = doctor(bench, 0, **without)["coordinator"]
+    assert row["level"] == "warning"
+    assert "other users of this machine could checkpoint or kill jobs under DMTCP: dmtcp-py was" in row["finding"]
 
 
 def test_without_any_engine_the_status_is_1_and_each_says_what_it_lacks(

@@ -12,17 +12,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
+from dmtcp_py.native import built
 from dmtcp_py.system.files import own_folder
 from dmtcp_py.system.proc import SHARED_MEMORY
+from faults.intruders import message_of, port_of
 from kit.cluster import Cluster
 from kit.cluster import why_not as why_no_slurm
 from kit.desk import Desk
 from kit.engines import EngineHere, find_dmtcp
 from kit.hosts import Hosts, why_not
 from kit.places import REPOSITORY, WITHOUT
-from kit.waits import LONG_S
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,6 +206,39 @@ def test_before_the_time_limit_both_nodes_write_their_last_images_and_the_requeu
         line["generation"] for line in last
     ]
     assert {name.partition("/")[0] for name in desk.bench.manifest["restart_images"]} == {"0", "1"}
+
+
+SEND = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 10) as made:
+    made.sendall(bytes.fromhex(sys.argv[3]))
+    print("answered" if made.recv(1) else "refused")
+"""
+
+
+def test_only_its_own_user_on_its_own_nodes_reaches_the_coordinator(one_desk: Desk) -> None:
+    """Others are refused: another user on a node of the computation, and anybody on another node."""
+    desk = one_desk
+    assert desk.bench.engine
+    assert desk.cluster.hosts
+    if built("peers") is None or shutil.which("setpriv") is None or desk.cluster.user is not None:
+        pytest.skip("it needs a C compiler, setpriv, and root as the user")
+    desk.submit(desk.script(pair_line(desk, 1000, "-i", "0")), *on_nodes(desk, 2))
+    wait_until(lambda: (desk.folder / "out.txt").exists() and (desk.folder / "out.txt").stat().st_size)
+    first, second, third = desk.cluster.hosts.hosts
+    (coordinator,) = [one for one in map(psutil.Process, first.pids()) if one.name().startswith("dmtcp_coor")]
+    message = message_of(Path(desk.bench.engine.environ["DMTCP_PREFIX"]) / "bin/dmtcp_command", "--status")
+    send = ["python3", "-c", SEND, first.address, str(port_of(coordinator)), message.hex()]
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    answers = {
+        (user, host.name): host.run([*words, *send]).stdout.strip()
+        for host in (first, second, third)
+        for user, words in (("own", []), ("another", nobody))
+    }
+    assert [one for one, answer in answers.items() if answer == "answered"] == [
+        ("own", first.name),
+        ("own", second.name),
+    ]
 
 
 def test_images_of_two_nodes_are_refused_on_one_and_on_three_and_stay(one_desk: Desk) -> None:
