@@ -97,6 +97,9 @@ state-page: $(BIN)/pytest  ## write docs/state.md from docs/state.json
 man: $(BIN)/dmtcp-run  ## write the manual pages and the completions of the shells to share/
 	$(BIN)/python -m dmtcp_py.cli.man share
 
+faults: $(BIN)/pytest  ## damage the images of jobs in N ways for each engine, from SEED on, and print what was found
+	PYTHONPATH=tests $(BIN)/python -m faults corruption -n $(N) --seed $(SEED) $(ENGINE:%=--engine %)
+
 engine: $(BIN)/dmtcp-run  ## install DMTCP or CRIU, unless one of them works already
 	@$(BIN)/dmtcp-ctl setup
 
@@ -126,4 +129,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help man demo test pristine wheel lint bench bench-engines bench-files campaign cases cases-page dmtcp-programs zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes bench-state random random-kinds state state-page
+.PHONY: help man demo test pristine wheel lint bench bench-engines bench-files campaign cases cases-page dmtcp-programs faults zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes bench-state random random-kinds state state-page

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
+import xxhash
 
 from dmtcp_py.errors import NewerFormatError, StoreError
 
@@ -22,6 +23,7 @@ FORMAT = 1
 """The format that this release writes, and the newest that it reads."""
 
 
+_ANOTHER = "choose another one with --generation N; 'dmtcp-ctl list' shows them"
 _FORMER_UNDO_PART = "undo"
 """Key of ``engine_data`` in which older manifests have what is now `Manifest.undo_part`."""
 
@@ -148,6 +150,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Files that the program had open for reading and writing. Overwritten content cannot be restored in them."""
     mapped_files: list[str] = []
     """Those of them that it has mapped for writing. Their modification times do not show whether it wrote."""
+    check: str | None = None
+    """The hash of the other fields, which detects damage; None in older manifests."""
 
     @property
     def size(self) -> int:
@@ -191,9 +195,11 @@ def _unescaped(text: str) -> str:
 
 def encode(record: msgspec.Struct) -> bytes:
     """Return RECORD as JSON with one field a line, so that people can read it."""
+    data = json_of(_with_names(record, path_text) if isinstance(record, Manifest) else record)
     if isinstance(record, Manifest):
-        record = _with_names(record, path_text)
-    return msgspec.json.format(json_of(record), indent=2) + b"\n"
+        values = msgspec.json.decode(data)
+        data = msgspec.json.encode({**values, "check": _check_of(values)})
+    return msgspec.json.format(data, indent=2) + b"\n"
 
 
 def json_of(value: object) -> bytes:
@@ -240,19 +246,23 @@ def decode(data: bytes, kind: type[RecordT], path: Path) -> RecordT:
             )
         record = msgspec.convert(found, kind)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
-        hint = (
-            "choose another one with --generation N; 'dmtcp-ctl list' shows them"
-            if kind is Manifest
-            else "repair it, or move the job's directory away to start over"
-        )
+        hint = _ANOTHER if kind is Manifest else "repair it, or move the job's directory away to start over"
         raise StoreError(f"{path} is damaged: {error}", hint) from error
     if isinstance(record, Manifest):
         # DMTCP names images after the program, whose name may have any bytes
         record = _with_names(record, _unescaped)
         _check_names(record, path)
+        if record.check is not None and record.check != _check_of(found):
+            raise StoreError(f"{path} is damaged: it does not have the content that was committed", _ANOTHER)
         if record.undo_part is None and _FORMER_UNDO_PART in record.engine_data:
             return msgspec.structs.replace(record, undo_part=record.engine_data[_FORMER_UNDO_PART])
     return record
+
+
+def _check_of(values: dict[str, Any]) -> str:
+    """Return the hash of the VALUES of a manifest, whatever their order and the blanks between them were."""
+    others = {name: value for name, value in values.items() if name != "check"}
+    return xxhash.xxh3_128_hexdigest(msgspec.json.encode(others, order="sorted"))
 
 
 def _with_escapes(value: Any) -> Any:
@@ -276,10 +286,10 @@ def _check_names(manifest: Manifest, path: Path) -> None:
         if not parts or name.startswith("/") or ".." in parts or "\0" in name or str(PurePosixPath(name)) != name:
             raise StoreError(
                 f"{path} names a file outside its generation: {name!r}",
-                "choose another one with --generation N; 'dmtcp-ctl list' shows them",
+                _ANOTHER,
             )
     if not manifest.restart_images or not names.issuperset(manifest.restart_images):
         raise StoreError(
             f"{path} does not list the images to restart",
-            "choose another one with --generation N; 'dmtcp-ctl list' shows them",
+            _ANOTHER,
         )

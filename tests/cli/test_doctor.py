@@ -71,7 +71,9 @@ def test_people_get_a_table(bench: Workbench, one_engine: EngineHere) -> None:
     lines = bench.ctl("doctor").stdout.splitlines()
     assert lines[0].split() == ["IS", "ABOUT", "FINDING"]
     assert {line.split()[0] for line in lines[1:]} <= {"ok", "warning", "problem"}
-    assert len([line for line in lines if not line.partition(" ")[2].strip().startswith((_WAY, _OF_DMTCP))]) == 1 + len(_ROWS)
+    assert len([line for line in lines if not line.partition(" ")[2].strip().startswith((_WAY, _OF_DMTCP))]) == 1 + len(
+        _ROWS
+    )
 
 
 def test_it_is_said_whether_the_coordinator_refuses_other_users(bench: Workbench, one_dmtcp: EngineHere) -> None:
