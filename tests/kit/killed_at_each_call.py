@@ -2,7 +2,7 @@
 
 Run as a program, with the C text below loaded into it: ``SCENARIO FOLDER``. Prints the number of kills, or fails with
 what is not as it should be. A kill comes before the n-th call that writes anything, or in the middle of it where it
-writes a block; what was done before stays, as after SIGKILL.
+writes a block; what was done before stays, as after SIGKILL. `faults.calls` has calls fail instead.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 C_TEXT = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -37,7 +38,7 @@ C_TEXT = r"""
 #include <unistd.h>
 
 static long left = -1;
-static int tears;
+static int tears, error, has_failed;
 
 void kill_at(long number, int in_the_middle)
 {
@@ -45,26 +46,49 @@ void kill_at(long number, int in_the_middle)
     tears = in_the_middle;
 }
 
+/* Have one call fail with the ERROR, or write a part only if that is 0. */
+void fail_at(long number, int given)
+{
+    left = number;
+    error = given;
+    tears = 1;
+    has_failed = -1;
+}
+
+/* Whether there was such a call. */
+int was_reached(void)
+{
+    return left < 0;
+}
+
 static int is_last(void)
 {
     return left >= 0 && left-- == 0;
 }
 
-static void end(void)
+static int end(void)
 {
-    kill(getpid(), SIGKILL);
+    if (!has_failed)
+        kill(getpid(), SIGKILL);
+    has_failed = 1;
+    errno = error;
+    return -1;
 }
 
 #define NEXT(name) static __typeof__(name) *next; if (!next) next = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 #define PLAIN(type, name, parameters, arguments) \
-    type name parameters { NEXT(name); if (is_last()) end(); return next arguments; }
+    type name parameters { NEXT(name); if (is_last() && (error || !has_failed)) return (type)end(); \
+        return next arguments; }
 #define BLOCK(name, parameters, size, arguments) \
     ssize_t name parameters { NEXT(name); if (!is_last()) return next arguments; \
-        if (tears) { size /= 2; next arguments; } end(); return -1; }
+        if (has_failed && error) return end(); \
+        if (tears) { size = (size + 1) / 2; ssize_t done = next arguments; if (has_failed) { end(); return done; } } \
+        return end(); }
 #define OPENS(name, parameters, mode_of, arguments) \
     int name parameters { NEXT(name); va_list rest; va_start(rest, flags); mode_t mode = flags & O_CREAT ? \
         va_arg(rest, mode_t) : 0; va_end(rest); \
-        if (flags & (O_CREAT | O_TRUNC | O_WRONLY | O_RDWR) && is_last()) end(); return next arguments; }
+        if (flags & (O_CREAT | O_TRUNC | O_WRONLY | O_RDWR) && is_last() && (error || !has_failed)) return end(); \
+        return next arguments; }
 
 OPENS(open, (const char *path, int flags, ...), mode, (path, flags, mode))
 OPENS(open64, (const char *path, int flags, ...), mode, (path, flags, mode))
