@@ -36,12 +36,12 @@ def test_the_smallest_script_finishes_a_program_that_is_longer_than_the_time_lim
 
 
 def test_a_limit_that_is_extended_while_the_job_runs_is_seen(desk: Desk) -> None:
-    script = desk.script(f"{desk.run} --lead 50 --stdout out.txt {desk.counting(140)}", options=["--time=1"])
+    script = desk.script(f"{desk.run} --lead 100 --stdout out.txt {desk.counting(230)}", options=["--time=2"])
     job = desk.submit(script)
     desk.bench.wait_steps(1)
     desk.cluster.scontrol("update", f"JobId={job}", "TimeLimit=5")
     desk.assert_finished(job, restarts=0)
-    desk.bench.assert_counted(140)
+    desk.bench.assert_counted(230)
     assert desk.bench.generations == []
     assert "the time limit comes in 4:5" in desk.bench.said()
 
