@@ -433,7 +433,7 @@ def edit_manifest(bench: Workbench, edit: Callable[[dict[str, Any]], None]) -> N
     """Change the manifest of generation 1 by EDIT."""
     path = bench.job / "generations" / "000001" / "manifest.json"
     manifest = json.loads(path.read_text())
-    del manifest["check"]
+    manifest.pop("check", None)
     edit(manifest)
     path.write_text(json.dumps(manifest))
 
