@@ -10,14 +10,17 @@
 #include "raw.h"
 
 static int is_other_programs; /* whether the address that DMTCP passes is; only one thread runs by then */
+static __typeof__(mmap) *next_mmap; /* the plugin `files` has one, too */
+static __typeof__(munmap) *next_munmap;
 
 /* The first call in a program comes at its start; after a restart, the address is the program's own. */
 static int begin(void)
 {
-    static int has_begun;
-    int is_first = !has_begun;
-    has_begun = 1;
-    return is_first;
+    if (next_mmap)
+        return 0; /* nothing can be looked up during a restart */
+    next_mmap = (__typeof__(mmap) *)after("mmap");
+    next_munmap = (__typeof__(munmap) *)after("munmap");
+    return 1;
 }
 
 /* DMTCP's ProcessInfo::updateRestoreBufAddr(): 4.2 and 5.0, and 3.2 */
@@ -51,6 +54,8 @@ static long answer(long result)
 
 void *mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset)
 {
+    if (next_mmap && !is_other_programs)
+        return next_mmap(address, size, protection, flags, fd, offset);
     if (is_other_programs) {
         address = NULL;
         flags &= ~MAP_FIXED;
@@ -60,5 +65,7 @@ void *mmap(void *address, size_t size, int protection, int flags, int fd, off_t 
 
 int munmap(void *address, size_t size)
 {
-    return is_other_programs ? 0 : (int)answer(RAW(SYS_munmap, address, size));
+    if (is_other_programs)
+        return 0;
+    return next_munmap ? next_munmap(address, size) : (int)answer(RAW(SYS_munmap, address, size));
 }
