@@ -108,6 +108,11 @@ def _lost_of(info: str) -> str | None:
         return "leased (F_SETLEASE), which DMTCP does not restore"
     if flags & _O_ASYNC:
         return "open so that a signal announces data (O_ASYNC), which DMTCP does not restore"
-    if any(not int(events, 16) & ~_ALWAYS_WATCHED for events in _WATCHED.findall(info)):
+    if any(_has_come(int(events, 16)) for events in _WATCHED.findall(info)):
         return "watching a descriptor of which an event has come (EPOLLONESHOT), which DMTCP would let come once more"
     return None
+
+
+def _has_come(events: int) -> bool:
+    """Whether EVENTS were to come once, and one has come; a program may also watch for none at all, as MPICH does."""
+    return bool(events & select.EPOLLONESHOT) and not events & ~_ALWAYS_WATCHED
