@@ -109,7 +109,7 @@ def _option(options: Mapping[str, click.Option], key: str, path: Path) -> click.
 
 
 def _checked(command: click.Command, option: click.Option, value: Any, where: str) -> Any:
-    """Return VALUE in the form that click takes for OPTION; raise UsageError if it takes it not at all."""
+    """Return VALUE in the form that click accepts for OPTION; raise UsageError if the value is not valid."""
     if option.is_flag:
         flag = value if isinstance(value, bool) else _FLAGS.get(str(value).lower())
         if flag is None:

@@ -88,7 +88,7 @@ class _Killed:
 
 @dataclass
 class Course:
-    """The lives of one trial on a STAGE; FOUND is what is known until now, and SAY is told what is done."""
+    """The lives of one trial on a STAGE. FOUND is what is known so far; each step is reported to SAY."""
 
     stage: Stage
     schedule: Schedule

@@ -72,7 +72,7 @@ class Stage:
 
 
 class Life:
-    """A dmtcp-run that runs the command of STAGE under ENGINE: a start, or a resume of the job that is there."""
+    """A dmtcp-run with the command of STAGE under ENGINE; it starts the job, or resumes the one that exists."""
 
     def __init__(self, stage: Stage, engine: str, number: int) -> None:
         self.stage = stage

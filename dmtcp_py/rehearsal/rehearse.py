@@ -35,7 +35,7 @@ _OUTPUT = "out.txt"
 
 
 def rehearse(request: Request, say: Callable[[str], None]) -> Rehearsal:
-    """Rehearse a program and return what came of it; SAY is told what is being done.
+    """Rehearse a program and return the result; each step is reported to SAY.
 
     Raises ProgramNotFoundError, CannotExecuteError, EngineError if there is no engine, and UsageError if the working
     directory is too large to copy.

@@ -92,7 +92,7 @@ class StoreLab:
 
 
 def _ignore(_text: str) -> None:
-    """Say nothing: it is looked at what is on disk."""
+    """Say nothing: only the disk is examined."""
 
 
 def _manifest(number: int, epoch: int, files: list[ImageFile]) -> Manifest:
