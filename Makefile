@@ -17,6 +17,10 @@ CASES ?=
 N ?= 100
 ENGINE ?=
 KINDS ?=
+# make bench ROWS='start pause' measures only these, and writes nothing
+ROWS ?=
+# make faults FAULTS='power full' N=200 runs only these campaigns
+FAULTS ?=
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -44,8 +48,8 @@ lint: $(BIN)/ruff  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(BIN)/dmtcp-run  ## print what dmtcp-run costs beside bare DMTCP
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/main_job.py
+bench: $(BIN)/pytest  ## measure what dmtcp-run costs beside bare DMTCP, and write the results to docs/
+	PATH="$(abspath $(BIN)):$$PATH" ROWS='$(ROWS)' $(BIN)/python benchmarks/main_job.py
 
 bench-mpi: $(BIN)/dmtcp-run programs  ## print how often MPI jobs on one node survive being killed
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/mpi.py
@@ -56,8 +60,17 @@ bench-mpi-nodes: $(BIN)/pytest programs  ## same, for MPI jobs on two nodes; nee
 bench-engines: $(BIN)/dmtcp-run  ## print what each engine costs, by the size of the program
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/engines.py
 
+bench-mirror: $(BIN)/pytest programs  ## print how fast generations are copied to mirrors, beside the protocols' own clients
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/mirror.py
+
+bench-seal: $(BIN)/pytest  ## print what --seal saves and costs, beside other ways to store generations
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/seal.py
+
 bench-files: $(BIN)/dmtcp-run  ## print what a program pays for the record of its changes to files
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/files.py
+
+bench-many: $(BIN)/dmtcp-run  ## print what 1,000 jobs in one directory and 100 supervisors on one machine cost
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/many_jobs.py
 
 bench-state: $(BIN)/dmtcp-run compiler  ## print what it costs to keep what engines forget of a process
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/state.py
@@ -97,8 +110,24 @@ state-page: $(BIN)/pytest  ## write docs/state.md from docs/state.json
 man: $(BIN)/dmtcp-run  ## write the manual pages and the completions of the shells to share/
 	$(BIN)/python -m dmtcp_py.cli.man share
 
-faults: $(BIN)/pytest  ## damage the images of jobs in N ways for each engine, from SEED on, and print what was found
-	PYTHONPATH=tests $(BIN)/python -m faults corruption -n $(N) --seed $(SEED) $(ENGINE:%=--engine %)
+docs: $(BIN)/mkdocs  ## build the pages in docs/ as a site in build/docs; a broken link or a wrong example is an error
+	$(BIN)/pytest -q -p no:cacheprovider --doctest-modules --doctest-glob='*.md' dmtcp_py docs README.md examples/README.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build  # --quiet would hide warnings from --strict, too
+
+life: $(BIN)/dmtcp-run  ## draw docs/life.svg, the picture in the README
+	$(BIN)/python docs/tools/life.py
+
+messages: $(BIN)/pytest  ## write every sentence that the code may print to tests/messages.txt
+	PYTHONPATH=tests $(BIN)/python -m kit.sentences
+
+faults: $(BIN)/pytest compiler  ## try N times to break each promise under each engine, and write the figures to docs/
+	PYTHONPATH=tests $(BIN)/python -m faults run $(FAULTS) -n $(N) --seed $(SEED) $(ENGINE:%=--engine %)
+
+faults-page: $(BIN)/pytest  ## write docs/reliability.md from docs/faults.json
+	PYTHONPATH=tests $(BIN)/python -m faults page
+
+$(BIN)/mkdocs: $(BIN)/ruff
+	@touch $@
 
 engine: $(BIN)/dmtcp-run  ## install DMTCP or CRIU, unless one of them works already
 	@$(BIN)/dmtcp-ctl setup
@@ -129,4 +158,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help man demo test pristine wheel lint bench bench-engines bench-files campaign cases cases-page dmtcp-programs faults zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes bench-state random random-kinds state state-page
+.PHONY: help man messages docs life demo test pristine wheel lint bench bench-engines bench-files bench-many bench-mirror bench-seal campaign cases cases-page dmtcp-programs faults faults-page zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes bench-state random random-kinds state state-page

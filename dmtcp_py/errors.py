@@ -58,12 +58,22 @@ class StoreError(DmtcpRunError):
     """The job directory cannot be read or written, or what is in it is damaged."""
 
 
+class MovedError(StoreError):
+    """The unfinished job was started in directory OLD, which has another path now."""
+
+    def __init__(self, what: str, hint: str, *, old: str) -> None:
+        super().__init__(what, hint)
+        self.old = old
+
+
 class NewerFormatError(StoreError):
     """A record was written by a newer dmtcp-py."""
 
 
 class FencedError(StoreError):
-    """A later attempt has taken over the job, so this one may not write anything more."""
+    """Another attempt has taken over the job, so this one may not write anything more."""
+
+    status = LockedError.status
 
 
 class EngineError(DmtcpRunError):
@@ -86,16 +96,22 @@ class CheckpointFailedError(EngineError):
 class BlockedError(CheckpointFailedError):
     """The checkpoint was not begun, because the program uses something that the engine cannot checkpoint.
 
-    ``for_another`` says whether the other engine was seen to handle it.
+    ``for_another`` says whether the other engine was seen to handle it, ``may_pass`` whether programs usually use it
+    for moments only.
     """
 
-    def __init__(self, what: str, hint: str = "", *, for_another: bool = False) -> None:
+    def __init__(self, what: str, hint: str = "", *, for_another: bool = False, may_pass: bool = False) -> None:
         super().__init__(what, hint, program_lives=True)
         self.for_another = for_another
+        self.may_pass = may_pass
 
 
 class RestartFailedError(EngineError):
     """The program could not be restarted from the images of a generation."""
+
+
+class RestartHungError(RestartFailedError):
+    """The restart came to no end. The images may be good: it may end the next time."""
 
 
 class BatchError(DmtcpRunError):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from dataclasses import dataclass
 from typing import TextIO
+
+from msgspec import Struct
 
 QUIET, NORMAL, VERBOSE = -1, 0, 1
 
 
-@dataclass(frozen=True)
-class Report:
-    """Prints the lines of dmtcp-run: which ones, in which form, and to which stream (None is sys.stderr)."""
+class Report(Struct, frozen=True):
+    """Prints the lines of the command PREFIX: which ones, in which form, and to which stream (None is sys.stderr)."""
 
     verbosity: int = NORMAL
     as_json: bool = False
     stream: TextIO | None = None
+    prefix: str = "dmtcp-run"
 
     def say(self, text: str, *, level: int = NORMAL, event: str = "note", **values: object) -> None:
         """Print one event: TEXT, or with ``as_json`` an object of EVENT, TEXT and VALUES. Silent below LEVEL."""
@@ -28,7 +30,8 @@ class Report:
             # stderr was closed before dmtcp-run started
             return
         try:
-            stream.write(f"{line}\n" if self.as_json else f"dmtcp-run: {line}\n")
+            prefix = "" if self.as_json else prefix_on(stream, f"{self.prefix}:", is_warning=level == QUIET) + " "
+            stream.write(f"{prefix}{line}\n")
             stream.flush()
         except OSError:
             # nobody reads our stderr any more, which must not end the program
@@ -39,8 +42,16 @@ class Report:
         self.say(text, level=QUIET, event="warning", **values)
 
 
+def prefix_on(stream: TextIO, prefix: str, *, is_warning: bool = True) -> str:
+    """Return PREFIX, in yellow for a warning on a terminal, unless NO_COLOR is set (https://no-color.org)."""
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in (None, "dumb") or not stream.isatty()
+    return f"\x1b[33m{prefix}\x1b[0m" if is_warning and not is_plain else prefix
+
+
 def one_line(text: str) -> str:
     """Return TEXT with characters that are not printable as escapes: file names may contain any byte."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.errors import UsageError
 
@@ -14,13 +15,16 @@ if TYPE_CHECKING:
 
 AT_LIMIT = ("requeue", "resubmit", "exit")
 NODES = ("auto", "1")
+WAIT, EXIT = "wait", "exit"
+GATE_THEN = (WAIT, EXIT)
 HOST_NETWORK, OWN_NETWORK = "host", "own"
 NETWORKS = (HOST_NETWORK, OWN_NETWORK)
 _MOST_STATUS = 255
+_MOST_PER_CENT = 50
+_SAID_ELSEWHERE = ("command", "directory", "job")
 
 
-@dataclass(frozen=True)
-class RunOptions:
+class RunOptions(Struct, frozen=True):
     """The options of one attempt; times are in seconds.
 
     ``interval_s``: None for no interval checkpoints, negative for ``auto``. ``checkpointed_status``: None for the
@@ -31,8 +35,14 @@ class RunOptions:
     what is run. ``engine``: ``auto``, ``dmtcp``, ``criu`` or an engine that an installed package registers.
     ``engine_plugin``: an engine class that no package registers, as MODULE:CLASS. ``array_chain``: whether the tasks of
     a job array continue one job. ``allow_unprotected``: whether to run a program that no engine can checkpoint.
+    ``gate``: a command for a shell that says by its status whether the program may run; it is asked every
+    ``gate_every_s``. ``gate_then``: one of GATE_THEN; None is ``exit`` in a batch job, otherwise ``wait``.
     ``keep_record``: whether the record of changed files is kept from the program's start on, also where no generation
-    needs it any more. Raises UsageError if a value is impossible, or two contradict each other.
+    needs it any more. ``mtti_s``: the mean time between interruptions, for the interval ``auto``; None to learn it.
+    ``max_overhead``: per cent of the time that checkpoints take at most at that interval. ``mirrors``: places to which
+    each generation is copied; ``mirror_rate``: bytes a second at most, to each. ``seal``: whether committed
+    generations are compressed while the program runs. Raises UsageError if a value is impossible, or two contradict
+    each other.
     """
 
     command: tuple[str, ...]
@@ -59,11 +69,28 @@ class RunOptions:
     allow_unprotected: bool = False
     accept_changed_files: bool = False
     accept_changed_state: bool = False
+    gate: str | None = None
+    gate_then: str | None = None
+    gate_every_s: float = 60.0
     keep_record: bool = False
+    mirrors: tuple[str, ...] = ()
+    mirror_rate: float | None = None
+    mtti_s: float | None = None
+    max_overhead: float = 2.0
+    seal: bool = False
 
     def __post_init__(self) -> None:
         for problem in self._problems():
             raise UsageError(problem)
+
+    def in_force(self) -> dict[str, object]:
+        """Return what is set, by name, as plain values; the command and the job are said elsewhere."""
+        values = {name: getattr(self, name) for name in self.__struct_fields__ if name not in _SAID_ELSEWHERE}
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in values.items()
+            if name == "interval_s" or value not in (None, False)
+        }
 
     def _problems(self) -> Iterator[str]:
         """Yield what is wrong, in the words of the command line."""
@@ -76,12 +103,19 @@ class RunOptions:
         yield from _outside("--lead", self.lead_s, least=0)
         if self.time_limit_s is not None and self.time_limit_s <= 0:
             yield "--time-limit must be longer than 0"
-        if self.at_limit not in (None, *AT_LIMIT):
-            yield f"--at-limit must be one of {', '.join(AT_LIMIT)}, not {self.at_limit!r}"
-        if self.nodes not in (None, *NODES):
-            yield f"--nodes must be one of {', '.join(NODES)}, not {self.nodes!r}"
-        if self.network not in (None, *NETWORKS):
-            yield f"--network must be one of {', '.join(NETWORKS)}, not {self.network!r}"
+        for option, value, known in (
+            ("--at-limit", self.at_limit, AT_LIMIT),
+            ("--nodes", self.nodes, NODES),
+            ("--gate-then", self.gate_then, GATE_THEN),
+            ("--network", self.network, NETWORKS),
+        ):
+            if value not in (None, *known):
+                yield f"{option} must be one of {', '.join(known)}, not {value!r}"
+        yield from _outside("--gate-every", self.gate_every_s, least=1)
+        if self.mtti_s is not None and self.mtti_s <= 0:
+            yield "--mtti must be longer than 0"
+        if not 0 < self.max_overhead <= _MOST_PER_CENT:
+            yield f"--max-overhead must be above 0 and at most {_MOST_PER_CENT}, not {self.max_overhead}"
         if self.network == OWN_NETWORK and self.nodes == "auto":
             yield "--network own cannot be used with --nodes auto: it is a network within one node"
         if self.fresh and (self.resume_only or self.generation is not None):

@@ -16,6 +16,7 @@ import pytest
 
 from kit.bench import Workbench
 from kit.engines import EngineHere, find_criu, find_dmtcp, reaching, without_privileges
+from kit.long_form import share_out
 from kit.places import REPOSITORY
 from kit.processes import descendants
 from kit.waits import LONG_S, wait_until
@@ -104,6 +105,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         _against(metafunc, "one_of_each", [*dmtcp, *CRIU])
     if "criu" in metafunc.fixturenames:
         _against(metafunc, "criu", [*CRIU, *more], f"CRIU does not work here: {WHY_NO_CRIU}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to the long form what would take too long."""
+    share_out(items, ENGINES)
 
 
 def _against(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.attempt.outcome import MOST_LOST_S, Kind, is_crash, is_lost_at_start
 from dmtcp_py.attempt.stdio import is_read_once
@@ -22,8 +23,7 @@ _SPARE_S = 30.0
 """How long the refusal of a program may take beyond `MOST_LOST_S`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class End:
+class End(Struct, frozen=True, kw_only=True):
     """How the program ended, and the engine that ran it last."""
 
     outcome: Outcome
@@ -90,7 +90,7 @@ def announce(end: End, plan: Plan, again: Plan, report: Report) -> None:
         if plan.stdio.stdout is None:
             text += "; what it has printed comes again"
     report.warn(text)
-    plan.store.record("failed", what="engine", error=error)
+    plan.store.record("failed", what="engine", error=error, ran_s=round(end.ran_s, 3))
 
 
 def advise(end: End, report: Report) -> None:

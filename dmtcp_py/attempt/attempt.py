@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dmtcp_py.attempt import another_engine, moved
+from msgspec import Struct
+from msgspec.structs import replace
+
+from dmtcp_py.attempt import another_engine, former, moved
 from dmtcp_py.attempt.another_engine import End
 from dmtcp_py.attempt.context import AttemptContext
+from dmtcp_py.attempt.continuing import continue_batch_job
+from dmtcp_py.attempt.gate import find_gate
+from dmtcp_py.attempt.gate_wait import wait_until_open
 from dmtcp_py.attempt.identity import keep_stdin
+from dmtcp_py.attempt.interruptions import auto_of
+from dmtcp_py.attempt.last_line import last_line
+from dmtcp_py.attempt.lease import Lease
+from dmtcp_py.attempt.mirroring import Mirrors
 from dmtcp_py.attempt.outcome import Kind, Outcome, is_crash
+from dmtcp_py.attempt.outputs import sole_writer
 from dmtcp_py.attempt.plan import make_plan
+from dmtcp_py.attempt.sealing import Sealing
 from dmtcp_py.attempt.start import SHARED, Starter
 from dmtcp_py.attempt.state import end_state
-from dmtcp_py.attempt.stdio import fed, forget_input, notes_on_start
+from dmtcp_py.attempt.stdio import fed, forget_input
 from dmtcp_py.attempt.supervisor import SIGNALS, Supervisor
-from dmtcp_py.batch.continuation import Continuation
+from dmtcp_py.batch.requeue import GATE
 from dmtcp_py.batch.time_limit import find_time_limit
 from dmtcp_py.errors import EngineError
 from dmtcp_py.store import requests
@@ -24,12 +35,12 @@ from dmtcp_py.store.records import utc_now
 from dmtcp_py.system.events import EventStream
 from dmtcp_py.system.files import remove_temporaries
 from dmtcp_py.system.prctl import become_subreaper
-from dmtcp_py.system.reaping import end_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from dmtcp_py.attempt.gate import Gate
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.attempt.start import Running
     from dmtcp_py.batch.time_limit import TimeLimit
@@ -37,7 +48,8 @@ if TYPE_CHECKING:
     from dmtcp_py.options import RunOptions
     from dmtcp_py.store.store import Store
 
-_ALLOWED = "--allow-unprotected"
+MOST_HANGS = 3
+"""How often in a row a checkpoint may hang before the job goes on without."""
 MOST_RECOVERIES = 3
 """How often in a row, without a new generation, an attempt recovers after an engine failed."""
 
@@ -58,19 +70,20 @@ def run(options: RunOptions, report: Report) -> Outcome:
 
 
 @contextmanager
-def _no_temporaries_left(owner: Path, stage_local: Path | None) -> Iterator[None]:
-    """Remove at the end what an engine refused before it took it over, and what it wrote to a disk of this node."""
+def _no_temporaries_left(store: Store, stage_local: Path | None) -> Iterator[None]:
+    """Remove at the end what an engine left: refused before it took it over, not committed, on a disk of this node."""
+    owner = store.layout.root
     try:
         yield
     finally:
+        store.clear()
         remove_temporaries(owner)
         remove_temporaries(owner, SHARED)
         if stage_local is not None:
             remove_temporaries(owner, stage_local)
 
 
-@dataclass(frozen=True)
-class _Attempt:
+class _Attempt(Struct, frozen=True):
     """The steps around the computations of one attempt."""
 
     plan: Plan
@@ -78,19 +91,39 @@ class _Attempt:
 
     def run(self) -> Outcome:
         plan, store = self.plan, self.plan.store
-        self._prepare()
-        with closing(EventStream(SIGNALS)) as stream, _no_temporaries_left(store.layout.root, plan.options.stage_local):
+        gate = find_gate(plan, self.report)
+        with (
+            sole_writer(plan) as hold_outputs,
+            closing(Lease(store, self.report)) as lease,
+            closing(EventStream(SIGNALS)) as stream,
+            _no_temporaries_left(store, plan.options.stage_local),
+        ):
+            lease.begin(lambda: stream.post(None))
+            self._prepare()
             limit = self._time_limit()
-            with fed(plan, stream.post, self.report.warn) as feed:
+            with (
+                fed(plan, stream.post, self.report.warn) as feed,
+                closing(Mirrors(plan, self.report, stream.post)) as mirrors,
+                closing(Sealing(plan, self.report)) as sealing,
+            ):
                 context = AttemptContext(
-                    plan=plan, report=self.report, stream=stream, limit=limit, started=utc_now(), feed=feed
+                    plan=plan,
+                    report=self.report,
+                    stream=stream,
+                    limit=limit,
+                    started=utc_now(),
+                    gate=gate,
+                    lease=lease,
+                    feed=feed,
+                    mirrors=mirrors,
+                    auto=auto_of(plan),
+                    sealing=sealing,
+                    hold_outputs=hold_outputs,
                 )
-                if not plan.start.candidates:
-                    for text in notes_on_start(plan.stdio):
-                        self.report.warn(text)
                 end = self._run(context)
-            self._record_end(context, end)
-            return self._continue_batch_job(end.outcome)
+                self._record_end(context, end)
+                mirrors.finish(end.outcome, stream, limit.end_at)
+            return continue_batch_job(self.plan, self.report, end.outcome)
 
     def _time_limit(self) -> TimeLimit:
         plan = self.plan
@@ -99,7 +132,7 @@ class _Attempt:
 
     def _prepare(self) -> None:
         plan, store = self.plan, self.plan.store
-        _end_former(store, self.report)
+        former.end_leftovers_of(store, self.report)
         for owner in moved.paths_of(store.layout, plan.start.job):
             remove_temporaries(owner)
             remove_temporaries(owner, SHARED)
@@ -111,14 +144,38 @@ class _Attempt:
             store.write_job(plan.start.job)
 
     def _run(self, context: AttemptContext) -> End:
+        """Run the program to its end, while the gate is open."""
+        plan, gate = self.plan, context.gate
+        while True:
+            newest = plan.start.candidates[0] if plan.start.candidates else None
+            if (reason := wait_until_open(gate, context, newest)) is not None:
+                return End(outcome=self._held(gate, newest, reason))
+            end = self._run_with_engines(plan, context)
+            is_held = end.outcome.kind is Kind.CHECKPOINTED and end.outcome.stopped_for == GATE
+            if not gate.waits or not is_held:
+                return end
+            plan = plan.to_resume()
+            Starter(plan, self.report).make_room()
+
+    def _held(self, gate: Gate, newest: int | None, reason: str) -> Outcome:
+        return Outcome(
+            kind=Kind.HELD,
+            status=self.plan.checkpointed_status,
+            job=self.plan.store.layout.name,
+            generation=newest,
+            detail=gate.state,
+            stopped_for=reason,
+        )
+
+    def _run_with_engines(self, plan: Plan, context: AttemptContext) -> End:
         """Run the program to its end; with another engine if the first loses it or cannot checkpoint it."""
-        end = self._run_until_it_ends(self.plan, context)
-        again = another_engine.plan_after(end, self.plan, context)
+        end = self._run_until_it_ends(plan, context)
+        again = another_engine.plan_after(end, plan, context)
         if again is None:
             if end.is_lost_at_start:
                 another_engine.advise(end, self.report)
             return end
-        another_engine.announce(end, self.plan, again, self.report)
+        another_engine.announce(end, plan, again, self.report)
         Starter(again, self.report, context.feed).make_room()
         try:
             second = self._run_until_it_ends(again, context)
@@ -131,16 +188,25 @@ class _Attempt:
 
     def _run_until_it_ends(self, plan: Plan, context: AttemptContext) -> End:
         """Launch or resume the program as PLAN says, and recover it from its generations where its engine loses it."""
-        starter = Starter(plan, self.report, context.feed)
-        candidates, failures = plan.start.candidates, 0
+        starter = Starter(plan=plan, report=self.report, feed=context.feed, limit=context.limit)
+        candidates, failures, hangs = plan.start.candidates, 0, 0
         doubted: int | None = None
+        first: Running | None = None
         while True:
             running = starter.resume(candidates, context.stream) if candidates else starter.launch()
             if running is None:
                 return End(outcome=self._stopped_in_restart(candidates[0]))
+            first = first or running
             supervisor = Supervisor(context, running)
-            outcome = self._supervise(supervisor, running)
+            outcome = self._supervise(supervisor, running, context.lease)
+            may_go_back = not supervisor.was_asked_to_stop and (first.parent is not None or context.feed is None)
+            if context.lease.former_ran_on() and former.goes_back(plan.store, self.report, may=may_go_back):
+                starter = replace(starter, plan=plan.from_where_it_began(first.parent))
+                candidates = starter.plan.start.candidates
+                starter.make_room()
+                continue
             failures = 1 if supervisor.has_committed else failures + 1
+            hangs = outcome.has_hung * (1 if supervisor.has_committed else hangs + 1)
             candidates = plan.store.layout.generations_from(plan.start.job.first_generation)
             stops = supervisor.was_asked_to_stop or not candidates or failures > MOST_RECOVERIES
             # a crash after a restart may be the restart's fault: one that comes again is the program's own
@@ -153,13 +219,27 @@ class _Attempt:
                     may_start_again=not candidates and not supervisor.was_asked_to_stop,
                 )
             doubted = outcome.status if is_doubtful else doubted
-            self._warn_of_recovery(outcome, running)
+            self._warn_of_recovery(outcome, running, supervisor.ran_s)
+            former.end_recorded(plan.store)
+            if hangs == MOST_HANGS:
+                context = self._without_interval(context)
             starter.make_room()
 
-    def _supervise(self, supervisor: Supervisor, running: Running) -> Outcome:
+    def _without_interval(self, context: AttemptContext) -> AttemptContext:
+        """Return CONTEXT without interval checkpoints: each would cost what was computed since the last good one."""
+        self.report.warn(
+            f"{MOST_HANGS} checkpoints in a row hung: the job goes on without interval ones; a request, a stop or "
+            "the time limit has one taken still"
+        )
+        options = replace(context.plan.options, interval_s=None)
+        return replace(context, plan=replace(context.plan, options=options))
+
+    def _supervise(self, supervisor: Supervisor, running: Running, lease: Lease) -> Outcome:
         try:
+            lease.cover(running.computation)
             return supervisor.run()
         finally:
+            lease.uncover()
             running.computation.kill()
             if running.computation.close():
                 self.report.say("processes that the program had left behind were ended", event="ended")
@@ -173,14 +253,14 @@ class _Attempt:
             detail="stopped in a restart",
         )
 
-    def _warn_of_recovery(self, outcome: Outcome, running: Running) -> None:
+    def _warn_of_recovery(self, outcome: Outcome, running: Running, ran_s: float) -> None:
         if outcome.kind is Kind.ENGINE_FAILED:
             text, error = f"{running.choice.engine.name} lost the program ({outcome.detail})", outcome.detail
         else:
             error = f"crashed with status {outcome.status} after a restart"
             text = f"the program {error}, which may be the fault of the restart"
         self.report.warn(f"{text}; resuming the last good generation")
-        self.plan.store.record("failed", what="engine", error=error, raw=outcome.raw)
+        self.plan.store.record("failed", what="engine", error=error, raw=outcome.raw, ran_s=round(ran_s, 3))
 
     def _record_end(self, context: AttemptContext, end: End) -> None:
         plan, store, outcome = self.plan, self.plan.store, end.outcome
@@ -190,6 +270,7 @@ class _Attempt:
             lineage=plan.start.job.lineage,
             status=outcome.status,
             generation=outcome.generation,
+            ran_s=round(end.ran_s, 3),
             detail=outcome.detail,
             raw=outcome.raw,
             stopped_for=outcome.stopped_for,
@@ -197,60 +278,4 @@ class _Attempt:
         if outcome.kind is Kind.FINISHED:
             verdicts = store.prune(keep=1, lineage=plan.start.job.lineage)
             forget_input(plan, [verdict.number for verdict in verdicts if verdict.keep])
-        self.report.say(_last_line(outcome), event=outcome.kind.value, status=outcome.status, job=outcome.job)
-
-    def _continue_batch_job(self, outcome: Outcome) -> Outcome:
-        """Have the batch job go on if it is not finished; return the outcome with the status to exit with."""
-        plan, job_id = self.plan, self.plan.allocation.job_id
-        if job_id is None or outcome.kind is Kind.FINISHED:
-            return outcome
-        if plan.scheduler is None:
-            name = plan.allocation.scheduler
-            self.report.warn(f"not requeued: dmtcp-run cannot talk to {name}; submit the same script again")
-            return outcome
-        continuation = Continuation(
-            job_id=job_id,
-            scheduler=plan.scheduler,
-            allocation=plan.allocation,
-            store=plan.store,
-            lineage=plan.start.job.lineage,
-            at_limit=plan.options.at_limit,
-            checkpointed_status=plan.checkpointed_status,
-            report=self.report,
-        )
-        return replace(outcome, status=continuation.carry_out(stopped_for=outcome.stopped_for, status=outcome.status))
-
-
-def _end_former(store: Store, report: Report) -> None:
-    """Make sure that no process of an attempt that was killed on this machine still writes."""
-    if store.before is None or store.before.record.released or not store.before.is_here:
-        return
-    state = store.state()
-    if state is None:
-        return
-    if end_leftovers(state.processes):
-        text = f"ended leftover processes of the previous attempt (epoch {store.before.record.epoch})"
-        report.say(text, event="ended")
-
-
-def _with_way_out(detail: str) -> str:
-    return detail if _ALLOWED in detail else f"{detail}; or run it with {_ALLOWED}"
-
-
-def _last_line(outcome: Outcome) -> str:
-    if outcome.generation:
-        again = f"the same line resumes from generation {outcome.generation}"
-    else:
-        again = "there is no generation yet, so the same line starts the program again"
-    return {
-        Kind.FINISHED: f"finished with status {outcome.status}",
-        Kind.CHECKPOINTED: f"checkpointed and stopped; {again}",
-        Kind.SIGNALLED: f"{outcome.detail or f'the program was killed by signal {outcome.status - 128}'}; {again}",
-        Kind.STOPPED: f"stopped at once; {again}",
-        Kind.REFUSED: f"stopped, because it cannot be checkpointed: {_with_way_out(outcome.detail)}",
-        Kind.UNSUITABLE: f"the program failed: {outcome.detail}",
-        Kind.OUT_OF_TIME: f"stopped, because the time is over and the last checkpoint failed ({outcome.detail}); "
-        f"{again}",
-        Kind.KILLED_BY_COMMAND: f"somebody's {outcome.detail} killed the program; {again}",
-        Kind.ENGINE_FAILED: f"the engine failed: {outcome.detail}; {again}",
-    }[outcome.kind]
+        self.report.say(last_line(outcome), event=outcome.kind.value, status=outcome.status, job=outcome.job)

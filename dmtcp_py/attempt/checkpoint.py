@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from dmtcp_py.attempt.host import this_host
-from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError
+from dmtcp_py.attempt.policy import INTERVAL
+from dmtcp_py.attempt.written import drawn
+from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError, StoreError
+from dmtcp_py.messages import NORMAL, VERBOSE
+from dmtcp_py.rollback.durable import WrittenFiles
 from dmtcp_py.store.records import Cost, ImageFile, Manifest, path_text, utc_now
-from dmtcp_py.system.files import free_bytes
+from dmtcp_py.system.files import free_bytes, why_not_room
 from dmtcp_py.system.proc import resident_bytes
 from dmtcp_py.system.units import format_duration, format_size
 
@@ -26,13 +32,14 @@ if TYPE_CHECKING:
     from dmtcp_py.store.staged import StagedImages
 
 STALL_S = 60.0
-"""A checkpoint that has written nothing for this long hangs."""
+"""A checkpoint that has written nothing for this long hangs, unless an earlier one took longer."""
+SYNC_STALL_S = 600.0
+"""A file system that has not written a file of the program for this long hangs: some write all that they have first."""
 _GROWTH = 1.2
 _SPARE_BYTES = 16 << 20
 
 
-@dataclass(frozen=True)
-class CheckpointDone:
+class CheckpointDone(Struct, frozen=True):
     """The result of a checkpoint: a MANIFEST with NOTES for the user, or an ERROR and whether the program is alive."""
 
     manifest: Manifest | None = None
@@ -42,54 +49,99 @@ class CheckpointDone:
     crash: BaseException | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckpointSubject:
+class CheckpointSubject(Struct, frozen=True, kw_only=True):
     """What a checkpoint is taken of, and what its manifest says besides."""
 
     plan: Plan
+    report: Report
     running: Running
     parent: int | None
     """The generation before this one."""
+    synced_part: str | None
+    """The part of the journal that began with it, if it is of this computation: what was before is on the disk."""
     expected_bytes: int | None
     """The size of the images, as far as it can be told from the last ones."""
+    longest_s: float
+    """What the longest checkpoint took so far."""
     feed: Feed | None
     came_up_at: float
     """When the program came up, in monotonic seconds."""
+    images_taken: Callable[[], None]
+    """Called once the program runs on, or the attempt to take images has failed."""
 
 
-def take(subject: CheckpointSubject, reason: str, *, then_stop: bool, post: Callable[[CheckpointDone], None]) -> None:
-    """Take one checkpoint, commit it and POST the result; nothing is raised."""
+def begin(
+    subject: CheckpointSubject, reason: str, *, then_stop: bool, post: Callable[[CheckpointDone], None]
+) -> threading.Thread:
+    """Begin to take one checkpoint and commit it; return the thread that does, which POSTs the result and ends."""
+    how = {"then_stop": then_stop, "post": post}
+    thread = threading.Thread(target=_take_and_post, args=(subject, reason), kwargs=how, daemon=True)
+    thread.start()
+    return thread
+
+
+def _take_and_post(
+    subject: CheckpointSubject, reason: str, *, then_stop: bool, post: Callable[[CheckpointDone], None]
+) -> None:
+    """Post a result in any case: nothing is raised."""
     try:
         post(_take(subject, reason, then_stop=then_stop))
     except CheckpointFailedError as error:
         post(CheckpointDone(error=error, program_lives=error.program_lives))
     except DmtcpRunError as error:
         post(CheckpointDone(error=error, program_lives=not then_stop))
+    except OSError as error:
+        text = f"{error.filename or 'a file of the checkpoint'}: {error.strerror}"
+        post(CheckpointDone(error=StoreError(text), program_lives=not then_stop))
     except BaseException as error:
         post(CheckpointDone(crash=error))
 
 
-def say_committed(manifest: Manifest, report: Report) -> None:
-    """Say that the generation of MANIFEST is committed, and what it cost."""
-    cost = manifest.cost
-    report.say(
-        f"generation {manifest.generation} committed ({manifest.reason}, {format_size(manifest.size)}, "
-        f"{format_duration(cost.checkpoint_s)} + {format_duration(cost.commit_s)})",
-        event="checkpointed",
-        generation=manifest.generation,
-        size=manifest.size,
-        checkpoint_s=cost.checkpoint_s,
-    )
+class CommitLines:
+    """The lines about the generations of one computation. Those at the interval are alike, so the first has to do."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._has_said = False
+
+    def committed(self, manifest: Manifest, interval_s: float | None) -> None:
+        """Say that the generation of MANIFEST is committed and what it cost; of the first, how often more follow.
+
+        INTERVAL_S is None if only the last one before the time limit follows.
+        """
+        cost, is_usual = manifest.cost, manifest.reason == INTERVAL
+        more = "; the next one comes before the time limit"
+        if interval_s is not None:
+            more = f"; more follow silently, every {format_duration(interval_s)}"
+        self._report.say(
+            f"generation {manifest.generation} committed ({manifest.reason}, {format_size(manifest.size)}, "
+            f"{format_duration(cost.checkpoint_s)} + {format_duration(cost.commit_s)})"
+            + (more if is_usual and not self._has_said else ""),
+            level=VERBOSE if is_usual and self._has_said and not self._report.as_json else NORMAL,
+            event="checkpointed",
+            generation=manifest.generation,
+            size=manifest.size,
+            checkpoint_s=cost.checkpoint_s,
+        )
+        self._has_said = self._has_said or is_usual
 
 
 def _take(subject: CheckpointSubject, reason: str, *, then_stop: bool) -> CheckpointDone:
     store = subject.plan.store
     store.lock.check()
     _check_space(subject)
-    began = time.monotonic()
-    with subject.feed.held() if subject.feed is not None else nullcontext() as stdin_bytes:
-        staged = subject.running.computation.checkpoint(then_stop=then_stop, timeout_s=STALL_S)
+    began, stall_s = time.monotonic(), max(STALL_S, subject.longest_s)
+    written = _written(subject)
+    try:
+        with (
+            subject.feed.held() if subject.feed is not None else nullcontext() as stdin_bytes,
+            drawn(subject.report, store.layout.staging, subject.expected_bytes),
+        ):
+            staged = subject.running.computation.checkpoint(then_stop=then_stop, timeout_s=stall_s)
+    finally:
+        subject.images_taken()
     checkpointed = time.monotonic()
+    written.sync(staged.undo_part, within_s=max(SYNC_STALL_S, subject.longest_s))
 
     def describe(number: int, images: list[ImageFile]) -> Manifest:
         cost = Cost(checkpoint_s=checkpointed - began, commit_s=time.monotonic() - checkpointed)
@@ -111,6 +163,14 @@ def _take(subject: CheckpointSubject, reason: str, *, then_stop: bool) -> Checkp
     return CheckpointDone(manifest=manifest, notes=staged.notes)
 
 
+def _written(subject: CheckpointSubject) -> WrittenFiles:
+    """Return the files that the program has written: they have to be on the disk before its images count."""
+    plan = subject.plan
+    root = None if plan.nodes else plan.store.layout.undo
+    streams = (plan.stdio.stdout, plan.stdio.stderr)
+    return WrittenFiles(subject.running.computation.pid, root, streams=streams, since=subject.synced_part)
+
+
 def _manifest(subject: CheckpointSubject, staged: StagedImages, **fields: Any) -> Manifest:
     """Return the manifest of STAGED images of SUBJECT; FIELDS are those that neither of them knows."""
     plan, choice = subject.plan, subject.running.choice
@@ -130,6 +190,8 @@ def _manifest(subject: CheckpointSubject, staged: StagedImages, **fields: Any) -
         host=this_host(),
         stdout_size=_size(plan.stdio.stdout, 1),
         stderr_size=_size(plan.stdio.stderr, 2),
+        stdout_inode=_inode(1),
+        stderr_inode=_inode(2),
         engine_data=staged.engine_data,
         undo_part=staged.undo_part,
         quirks=list(subject.running.quirks),
@@ -138,15 +200,25 @@ def _manifest(subject: CheckpointSubject, staged: StagedImages, **fields: Any) -
     )
 
 
+def _inode(fd: int) -> int | None:
+    """Return which file our own stream is; None if it is closed."""
+    try:
+        return os.fstat(fd).st_ino
+    except OSError:
+        return None
+
+
 def _check_space(subject: CheckpointSubject) -> None:
     """Refuse a checkpoint for which the disk has no room: under some engines a full disk kills the program."""
     needed = subject.expected_bytes or resident_bytes(subject.running.computation.pid)
     layout = subject.plan.store.layout
     for place in (layout.staging, layout.generations):
-        free = free_bytes(place)
-        if free < needed * _GROWTH + _SPARE_BYTES:
+        free, wanted = free_bytes(place), int(needed * _GROWTH) + _SPARE_BYTES
+        why = None if free < wanted else why_not_room(place, wanted)
+        if free < wanted or why is not None:
+            found = f"{format_size(free)} are free in {place.resolve()}" if why is None else f"{place.resolve()}: {why}"
             raise CheckpointFailedError(
-                f"{format_size(free)} are free in {place.resolve()} and the images take about {format_size(needed)}",
+                f"{found}, and the images take about {format_size(needed)}",
                 "make room" + (", or run 'dmtcp-ctl prune --keep 1'" if len(layout.generation_numbers()) > 1 else ""),
                 program_lives=True,
             )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.attempt.another_engine import can_be_changed
 from dmtcp_py.attempt.outcome import MOST_LOST_S
@@ -21,8 +22,7 @@ _CONFIRM_S = 0.7
 """Time between two looks that both have to find something."""
 
 
-@dataclass(frozen=True)
-class LookDone:
+class LookDone(Struct, frozen=True):
     """The result of one look: what prevents a checkpoint; None if nothing was found, or the look failed."""
 
     found: BlockedError | None

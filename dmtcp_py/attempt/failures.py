@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dmtcp_py.store.records import Manifest
 
 _ENDS_WITHIN_S = 10.0
+_NUMBER = r"[0-9.]+ ?[kMGT]?B?"
 
 
 class Warnings:
@@ -43,6 +45,8 @@ class CheckpointFailures:
         self._doubted: DmtcpRunError | None = None
         """The failure of a checkpoint in which the program died, until it is known whether it ended on its own."""
         self._doubted_until = 0.0
+        self._printed = ""
+        """The last warning, without its numbers."""
         self.last_error = ""
         self.is_for_another = False
         """Whether another engine was seen to handle what prevented the last checkpoint."""
@@ -56,6 +60,10 @@ class CheckpointFailures:
         else:
             # how it ended is often known a moment later
             self._doubted, self._doubted_until = done.error, time.monotonic() + _ENDS_WITHIN_S
+
+    def end(self) -> None:
+        """Take note of a checkpoint that did not fail: the next failure is worth a warning again."""
+        self._printed = ""
 
     def add_seen(self, error: BlockedError) -> None:
         """Take note of what would prevent a checkpoint, for which the program is ended before one is due."""
@@ -74,8 +82,12 @@ class CheckpointFailures:
         raw = error.raw if isinstance(error, CheckpointFailedError) else ""
         self._plan.store.record("failed", what="checkpoint", error=str(error), raw=raw, lives=lives)
         text = f"checkpoint failed: {error}" + ("; the program continues to run" if lives else "")
-        if not isinstance(error, BlockedError):
-            self._warnings.report.warn(text)
+        if not isinstance(error, BlockedError) or error.may_pass:
+            # with each try sizes differ a little, and nothing else
+            kind = re.sub(_NUMBER, "", text)
+            if not lives or kind != self._printed:
+                self._warnings.report.warn(text)
+            self._printed = kind
         elif newest is None or self._plan.options.allow_unprotected:
             # it will be so for as long as the program is as it is
             self._warnings.warn_once(text)

@@ -14,8 +14,9 @@ import signal
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.errors import CheckpointFailedError, StoreError
 from dmtcp_py.system.pipes import become_stdin, can_write, fill, take_back
@@ -32,8 +33,7 @@ _ENDS_WITHIN_S = 1.0
 """How long after a program has closed its standard input its end is noticed."""
 
 
-@dataclass(frozen=True)
-class InputFailed:
+class InputFailed(Struct, frozen=True):
     """The event that the program cannot be given its input any more."""
 
     error: BaseException

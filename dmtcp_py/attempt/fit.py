@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from dmtcp_py.store.records import Host, Manifest
 
-_INSTRUCTIONS = re.compile(r"avx.*|sse.*|ssse3|fma4?|f16c|bmi[12]|movbe|popcnt|abm|amx.*|xsave|asimd.*|sve.*|atomics")
+_INSTRUCTIONS = r"avx.*|sse.*|ssse3|fma4?|f16c|bmi[12]|movbe|popcnt|abm|amx.*|xsave|asimd.*|sve.*|atomics"
 """The features that programs and the C library choose their code by when they start: x86's, and ARM's."""
 _MOST_NAMED = 4
 _CRIU = "criu"
@@ -26,8 +27,7 @@ class Level(Enum):
     PROBLEM = "problem"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """A fact ABOUT something, and in HINT what to type or to ask for."""
 
     about: str
@@ -64,7 +64,7 @@ def compare(manifest: Manifest, here: Host) -> list[Finding]:
 
 def missing_instructions(was: Collection[str], here: Collection[str]) -> list[str]:
     """Return the features of processor WAS that programs use and that the one HERE lacks."""
-    return [flag for flag in was if flag not in here and _INSTRUCTIONS.fullmatch(flag)] if here else []
+    return [flag for flag in was if flag not in here and re.fullmatch(_INSTRUCTIONS, flag)] if here else []
 
 
 def _processor(was: Host, here: Host) -> Finding:

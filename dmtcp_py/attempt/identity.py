@@ -7,9 +7,10 @@ import json
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dmtcp_py.engine.protocol import Stdio
 from dmtcp_py.errors import UsageError
@@ -19,14 +20,13 @@ if TYPE_CHECKING:
     from dmtcp_py.options import RunOptions
     from dmtcp_py.store.layout import JobLayout
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
+_UNSAFE = r"[^A-Za-z0-9_.+-]+"
 STREAM_FIELDS = ("stdin", "stdin_offset", "stdin_unnamed", "stdout", "stderr")
 """The fields of a job's record that a new lineage may change."""
 _MOST_STDIN_BYTES = 1 << 30
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """What makes two command lines the same job."""
 
     command: tuple[str, ...]
@@ -45,8 +45,8 @@ class Identity:
         stdin = None if self.stdin is None else _same_in_all_locales(self.stdin)
         parts = [command, _same_in_all_locales(self.cwd), self.array_task, stdin, self.stdin_offset]
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
-        stem = _UNSAFE.sub("-", Path(self.command[0]).name).strip("-.")[:40] or "job"
-        task = f"-{_UNSAFE.sub('-', self.array_task)}" if self.array_task else ""
+        stem = re.sub(_UNSAFE, "-", Path(self.command[0]).name).strip("-.")[:40] or "job"
+        task = f"-{re.sub(_UNSAFE, '-', self.array_task)}" if self.array_task else ""
         return f"{stem}{task}-{digest}"
 
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import math
 
+from msgspec import Struct
+
 FIRST_S = 60.0
 """When the first checkpoint is taken, from which the cost of one is known."""
 SHORTEST_S = 60.0
 LONGEST_S = 3600.0
 ASSUMED_MTTI_S = 86400.0
 """One interruption a day: the assumption for a machine about which nothing is known."""
+MOST_OVERHEAD = 0.02
+"""The default of ``--max-overhead``: the share of the time that checkpoints take at most, where ``auto`` decides."""
 LEAST_LEAD_S = 20.0
 """The least time kept free before a time limit besides the checkpoints, for the scheduler and for slow disks."""
 MOST_SPARE_S = 120.0
@@ -23,6 +27,13 @@ _GUESS_S = 5.0
 _GUESS_BYTES_PER_S = 50e6
 _FIRST_SHARE = 0.25
 _WORTH_IT = 2.0
+
+
+class Auto(Struct, frozen=True):
+    """What ``auto`` goes by, besides the cost of a checkpoint."""
+
+    mtti_s: float = ASSUMED_MTTI_S
+    most_overhead: float = MOST_OVERHEAD
 
 
 def young_s(cost_s: float, mtti_s: float) -> float:
@@ -38,11 +49,34 @@ def daly_s(cost_s: float, mtti_s: float) -> float:
     return young_s(cost_s, mtti_s) * (1 + math.sqrt(ratio) / 3 + ratio / 9) - cost_s
 
 
-def auto_s(cost_s: float | None, mtti_s: float = ASSUMED_MTTI_S) -> float:
-    """Return the interval that ``auto`` means: Daly's, between a minute and an hour; COST_S is None if not measured."""
+def mtti_s(ran_s: float, interruptions: int) -> float:
+    """Return the mean time between interruptions of a job, in seconds: it ran for RAN_S, with so many INTERRUPTIONS.
+
+    One interruption a day is assumed and counts as much as one that was seen: it is the mean of a gamma distribution
+    of the rate, learned from events that come at random (Gelman and others, Bayesian Data Analysis, section 2.6).
+    """
+    return (ASSUMED_MTTI_S + ran_s) / (1 + interruptions)
+
+
+def next_s(asked_s: float | None, cost_s: float | None, limit_s: float | None, auto: Auto) -> float | None:
+    """Return the time to the next checkpoint: ASKED_S, None for never, or what ``auto`` means if that is negative.
+
+    COST_S is what the last checkpoint took, LIMIT_S how long the attempt may run; None if there is none.
+    """
+    if asked_s is None or asked_s >= 0:
+        return asked_s
+    return first_s(limit_s) if cost_s is None else auto_s(cost_s, auto)
+
+
+def auto_s(cost_s: float | None, auto: Auto = Auto()) -> float:  # noqa: B008 - a frozen value
+    """Return the interval that ``auto`` means: Daly's, between a minute and an hour; COST_S is None if not measured.
+
+    It is longer where checkpoints would take more than the largest share of the time.
+    """
     if cost_s is None:
         return FIRST_S
-    return min(max(daly_s(cost_s, mtti_s), SHORTEST_S), LONGEST_S)
+    shortest_s = cost_s / auto.most_overhead - cost_s
+    return max(min(max(daly_s(cost_s, auto.mtti_s), SHORTEST_S), LONGEST_S), shortest_s)
 
 
 def first_s(left_s: float | None) -> float:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.attempt.identity import as_recorded
 from dmtcp_py.attempt.outcome import Kind
-from dmtcp_py.errors import StoreError
+from dmtcp_py.errors import MovedError, StoreError
 from dmtcp_py.store.layout import job_layout, jobs_in
 from dmtcp_py.store.lock import is_running
 from dmtcp_py.store.records import Job, path_of, read_record
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dmtcp_py.options import RunOptions
     from dmtcp_py.store.layout import JobLayout
 
-_ESCAPED = re.compile(rb"\\x([89a-f][0-9a-f])")
+_ESCAPED = rb"\\x([89a-f][0-9a-f])"
 
 
 def find_job(directory: Path, options: RunOptions, identity: Identity) -> JobLayout:
@@ -87,19 +87,21 @@ def paths_of(layout: JobLayout, job: Job) -> list[Path]:
     return [layout.root, kept_in] if was_here else [layout.root]
 
 
-def refusal(layout: JobLayout, job: Job, identity: Identity) -> StoreError:
+def refusal(layout: JobLayout, job: Job, identity: Identity) -> MovedError:
     """Return the error for the unfinished JOB, whose path does not lead here."""
     old, here = _path(job.cwd), shlex.quote(identity.cwd)
     what = f"job {layout.name} is unfinished, and was started by the same line in {old}"
     if not _is_gone(old):
-        return StoreError(
+        return MovedError(
             f"{what}: this directory was copied or moved from there, and the program would go on with the files there",
             f"run the line there to resume it; --fresh starts over here and leaves job {layout.name} as it is",
+            old=str(old),
         )
-    return StoreError(
+    return MovedError(
         f"{what}: that directory is gone or has another path now, and the program knows its files by the old one",
         f"move it back, or type 'ln -s {here} {shlex.quote(str(old))}', and --job {layout.name} resumes it; --fresh "
         "starts over",
+        old=str(old),
     )
 
 
@@ -163,7 +165,7 @@ def _path(recorded: str) -> Path:
     path = Path(recorded)
     if os.path.lexists(path):
         return path
-    return Path(os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), recorded.encode())))
+    return Path(os.fsdecode(re.sub(_ESCAPED, lambda found: bytes([int(found[1], 16)]), recorded.encode())))
 
 
 def _replaced(text: str, old: str, new: str) -> str:

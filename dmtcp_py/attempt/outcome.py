@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from dmtcp_py.attempt import policy
+from msgspec import Struct
+
+from dmtcp_py.attempt import happenings, policy
 from dmtcp_py.engine.protocol import EndKind
 from dmtcp_py.errors import FAILED_STATUS
 
 if TYPE_CHECKING:
-    from dmtcp_py.attempt.policy import Action, Situation
+    from dmtcp_py.attempt.happenings import Action
+    from dmtcp_py.attempt.policy import Situation
     from dmtcp_py.engine.protocol import ProgramEnd
 
 _CRASHES = (
@@ -50,12 +52,13 @@ class Kind(Enum):
     """We ended the program because it cannot be checkpointed."""
     UNSUITABLE = "unsuitable engine"
     """The program failed for want of something that the engine refused it."""
+    HELD = "held"
+    """The gate was closed, and nothing of the program ran since the newest generation."""
     OUT_OF_TIME = "out of time"
     """The time limit came, and the last checkpoint before it had failed."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How an attempt ended; STATUS is what dmtcp-run exits with."""
 
     kind: Kind
@@ -67,12 +70,13 @@ class Outcome:
     """Whether another engine was seen to handle what the program was refused for, or failed for."""
     raw: str = ""
     """The engine's own message about its failure."""
+    has_hung: bool = False
+    """Whether the engine failed because a checkpoint came to no end."""
     stopped_for: str | None = None
-    """Why the last checkpoint was taken: ``time limit``, ``request`` or the name of a signal."""
+    """Why the attempt stopped: ``time limit``, ``request``, ``gate closed`` or the name of a signal."""
 
 
-@dataclass(frozen=True)
-class Supervised:
+class Supervised(Struct, frozen=True):
     """What had happened in an attempt when its computation ended."""
 
     job: str
@@ -94,16 +98,16 @@ def outcome_of(seen: Supervised, end: ProgramEnd) -> Outcome:
 
 def _ended_by_us(seen: Supervised) -> Outcome:
     job, newest, reason, action = seen.job, seen.newest, _stop_reason(seen), seen.ended_by
-    if isinstance(action, policy.EndAttempt):
+    if isinstance(action, happenings.EndAttempt):
         return Outcome(
             kind=Kind.CHECKPOINTED, status=seen.checkpointed_status, job=job, generation=newest, stopped_for=reason
         )
-    if isinstance(action, policy.GiveUp):
+    if isinstance(action, happenings.GiveUp):
         status = FAILED_STATUS if newest is None else seen.checkpointed_status
         return Outcome(
             kind=Kind.OUT_OF_TIME, status=status, job=job, generation=newest, detail=seen.last_error, stopped_for=reason
         )
-    if isinstance(action, policy.StopNow):
+    if isinstance(action, happenings.StopNow):
         return Outcome(kind=Kind.STOPPED, status=128 + action.signum, job=job, generation=newest)
     return Outcome(
         kind=Kind.REFUSED,
@@ -128,6 +132,7 @@ def _ended_otherwise(seen: Supervised, end: ProgramEnd) -> Outcome:
             detail=detail,
             raw=end.raw,
             for_another=end.for_another,
+            has_hung=end.has_hung,
             stopped_for=reason,
         )
     if end.kind is EndKind.KILLED_BY_COMMAND:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from dmtcp_py.attempt.fetched import bring
 from dmtcp_py.attempt.identity import identify, stdio_of
 from dmtcp_py.attempt.moved import find_job
 from dmtcp_py.attempt.start_point import find_start_point
 from dmtcp_py.attempt.takeover import open_for
 from dmtcp_py.batch import allocation as batch
-from dmtcp_py.batch import chain
+from dmtcp_py.batch import chain, htcondor
 from dmtcp_py.batch.installed import scheduler_of
 from dmtcp_py.batch.scheduler import job_of
 from dmtcp_py.engine.choice import Choice, Needs, check_asked, choose, choose_another
@@ -23,6 +26,7 @@ from dmtcp_py.engine.unprotected import Unprotected
 from dmtcp_py.errors import BatchError, DmtcpRunError, EngineError, UsageError
 from dmtcp_py.options import OWN_NETWORK
 from dmtcp_py.store.access import refuse_directory
+from dmtcp_py.store.packed import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,13 +39,13 @@ if TYPE_CHECKING:
     from dmtcp_py.messages import Report
     from dmtcp_py.options import RunOptions
     from dmtcp_py.store.layout import JobLayout
+    from dmtcp_py.store.records import Manifest
     from dmtcp_py.store.store import Store
 
 _SEVERAL = 2
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """What one attempt is going to do, with the job held in STORE."""
 
     options: RunOptions
@@ -59,6 +63,17 @@ class Plan:
     start: StartPoint
     choice: Choice | None
     """The engine to launch the program with; None if a generation is resumed, by whichever engine made it."""
+
+    def to_resume(self) -> Plan:
+        """Return the plan to resume the newest generation, after the program was checkpointed and stopped."""
+        mine = self.store.layout.generations_from(self.start.job.first_generation)
+        return replace(self, choice=None, start=replace(self.start, candidates=mine, begins_lineage=False))
+
+    def from_where_it_began(self, parent: Manifest | None) -> Plan:
+        """Return the plan to start anew from PARENT, with which this attempt began, or from the beginning."""
+        mine = self.store.layout.generations_from(self.start.job.first_generation)
+        known = () if parent is None else tuple(number for number in mine if number <= parent.generation)
+        return replace(self, start=replace(self.start, candidates=known, begins_lineage=False))
 
     def with_another_engine(self, why: str, *, or_none: bool = False) -> Plan | None:
         """Return the plan to launch the program once more, with another engine; None where there is none for it.
@@ -89,13 +104,16 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
     refuse_directory(cwd / options.directory)
     program = find_program(options.command[0], cwd, os.environ.get("PATH"))
     allocation, scheduler, batch_job = _allocation(options, cwd)
+    _look_at_transfers(cwd / options.directory, options, report)
     identity = identify(options, cwd, allocation.array_task)
     layout = find_job(cwd / options.directory, options, identity)
     nodes = _nodes(options, program, scheduler, layout)
     # where there may be something to resume, whichever engine made it is used
-    choice = None if layout.generation_numbers() else _choice(program, options, nodes)
+    choice = None if layout.generation_numbers() or options.mirrors else _choice(program, options, nodes)
     store = open_for(layout, allocation, scheduler, report)
     try:
+        unpack(layout)
+        bring(store, options, report)
         start = find_start_point(store, identity, options, allocation)
         if choice is None and not start.candidates and start.finished is None:
             choice = _choice(program, options, nodes)
@@ -114,12 +132,26 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
             choice=None if start.candidates else choice,
         )
     finally:
+        if htcondor.sandbox(os.environ) is not None:
+            pack(layout)
         store.lock.release()
+
+
+def _look_at_transfers(directory: Path, options: RunOptions, report: Report) -> None:
+    """Make sure that HTCondor, if it moves files of the program, moves the jobs in DIRECTORY too. Raises UsageError."""
+    if options.mirrors:
+        return
+    htcondor.refuse_to_lose(os.environ, directory)
+    if htcondor.loses_work(os.environ, directory):
+        report.warn(
+            "HTCondor transfers nothing before the job ends: evicted, it starts over; set when_to_transfer_output = "
+            f"ON_EXIT_OR_EVICT, and name {options.directory} and the program's files in transfer_output_files"
+        )
 
 
 def _allocation(options: RunOptions, cwd: Path) -> tuple[Allocation, Scheduler | None, BatchJob | None]:
     """Return the batch job around us, its scheduler if it can be asked, and what that says about the job."""
-    allocation, batch_job = batch.detect(os.environ), None
+    allocation, batch_job = htcondor.allocation_around(os.environ), None
     scheduler = scheduler_of(allocation)
     if scheduler is not None:
         with suppress(BatchError):

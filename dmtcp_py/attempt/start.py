@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+import time
+from contextlib import ExitStack, nullcontext
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from dmtcp_py.attempt import fit
+from dmtcp_py.attempt.happenings import LimitSeen
 from dmtcp_py.attempt.host import this_host
+from dmtcp_py.attempt.inside import begin_life, limit_at_start
+from dmtcp_py.attempt.interval import Auto, next_s
+from dmtcp_py.attempt.mirroring import without_passwords
 from dmtcp_py.attempt.policy import STOP_SIGNALS
-from dmtcp_py.attempt.stdio import note_on_reader, notes_on_resume
+from dmtcp_py.attempt.stdio import losses_on_resume, note_on_reader, notes_on_start, repeats_on_resume
+from dmtcp_py.attempt.verifying import shown
 from dmtcp_py.engine.choice import Choice, engine_named
 from dmtcp_py.engine.protocol import Launch, Restart
 from dmtcp_py.engine.quirks import Applied, apply
-from dmtcp_py.errors import DmtcpRunError, RestartFailedError, StoreError
-from dmtcp_py.messages import VERBOSE
+from dmtcp_py.errors import DmtcpRunError, RestartFailedError, RestartHungError, StoreError
+from dmtcp_py.messages import NORMAL, QUIET, VERBOSE
 from dmtcp_py.rollback import changed_files, undo
-from dmtcp_py.store.verify import verify
+from dmtcp_py.store import inside
+from dmtcp_py.store.history import numbers_in_history
+from dmtcp_py.store.restorable import restorable
+from dmtcp_py.store.verify import is_sealed
 from dmtcp_py.system.environment import given_environ
 from dmtcp_py.system.files import make_temporary, own_folder, remove_temporaries
 from dmtcp_py.system.proc import SHARED_MEMORY
+from dmtcp_py.system.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from dmtcp_py.attempt.feed import Feed
     from dmtcp_py.attempt.plan import Plan
+    from dmtcp_py.batch.time_limit import TimeLimit
     from dmtcp_py.engine.protocol import Computation
     from dmtcp_py.messages import Report
     from dmtcp_py.state.record import Compared
@@ -39,8 +52,7 @@ _ANYWAY = "--accept-changed-state resumes all the same"
 SHARED = Path(SHARED_MEMORY)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Running:
+class Running(Struct, frozen=True, kw_only=True):
     """A computation, the engine that runs it, and how it was started."""
 
     choice: Choice
@@ -51,14 +63,14 @@ class Running:
     """The generation that was resumed; None after a launch."""
 
 
-@dataclass(frozen=True)
-class Starter:
+class Starter(Struct, frozen=True):
     """Starts the computations of one attempt, one after another."""
 
     plan: Plan
     report: Report
     feed: Feed | None = None
     """What gives the program its standard input, where that is a pipe."""
+    limit: TimeLimit | None = None
 
     def make_room(self) -> None:
         """Give the engine an empty folder for its images: in the job's folder, or on a disk of this node."""
@@ -78,7 +90,7 @@ class Starter:
 
     def launch(self) -> Running:
         """Start the program from its beginning."""
-        plan, store, choice = self.plan, self.plan.store, self.plan.choice
+        plan, store, choice, began = self.plan, self.plan.store, self.plan.choice, time.monotonic()
         if choice is None:
             raise DmtcpRunError("there is neither an engine to launch the program with nor a generation to resume")
         quirks = self._quirks(choice.engine.name)
@@ -103,25 +115,35 @@ class Starter:
                 is_once_more=not plan.start.begins_lineage,
                 warn=self.report.warn,
             )
+        self._begin_life(None)
         self._say_choice(choice)
         for note in quirks.notes:
             self.report.say(f"set {note}", level=VERBOSE, event="quirk")
         with self._standard_input(None):
             computation = choice.engine.launch(launch)
-        store.record("started", lineage=plan.start.job.lineage, why=plan.start.why, **self._facts(choice))
+        store.record("started", lineage=plan.start.job.lineage, why=plan.start.why, **self._facts(choice, began))
         self.report.say(
-            f"job {store.layout.name}: started with {choice.engine_text} ({plan.start.why})",
+            f"job {store.layout.name}: started with {choice.engine_text} ({plan.start.why}){self._first_checkpoint()}",
             event="started",
             job=store.layout.name,
         )
+        # once a lineage, as they stay true
+        for note in notes_on_start(plan.stdio) if plan.start.begins_lineage else ():
+            self.report.warn(note)
         return Running(choice=choice, computation=computation, quirks=quirks.notes, parent=None)
+
+    def _first_checkpoint(self) -> str:
+        """Return words on the first checkpoint for the line about the start; none where it does not come by itself."""
+        limit_s = None if self.limit is None or self.limit.end_at is None else self.limit.total_s
+        first_s = next_s(self.plan.options.interval_s, None, limit_s, Auto())
+        return f"; first checkpoint after {format_duration(first_s)}" if first_s else ""
 
     def resume(self, candidates: tuple[int, ...], stream: EventStream) -> Running | None:
         """Resume the first of CANDIDATES that verifies and comes up; return None if a signal on STREAM ended that."""
         store, reasons = self.plan.store, []
         for number in candidates:
             try:
-                return self._resume(number, stream)
+                return self._resume_patiently(number, stream)
             except (StoreError, RestartFailedError) as error:
                 if stream.has_any(STOP_SIGNALS):
                     return None
@@ -134,21 +156,64 @@ class Starter:
             "nothing was started and nothing deleted; --fresh starts over",
         )
 
+    def _resume_patiently(self, number: int, stream: EventStream) -> Running | None:
+        """Resume generation NUMBER, and once more if that came to no end: the images are verified."""
+        try:
+            return self._resume_though_sealed(number, stream)
+        except RestartHungError as error:
+            self.plan.store.record("failed", what="restart", generation=number, error=error.what)
+            if stream.has_any(STOP_SIGNALS):
+                return None
+            self.report.warn(f"generation {number} did not come up: {error.what}; trying it once more")
+            return self._resume(number, stream)
+
+    def _resume_though_sealed(self, number: int, stream: EventStream) -> Running | None:
+        """Resume generation NUMBER, and once more if an attempt that was overtaken sealed it meanwhile."""
+        folder = self.plan.store.layout.generation(number)
+        was_sealed = is_sealed(folder)
+        try:
+            return self._resume(number, stream)
+        except (StoreError, RestartFailedError):
+            if was_sealed or not is_sealed(folder):
+                raise
+            return self._resume(number, stream)
+
     def _resume(self, number: int, stream: EventStream) -> Running | None:
-        manifest = verify(self.plan.store.layout, number)
+        began = time.monotonic()
+        store = self.plan.store
+        with ExitStack() as stack:
+            with shown(self.report, store.layout, number) as on_read:
+                images = restorable(store.layout, number, store.make_staging, on_read)
+                manifest, folder = stack.enter_context(images)
+            return self._restart_verified(manifest, folder, stream, began)
+
+    def _restart_verified(self, manifest: Manifest, images: Path, stream: EventStream, began: float) -> Running | None:
+        """Resume the generation that MANIFEST describes from its verified IMAGES."""
+        number = manifest.generation
         engine = engine_named(manifest.engine, self.plan.options.engine_plugin)
         choice = Choice(engine, f"it made generation {number}")
         self._say_choice(choice)
         self._compare_machines(manifest)
         if not self.plan.options.accept_changed_files:
             changed_files.refuse(manifest)
+        self._begin_life(manifest)
         with self._standard_input(manifest):
             compared: list[Compared] = []
-            computation = engine.restart(self._restart(manifest, stream, compared.append))
+            computation = engine.restart(self._restart(manifest, images, stream, compared.append))
         if computation is None:
             return None
-        self._say_resumed(manifest, choice, compared)
+        is_first = manifest.lineage not in numbers_in_history(self.plan.store.layout, "resumed", "lineage")
+        facts = {**self._facts(choice, began), "compared": compared[0]._asdict() if compared else None}
+        self.plan.store.record("resumed", generation=number, lineage=manifest.lineage, **facts)
+        self._say_resumed(manifest, choice, is_first=is_first)
         return Running(choice=choice, computation=computation, quirks=tuple(manifest.quirks), parent=manifest)
+
+    def _begin_life(self, manifest: Manifest | None) -> None:
+        """Let the program know what begins: a restart of the generation that MANIFEST describes, or a launch."""
+        plan, limit = self.plan, LimitSeen(None, None)
+        if self.limit is not None:
+            limit = limit_at_start(self.limit, plan.options.lead_s, manifest)
+        begin_life(plan.store, plan.start.job.lineage, manifest, limit)
 
     def _compare_machines(self, manifest: Manifest) -> None:
         """Warn of what makes a resume on this machine risky, and refuse what would crash the program."""
@@ -158,15 +223,17 @@ class Starter:
             if one.level is not fit.Level.OK:
                 self.report.warn(f"the {one.about} of this machine {one.text}")
 
-    def _restart(self, manifest: Manifest, stream: EventStream, compared: Callable[[Compared], None]) -> Restart:
+    def _restart(
+        self, manifest: Manifest, images: Path, stream: EventStream, compared: Callable[[Compared], None]
+    ) -> Restart:
         plan, store = self.plan, self.plan.store
         # on one node nothing more is launched
         quirks = self._quirks(manifest.engine) if plan.nodes else None
         return Restart(
-            folder=store.layout.generation(manifest.generation),
+            folder=images,
             manifest=manifest,
             stdio=plan.stdio,
-            environ=quirks.environ if quirks else given_environ(),
+            environ=quirks.environ if quirks else self._environ,
             staging=store.make_staging(),
             temporary=make_temporary(store.layout.root),
             is_cancelled=lambda: stream.has_any(STOP_SIGNALS),
@@ -187,17 +254,20 @@ class Starter:
         """Return what a program of ENGINE is launched with, on whichever of its nodes."""
         root = self.plan.store.layout.root
         folder = own_folder(root, SHARED) if os.access(SHARED, os.W_OK) else None
-        return apply(engine, given_environ(), several_nodes=self.plan.nodes is not None, folder=folder)
+        return apply(engine, self._environ, several_nodes=self.plan.nodes is not None, folder=folder)
+
+    @property
+    def _environ(self) -> dict[str, str]:
+        plan = self.plan
+        return {**given_environ(), **inside.variables(plan.store.layout, plan.allocation.job_id)}
 
     @property
     def _undo(self) -> Path | None:
         """The folder of the journal; None on several nodes, which would see too late that a new part began."""
         return None if self.plan.nodes else self.plan.store.layout.undo
 
-    def _say_resumed(self, manifest: Manifest, choice: Choice, compared: Sequence[Compared]) -> None:
-        store = self.plan.store
-        facts = {**self._facts(choice), "compared": asdict(compared[0]) if compared else None}
-        store.record("resumed", generation=manifest.generation, lineage=manifest.lineage, **facts)
+    def _say_resumed(self, manifest: Manifest, choice: Choice, *, is_first: bool) -> None:
+        store, stdio = self.plan.store, self.plan.stdio
         self.report.say(
             f"job {store.layout.name}: resumed generation {manifest.generation} of "
             f"{manifest.created:%Y-%m-%d %H:%M:%S} UTC with {choice.engine_text}",
@@ -206,10 +276,13 @@ class Starter:
             generation=manifest.generation,
         )
         is_fed = self.feed is not None
-        for text in [*notes_on_resume(manifest, self.plan.stdio, is_fed=is_fed), *changed_files.notes(manifest)]:
+        for text in [*losses_on_resume(manifest, stdio, is_fed=is_fed), *changed_files.notes(manifest)]:
             self.report.warn(text)
-        if (note := note_on_reader(manifest, self.plan.stdio)) is not None:
-            self.report.say(note)
+        # what is so at each resume is read at the first
+        for text in repeats_on_resume(manifest, stdio):
+            self.report.say(text, level=QUIET if is_first else VERBOSE, event="warning")
+        if (note := note_on_reader(manifest, stdio)) is not None:
+            self.report.say(note, level=NORMAL if is_first else VERBOSE)
 
     def _say_choice(self, choice: Choice) -> None:
         self._say_more(f"engine {choice.engine.name}: {choice.reason}")
@@ -217,11 +290,17 @@ class Starter:
     def _say_more(self, text: str) -> None:
         self.report.say(text, level=VERBOSE, event="engine")
 
-    def _facts(self, choice: Choice) -> dict[str, object]:
-        record = self.plan.store.lock.record
+    def _facts(self, choice: Choice, began: float) -> dict[str, object]:
+        """Return what the history says of a start that began at monotonic second BEGAN."""
+        record, job = self.plan.store.lock.record, self.plan.batch_job
         return {
+            "took_s": round(time.monotonic() - began, 3),
             "host": record.host,
             "pid": record.pid,
             "scheduler_job": record.scheduler_job,
+            "submitted": None
+            if job is None or job.submitted is None
+            else datetime.fromtimestamp(job.submitted, timezone.utc),
             "engine": choice.engine_text,
+            "options": without_passwords(self.plan.options.in_force()),
         }

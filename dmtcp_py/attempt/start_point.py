@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dmtcp_py.attempt import moved
 from dmtcp_py.attempt.identity import STREAM_FIELDS, as_recorded
@@ -22,8 +24,7 @@ if TYPE_CHECKING:
     from dmtcp_py.store.store import Store
 
 
-@dataclass(frozen=True)
-class StartPoint:
+class StartPoint(Struct, frozen=True):
     """From what an attempt starts: the generations to try, best first; none means from the beginning."""
 
     job: Job
@@ -71,7 +72,7 @@ def _unfinished(store: Store, job: Job, options: RunOptions) -> StartPoint:
         )
     if options.resume_only:
         raise _nothing_to_resume(store.layout)
-    return StartPoint(job=job, why="no generation was committed yet")
+    return StartPoint(job=job, why="from the beginning, as no checkpoint was complete yet")
 
 
 def _new_job(store: Store, identity: Identity, lineage: int) -> Job:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dmtcp_py.attempt import policy
+from dmtcp_py.attempt.outcome import Kind
 from dmtcp_py.store.records import State, utc_now
 from dmtcp_py.system.proc import process_tree
 
@@ -31,10 +32,28 @@ def running_state(context: AttemptContext, running: Running, *, newest: int | No
         engine=running.choice.engine_text,
         resumed_from=newest,
         next_checkpoint=_moment(policy.wakes_at(situation)),
-        processes=[pair for pid in pids for pair in process_tree(pid)],
+        processes=process_tree(*pids),
         ends=_moment(context.limit.end_at),
         origin=plan.allocation.origin,
         run=plan.allocation.run,
+        scheduler=plan.allocation.scheduler,
+    )
+
+
+def held_state(context: AttemptContext, newest: int | None) -> State:
+    """Return the state of an attempt that waits for its gate, and goes on with generation NEWEST."""
+    plan = context.plan
+    return State(
+        lineage=plan.start.job.lineage,
+        epoch=plan.store.epoch,
+        phase=Kind.HELD.value,
+        started=context.started,
+        updated=utc_now(),
+        resumed_from=newest,
+        ends=_moment(context.limit.end_at),
+        origin=plan.allocation.origin,
+        run=plan.allocation.run,
+        scheduler=plan.allocation.scheduler,
     )
 
 
@@ -52,6 +71,7 @@ def end_state(context: AttemptContext, outcome: Outcome, engine_text: str | None
         resumed_from=outcome.generation,
         origin=plan.allocation.origin,
         run=plan.allocation.run,
+        scheduler=plan.allocation.scheduler,
     )
 
 

@@ -6,6 +6,7 @@ import fcntl
 import os
 import stat
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.attempt.feed import Feed
@@ -13,6 +14,7 @@ from dmtcp_py.attempt.producer import Producer
 from dmtcp_py.engine.unprotected import Unprotected
 from dmtcp_py.errors import DmtcpRunError
 from dmtcp_py.store.kept_input import KeptInput
+from dmtcp_py.store.needs import least_stdin_bytes
 from dmtcp_py.system.files import remove_tree
 from dmtcp_py.system.pipes import is_readable_pipe
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.protocol import Stdio
     from dmtcp_py.store.records import Manifest
 
+_OUR_LINE = b"dmtcp-run: "
+_MOST_BYTES = 1 << 16
+"""So much of a file is looked at for lines of the program's."""
 _NAMES = ((1, "stdout"), (2, "stderr"))
 
 
@@ -50,7 +55,8 @@ def forget_input(plan: Plan, generations: Sequence[int]) -> None:
     """Remove what was kept of the input, once the program has ended, except for what GENERATIONS need."""
     folder = plan.store.layout.input(plan.start.job.lineage)
     if generations:
-        KeptInput(folder, warn=lambda _reason: None).forget_before(plan.store.least_stdin_bytes(generations))
+        needed_from = least_stdin_bytes(plan.store.layout, generations)
+        KeptInput(folder, warn=lambda _reason: None).forget_before(needed_from)
     else:
         remove_tree(folder)
 
@@ -103,35 +109,43 @@ def notes_on_start(stdio: Stdio) -> list[str]:
             f"standard input is {_kind(0)}: a resume cannot read again what the program has read from it; "
             "use '< FILE' or --stdin FILE"
         )
-    for fd, name in _NAMES:
-        if stdio.paths[fd] is None and _is_emptied(fd):
-            file = os.readlink(f"/proc/self/fd/{fd}")
-            notes.append(
-                f"{name} is {file}, which '>' empties when this line resumes; use --{name} FILE (exact) or '>>'"
-            )
+    emptied = {
+        name: os.readlink(f"/proc/self/fd/{fd}") for fd, name in _NAMES if stdio.paths[fd] is None and _is_emptied(fd)
+    }
+    if emptied:
+        options = " and ".join(f"--{name} FILE" for name in emptied)
+        notes.append(f"{_are_files(emptied)}, which '>' empties when this line resumes; use {options} (exact) or '>>'")
     return notes
 
 
-def notes_on_resume(manifest: Manifest, stdio: Stdio, *, is_fed: bool) -> list[str]:
-    """Return what has changed since the generation of MANIFEST was taken; call it before the program runs on."""
+def losses_on_resume(manifest: Manifest, stdio: Stdio, *, is_fed: bool) -> list[str]:
+    """Return what the program's streams lack since the generation of MANIFEST was taken."""
     notes = []
     if is_read_once(stdio) or (is_fed and manifest.stdin_bytes is None):
         notes.append("standard input was not kept: the program continues to read at the beginning of this one")
-    inherited = {fd: stdio.paths[fd] is None for fd, _ in _NAMES}
-    for (fd, name), size in zip(_NAMES, (manifest.stdout_size, manifest.stderr_size), strict=True):
-        now = _size(fd)
-        if inherited[fd] and size is not None and now is not None and now < size:
+    for fd, name in _NAMES:
+        now, size = _size(fd), _size_then(manifest, fd)
+        is_short = size is not None and now is not None and now < size
+        if stdio.paths[fd] is None and is_short and not _is_another(manifest, fd):
             notes.append(
                 f"{name} has {now} bytes and had {size} when generation {manifest.generation} was taken: it lacks what "
                 f"the program wrote before ('>' empties a file); use '>>', or --{name} FILE"
             )
+    return notes
+
+
+def repeats_on_resume(manifest: Manifest, stdio: Stdio) -> list[str]:
+    """Return what will be in the program's streams once more after a crash, as after each one."""
     if manifest.program_stopped:
-        return notes
-    files = [name for fd, name in _NAMES if inherited[fd] and stat.S_ISREG(_mode(fd))]
+        return []
+    notes = []
+    inherited = {fd: stdio.paths[fd] is None for fd, _ in _NAMES}
+    files = [name for fd, name in _NAMES if inherited[fd] and _has_more(fd, _size_then(manifest, fd))]
     if files:
+        keep = "keeps" if len(files) == 1 else "keep"
         notes.append(
-            f"what the program wrote to {' and '.join(files)} since then will be repeated; --stdout FILE and "
-            "--stderr FILE keep it exact"
+            f"what the program wrote to {' and '.join(files)} since generation {manifest.generation} will be repeated; "
+            f"{' and '.join(f'--{name} FILE' for name in files)} {keep} it exact"
         )
     pipes = [name for fd, name in _NAMES if inherited[fd] and _is_pipe(fd)]
     if pipes:
@@ -151,6 +165,37 @@ def note_on_reader(manifest: Manifest, stdio: Stdio) -> str | None:
         f"{_are_pipes(['stdout'])} what the program prints from generation {manifest.generation} on, and nothing from "
         "before ('tee' without -a empties its file)"
     )
+
+
+def _has_more(fd: int, size: int | None) -> bool:
+    """Whether the file of FD has more than SIZE bytes, and more than our own lines."""
+    if size is None or (_size(fd) or 0) <= size:
+        return False
+    try:
+        with Path(f"/proc/self/fd/{fd}").open("rb") as file:
+            file.seek(size)
+            added = file.read(_MOST_BYTES + 1)
+    except OSError:
+        return True
+    is_ours = all(line.startswith(_OUR_LINE) for line in added.splitlines())
+    return not is_ours or len(added) > _MOST_BYTES
+
+
+def _size_then(manifest: Manifest, fd: int) -> int | None:
+    return manifest.stdout_size if fd == 1 else manifest.stderr_size
+
+
+def _is_another(manifest: Manifest, fd: int) -> bool:
+    """Whether FD is another file than it was, as the log of another batch job is: nothing was lost of that."""
+    inode = manifest.stdout_inode if fd == 1 else manifest.stderr_inode
+    return inode is not None and inode != os.fstat(fd).st_ino
+
+
+def _are_files(files: dict[str, str]) -> str:
+    """Return which stream is which of FILES."""
+    if len(set(files.values())) < len(files):
+        return f"{' and '.join(files)} are {next(iter(files.values()))}"
+    return " and ".join(f"{name} is {file}" for name, file in files.items())
 
 
 def _are_pipes(names: Sequence[str]) -> str:

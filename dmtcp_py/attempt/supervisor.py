@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from typing import TYPE_CHECKING
 
-from dmtcp_py.attempt import checkpoint, policy
-from dmtcp_py.attempt.checkpoint import CheckpointDone, CheckpointSubject
+from dmtcp_py.attempt import checkpoint, happenings, policy
+from dmtcp_py.attempt.checkpoint import CheckpointDone, CheckpointSubject, CommitLines
 from dmtcp_py.attempt.cost import CheckpointCost
 from dmtcp_py.attempt.early_look import EarlyLook, LookDone
 from dmtcp_py.attempt.failures import CheckpointFailures, Warnings
 from dmtcp_py.attempt.feed import InputFailed
-from dmtcp_py.attempt.interval import auto_s, first_s, is_worth_it
-from dmtcp_py.attempt.interval import lead_s as lead_for
+from dmtcp_py.attempt.gate import GateAnswer
+from dmtcp_py.attempt.inside import Inside
+from dmtcp_py.attempt.interval import next_s
+from dmtcp_py.attempt.limit_planning import LimitPlanning
+from dmtcp_py.attempt.mirroring import MirrorSaid
 from dmtcp_py.attempt.outcome import Supervised, outcome_of
+from dmtcp_py.attempt.pruning import prune
 from dmtcp_py.attempt.state import running_state
-from dmtcp_py.batch.requeue import LIMIT
 from dmtcp_py.batch.time_limit import LimitAnswer
-from dmtcp_py.errors import BlockedError
-from dmtcp_py.messages import VERBOSE
-from dmtcp_py.rollback import recording
-from dmtcp_py.store.lock import HEARTBEAT_S
+from dmtcp_py.errors import BlockedError, FencedError
 from dmtcp_py.store.requests import RequestQueue
 from dmtcp_py.system.reaping import reap_orphans
-from dmtcp_py.system.units import format_duration
 
 if TYPE_CHECKING:
+    import threading
+
     from dmtcp_py.attempt.context import AttemptContext
     from dmtcp_py.attempt.outcome import Outcome
     from dmtcp_py.attempt.start import Running
@@ -55,12 +55,13 @@ class Supervisor:
         may_refuse = running.parent is None and not plan.options.allow_unprotected
         self._situation = policy.begin(self._interval_s(), self._came_up_at, may_refuse=may_refuse)
         self._requests = RequestQueue(plan.store.layout)
-        self._warnings = Warnings(context.report)
+        self._warnings, self._commit_lines = Warnings(context.report), CommitLines(context.report)
         self._failures = CheckpointFailures(plan, self._warnings)
+        self._inside = Inside(plan.store, self._warnings.warn_once)
+        self._limit = LimitPlanning(context, self._cost, self._warnings)
         self._worker: threading.Thread | None = None
-        self._ended_by: policy.Action | None = None
+        self._ended_by: happenings.Action | None = None
         self._early = EarlyLook(context, running)
-        self._beat_at = 0.0
         self.has_committed = False
         self.ran_s = 0.0
         """How long the program ran, once it has ended."""
@@ -68,23 +69,25 @@ class Supervisor:
     @property
     def was_asked_to_stop(self) -> bool:
         """Whether the attempt is to end, so that nothing is to be started again."""
-        situation = self._situation
-        # whatever comes up next sees a time limit again; a signal or a request is not sent again
-        waits = situation.stop_wanted not in (None, LIMIT)
-        return situation.phase is policy.Phase.STOPPING or waits or isinstance(self._ended_by, policy.StopNow)
+        return policy.is_asked_to_stop(self._situation) or isinstance(self._ended_by, happenings.StopNow)
 
     def run(self) -> Outcome:
         """Return how the computation ended. Raises FencedError if another attempt took over."""
+        self._context.mirrors.begin()
+        self._context.sealing.begin()
         self._plan_for_limit()
-        self._report_limit()
+        self._limit.report()
         self._write_state()
         # a limit that has come already is not to wait for a tick
-        self._decide(policy.TimePassed())
+        self._decide(happenings.TimePassed())
         try:
             while (end := self._step()) is None:
                 pass
         finally:
             self._finish_worker()
+            # what a restart reads is not to be replaced meanwhile
+            self._context.sealing.close()
+            self._inside.end()
             self._requests.answer_all(ok=False, text="the program ended before a checkpoint was taken")
         return self._outcome(end)
 
@@ -94,20 +97,12 @@ class Supervisor:
         for signum in signals:
             self._signalled(signum)
         for event in posted:
-            if isinstance(event, LimitAnswer):
-                self._limit_answered(event)
-            elif isinstance(event, InputFailed):
-                self._computation.kill()
-                self._context.plan.store.record("failed", what="input", error=str(event.error))
-                raise event.error
-            elif isinstance(event, LookDone):
-                self._looked(event)
-            else:
-                self._checkpoint_done(event)
-        self._beat_and_read_requests()
+            self._happened(event)
+        self._context.lease.check()
+        self._read_requests()
         self._early.begin_if_due()
-        self._poll_limit()
-        self._decide(policy.TimePassed())
+        self._poll()
+        self._decide(happenings.TimePassed())
         if self._worker is not None:
             return None
         reap_orphans(self._computation.known_pids())
@@ -118,9 +113,28 @@ class Supervisor:
             self._context.feed.let_producer_go()
         self._failures.resolve_doubt(end, self._newest)
         if end is not None:
-            for signum in self._context.stream.wait(0)[0]:
+            signals, posted = self._context.stream.wait(0)
+            self._context.mirrors.heard_among(posted)
+            for signum in signals:
                 self._situation = policy.signalled_at_the_end(self._situation, signum)
         return end
+
+    def _happened(self, event: object) -> None:
+        """React to what a thread has posted."""
+        if isinstance(event, LimitAnswer):
+            self._limit_answered(event)
+        elif isinstance(event, GateAnswer):
+            self._gate_answered(event)
+        elif isinstance(event, InputFailed):
+            self._computation.kill()
+            self._context.plan.store.record("failed", what="input", error=str(event.error))
+            raise event.error
+        elif isinstance(event, MirrorSaid):
+            self._context.mirrors.heard(event)
+        elif isinstance(event, LookDone):
+            self._looked(event)
+        elif isinstance(event, CheckpointDone):
+            self._checkpoint_done(event)
 
     def _wait_s(self) -> float:
         """Return how long nothing needs attention; what was due and was not done is no reason to hurry."""
@@ -134,7 +148,7 @@ class Supervisor:
         elif signum == signal.SIGTSTP:
             self._suspend()
         elif signum in policy.STOP_SIGNALS:
-            self._decide(policy.Signalled(signum))
+            self._decide(happenings.Signalled(signum))
 
     def _suspend(self) -> None:
         """Stop together with the program, as the terminal asked, and continue it afterwards."""
@@ -142,94 +156,91 @@ class Supervisor:
         signal.raise_signal(signal.SIGSTOP)
         self._computation.signal(signal.SIGCONT)
 
-    def _beat_and_read_requests(self) -> None:
-        now = time.monotonic()
-        if now >= self._beat_at:
-            self._beat_at = now + HEARTBEAT_S
-            self._context.plan.store.lock.beat()
+    def _read_requests(self) -> None:
         for request in self._requests.read():
-            self._decide(policy.Asked(request.action))
+            self._decide(happenings.Asked(request.action))
 
-    def _decide(self, event: policy.Event) -> None:
+    def _decide(self, event: happenings.Event) -> None:
         self._situation, action = policy.decide(self._situation, event, time.monotonic())
-        if isinstance(action, policy.Checkpoint):
-            self._begin_checkpoint(action)
-        elif isinstance(self._ended_by, policy.EndAttempt):
+        if isinstance(action, happenings.Checkpoint):
+            self._begin_unless_put_off(action)
+        elif isinstance(self._ended_by, happenings.EndAttempt):
             # the last checkpoint is committed, whatever comes after it
             return
-        elif isinstance(action, policy.StopNow | policy.GiveUp | policy.Refuse):
+        elif isinstance(action, happenings.StopNow | happenings.GiveUp | happenings.Refuse):
             # a checkpoint that is being taken looks for the end of the program itself
             if self._worker is not None or self._computation.poll() is None:
                 self._ended_by = action
                 self._computation.kill()
-        elif isinstance(action, policy.EndAttempt):
+        elif isinstance(action, happenings.EndAttempt):
             self._ended_by = action
-        elif isinstance(action, policy.RunOn):
+        elif isinstance(action, happenings.RunOn):
             text = "the last checkpoint failed and the program continues to run; ask once more, or kill it"
             self._context.report.warn(text)
+        if self._situation.phase is policy.Phase.RUNNING and not self._situation.is_put_off:
+            self._inside.withdraw()
 
-    def _poll_limit(self) -> None:
-        """Have the scheduler asked for the end of the allocation when it is time for that."""
-        limit = self._context.limit
-        limit.poll(self._context.stream.post)
-        if limit.stop_at != self._situation.stop_at:
+    def _poll(self) -> None:
+        self._context.gate.poll(self._context.stream.post)
+        self._context.mirrors.poll()
+        self._context.sealing.poll()
+        if self._limit.poll() != self._situation.stop_at:
             self._plan_for_limit()
 
     def _limit_answered(self, answer: LimitAnswer) -> None:
-        if self._context.limit.update(answer):
-            self._report_limit()
+        if self._limit.answered(answer):
             self._write_state()
-        if answer.error is not None:
-            self._warnings.warn_once(f"{answer.error.what}; using the time limit that was known before")
         self._plan_for_limit()
+
+    def _gate_answered(self, answer: GateAnswer) -> None:
+        if not self._context.gate.answered(answer):
+            self._decide(happenings.GateClosed())
 
     def _plan_for_limit(self) -> None:
         """Work out anew when the last checkpoint has to begin."""
-        limit, lead_s = self._context.limit, self._context.plan.options.lead_s
-        if limit.end_at is not None:
-            limit.lead_s = lead_for(self._cost.now_s(), limit.total_s) if lead_s is None else lead_s
-        self._decide(policy.LimitSeen(limit.stop_at, limit.give_up_at))
+        seen = self._limit.seen()
+        self._inside.plan_limit(seen.stop_at, self._context.limit.end_at)
+        self._decide(seen)
 
-    def _report_limit(self) -> None:
-        limit = self._context.limit
-        if limit.end_at is None:
+    def _begin_unless_put_off(self, action: happenings.Checkpoint) -> None:
+        """Begin a checkpoint, unless the program asks for none and there is time to wait."""
+        section_until, now = self._inside.announce(), time.monotonic()
+        if not policy.may_begin(self._situation, action, section_until, now):
+            self._decide(happenings.PutOff(action))
             return
-        left_s, lead = limit.end_at - time.monotonic(), format_duration(limit.lead_s)
-        text = f"the time limit comes in {format_duration(max(left_s, 0))}; the last checkpoint begins {lead} before"
-        self._context.report.say(text, event="limit", left_s=round(left_s), lead_s=round(limit.lead_s, 1))
-        if not is_worth_it(limit.lead_s, limit.total_s):
-            self._warnings.warn_once(
-                f"so short a time limit leaves little for computing: the last {lead} are kept free; ask for more time"
-            )
+        if section_until is not None:
+            self._context.report.warn(f"{action.reason}: no time to wait for the end of the program's inhibit()")
+        self._begin_checkpoint(action)
 
-    def _begin_checkpoint(self, action: policy.Checkpoint) -> None:
+    def _begin_checkpoint(self, action: happenings.Checkpoint) -> None:
         # a checkpoint that begins now answers whatever was asked until now
         self._requests.begin_answering()
+        report, post = self._context.report, self._context.stream.post
         if action.then_stop:
-            text = f"{action.reason}: taking the last checkpoint"
-            self._context.report.say(text, event="stopping", reason=action.reason)
+            report.say(f"{action.reason}: taking the last checkpoint", event="stopping", reason=action.reason)
         subject = CheckpointSubject(
             plan=self._context.plan,
+            report=report,
             running=self._running,
             parent=self._newest.generation if self._newest else None,
+            synced_part=self._newest.undo_part if self._newest and self.has_committed else None,
             expected_bytes=self._newest.size if self._newest and self.has_committed else None,
+            longest_s=self._cost.longest_s,
             feed=self._context.feed,
             came_up_at=self._came_up_at,
+            images_taken=self._inside.withdraw,
         )
-        self._worker = threading.Thread(
-            target=checkpoint.take,
-            args=(subject, action.reason),
-            kwargs={"then_stop": action.then_stop, "post": self._context.stream.post},
-            daemon=True,
-        )
-        self._worker.start()
+        self._worker = checkpoint.begin(subject, action.reason, then_stop=action.then_stop, post=post)
 
     def _checkpoint_done(self, done: CheckpointDone) -> None:
         self._finish_worker()
         if done.crash is not None:
             raise done.crash
+        if isinstance(done.error, FencedError):
+            raise done.error
         if done.manifest is not None:
             self._committed(done.manifest)
+            self._failures.end()
             self._warnings.warn_once(*done.notes)
             text, generation = f"generation {done.manifest.generation} is committed", done.manifest.generation
         else:
@@ -237,34 +248,36 @@ class Supervisor:
             text, generation = f"no checkpoint: {done.error}", None
         self._requests.answer(ok=done.manifest is not None, text=text, generation=generation)
         if done.program_lives:
-            ok, was_blocked = done.manifest is not None, isinstance(done.error, BlockedError)
-            self._decide(policy.CheckpointEnded(ok=ok, interval_s=self._interval_s(), was_blocked=was_blocked))
+            blocked = done.error if isinstance(done.error, BlockedError) else None
+            ended = happenings.CheckpointEnded(
+                ok=done.manifest is not None,
+                interval_s=self._interval_s(),
+                was_blocked=blocked is not None,
+                may_pass=blocked is not None and blocked.may_pass,
+            )
+            self._decide(ended)
             self._plan_for_limit()
         if done.manifest is not None:
             self._write_state()
 
     def _committed(self, manifest: Manifest) -> None:
-        plan, report = self._context.plan, self._context.report
         self._newest = manifest
         self.has_committed = True
         self._cost.measured(manifest.cost)
-        checkpoint.say_committed(manifest, report)
-        verdicts = plan.store.prune(keep=plan.options.keep, lineage=plan.start.job.lineage)
-        for verdict in verdicts:
-            if not verdict.keep:
-                report.say(f"generation {verdict.number} pruned: {verdict.rule}", level=VERBOSE, event="pruned")
-        kept = [verdict.number for verdict in verdicts if verdict.keep]
-        if not plan.options.keep_record:
-            recording.forget_unneeded(plan.store.layout.undo, plan.store.undo_parts(kept))
-        if self._context.feed is not None:
-            self._context.feed.forget_before(plan.store.least_stdin_bytes(kept))
+        interval_s, stop_at = self._interval_s() or 0.0, self._situation.stop_at
+        is_last = stop_at is not None and time.monotonic() + interval_s > stop_at
+        self._commit_lines.committed(manifest, None if is_last else interval_s)
+        self._context.hold_outputs()
+        self._context.mirrors.committed()
+        prune(self._context)
+        self._context.sealing.begin()
 
     def _looked(self, done: LookDone) -> None:
         """End a program that another engine can take over, unless a checkpoint is being taken after all."""
         is_free = self._worker is None and self._newest is None and self._ended_by is None
         if (found := self._early.confirmed(done)) and is_free and self._computation.poll() is None:
             self._failures.add_seen(found)
-            self._ended_by = policy.Refuse()
+            self._ended_by = happenings.Refuse()
             self._computation.kill()
 
     def _finish_worker(self) -> None:
@@ -273,12 +286,13 @@ class Supervisor:
             self._worker = None
 
     def _interval_s(self) -> float | None:
-        asked = self._context.plan.options.interval_s
-        if asked is None or asked >= 0:
-            return asked
-        if self._newest is not None:
-            return auto_s(self._newest.cost.checkpoint_s)
-        return first_s(None if self._context.limit.end_at is None else self._context.limit.total_s)
+        limit = self._context.limit
+        return next_s(
+            self._context.plan.options.interval_s,
+            None if self._newest is None else self._newest.cost.checkpoint_s,
+            None if limit.end_at is None else limit.total_s,
+            self._context.auto,
+        )
 
     def _write_state(self) -> None:
         newest = self._newest.generation if self._newest else None

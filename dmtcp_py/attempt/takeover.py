@@ -10,6 +10,7 @@ from dmtcp_py.batch.scheduler import BatchState, job_of
 from dmtcp_py.errors import BatchError, DmtcpRunError, LockedError
 from dmtcp_py.store import requests
 from dmtcp_py.store.lock import HEARTBEAT_S, Holding, holding, is_running
+from dmtcp_py.store.records import BatchRun
 from dmtcp_py.store.store import open_store
 
 if TYPE_CHECKING:
@@ -33,13 +34,8 @@ def open_for(layout: JobLayout, allocation: Allocation, scheduler: Scheduler | N
     has_asked = False
     while True:
         try:
-            return open_store(
-                layout,
-                scheduler_job=allocation.job_id,
-                restarts=allocation.restarts,
-                say=report.say,
-                warn=report.warn,
-            )
+            batch = BatchRun(allocation.scheduler, allocation.job_id, allocation.restarts)
+            return open_store(layout, batch=batch, say=report.say, warn=report.warn)
         except LockedError as error:
             held = holding(layout)
             if held is None or not _is_superseded(held, allocation, scheduler) or time.monotonic() > until:

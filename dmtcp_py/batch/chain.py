@@ -6,10 +6,9 @@ inherit it by accident. So only the first job that claims to continue another on
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dmtcp_py.store.layout import chain_path
+from dmtcp_py.store.layout import chain_path, starts_path
 from dmtcp_py.system.files import write_atomic
 
 if TYPE_CHECKING:
@@ -27,13 +26,25 @@ def confirm(allocation: Allocation, job: BatchJob | None, directory: Path) -> Al
     jobs.
     """
     if job is not None:
-        allocation = replace(allocation, array_task=job.array_task, array=job.array, restarts=job.restarts)
-    return replace(allocation, chain=_claim(directory, allocation.continues, allocation.job_id or ""))
+        restarts = job.restarts if job.restarts is not None else _count(directory, job)
+        allocation = allocation._replace(array_task=job.array_task, array=job.array, restarts=restarts)
+    return allocation._replace(chain=_claim(directory, allocation.continues, allocation.job_id or ""))
 
 
 def offer(allocation: Allocation, directory: Path) -> None:
     """Allow one job that is submitted to continue the one of ALLOCATION to join its chain."""
     write_atomic(chain_path(directory, allocation.job_id or ""), f"{allocation.origin}\n".encode())
+
+
+def _count(directory: Path, job: BatchJob) -> int:
+    """Return how often JOB was started before this time, for a scheduler that does not count; a file remembers it."""
+    path, start = starts_path(directory, job.job_id), f"{job.starts or 0:.0f}"
+    known = path.read_text(encoding="utf-8").split() if path.is_file() else []
+    if start not in known:
+        known.append(start)
+        directory.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, "".join(f"{one}\n" for one in known).encode())
+    return known.index(start)
 
 
 def _claim(directory: Path, continues: str | None, job_id: str) -> str | None:

@@ -7,8 +7,9 @@ import shlex
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.batch import chain
 from dmtcp_py.batch.allocation import CHAIN
@@ -40,8 +41,7 @@ _SITE_VARIABLES = ("SLURM_CONF", "PBS_SERVER", "PBS_CONF_FILE")
 """Variables that the scheduler's commands need although they begin like those of a job."""
 
 
-@dataclass(frozen=True)
-class Continuation:
+class Continuation(Struct, frozen=True):
     """The continuation of batch job JOB_ID. `carry_out` is called once, after the attempt has written everything."""
 
     job_id: str
@@ -64,8 +64,7 @@ class Continuation:
             return self._exit(decision, status)
         try:
             if decision.next is Next.REQUEUE:
-                self._requeue(decision.why)
-                return status
+                return self._requeue(decision.why, status)
             self._resubmit(decision.why)
             return self._status_without_requeue(status)
         except BatchError as error:
@@ -80,6 +79,7 @@ class Continuation:
             has_new_generation=bool(checkpoints) and self._verifies(checkpoints[-1].get("generation")),
             without_progress=attempts_without_progress(history, self.lineage),
             at_limit=Next(self.at_limit) if self.at_limit else None,
+            usual=Next.REQUEUE if self.scheduler.users_requeue else Next.RESUBMIT,
             batch_job=self._batch_job(),
             restarts=self.allocation.restarts,
             most_restarts=int(most) if most.isdecimal() else None,
@@ -99,12 +99,25 @@ class Continuation:
             self.report.warn(error.what)
             return False
 
-    def _requeue(self, why: str) -> None:
-        """Requeue the job. While the scheduler does not answer, retry for RETRY_S; then raise its BatchError."""
-        argv, until, has_warned = self.scheduler.requeue(self.job_id), time.monotonic() + RETRY_S, False
-        text = f"requeueing {self.scheduler.name} job {self.job_id}: {why}"
+    def _requeue(self, why: str, status: int) -> int:
+        """Requeue the job; return the exit status of the attempt, which may be what requeues it.
+
+        While the scheduler does not answer, this is retried for RETRY_S; then its BatchError is raised.
+        """
+        argv = self.scheduler.requeue(self.job_id)
+        if not argv and not self.scheduler.requeues_status(self.checkpointed_status):
+            raise BatchError(f"{self.scheduler.name} does not requeue this job for status {self.checkpointed_status}")
+        name = self.scheduler.name
+        text = f"requeueing {name} job {self.job_id}: {why}; {name} may say 'cancelled' now, and starts it again later"
         self.report.say(text, event="requeue", scheduler_job=self.job_id)
         self.store.record_continuation(Next.REQUEUE.value, why=why)
+        if not argv:
+            return self.checkpointed_status
+        self._requeue_by(argv)
+        return status
+
+    def _requeue_by(self, argv: Sequence[str]) -> None:
+        until, has_warned = time.monotonic() + RETRY_S, False
         while (error := self._try_requeue(argv)) is not None:
             if time.monotonic() > until:
                 raise error
@@ -112,7 +125,6 @@ class Continuation:
                 retry = f"retrying for {format_duration(RETRY_S)}; if that fails, run later"
                 self.report.warn(f"{error.what}; {retry}: {shlex.join(argv)}")
                 has_warned = True
-            self.store.lock.beat()
             time.sleep(_RETRY_INTERVAL_S)
 
     def _try_requeue(self, argv: Sequence[str]) -> BatchError | None:
@@ -127,7 +139,7 @@ class Continuation:
                 job = job_of(self.scheduler, self.job_id)
             except BatchError as no_answer:
                 return no_answer
-            is_requeued = job is not None and job.restarts > self.allocation.restarts
+            is_requeued = job is not None and (job.restarts or 0) > self.allocation.restarts
             if not is_requeued:
                 raise
         return None
@@ -185,7 +197,8 @@ class Continuation:
         except NoResubmissionError as error:
             return error.hint
         except BatchError:
-            return f"run: {shlex.join(self.scheduler.requeue(self.job_id))}"
+            requeue = self.scheduler.requeue(self.job_id)
+            return f"run: {shlex.join(requeue)}" if requeue else "submit the same script again"
         self._offer()
         return f"run: {shlex.join(['env', f'{CHAIN}={self.job_id}', *argv])}"
 

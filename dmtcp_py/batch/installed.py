@@ -1,25 +1,33 @@
-"""The supported schedulers whose commands are installed on this machine."""
+"""The supported schedulers whose commands are installed on this machine. Only their modules are imported."""
 
 from __future__ import annotations
 
+import importlib
 import shutil
-from typing import TYPE_CHECKING
-
-from dmtcp_py.batch.slurm import Slurm
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from dmtcp_py.batch.allocation import Allocation
     from dmtcp_py.batch.scheduler import Scheduler
 
-_KNOWN = {"slurm": (Slurm, "scontrol")}
-"""The class of each supported scheduler, and the command that it needs."""
+_KNOWN = {
+    "slurm": ("Slurm", "scontrol"),
+    "gridengine": ("GridEngine", "qhost"),
+    "lsf": ("Lsf", "bjobs"),
+    "pbs": ("Pbs", "pbs_rstat"),
+    "torque": ("Torque", "qchkpt"),
+}
+"""The class of each supported scheduler, in the module of its name, and a command that only this scheduler has."""
 
 
 def scheduler_of(allocation: Allocation) -> Scheduler | None:
     """Return the scheduler of ALLOCATION; None outside a batch job, or if the scheduler is not supported here."""
-    return schedulers().get(allocation.scheduler or "")
+    return scheduler_named(allocation.scheduler)
 
 
-def schedulers() -> dict[str, Scheduler]:
-    """Return the supported schedulers whose commands are on PATH, by name."""
-    return {name: make() for name, (make, tool) in _KNOWN.items() if shutil.which(tool)}
+def scheduler_named(name: str | None) -> Scheduler | None:
+    """Return the scheduler of this NAME; None if it is not supported here."""
+    kind, tool = _KNOWN.get(name or "", ("", ""))
+    if not tool or shutil.which(tool) is None:
+        return None
+    return cast("Scheduler", getattr(importlib.import_module(f"dmtcp_py.batch.{name}"), kind)())

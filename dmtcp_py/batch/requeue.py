@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dmtcp_py.batch.scheduler import BatchJob, BatchState
 
@@ -13,11 +14,11 @@ if TYPE_CHECKING:
 
 MOST_WITHOUT_PROGRESS = 3
 """Number of attempts in a row without progress after which the job is not requeued any more."""
-LIMIT, REQUEST = "time limit", "request"
+LIMIT, REQUEST, GATE = "time limit", "request", "gate closed"
 """Reasons for a last checkpoint, besides the names of signals; the history contains them."""
 _PROGRESS_FIELDS = ("generation", "ran_s", "checkpoint_s")
-WARNING = "SIGUSR1"
-"""The signal with which schedulers warn of a time limit or a preemption."""
+WARNINGS = ("SIGUSR1", "SIGUSR2")
+"""The signals with which schedulers warn of a time limit or a preemption."""
 
 
 class Next(Enum):
@@ -28,26 +29,31 @@ class Next(Enum):
     EXIT = "exit"
 
 
-@dataclass(frozen=True)
-class EndedAttempt:
+class EndedAttempt(Struct, frozen=True):
     """The facts at the end of an attempt that did not finish."""
 
     stopped_for: str | None
-    """Why the last checkpoint was taken: LIMIT, REQUEST or the name of a signal."""
+    """Why the last checkpoint was taken: LIMIT, REQUEST, GATE or the name of a signal."""
     has_new_generation: bool
     """Whether this attempt committed a generation that verifies."""
     without_progress: int
     """Attempts in a row without progress, this one included."""
     at_limit: Next | None
-    """The user's choice (--at-limit); None means a requeue if that is allowed."""
+    """The user's choice (--at-limit); None means what is usual under this scheduler."""
     batch_job: BatchJob | None
     """What the scheduler reports now; None if it did not answer."""
+    usual: Next = Next.REQUEUE
+    """A requeue where users may do that, otherwise a resubmission."""
     restarts: int = 0
     most_restarts: int | None = None
 
+    @property
+    def wanted(self) -> Next:
+        """What is done if nothing speaks against it."""
+        return self.at_limit or self.usual
 
-@dataclass(frozen=True)
-class Decision:
+
+class Decision(Struct, frozen=True):
     """What to do with the batch job, and WHY."""
 
     next: Next
@@ -65,8 +71,8 @@ def decide(ended: EndedAttempt) -> Decision:
     exits = _stuck(ended) or _decided_by_scheduler(ended) or _not_wanted(ended) or _not_allowed(ended)
     if exits is not None:
         return exits
-    if ended.at_limit is Next.RESUBMIT:
-        return Decision(Next.RESUBMIT, "--at-limit resubmit")
+    if ended.wanted is Next.RESUBMIT:
+        return Decision(Next.RESUBMIT, "--at-limit resubmit" if ended.at_limit else ended.stopped_for or LIMIT)
     return Decision(Next.REQUEUE, ended.stopped_for or LIMIT)
 
 
@@ -81,7 +87,7 @@ def _decided_by_scheduler(ended: EndedAttempt) -> Decision | None:
     job = ended.batch_job
     if job is None:
         return None
-    if job.restarts > ended.restarts:
+    if job.restarts is not None and job.restarts > ended.restarts:
         return Decision(Next.EXIT, _DECIDED[BatchState.WAITING])
     return Decision(Next.EXIT, _DECIDED[job.state]) if job.state in _DECIDED else None
 
@@ -92,7 +98,7 @@ def _not_wanted(ended: EndedAttempt) -> Decision | None:
         return Decision(Next.EXIT, "--at-limit exit", site_may_requeue=True)
     if ended.stopped_for == REQUEST:
         return Decision(Next.EXIT, "dmtcp-ctl stopped the job")
-    if ended.stopped_for in (LIMIT, WARNING) or is_timed_out:
+    if ended.stopped_for in (LIMIT, *WARNINGS, GATE) or is_timed_out:
         return None
     if ended.stopped_for:
         return Decision(Next.EXIT, f"{ended.stopped_for} stopped the program, not the time limit", shows_command=True)
@@ -100,12 +106,13 @@ def _not_wanted(ended: EndedAttempt) -> Decision | None:
 
 
 def _not_allowed(ended: EndedAttempt) -> Decision | None:
-    if not ended.has_new_generation:
+    # where the gate was closed from the start on, nothing has run
+    if not ended.has_new_generation and ended.stopped_for != GATE:
         return Decision(Next.EXIT, "this attempt committed no generation", shows_command=True)
     if ended.most_restarts is not None and ended.restarts >= ended.most_restarts:
         return Decision(Next.EXIT, f"it was already requeued {ended.restarts} times, the maximum", shows_command=True)
-    if ended.at_limit is not Next.RESUBMIT and ended.batch_job is not None and not ended.batch_job.can_requeue:
-        return Decision(Next.EXIT, "the job was submitted with --no-requeue", shows_command=True)
+    if ended.wanted is not Next.RESUBMIT and ended.batch_job is not None and not ended.batch_job.can_requeue:
+        return Decision(Next.EXIT, ended.batch_job.no_requeue_because, shows_command=True)
     return None
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +24,11 @@ class BatchState(Enum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True)
-class BatchJob:
-    """A scheduler's report of one job; ENDS and STARTS are seconds since the epoch, None if not known.
+class BatchJob(Struct, frozen=True):
+    """A scheduler's report of one job; ENDS, STARTS and SUBMITTED are seconds since the epoch, None if not known.
 
-    RESTARTS is the number of requeues; one counts from the moment at which the scheduler decides on it.
+    A requeue counts as a submission. RESTARTS is the number of requeues; one counts from the moment at which the
+    scheduler decides on it. It is None where the scheduler does not count them.
     """
 
     job_id: str
@@ -36,8 +37,10 @@ class BatchJob:
     array_task: str | None = None
     ends: float | None = None
     starts: float | None = None
-    restarts: int = 0
+    submitted: float | None = None
+    restarts: int | None = 0
     can_requeue: bool = True
+    no_requeue_because: str = "the job was submitted with --no-requeue"
     reason: str = ""
 
 
@@ -45,6 +48,8 @@ class Scheduler(Protocol):
     """A batch scheduler. Each method that needs an answer from it raises BatchError if there is none."""
 
     name: str
+    users_requeue: bool
+    """Whether users may requeue their own jobs; otherwise a job that is not finished is resubmitted."""
 
     def query(self, job_id: str | None) -> list[BatchJob]:
         """Return job JOB_ID, or all jobs of this user; a job that ended long ago is not among them."""
@@ -59,7 +64,7 @@ class Scheduler(Protocol):
         """Return the command that runs COMMAND once on node NAME of the allocation around us."""
 
     def requeue(self, job_id: str) -> Sequence[str]:
-        """Return the command that requeues the running job JOB_ID."""
+        """Return the command that requeues the running job JOB_ID; empty if its exit status does that."""
 
     def resubmission(self, job_id: str, script: Path) -> Sequence[str]:
         """Save the batch script of job JOB_ID in SCRIPT and return the command that submits it again.

@@ -11,15 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmtcp_py.batch.commands import ask
 from dmtcp_py.batch.scheduler import BatchJob, BatchState
-from dmtcp_py.errors import BatchError, EngineError, NoResubmissionError
+from dmtcp_py.errors import BatchError, NoResubmissionError
 from dmtcp_py.system.proc import command_of
-from dmtcp_py.system.tools import run_tool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_ANSWER_TIMEOUT_S = 20.0
 _FIELDS = (
     "JobID",
     "ArrayJobID",
@@ -31,6 +30,7 @@ _FIELDS = (
     "RestartCnt",
     "TimeLimit",
     "Reason",
+    "SubmitTime",
 )
 _STATES = {
     BatchState.WAITING: ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"),
@@ -44,7 +44,7 @@ _STATE = {text: state for state, texts in _STATES.items() for text in texts}
 _NONE = ("", "(null)", "N/A", "None", "Unknown", "UNLIMITED")
 _NO_LIMIT = ("UNLIMITED", "365-00:00:00")
 """Time limits that mean none. A job without a limit that the backfill scheduler started shows a year."""
-_KEY = re.compile(r"(?:^|(?<= ))([A-Z][A-Za-z/:]*)=")
+_KEY = r"(?:^|(?<= ))([A-Z][A-Za-z/:]*)="
 _WHOLE_LINE_KEYS = ("Command", "WorkDir", "StdErr", "StdIn", "StdOut", "Comment")
 _OPTIONS = {
     "JobName": "--job-name",
@@ -95,6 +95,7 @@ class Slurm:
     """The Slurm whose commands are on PATH."""
 
     name = "Slurm"
+    users_requeue = True
 
     def query(self, job_id: str | None) -> list[BatchJob]:
         """Return job JOB_ID, or all jobs of this user."""
@@ -191,22 +192,12 @@ def _ask(argv: Sequence[str]) -> str:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SCONTROL_"))}
     # seconds since the epoch, independent of time zones
     environ["SLURM_TIME_FORMAT"] = "%s"
-    try:
-        result = run_tool(argv, timeout_s=_ANSWER_TIMEOUT_S, env=environ)
-    except EngineError as error:
-        raise BatchError(f"Slurm does not answer: {error.what}", "check with 'sinfo' and 'scontrol ping'") from error
-    if result.status != 0:
-        output = " ".join(result.output.split()) or f"status {result.status}"
-        problem = "Slurm does not answer" if _NO_CONTROLLER in output else f"'{' '.join(argv[:2])}' failed"
-        raise BatchError(
-            f"{problem}: {output}",
-            "check with 'sinfo' and 'scontrol ping'",
-        )
-    return result.output
+    return ask(argv, scheduler="Slurm", check="scontrol ping", down=_NO_CONTROLLER, env=environ)
 
 
 def _job(line: str) -> BatchJob:
-    job_id, array, task, state, ends, starts, requeue, restarts, limit, reason = line.split("|")[: len(_FIELDS)]
+    fields = line.split("|")[: len(_FIELDS)]
+    job_id, array, task, state, ends, starts, requeue, restarts, limit, reason, submitted = fields
     return BatchJob(
         job_id=job_id,
         array=array if task.isdecimal() else None,
@@ -214,6 +205,7 @@ def _job(line: str) -> BatchJob:
         state=_state(state, reason),
         ends=float(ends) if ends.isdecimal() and limit not in _NO_LIMIT else None,
         starts=float(starts) if starts.isdecimal() else None,
+        submitted=float(submitted) if submitted.isdecimal() else None,
         restarts=int(restarts) if restarts.isdecimal() else 0,
         can_requeue=requeue == "1",
         reason="" if reason in _NONE else reason,
@@ -258,7 +250,7 @@ def _job_fields(text: str) -> dict[str, str]:
 
 
 def _pairs(line: str) -> dict[str, str]:
-    found = list(_KEY.finditer(line))
+    found = list(re.finditer(_KEY, line))
     ends = [*(match.start() for match in found[1:]), len(line)]
     # not strict: a line without a key still has an end
     return {match[1]: line[match.end() : end].strip() for match, end in zip(found, ends, strict=False)}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.batch.scheduler import BatchState, job_of
 from dmtcp_py.errors import BatchError
@@ -33,8 +34,7 @@ END_MARGIN_S = 5.0
 """How long before the end to end the program if no last checkpoint was committed."""
 
 
-@dataclass(frozen=True)
-class LimitAnswer:
+class LimitAnswer(Struct, frozen=True):
     """The result of a query: when the allocation ends (monotonic seconds, None for never), or an ERROR."""
 
     end_at: float | None = None
@@ -136,7 +136,7 @@ def find_time_limit(
     at_most = None if at_most_s is None else time.monotonic() + at_most_s
     known_at = None if allocation.ends is None else time.monotonic() + allocation.ends - time.time()
     if scheduler is None or allocation.job_id is None:
-        if allocation.scheduler is not None and known_at is None and at_most is None:
+        if allocation.scheduler is not None and not allocation.is_evicted and known_at is None and at_most is None:
             warn(f"dmtcp-run cannot ask {allocation.scheduler} when the job ends; set the limit with --time-limit")
         return TimeLimit(known_at, at_most=at_most)
     try:

@@ -11,16 +11,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
+import click.core
 
 from dmtcp_py.errors import FAILED_STATUS, DmtcpRunError, UsageError
-from dmtcp_py.messages import one_line
-from dmtcp_py.system.units import parse_duration
+from dmtcp_py.messages import one_line, prefix_on
+from dmtcp_py.mirror.address import address_of
+from dmtcp_py.system.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 INTERRUPTED_STATUS = 130
 BROKEN_PIPE_STATUS = 141
+_OF_THE_MACHINE = {
+    errno.ENOSPC: "free space there and run the same line again",
+    errno.EDQUOT: "free space there, or ask for more quota, and run the same line again",
+    errno.EROFS: "it has to be on a file system that can be written",
+    errno.EIO: "the file system or its disk has a fault; run the same line again once it is repaired",
+    errno.ESTALE: "the file server has forgotten it; run the same line again once it is mounted again",
+}
+"""Errors of which no line of this program is the cause, and what to do then."""
 
 
 def interval_s(_context: click.Context, _option: click.Parameter, value: str) -> float | None:
@@ -39,6 +49,30 @@ def duration_s(_context: click.Context, _option: click.Parameter, value: str | N
         return None if value is None else parse_duration(value)
     except UsageError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def bytes_a_second(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
+    """Return VALUE, such as ``50M``, as bytes; None if the option is not used."""
+    try:
+        return None if value is None else parse_size(value)
+    except UsageError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def mirror_urls(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the mirrors in VALUES; refuse what names no place, and passwords that ps(1) would show to everybody."""
+    for value in values if values != ("-",) else ():
+        try:
+            address = address_of(value)
+        except UsageError as error:
+            raise click.BadParameter(str(error)) from error
+        source = context.get_parameter_source(option.name or "")
+        if address.has_password and source is click.core.ParameterSource.COMMANDLINE:
+            raise click.BadParameter(
+                f"{address.shown}: every user of this machine can read a password on a command line; set "
+                "DMTCP_RUN_MIRROR, or mirror in ~/.config/dmtcp-py/config.toml"
+            )
+    return values
 
 
 directory_option = click.option(
@@ -62,10 +96,13 @@ def run_and_exit(command: Callable[[], int | None], prefix: str, *, failed_statu
     try:
         status = command() or 0
     except DmtcpRunError as error:
-        _print(f"{prefix}: {error}")
+        _print(prefix, str(error))
         status = failed_status if error.status == FAILED_STATUS else error.status
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        status = error.exit_code
     except click.ClickException as error:
-        _print(f"{prefix}: {error.format_message().rstrip('.')}. See '{prefix} --help'.")
+        _print(prefix, f"{error.format_message().removesuffix('.').replace('?.', '?')}; see '{prefix} --help'")
         status = error.exit_code
     except click.exceptions.Exit as error:
         status = error.exit_code
@@ -74,7 +111,8 @@ def run_and_exit(command: Callable[[], int | None], prefix: str, *, failed_statu
     except Exception as error:
         status = _report_unexpected(error, prefix, failed_status)
     _flush()
-    sys.exit(status)
+    # nothing is left to be done: everything was closed by its owner, and to take an interpreter apart needs 20 ms
+    os._exit(status)
 
 
 def _report_unexpected(error: Exception, prefix: str, failed_status: int) -> int:
@@ -82,13 +120,16 @@ def _report_unexpected(error: Exception, prefix: str, failed_status: int) -> int
     if isinstance(error, BrokenPipeError):
         return BROKEN_PIPE_STATUS
     if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
-        _print(f"{prefix}: the output cannot be written: {error.strerror}; free space where it goes")
+        _print(prefix, f"the output cannot be written: {error.strerror}; free space where it goes")
+        return failed_status
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        _print(prefix, f"{error.filename or error.filename2}: {error.strerror}; {_OF_THE_MACHINE[error.errno]}")
         return failed_status
     import traceback  # noqa: PLC0415 - only needed for bugs
 
     with suppress(OSError):
         traceback.print_exception(error)
-    _print(f"{prefix}: this is a bug in dmtcp-py; please report it with the lines above")
+    _print(prefix, "this is a bug in dmtcp-py; please report it with the lines above")
     return FAILED_STATUS
 
 
@@ -117,7 +158,7 @@ def _escape_unencodable() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _print(line: str) -> None:
+def _print(prefix: str, line: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError):
-            print(one_line(line), file=sys.stderr)  # noqa: T201 - the only place that prints errors
+            print(prefix_on(sys.stderr, f"{prefix}:"), one_line(line), file=sys.stderr)  # noqa: T201 - the only place that prints errors

@@ -6,9 +6,8 @@ file, the site's file. Keys in the files are the long names of options without t
 
 from __future__ import annotations
 
-import difflib
 import os
-from dataclasses import dataclass
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +29,7 @@ _NEVER = frozenset({"help", "version", "keep_record"})
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """The VALUE of an option, and its SOURCE in words."""
 
     value: Any
@@ -100,12 +98,25 @@ def _read(path: Path) -> dict[str, Any]:
 def _option(options: Mapping[str, click.Option], key: str, path: Path) -> click.Option:
     option = options.get(key)
     if option is None:
+        import difflib  # noqa: PLC0415 - only for a mistake
+
         close = difflib.get_close_matches(key, options, 1)
         hint = f"is {close[0]} meant? " if close else ""
         raise UsageError(f"{path}: dmtcp-run has no option --{key}", f"{hint}'dmtcp-ctl config' lists what can be set")
     if option.name in _OF_ONE_RUN:
         raise UsageError(f"{path}: --{key} is for one run, and cannot be set for all", "use it on the command line")
     return option
+
+
+def _checked_list(command: click.Command, option: click.Option, value: Any, where: str) -> list[str]:
+    """Return VALUE, a list or a text of words as in a shell, in the form that click accepts for OPTION."""
+    try:
+        values = [str(one) for one in value] if isinstance(value, list) else shlex.split(str(value))
+        option.process_value(click.Context(command), values)
+    except (ValueError, click.UsageError) as error:
+        text = error.message if isinstance(error, click.UsageError) else str(error)
+        raise UsageError(f"{where}: {text}") from error
+    return values
 
 
 def _checked(command: click.Command, option: click.Option, value: Any, where: str) -> Any:
@@ -115,6 +126,8 @@ def _checked(command: click.Command, option: click.Option, value: Any, where: st
         if flag is None:
             raise UsageError(f"{where} = {value!r} is neither true nor false", "write true or false")
         return flag
+    if option.multiple:
+        return _checked_list(command, option, value, where)
     if isinstance(value, bool | dict | list):
         raise UsageError(f"{where} = {value!r} is no value of --{_key(option)}", "write a number or a text")
     text = str(value)

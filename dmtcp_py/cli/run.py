@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,23 @@ import click
 from click.core import ParameterSource
 
 from dmtcp_py import __version__
-from dmtcp_py.attempt.attempt import run
-from dmtcp_py.cli.common import directory_option, duration_s, interval_s, run_and_exit
+from dmtcp_py.cli.common import bytes_a_second, directory_option, duration_s, interval_s, mirror_urls, run_and_exit
 from dmtcp_py.cli.completion import complete_program
 from dmtcp_py.cli.config import defaults
 from dmtcp_py.cli.sections import Section, SectionedCommand
-from dmtcp_py.errors import UsageError
+from dmtcp_py.errors import MovedError, UsageError
 from dmtcp_py.messages import NORMAL, QUIET, VERBOSE, Report
-from dmtcp_py.options import AT_LIMIT, NETWORKS, NODES, RunOptions
+from dmtcp_py.options import AT_LIMIT, GATE_THEN, NETWORKS, NODES, RunOptions
 
 _SECTIONS: tuple[Section, ...] = (
-    ("What most lines need", ("interval_s", "stdout", "stderr", "stdin", "job", "directory", "keep")),
+    ("What most lines need", ("interval_s", "stdout", "stderr", "stdin", "job", "directory", "keep", "seal")),
+    ("How often to checkpoint", ("max_overhead", "mtti_s")),
     (
         "In a batch job",
         ("time_limit_s", "lead_s", "at_limit", "array_chain", "nodes", "stage_local", "checkpointed_status"),
     ),
+    ("While something says no", ("gate", "gate_then", "gate_every_s")),
+    ("A second copy elsewhere", ("mirrors", "mirror_rate")),
     ("When there is something to resume", ("fresh", "resume_only", "generation", "accept_changed_files")),
     ("How the program is run", ("engine", "engine_plugin", "network", "allow_unprotected", "accept_changed_state")),
     ("What dmtcp-run prints", ("verbose", "quiet", "as_json")),
@@ -77,6 +80,26 @@ Exit status:
     "--keep", type=click.IntRange(min=1), default=2, show_default=True, metavar="N", help="Generations to keep."
 )
 @click.option(
+    "--max-overhead",
+    type=click.FloatRange(min=0, max=50, min_open=True),
+    default=2.0,
+    show_default=True,
+    metavar="P",
+    help="Per cent of the time that checkpoints take at most at the interval auto.",
+)
+@click.option(
+    "--mtti",
+    "mtti_s",
+    metavar="T",
+    callback=duration_s,
+    help="Mean time to an interruption, for the interval auto.  [default: learned, from one a day]",
+)
+@click.option(
+    "--seal/--no-seal",
+    default=False,
+    help="Compress committed generations while the program runs, and store what they share only once.",
+)
+@click.option(
     "--time-limit",
     "time_limit_s",
     metavar="T",
@@ -108,10 +131,45 @@ Exit status:
     help="Write images to DIR, on a node-local disk, and copy them to the job's directory while the program runs.",
 )
 @click.option(
+    "--mirror",
+    "mirrors",
+    multiple=True,
+    metavar="URL",
+    callback=mirror_urls,
+    help="Copy each generation there while the program runs: file:/PATH, s3://BUCKET/PATH, sftp://HOST/PATH, "
+    "root://HOST//PATH or command:PROGRAM. A resume without the job's directory fetches from there. Repeatable.",
+)
+@click.option(
+    "--mirror-rate",
+    metavar="SIZE",
+    callback=bytes_a_second,
+    help="Bytes a second to each mirror at most: 50M, 500k.  [default: no limit]",
+)
+@click.option(
     "--checkpointed-status",
     type=click.IntRange(0, 255),
     metavar="N",
     help="Exit status that means 'checkpointed, run me again'.  [default: 85; 99 under Grid Engine]",
+)
+@click.option(
+    "--gate",
+    metavar="CMD",
+    help="Run the program only while the shell command CMD exits with 0; otherwise checkpoint and stop it.",
+)
+@click.option(
+    "--gate-then",
+    type=click.Choice(GATE_THEN),
+    help="After that, wait until CMD exits with 0, or exit.  [default: exit in a batch job, which is requeued, "
+    "otherwise wait]",
+)
+@click.option(
+    "--gate-every",
+    "gate_every_s",
+    metavar="T",
+    callback=duration_s,
+    default="1m",
+    show_default=True,
+    help="How often to run CMD.",
 )
 @click.option(
     "--fresh",
@@ -190,15 +248,26 @@ def command(*, as_json: bool, quiet: bool, verbose: bool, **values: Any) -> int:
     """Run PROGRAM so that it survives time limits, preemption, crashes and reboots.
 
     The same line starts the program the first time, resumes it every time after, and exits with the program's status
-    at the end. On SIGTERM, SIGINT, SIGHUP or SIGUSR1 dmtcp-run takes a last checkpoint, stops the program and exits
-    with 85. A second SIGTERM or SIGINT stops the program at once.
+    at the end. On SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGUSR2 dmtcp-run takes a last checkpoint, stops the program and
+    exits with 85. A second SIGTERM or SIGINT stops the program at once.
     """
     try:
         options = RunOptions(**values)
     except UsageError as error:
         raise click.UsageError(error.what) from error
+    # what is imported stays, so there is nothing yet for the collector of garbage to find
+    gc.disable()
+    from dmtcp_py.attempt.attempt import run  # noqa: PLC0415 - dmtcp-ctl and --help need the options alone
+
+    gc.freeze()
+    gc.enable()
     report = Report(_verbosity(quiet=quiet, verbose=verbose), as_json=as_json)
-    return run(options, report).status
+    try:
+        return run(options, report).status
+    except MovedError as error:
+        from dmtcp_py.cli.old_path import go_on_by_old_path  # noqa: PLC0415 - few lines ever need it
+
+        raise go_on_by_old_path(error) from error
 
 
 def _verbosity(*, quiet: bool, verbose: bool) -> int:

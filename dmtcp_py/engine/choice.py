@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from dmtcp_py.engine import entry_points as plugins
-from dmtcp_py.engine.criu.engine import CriuEngine
 from dmtcp_py.engine.dmtcp.engine import DmtcpEngine
 from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, is_scheduler_launcher
 from dmtcp_py.engine.unprotected import Unprotected
@@ -20,15 +20,23 @@ if TYPE_CHECKING:
     from dmtcp_py.store.records import Manifest
 
 AUTO = "auto"
-_FIND: dict[str, Callable[[], Engine]] = {DmtcpEngine.name: DmtcpEngine.find, CriuEngine.name: CriuEngine.find}
+_CRIU = "criu"
+
+
+def _find_criu() -> Engine:
+    from dmtcp_py.engine.criu.engine import CriuEngine  # noqa: PLC0415 - 15 ms, not needed where DMTCP takes the program
+
+    return CriuEngine.find()
+
+
+_FIND: dict[str, Callable[[], Engine]] = {DmtcpEngine.name: DmtcpEngine.find, _CRIU: _find_criu}
 """The built-in engines, the preferred one first. An engine of another package runs only if the user names it."""
 _BUILT_IN = (AUTO, *_FIND, Unprotected.name)
 _HOW_TO_ADD = "install the package that has it, or name its class with --engine-plugin"
 _ADVICE = {DmtcpEngine.name: "try --engine criu; 'dmtcp-ctl doctor' says whether CRIU works here"}
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """An engine and why it is this one."""
 
     engine: Engine
@@ -47,13 +55,12 @@ def check_asked(asked: str, plugin: str | None) -> None:
     """Raise UsageError if there is no engine ASKED, or PLUGIN is not of the form MODULE:CLASS."""
     if plugin is not None:
         plugins.parse(plugin)
-    elif asked not in (AUTO, *_FIND, *plugins.registered(_BUILT_IN)):
+    elif asked not in (AUTO, *_FIND) and asked not in plugins.registered(_BUILT_IN):
         names = ", ".join((AUTO, *known_names()))
         raise UsageError(f"there is no engine '{asked}' here", f"name one of {names}; or {_HOW_TO_ADD}")
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(Struct, frozen=True):
     """What the engine for a program must support besides."""
 
     several_nodes: bool = False
@@ -106,7 +113,7 @@ def what_to_try(choice: Choice) -> str:
 
 
 def _refusal(engine: Engine, program: Path, needs: Needs) -> str | None:
-    if needs.own_network and not isinstance(engine, (CriuEngine, Unprotected)):
+    if needs.own_network and engine.name not in (_CRIU, Unprotected.name):
         return "--network own needs CRIU"
     return engine.refusal(program) or (engine.refusal_of_nodes() if needs.several_nodes else None)
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ _PT_INTERP = 3
 _MOST_INTERPRETERS = 4
 _GO_SECTIONS = {b".go.buildinfo", b".note.go.buildid"}
 """Go's linker writes at least the first (since Go 1.13), and strip(1) keeps both."""
-_MPI_LAUNCHER = re.compile(r"(?:mpirun|mpiexec|orterun|prterun)(?:[._-].*)?")
+_MPI_LAUNCHER = r"(?:mpirun|mpiexec|orterun|prterun)(?:[._-].*)?"
 """The names that Open MPI, MPICH, and Debian, which packages both, use."""
 SCHEDULER_LAUNCHERS = ("srun", "aprun", "jsrun")
 LAUNCHES_ELSEWHERE = "has the scheduler's daemons start the program's processes, which no engine can then checkpoint"
@@ -33,6 +34,9 @@ _MPIS = ((OPEN_MPI, b"orte_", b""), (MPICH, b"HYDRA build details", b"I_MPI_"))
 
 Intel's launcher is much like MPICH's, but has the latter.
 """
+_INTERPRETERS = {".py": "python3", ".R": "Rscript", ".r": "Rscript", ".jl": "julia", ".m": "octave", ".pl": "perl"}
+"""What runs the scripts whose names end so."""
+_COMPILED = (".c", ".cc", ".cpp", ".cxx", ".f", ".f90", ".F90", ".go", ".rs", ".java")
 _MOST_LAUNCHER_BYTES = 8 << 20
 _MOST_NAMES_BYTES = 1 << 20
 
@@ -47,7 +51,7 @@ def find_program(name: str, cwd: Path, search: str | None) -> Path:
         if found is not None:
             _refuse_broken(Path(found))
             return Path(found).absolute()
-        hint = f"for the one in this folder type './{name}'" if name and (cwd / name).exists() else "check PATH"
+        hint = f"for the one in this folder type './{name}'" if name and (cwd / name).exists() else _like(name, search)
         raise ProgramNotFoundError(f"'{name}' is not in PATH", hint)
     path = cwd / name
     try:
@@ -59,9 +63,29 @@ def find_program(name: str, cwd: Path, search: str | None) -> Path:
     if path.is_dir():
         raise CannotExecuteError(f"{path} is a directory", "name the program in it")
     if not os.access(path, os.X_OK):
-        raise CannotExecuteError(f"{path} is not executable", f"chmod +x '{path}'")
+        raise CannotExecuteError(f"{path} is not executable", _how_to_run(name) or f"chmod +x '{path}'")
     _refuse_broken(path)
     return path
+
+
+def _like(name: str, search: str | None) -> str:
+    """Return what to type where there is no program NAME on the PATH value SEARCH."""
+    import difflib  # noqa: PLC0415 - only after a mistake
+
+    found: set[str] = set()
+    for folder in (search or "").split(":"):
+        with suppress(OSError):
+            found.update(path.name for path in Path(folder or ".").iterdir())
+    near = difflib.get_close_matches(name, sorted(found), n=1, cutoff=0.75)
+    return f"did you mean '{near[0]}'?" if near else "check its spelling, and PATH"
+
+
+def _how_to_run(name: str) -> str | None:
+    """Return what to type for a file NAME that is not made to be executed, by its ending; None for any other."""
+    ending = Path(name).suffix
+    if ending in _COMPILED:
+        return "compile it, and name the program that comes of it"
+    return f"type '{_INTERPRETERS[ending]} {name}'" if ending in _INTERPRETERS else None
 
 
 def is_static(program: Path) -> bool:
@@ -84,7 +108,7 @@ def is_go(program: Path) -> bool:
 
 def is_mpi_launcher(program: Path) -> bool:
     """Return whether PROGRAM, or the file that it is a link to, has the name of an MPI launcher."""
-    return any(_MPI_LAUNCHER.fullmatch(path.name) for path in (program, program.resolve()))
+    return any(re.fullmatch(_MPI_LAUNCHER, path.name) for path in (program, program.resolve()))
 
 
 def is_setuid(program: Path) -> bool:
@@ -145,6 +169,9 @@ def _refuse_broken(path: Path) -> None:
     if is_elf and (len(head) < _ELF_HEADER_BYTES or any(end > path.stat().st_size for _, end in _segments(head))):
         raise CannotExecuteError(f"{path} is shorter than its ELF header says", "build or copy it again")
     interpreter = _shebang(head)
+    if interpreter is None and not is_elf and (hint := _how_to_run(str(path))):
+        # otherwise it would run as a shell script, as in a shell
+        raise CannotExecuteError(f"{path} names no interpreter in its first line (#!)", hint)
     if interpreter is not None and not os.access(interpreter, os.X_OK):
         raise CannotExecuteError(
             f"{path} names the interpreter {interpreter}, which cannot be executed", "fix the first line"

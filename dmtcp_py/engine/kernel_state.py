@@ -10,9 +10,9 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-_TRACER = re.compile(r"^TracerPid:\s*(\d+)$", re.MULTILINE)
-_SECCOMP = re.compile(r"^Seccomp:\s*(\d+)$", re.MULTILINE)
-_FILTERS = re.compile(r"^Seccomp_filters:\s*(\d+)$", re.MULTILINE)
+_TRACER = r"(?m)^TracerPid:\s*(\d+)$"
+_SECCOMP = r"(?m)^Seccomp:\s*(\d+)$"
+_FILTERS = r"(?m)^Seccomp_filters:\s*(\d+)$"
 _NAMESPACES = {
     "user": "user",
     "mnt": "mount",
@@ -53,6 +53,6 @@ def namespace_of_its_own(pid: int, than: int) -> str | None:
     return None
 
 
-def _number(pattern: re.Pattern[str], text: str) -> int:
-    found = pattern.search(text)
+def _number(pattern: str, text: str) -> int:
+    found = re.search(pattern, text)
     return int(found[1]) if found else 0

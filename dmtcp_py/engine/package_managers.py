@@ -10,8 +10,9 @@ import re
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.errors import EngineError
 from dmtcp_py.system.child import Child, ChildStdio
@@ -31,8 +32,7 @@ _MODULE_COMMANDS = ("LMOD_CMD", "MODULES_CMD")
 """The variables in which Lmod and Environment Modules name the command behind the shell function ``module``."""
 
 
-@dataclass(frozen=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """A command that installs PACKAGE; CAN_RUN says whether setup may run it, rather than the user."""
 
     manager: str
@@ -48,8 +48,7 @@ class Offer:
         return " && ".join(filter(None, (shlex.join(self.command), self.then)))
 
 
-@dataclass(frozen=True)
-class _Manager:
+class _Manager(Struct, frozen=True):
     name: str
     query: tuple[str, ...]
     install: tuple[str, ...]

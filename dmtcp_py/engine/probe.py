@@ -6,9 +6,11 @@ import os
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dmtcp_py.engine.choice import AUTO, choose
 from dmtcp_py.engine.criu import privileges as criu
@@ -33,8 +35,7 @@ _TRIAL_S = 30.0
 _POLL_S = 0.02
 
 
-@dataclass(frozen=True)
-class EngineState:
+class EngineState(Struct, frozen=True):
     """An engine on this machine; PROBLEM is why it does not work here."""
 
     engine: str

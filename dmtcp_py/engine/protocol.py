@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +20,7 @@ def _say_nothing(text: str) -> None:
     """Do nothing with TEXT."""
 
 
-@dataclass(frozen=True)
-class Stdio:
+class Stdio(Struct, frozen=True):
     """The program's standard streams: a file belongs to the checkpoint, None is inherited from dmtcp-run."""
 
     stdin: Path | None = None
@@ -34,8 +34,7 @@ class Stdio:
         return self.stdin, self.stdout, self.stderr
 
 
-@dataclass(frozen=True)
-class NodeList:
+class NodeList(Struct, frozen=True):
     """The nodes of a computation by their NAMES; the first is this one.
 
     COMMAND_ON returns the command line that runs a given command on a node. SPOOL is a folder that all nodes see, with
@@ -48,8 +47,7 @@ class NodeList:
     owner: Path
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(Struct, frozen=True):
     """A program to start, and the folder in which the engine stages its images.
 
     PLUGINS are shared objects that the engine loads into the program. TEMPORARY is the engine's private folder, which
@@ -74,8 +72,7 @@ class Launch:
     """Called with each line for a user who wants more than warnings."""
 
 
-@dataclass(frozen=True)
-class Restart:
+class Restart(Struct, frozen=True):
     """The images of one generation, and the folder in which the engine stages new ones; TEMPORARY as in `Launch`."""
 
     folder: Path
@@ -112,8 +109,7 @@ class EndKind(Enum):
     UNSUITABLE = "failed for want of something that the engine refused"
 
 
-@dataclass(frozen=True)
-class ProgramEnd:
+class ProgramEnd(Struct, frozen=True):
     """How a computation ended: the program's own STATUS, the SIGNUM that killed it, or a DETAIL from the engine."""
 
     kind: EndKind
@@ -124,6 +120,8 @@ class ProgramEnd:
     """Whether another engine was seen to handle what this one refused."""
     raw: str = ""
     """The engine's own message, for the history."""
+    has_hung: bool = False
+    """Whether the engine failed because a checkpoint came to no end."""
 
 
 class Computation(Protocol):
@@ -183,5 +181,6 @@ class Engine(Protocol):
     def restart(self, restart: Restart) -> Computation | None:
         """Restart a program and return once all its processes run; return None if that was cancelled.
 
-        Raises RestartFailedError if these images cannot be restarted, EngineError if no images could be.
+        Raises RestartFailedError if these images cannot be restarted, RestartHungError if they may come up the next
+        time, EngineError if no images could be.
         """

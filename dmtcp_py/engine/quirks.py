@@ -8,8 +8,9 @@ job's own folder, which has the same path in every attempt and is empty when an 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.native import built
 
@@ -32,8 +33,7 @@ _SAME_PID = "mpirun, whose pid is the same in every job under DMTCP, derives fro
 _JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 
 
-@dataclass(frozen=True)
-class Quirk:
+class Quirk(Struct, frozen=True):
     """One setting: an environment VARIABLE and its VALUE, or a PLUGIN of this package to load into the program."""
 
     engine: str
@@ -210,8 +210,7 @@ QUIRKS = (
 )
 
 
-@dataclass(frozen=True)
-class Applied:
+class Applied(Struct, frozen=True):
     """The quirks of one launch: the environment that includes them, the PLUGINS to load, and a NOTE for each."""
 
     environ: dict[str, str]

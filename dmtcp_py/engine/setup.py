@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from dmtcp_py.engine import package_managers as packages
 from dmtcp_py.engine.criu import private_copy as private
@@ -30,8 +31,7 @@ _BREAKING_KERNEL, _FIXED_CRIU = (6, 13), (4, 1)
 """CRIU before 4.1 fails its check on kernels from 6.13 on (vdso: Unexpected rt vDSO area bounds)."""
 
 
-@dataclass
-class Result:
+class Result(Struct):
     """The engines as they are now, the packages on offer, and what was installed or removed."""
 
     states: list[EngineState] = field(default_factory=list)
@@ -48,7 +48,8 @@ class Result:
         """The lines to print at the end."""
         if self.works:
             states = [f"{state.engine} {state.description}" for state in self.states if state.works]
-            return [*self.done, *states] if self.done else [*states, "nothing to do"]
+            ready = "ready; next, try your program: dmtcp-ctl rehearse -- ./program args"
+            return [*self.done, *states, ready]
         states = [f"{state.engine}: {state.description}" for state in self.states]
         offered = "; or ".join(offer.line for offer in self.offers)
         return [*self.done, *states, *([f"to install one, run: {offered}"] if offered else [])]
@@ -114,8 +115,9 @@ def _install_criu(result: Result, agree: Agree, say: Say) -> None:
     if not (private_prefix() / "criu").is_file() and (state.version is None or state.is_other_worth_a_try):
         found = private.fetch(say)
         result.done.append(f"installed CRIU {found.version} in {private_prefix()}")
-    _prepare_privileges(result)
-    _check_again(_CRIU, result)
+    if not _check_again(_CRIU, result).works:
+        _prepare_privileges(result)
+        _check_again(_CRIU, result)
 
 
 def _prepare_privileges(result: Result) -> None:

@@ -3,7 +3,8 @@
 
    What they execute would not be watched: its changes to files would not be undone after a crash. Here the variables
    are kept from the start, and are added for the length of the call to an environment that lacks them. Of LD_PRELOAD
-   only our own libraries are added, before those that the program names.
+   only our own libraries are added, before those that the program names. What is executed sees nothing of it: one more
+   variable says what was added, and once all libraries are loaded, the environment is made again what was given.
 
    All functions may be called after a fork() in a program with threads, so they allocate by mmap(). */
 
@@ -22,9 +23,13 @@
 
 #define PRELOAD "LD_PRELOAD="
 #define UNDO "DMTCP_RUN_UNDO="
+#define MEMORY "DMTCP_RUN_SHM="
+/* Followed by which of the variables were added, a digit, and by the whole entry of LD_PRELOAD that there was before. */
+#define ADDED "DMTCP_RUN_ADDED="
+enum { ADDED_PRELOAD = 1, ADDED_UNDO = 2 };
 
 static bool is_ready;
-static char preload[4 * PATH_MAX], undo[PATH_MAX + sizeof UNDO];
+static char preload[4 * PATH_MAX], undo[PATH_MAX + sizeof UNDO], memory[sizeof MEMORY + 8];
 
 static int (*next_execve)(const char *, char *const[], char *const[]);
 static int (*next_execvpe)(const char *, char *const[], char *const[]);
@@ -74,6 +79,8 @@ __attribute__((constructor)) static void keep_variables(void)
     }
     if (getenv("DMTCP_RUN_UNDO"))
         snprintf(undo, sizeof undo, UNDO "%s", getenv("DMTCP_RUN_UNDO"));
+    if (getenv("DMTCP_RUN_SHM"))
+        snprintf(memory, sizeof memory, MEMORY "%s", getenv("DMTCP_RUN_SHM"));
     is_ready = true;
 }
 
@@ -83,6 +90,33 @@ static char *const *find(char *const *environment, const char *name)
         if (!strncmp(*environment, name, strlen(name)))
             return environment;
     return NULL;
+}
+
+static void leave_out(char **entry)
+{
+    for (; entry && *entry; entry++)
+        entry[0] = entry[1];
+}
+
+/* Make the environment again what it was given as. This library is the first in LD_PRELOAD, so that its constructor is
+   the last: the others have seen their variables. */
+__attribute__((constructor)) static void hide_what_was_added(void)
+{
+    keep_variables();
+    char **added = (char **)find(environ, ADDED), **ours = (char **)find(environ, PRELOAD);
+    if (!added)
+        return;
+    int which = added[0][strlen(ADDED)] - '0';
+    char *before = *added + strlen(ADDED) + 1;
+    if (which & ADDED_PRELOAD && ours && *before)
+        *ours = before;
+    else if (which & ADDED_PRELOAD)
+        leave_out(ours);
+    if (which & ADDED_UNDO) {
+        leave_out((char **)find(environ, UNDO));
+        leave_out((char **)find(environ, MEMORY));
+    }
+    leave_out((char **)find(environ, ADDED));
 }
 
 /* An environment with our variables: the one that was given, or a copy of SIZE bytes. */
@@ -100,23 +134,29 @@ static struct completed complete(char *const *given)
     bool is_loaded = !*ours || (theirs && strstr(*theirs, ours)), is_watched = !*undo || find(given, UNDO);
     if (!*preload || (is_loaded && is_watched))
         return same;
-    size_t count = 0, text = theirs ? strlen(preload) + strlen(*theirs) + 2 : 0;
+    size_t count = 0, joined_size = theirs ? strlen(preload) + strlen(*theirs) + 2 : 0;
+    size_t added_size = strlen(ADDED) + 1 + (theirs ? strlen(*theirs) : 0) + 1;
     while (given && given[count])
         count++;
-    size_t size = (count + 3) * sizeof *given + text;
+    size_t entries = count + 5, size = entries * sizeof *given + joined_size + added_size;
     char **copy = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (copy == MAP_FAILED)
         return same;
+    char *joined = (char *)(copy + entries), *added = joined + joined_size;
     for (size_t i = 0; i < count; i++)
         copy[i] = given[i];
     if (!is_loaded && theirs) {
-        char *joined = (char *)(copy + count + 3);
-        snprintf(joined, text, "%s:%s", preload, *theirs + strlen(PRELOAD));
+        snprintf(joined, joined_size, "%s:%s", preload, *theirs + strlen(PRELOAD));
         copy[theirs - given] = joined;
     } else if (!is_loaded)
         copy[count++] = preload;
     if (!is_watched)
-        copy[count] = undo;
+        copy[count++] = undo;
+    if (!is_watched && *memory)
+        copy[count++] = memory;
+    int which = (is_loaded ? 0 : ADDED_PRELOAD) | (is_watched ? 0 : ADDED_UNDO);
+    snprintf(added, added_size, ADDED "%d%s", which, theirs && !is_loaded ? *theirs : "");
+    copy[count] = added;
     return (struct completed){copy, size};
 }
 

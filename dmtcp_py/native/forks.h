@@ -1,5 +1,8 @@
 /* What the sources of the plugin `forks` have in common; none of it is exported. */
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 #pragma GCC visibility push(hidden)
 
 #define SHARED_MEMORY "/dev/shm/"
@@ -25,6 +28,10 @@ void *after(const char *name);
     static __typeof__(name) *next;             \
     if (!next)                                 \
         next = (__typeof__(name) *)after(#name)
+
+/* waits.c: the number by which the kernel knows a process, and the one by which the program does. */
+pid_t kernels_number(pid_t pid);
+pid_t programs_number(pid_t pid);
 
 /* No checkpoint between these two: descriptors are open that DMTCP does not see, and after a restart their numbers
    would belong to other files. */

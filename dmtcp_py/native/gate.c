@@ -118,6 +118,8 @@ static void leave_gates(void)
 
 __attribute__((constructor)) static void leave_gates_in_children(void)
 {
-    if (!dmtcp_plugin_disable_ckpt)
-        pthread_atfork(NULL, NULL, leave_gates);
+    if (dmtcp_plugin_disable_ckpt)
+        return;
+    pthread_atfork(NULL, NULL, leave_gates);
+    find_journal(); /* while the environment names it, see environment.c */
 }

@@ -18,10 +18,14 @@
 #define WRITE_TRIES 3
 #define RECENT_S 2
 
-/* A line: a NUL that ends what an interrupted write left, the length, the entry (from its two keys on), a NUL. */
-#define LENGTH_SIZE 6 /* 5 digits and a tab */
-#define KEY_SIZE 17   /* 16 digits and a tab */
-#define FIRST_OF_ENTRY (1 + LENGTH_SIZE)
+/* A line: a NUL that ends what an interrupted write left, a header, the entry (from its two keys on), a NUL. The header
+   has the length of the entry, the size of the list before, and a check of both, of the part and of the entry. */
+#define LENGTH_SIZE 6 /* 5 digits and a colon */
+#define SIZE_DIGITS 8 /* so many digits have sizes and checks */
+#define COVERED_SIZE (LENGTH_SIZE + SIZE_DIGITS + 1)
+#define HEADER_SIZE (COVERED_SIZE + SIZE_DIGITS + 1)
+#define KEY_SIZE 17 /* 16 digits and a tab */
+#define FIRST_OF_ENTRY (1 + HEADER_SIZE)
 
 char job_folder[PATH_MAX];
 char journal_folder[PATH_MAX];
@@ -101,8 +105,8 @@ void find_journal(void)
 static void remember_lines(const char *text, const char *end, unsigned part)
 {
     for (const char *at = text; at && end - at > 48;) {
-        const char *last = memchr(at, 0, (size_t)(end - at)), *keys = at + LENGTH_SIZE;
-        if (last && last - at > LENGTH_SIZE + 2 * KEY_SIZE && keys + strtoul(at, NULL, 16) == last) {
+        const char *last = memchr(at, 0, (size_t)(end - at)), *keys = at + HEADER_SIZE;
+        if (last && last - at > HEADER_SIZE + 2 * KEY_SIZE && keys + strtoul(at, NULL, 16) == last) {
             remember(strtoul(keys, NULL, 16), part);
             remember(strtoul(keys + KEY_SIZE, NULL, 16), part);
         }
@@ -191,11 +195,11 @@ int may_grow_to(off_t size)
     return RAW(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit) || (rlim_t)size <= limit.rlim_cur;
 }
 
-/* Write ENTRY as a line, with its NULs and its length, and return the size of that; 0 if it is too long. */
+/* Write ENTRY as a line, with its NULs and the place for its header, and return the size; 0 if it is too long. */
 static int format_line(char *line, const struct entry *entry)
 {
     const struct stat *found = entry->found;
-    struct text text = { line + FIRST_OF_ENTRY, line + LINE - 1 }, length = { line + 1, line + LENGTH_SIZE };
+    struct text text = { line + FIRST_OF_ENTRY, line + LINE - 1 };
     add_number(&text, entry->name, 16, 16);
     add(&text, "\t");
     add_number(&text, entry->content, 16, 16);
@@ -213,37 +217,67 @@ static int format_line(char *line, const struct entry *entry)
     add(&text, entry->copy);
     add(&text, "\t");
     add(&text, entry->path);
-    if (IS_FULL(text))
-        return 0;
-    int size = (int)(text.at - line) - FIRST_OF_ENTRY;
-    add_number(&length, (uint64_t)size, 16, LENGTH_SIZE - 1);
     line[0] = 0;
-    line[LENGTH_SIZE] = '\t';
-    return FIRST_OF_ENTRY + size + 1;
+    return IS_FULL(text) ? 0 : (int)(text.at - line) + 1;
+}
+
+/* Write the header of the LINE of this SIZE, which is appended to the list of PART when that has LIST_SIZE. */
+static void write_header(char *line, int size, unsigned part, off_t list_size)
+{
+    char name[PART];
+    struct text part_name = TEXT_IN(name), header = { line + 1, line + HEADER_SIZE };
+    size_t length = (size_t)(size - FIRST_OF_ENTRY - 1);
+    add_number(&part_name, part, 10, 6);
+    add_number(&header, length, 16, LENGTH_SIZE - 1);
+    add(&header, ":");
+    add_number(&header, (uint64_t)list_size, 16, SIZE_DIGITS);
+    add(&header, ":");
+    uint32_t check = check_of(name, (size_t)(part_name.at - name), 0);
+    check = check_of(line + 1, COVERED_SIZE, check);
+    add_number(&header, check_of(line + FIRST_OF_ENTRY, length, check), 16, SIZE_DIGITS);
+    line[HEADER_SIZE] = '\t';
+}
+
+/* Record the SIZE that the list in FOLDER has now, so that it is seen if its end gets lost. */
+static void record_size(int folder, off_t size)
+{
+    char digits[PART];
+    struct text text = TEXT_IN(digits);
+    add_number(&text, (uint64_t)size, 16, SIZE_DIGITS);
+    int fd = may_grow_to(SIZE_DIGITS) ? (int)RAW(SYS_openat, folder, "size", O_WRONLY | O_CLOEXEC, 0) : -1;
+    if (fd >= 0) {
+        RAW(SYS_pwrite64, fd, digits, SIZE_DIGITS, 0);
+        raw_close(fd);
+    }
+}
+
+enum { WRITTEN, NOT_WRITTEN, NO_SPACE };
+
+static int append_line(unsigned part, char *line, int size)
+{
+    struct stat found;
+    int folder = open_part(part), result = NO_SPACE;
+    int fd = (int)RAW(SYS_openat, folder, "list", O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0 && !raw_stat(fd, "", AT_EMPTY_PATH, &found) && found.st_size < MOST_LIST
+        && may_grow_to(found.st_size + size)) {
+        write_header(line, size, part, found.st_size);
+        result = RAW(SYS_write, fd, line, (size_t)size) == size ? WRITTEN : NOT_WRITTEN;
+        if (result == WRITTEN)
+            record_size(folder, found.st_size + size);
+    }
+    raw_close(fd);
+    raw_close(folder);
+    return result;
 }
 
 /* Append ENTRY to the list of PART; return whether that succeeded. */
 int append_entry(unsigned part, struct buffers *buffers, const struct entry *entry)
 {
-    struct stat found;
-    int size = format_line(buffers->line, entry);
-    if (!size)
-        return 0;
-    for (int times = 0; times < WRITE_TRIES; times++) {
-        int fd = open_in_part(part, "list", O_WRONLY | O_APPEND | O_CREAT);
-        if (fd < 0)
-            return 0;
-        /* a checkpoint may close the descriptor, which DMTCP did not see opened: then once more */
-        int has_space = !raw_stat(fd, "", AT_EMPTY_PATH, &found) && found.st_size < MOST_LIST
-                        && may_grow_to(found.st_size + size);
-        long written = has_space ? RAW(SYS_write, fd, buffers->line, size) : 0;
-        raw_close(fd);
-        if (written == size)
-            return 1;
-        if (!has_space)
-            return 0;
-    }
-    return 0;
+    int size = format_line(buffers->line, entry), result = size ? NOT_WRITTEN : NO_SPACE;
+    /* a checkpoint may close the descriptor, which DMTCP did not see opened: then once more */
+    for (int times = 0; result == NOT_WRITTEN && times < WRITE_TRIES; times++)
+        result = append_line(part, buffers->line, size);
+    return result == WRITTEN;
 }
 
 /* A file without a copy counts as unchanged while its size and time are the same. One that was written to just now may

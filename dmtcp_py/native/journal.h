@@ -82,6 +82,7 @@ int may_grow_to(off_t size);
 uint64_t key_of(const struct stat *found, uint64_t what, const char *name);
 int is_recorded(uint64_t key, unsigned part);
 void remember(uint64_t key, unsigned part);
+uint32_t check_of(const char *data, size_t size, uint32_t before);
 
 /* --- copies.c --- */
 

@@ -1,4 +1,4 @@
-/* Keys of what a process knows to be recorded in the list of a part; part of the plugin `files`.
+/* Keys of what a process knows to be recorded in the list of a part, and checks of its lines; part of `files`.
 
    There is no lock: a signal handler, or the child of another thread, could wait for it for ever. A key that gets lost
    is recorded once more, which does no harm: the first entry decides. */
@@ -67,4 +67,20 @@ void remember(uint64_t key, unsigned part)
         if (none == hash)
             return;
     }
+}
+
+/* Return the CRC-32 of DATA, after what has the check BEFORE, as zlib.crc32() does. */
+uint32_t check_of(const char *data, size_t size, uint32_t before)
+{
+    static const uint32_t of_half_bytes[16] = {
+        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
+        0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+    };
+    uint32_t check = ~before;
+    for (const char *at = data; at < data + size; at++) {
+        check ^= (unsigned char)*at;
+        check = of_half_bytes[check & 15] ^ check >> 4;
+        check = of_half_bytes[check & 15] ^ check >> 4;
+    }
+    return ~check;
 }

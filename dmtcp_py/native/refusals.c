@@ -6,6 +6,7 @@
 
    - inotify: DMTCP answers that there is no memory.
    - user-namespace: a process with threads cannot have one of its own, and DMTCP has a thread in each.
+   - namespaces: DMTCP ends a process that calls clone() for another than a thread, as programs that make containers do.
    - trace: DMTCP does not translate the numbers of processes for ptrace().
    - message-thread: the C library starts a thread for mq_notify() that DMTCP does not know, and that crashes.
    - open-files N: DMTCP makes a limit on open files below 1024 one of 1024, or fails. Its own descriptors are below 900,
@@ -38,6 +39,8 @@
 #define NOTES "refused" /* in the folder in which DMTCP makes its own */
 #define LEAST_FILES 900
 #define LINE 64
+#define NAMESPACES                                                                                                     \
+    (CLONE_NEWCGROUP | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUSER | CLONE_NEWUTS)
 
 const char *dmtcp_get_tmpdir(void) __attribute__((weak));
 void *dmtcp_dlsym(void *library, const char *name) __attribute__((weak));
@@ -199,6 +202,14 @@ static pid_t real_number(pid_t pid)
     return dmtcp_pid_virtual_to_real ? dmtcp_pid_virtual_to_real(pid) : pid;
 }
 
+static bool makes_namespaces(long number, const long words[6])
+{
+    if (number == SYS_clone)
+        return words[0] & NAMESPACES;
+    const unsigned long long *flags = (const unsigned long long *)words[0]; /* the first field of its structure */
+    return number == SYS_clone3 && flags && *flags & NAMESPACES;
+}
+
 long syscall(long number, ...)
 {
     long words[6];
@@ -211,6 +222,11 @@ long syscall(long number, ...)
         return call_kernel(words, number);
     if (!next_call) /* called by the constructor of a library that is initialised before this one */
         find_next_call();
+    if (makes_namespaces(number, words)) {
+        note("namespaces\n");
+        errno = EINVAL;
+        return -1;
+    }
     if (number == SYS_pidfd_open)
         words[0] = real_number((pid_t)words[0]);
     return next_call(number, words[0], words[1], words[2], words[3], words[4], words[5]);

@@ -101,6 +101,26 @@ void record_descriptors(void);
 void put_back_descriptors(void);
 void check_descriptors(void);
 
+/* state_listeners.c: TCP sockets that listen. */
+void find_restore(void);
+void forget_listeners(void);
+void record_listener(int fd);
+void put_back_listener(int fd);
+void check_listener(int fd);
+
+/* state_sockets.c: options of sockets. */
+void forget_sockets(void);
+void record_socket(int fd);
+void put_back_sockets(void);
+void check_sockets(void);
+
+/* state_reserved.c: the numbers of descriptors that DMTCP keeps for itself. */
+void reserve_numbers(void);
+
+/* state_system_v.c: messages, and what the kernel undoes of semaphores at the end of a process. */
+void record_undone(void);
+void put_back_undone(void);
+
 /* state_audit.c: what is written down before the image, and the comparison after a restart. */
 void begin_count(void);
 void count_thread(void);
@@ -109,6 +129,7 @@ void check(const char *what, int number, long was, long is);
 void record_number(const char *what, int number, long value);
 void record_text(const char *what, const char *value);
 void differs(const char *what, int number, long was, long is);
+void audit_shared(void);
 void audit(int is_checkpoint_thread);
 
 /* Return the file NAME in the temporary folder of dmtcp-run, open for reading, or minus errno. */

@@ -1,8 +1,9 @@
 /* The comparison after a restart of what is with what was recorded; part of the plugin `state`.
 
-   Each thread compares what is its own once it has put that back, and then waits. DMTCP's checkpoint thread compares what
-   is the process's when all threads have come so far, writes the differences to a file in the temporary folder of
-   dmtcp-run, and lets the threads go on: nothing can change in between. A file without a line means: all as it was.
+   What processes share is compared while none of them runs (state_events.c). Then each thread compares what is its own
+   once it has put that back, and waits. DMTCP's checkpoint thread compares what is the process's when all threads have
+   come so far, writes the differences to a file in the temporary folder of dmtcp-run, and lets the threads go on: nothing
+   can change in between. A file without a line means: all as it was.
 
    A line has the name of what differs, what it was and what it is, with tabs between; the last one says how many values
    were compared. Before the image the same values are written to another file, for people to read: a line has a name and
@@ -161,6 +162,14 @@ static void write_differences(void)
     RAW(SYS_renameat2, AT_FDCWD, part, AT_FDCWD, whole, 0);
 }
 
+/* What other processes can change too, as soon as they run. */
+void audit_shared(void)
+{
+    check_children();
+    check_locks();
+    check_descriptors();
+}
+
 /* At the end of what a thread does after a restart. */
 void audit(int is_checkpoint_thread)
 {
@@ -172,10 +181,7 @@ void audit(int is_checkpoint_thread)
     }
     wait_for(&arrived, suspended - 1);
     check_process();
-    check_children();
-    check_locks();
     check_memory();
-    check_descriptors();
     write_differences();
     __atomic_store_n(&is_released, 1, __ATOMIC_RELEASE);
     RAW(SYS_futex, &is_released, FUTEX_WAKE, INT_MAX);

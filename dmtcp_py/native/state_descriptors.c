@@ -2,8 +2,11 @@
    them; part of the plugin `state`. */
 
 #define _GNU_SOURCE
+#include <stdlib.h>
 #include <sys/socket.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "state.h"
 
@@ -11,10 +14,13 @@
 #define OUR_MEMORY "/memfd:dmtcp-run"
 #define COMPARED (O_APPEND | O_NONBLOCK | O_DIRECT | O_SYNC | O_NOATIME)
 #define UNKNOWN (-1)
+#define OWN_LENGTH 40
+#define PATH_LENGTH 80
 
 static struct descriptor {
     int is_open, flags, type, closes_on_exec, is_compared;
     long position;
+    char own_file[OWN_LENGTH]; /* of this process, below its folder in /proc */
 } known[MOST_FDS];
 static struct stat streams[3];
 
@@ -40,8 +46,17 @@ static int may_vanish(int fd)
            (length == sizeof link - 1 && !memcmp(link, OUR_MEMORY, sizeof link - 1));
 }
 
+/* What a file in /proc contains is made anew in each life, and so is where its lines begin. */
+static int is_in_proc(int fd)
+{
+    struct statfs system;
+    return RAW(SYS_fstatfs, fd, &system) == 0 && system.f_type == PROC_SUPER_MAGIC;
+}
+
 static long position_of(int fd, const struct stat *found)
 {
+    if (is_in_proc(fd))
+        return UNKNOWN;
     return S_ISREG(found->st_mode) || S_ISDIR(found->st_mode) ? RAW(SYS_lseek, fd, 0, SEEK_CUR) : UNKNOWN;
 }
 
@@ -49,6 +64,17 @@ static long position_of(int fd, const struct stat *found)
 static long flags_of(int fd, const struct stat *found)
 {
     return RAW(SYS_fcntl, fd, F_GETFL, 0) & (COMPARED | (S_ISREG(found->st_mode) ? O_ACCMODE : 0));
+}
+
+/* Remember the name of the file of this process in /proc that FD is. */
+static void record_own(int fd)
+{
+    char link[48], path[PATH_LENGTH], *rest;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (!is_in_proc(fd) || raw_link_text(link, path, sizeof path) <= 0 || strncmp(path, "/proc/", 6) != 0)
+        return;
+    if (strtol(path + 6, &rest, 10) == RAW(SYS_getpid) && *rest == '/' && strlen(rest) < OWN_LENGTH)
+        strcpy(known[fd].own_file, rest);
 }
 
 static void record(int fd)
@@ -63,28 +89,58 @@ static void record(int fd)
                                      .closes_on_exec = (int)on_exec & FD_CLOEXEC,
                                      .is_compared = fd > 2 && !is_stream(&found) && !may_vanish(fd),
                                      .position = position_of(fd, &found) };
+    record_own(fd);
+    if (S_ISSOCK(found.st_mode)) {
+        record_listener(fd);
+        record_socket(fd);
+    }
 }
 
 void record_descriptors(void)
 {
     memset(known, 0, sizeof known);
     memset(streams, 0, sizeof streams);
+    forget_listeners();
+    forget_sockets();
     for (int i = 0; i < 3; i++)
         RAW(SYS_fstat, i, &streams[i]);
     each_entry("/proc/self/fd", record);
 }
 
-/* DMTCP opens folders again at their beginning, and a stream of one would have entries twice. */
+/* DMTCP opens folders again at their beginning, where a stream of one would have entries twice, and leaves a file there
+   if the program was beyond its end. */
 static void put_back_place(int fd)
 {
-    if (known[fd].is_open && known[fd].type == S_IFDIR && known[fd].position > 0)
+    if (known[fd].is_open && known[fd].position > 0)
         RAW(SYS_lseek, fd, known[fd].position, SEEK_SET);
+}
+
+/* One that DMTCP opened again below another process's folder in /proc, as 5.0 does of two that have such a descriptor. */
+static void put_back_own(int fd)
+{
+    char link[48], path[PATH_LENGTH], is[PATH_LENGTH];
+    int pid = (int)RAW(SYS_getpid);
+    if (!known[fd].own_file[0])
+        return;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    snprintf(path, sizeof path, "/proc/%d%s", pid, known[fd].own_file);
+    if (raw_link_text(link, is, sizeof is) <= 0 || !strcmp(is, path))
+        return;
+    int own = (int)RAW(SYS_openat, AT_FDCWD, path, RAW(SYS_fcntl, fd, F_GETFL, 0), 0);
+    if (own < 0)
+        return;
+    RAW(SYS_lseek, own, RAW(SYS_lseek, fd, 0, SEEK_CUR), SEEK_SET);
+    RAW(SYS_dup3, own, fd, 0);
+    RAW(SYS_close, own);
 }
 
 void put_back_descriptors(void)
 {
+    put_back_sockets();
     for (int fd = 0; fd < MOST_FDS; fd++) {
         put_back_place(fd);
+        put_back_own(fd);
+        put_back_listener(fd);
         if (known[fd].is_open && RAW(SYS_fcntl, fd, F_GETFD, 0) == (known[fd].closes_on_exec ^ FD_CLOEXEC))
             RAW(SYS_fcntl, fd, F_SETFD, known[fd].closes_on_exec);
     }
@@ -105,5 +161,7 @@ void check_descriptors(void)
         check("flags of descriptor", fd, was->flags, flags_of(fd, &found));
         check("close-on-exec of descriptor", fd, was->closes_on_exec, RAW(SYS_fcntl, fd, F_GETFD, 0) & FD_CLOEXEC);
         check("position of descriptor", fd, was->position, position_of(fd, &found));
+        check_listener(fd);
     }
+    check_sockets();
 }

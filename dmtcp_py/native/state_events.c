@@ -8,6 +8,9 @@
    What belongs to one thread is recorded and put back in that thread. DMTCP has an event in each thread after the
    restart, and none before the image; but it calls sigpending() in each thread that it suspends.
 
+   What several processes share is put back when DMTCP has restored all of them, and compared when all have put it back;
+   none runs before all have compared.
+
    This plugin registers before DMTCP's own: it then comes first before the image, when timers still run, and last after
    the restart, when DMTCP has done what it does. */
 
@@ -18,9 +21,11 @@
 
 #include "plugin.h"
 #include "state.h"
+#include "undone.h"
 
 extern void *dmtcp_dlsym(void *handle, const char *symbol) __attribute__((weak));
 void dmtcp_register_plugin(struct plugin) __attribute__((weak));
+extern void dmtcp_global_barrier(const char *name) __attribute__((weak));
 void dmtcp_initialize_plugin(void);
 int sigpending(sigset_t *pending);
 
@@ -45,17 +50,31 @@ int open_ours(const char *name)
     return raw_open(path, O_RDONLY, 0);
 }
 
+/* Wait until all processes of the computation have come so far. */
+static void await_others(const char *what)
+{
+    char name[32];
+    snprintf(name, sizeof name, "dmtcp-run: %s", what);
+    if (dmtcp_global_barrier)
+        dmtcp_global_barrier(name);
+}
+
 static void on_event(int event, void *data)
 {
     (void)data;
     switch (event) {
+    case BEGIN:
+        reserve_numbers();
+        break;
     case IN_CHILD:
         forget_clocks();
+        forget_all_undone();
         break;
     case BEFORE_SUSPENSION:
         forget_queued();
         begin_count();
         forget_threads();
+        find_restore();
         is_suspending = 1;
         break;
     case BEFORE_IMAGES:
@@ -67,7 +86,9 @@ static void on_event(int event, void *data)
         record_memory();
         record_children();
         record_locks();
+        record_undone();
         begin_audit();
+        await_others("recorded"); /* while DMTCP saves files, it moves in them */
         remove_guards();
         tell_other_names(1);
         break;
@@ -77,6 +98,7 @@ static void on_event(int event, void *data)
         install_guards();
         put_back_queued(0);
         go_on_with_timers();
+        reserve_numbers();
         break;
     case AFTER_RESTART:
         is_suspending = 0;
@@ -85,11 +107,17 @@ static void on_event(int event, void *data)
         put_back_memory();
         put_back_process();
         put_back_clocks();
+        await_others("restored");
         put_back_descriptors();
         put_back_children();
         put_back_queued(1);
+        put_back_undone();
         put_back_locks();
         go_on_with_timers();
+        reserve_numbers();
+        await_others("put back");
+        audit_shared();
+        await_others("compared");
         break;
     case RUNS:
         stop_again(0);

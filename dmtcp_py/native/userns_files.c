@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "userns.h"
@@ -117,6 +119,22 @@ static int open_if_same(int folder, const char *path, int flags, const struct ma
     if (fd >= 0)
         close(fd);
     return -1;
+}
+
+/* By its path, which the kernel shows with a mark if the file has lost it. Maps show another device than stat() does
+   where file systems have subvolumes; on an overlay (before Linux 6.8) they show the file below it. */
+static int by_path(int flags, const struct mapping *wanted)
+{
+    struct stat seen;
+    struct statfs system;
+    int fd = next_openat(AT_FDCWD, wanted->path, flags | O_CLOEXEC, 0);
+
+    if (fd >= 0 && fstat(fd, &seen) == 0 && S_ISREG(seen.st_mode) && fstatfs(fd, &system) == 0 &&
+        (seen.st_ino == wanted->inode || system.f_type == OVERLAYFS_SUPER_MAGIC))
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return open_if_same(AT_FDCWD, wanted->path, flags, wanted);
 }
 
 static int is_number(const char *name)
@@ -361,7 +379,7 @@ int open_mapped(const char *pid, const struct mapping *wanted, int flags)
     if (strncmp(wanted->path, "/SYSV", 5) == 0)
         return atoi(pid) == getpid() ? by_own_memory(wanted) : -1;
     if (!is_deleted(wanted->path))
-        return open_if_same(AT_FDCWD, wanted->path, flags, wanted);
+        return by_path(flags, wanted);
     fd = by_descriptor(flags, wanted);
     if (fd < 0)
         fd = by_name(flags, wanted);

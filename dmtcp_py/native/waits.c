@@ -29,14 +29,14 @@ pid_t dmtcp_real_to_virtual_pid(pid_t pid) __attribute__((weak));
 pid_t dmtcp_pid_virtual_to_real(pid_t pid) __attribute__((weak)); /* 5.0 */
 pid_t dmtcp_pid_real_to_virtual(pid_t pid) __attribute__((weak));
 
-static pid_t kernels(pid_t pid)
+pid_t kernels_number(pid_t pid)
 {
     if (dmtcp_virtual_to_real_pid)
         return dmtcp_virtual_to_real_pid(pid);
     return dmtcp_pid_virtual_to_real ? dmtcp_pid_virtual_to_real(pid) : pid;
 }
 
-static pid_t programs(pid_t pid)
+pid_t programs_number(pid_t pid)
 {
     if (dmtcp_real_to_virtual_pid)
         return dmtcp_real_to_virtual_pid(pid);
@@ -53,7 +53,7 @@ static int answer(long result)
 
 static pid_t kernels_or_group(pid_t pid)
 {
-    return pid < 0 ? -kernels(-pid) : pid ? kernels(pid) : 0;
+    return pid < 0 ? -kernels_number(-pid) : pid ? kernels_number(pid) : 0;
 }
 
 /* Ask who gets the signals of FD: the kernel's answer, with the program's number. */
@@ -61,7 +61,7 @@ static long owner_of(int fd, struct f_owner_ex *owner)
 {
     long result = RAW(SYS_fcntl, fd, F_GETOWN_EX, owner);
     if (result >= 0 && owner->pid)
-        owner->pid = programs(owner->pid);
+        owner->pid = programs_number(owner->pid);
     return result;
 }
 
@@ -113,11 +113,11 @@ int fcntl(int fd, int command, ...)
 static long look_for_ended(idtype_t kind, id_t id, siginfo_t *info, int options)
 {
     hold_checkpoints();
-    id_t known = id && (kind == P_PID || kind == P_PGID) ? (id_t)kernels((pid_t)id) : id;
+    id_t known = id && (kind == P_PID || kind == P_PGID) ? (id_t)kernels_number((pid_t)id) : id;
     *info = (siginfo_t){ 0 };
     long result = RAW(SYS_waitid, kind, known, info, options | WNOHANG, NULL);
     if (result >= 0 && info->si_pid)
-        info->si_pid = programs(info->si_pid);
+        info->si_pid = programs_number(info->si_pid);
     let_checkpoints();
     return result;
 }

@@ -5,16 +5,16 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 MOST_BYTES = 64 << 20
 """So much of an output is compared."""
 _MOST_CHARS = 24
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """The first line in which two outputs differ, counted from 1."""
 
     line: int
@@ -27,8 +27,7 @@ class Difference:
         return f"line {self.line}: {self.one!r}, {self.other!r}"
 
 
-@dataclass(frozen=True)
-class Printed:
+class Printed(Struct, frozen=True):
     """What a program printed from byte START of a file on."""
 
     start: int

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dmtcp_py.errors import DmtcpRunError
 from dmtcp_py.rehearsal import comparison, touched
@@ -42,8 +44,7 @@ class _Failed(Exception):  # noqa: N818 - what it says is a finding
     """The trial has shown that the program does not survive, for the reason that is its text."""
 
 
-@dataclass(frozen=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """The monotonic second UNTIL which something may last."""
 
     until: float
@@ -54,8 +55,7 @@ class Budget:
         return max(self.until - time.monotonic(), 0.0)
 
 
-@dataclass(frozen=True)
-class _Activity:
+class _Activity(Struct, frozen=True):
     """What a program had done at a moment."""
 
     at: float
@@ -67,8 +67,7 @@ class _Activity:
         return cls(time.monotonic(), size_of(life.stage.stdout), life.computed_s())
 
 
-@dataclass(frozen=True)
-class _Killed:
+class _Killed(Struct, frozen=True):
     """The first life at its end: what the newest generation has, and what the program did after it."""
 
     manifest: Manifest
@@ -86,8 +85,7 @@ class _Killed:
         return self.after.start + len(self.after.content)
 
 
-@dataclass
-class Course:
+class Course(Struct):
     """The lives of one trial on a STAGE. FOUND is what is known so far; each step is reported to SAY."""
 
     stage: Stage

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from dmtcp_py.rehearsal.comparison import Difference
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trial:
+class Trial(Struct, frozen=True, kw_only=True):
     """What came of a trial under one engine: PROBLEM is why the resumed run is not right, or why there is none."""
 
     engine: str
@@ -69,8 +69,7 @@ class Trial:
         return f"{self.engine} {self.version}" if self.version else self.engine
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Comparison(Struct, frozen=True, kw_only=True):
     """What a comparison with runs without dmtcp-run found; PROBLEM is a difference that the resume made."""
 
     problem: str | None = None
@@ -85,8 +84,7 @@ class Comparison:
     status: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rehearsal:
+class Rehearsal(Struct, frozen=True, kw_only=True):
     """What came of a rehearsal."""
 
     command: tuple[str, ...]

@@ -7,15 +7,15 @@ import select
 import shlex
 import stat
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 _MOST_BYTES = 64 << 20
 _WAIT_S = 2.0
 
 
-@dataclass(frozen=True)
-class GivenInput:
+class GivenInput(Struct, frozen=True):
     """The file that a program reads; None if its input is empty. AS_TYPED is what a line needs to have it."""
 
     path: Path | None = None

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dmtcp_py.batch.allocation import without_job
 from dmtcp_py.store.layout import JobLayout
@@ -30,8 +31,7 @@ _TAIL_BYTES = 4096
 _PREFIX = "dmtcp-run: "
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stage:
+class Stage(Struct, frozen=True, kw_only=True):
     """Where a program is rehearsed: the FOLDER in which it runs, and the PRIVATE one for its job and its streams."""
 
     folder: Path
@@ -84,7 +84,19 @@ class Life:
         stage = self.stage
         streams = ["--stdout", str(stage.stdout), "--stderr", str(stage.stderr)]
         streams += ["--stdin", str(stage.stdin)] if stage.stdin is not None else []
-        options = ["--json", "-v", "--job", JOB, "--dir", str(stage.layout.root.parent), "-i", "0", "--keep-record"]
+        options = [
+            "--json",
+            "-v",
+            "--job",
+            JOB,
+            "--dir",
+            str(stage.layout.root.parent),
+            "-i",
+            "0",
+            "--keep-record",
+            "--gate",
+            "",
+        ]
         line = [*_DMTCP_RUN, *options, "--engine", engine, "--nodes", "1", *streams, "--", *stage.command]
         with self._said.open("wb") as said:
             here = ["env", "--chdir", str(stage.folder), *line]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from msgspec import to_builtins
 
 from dmtcp_py.rehearsal.schedule import KEEP, most_bytes_on_disk, upkeep
 from dmtcp_py.system.units import format_duration, format_size
@@ -42,13 +43,13 @@ def _wrapped(first: str, text: str, columns: int | None) -> list[str]:
 def plain(rehearsal: Rehearsal) -> dict[str, Any]:
     """Return the result for ``--json``."""
     best = rehearsal.best
-    found = asdict(rehearsal)
+    found: dict[str, Any] = to_builtins(rehearsal)
     found["best"] = None if best is None else best.engine
     found["works"] = rehearsal.works
     for trial, values in zip(rehearsal.trials, found["trials"], strict=True):
         values["works"] = trial.works
         if trial.pause_s is not None and trial.size is not None:
-            values["upkeep"] = asdict(upkeep(trial.pause_s))
+            values["upkeep"] = to_builtins(upkeep(trial.pause_s))
             values["disk"] = most_bytes_on_disk(trial.size, KEEP)
     return found
 
@@ -71,13 +72,16 @@ def _engines(rehearsal: Rehearsal) -> Iterator[tuple[str, str]]:
         elif trial.ended_early:
             text = trial.problem or ""
         else:
-            problem = trial.problem or ""
-            # where another engine works, its line says what to do
-            text = f"does not work: {problem.partition('; ')[0] if rehearsal.works else problem}"
+            text = f"does not work: {_reason(trial.problem or '', rehearsal)}"
         yield trial.engine_text, text
-    for name, reason in rehearsal.absent.items():
-        yield name, f"not here: {reason}"
+    for name, problem in rehearsal.absent.items():
+        yield name, f"not here: {_reason(problem, rehearsal)}"
     yield "where", rehearsal.place
+
+
+def _reason(problem: str, rehearsal: Rehearsal) -> str:
+    """Return PROBLEM of an engine; what to do about it only if no other engine works."""
+    return problem.partition("; ")[0] if rehearsal.works else problem
 
 
 def _of(trial: Trial, comparison: Comparison | None) -> Iterator[tuple[str, str]]:
@@ -107,7 +111,7 @@ def _output(trial: Trial, comparison: Comparison | None) -> str:
 
 def _files(trial: Trial) -> str:
     if not trial.files:
-        return "restored to the checkpoint after a crash; it had changed none"
+        return "restored to the checkpoint after a crash; it changed none between the two in this rehearsal"
     more = f" and {len(trial.files) - _MOST_NAMES} more" if len(trial.files) > _MOST_NAMES else ""
     return f"restored to the checkpoint after a crash: {', '.join(trial.files[:_MOST_NAMES])}{more}"
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dmtcp_py.errors import UsageError
 from dmtcp_py.rehearsal import touched
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
     from dmtcp_py.rehearsal.request import Request
 
 
-@dataclass
-class Place:
+class Place(Struct):
     """Where the stages of a rehearsal are: copies of FOLDER, or FOLDER itself, and private folders in BASE."""
 
     request: Request

@@ -6,9 +6,10 @@ import os
 import shlex
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
 
 from dmtcp_py.engine.choice import AUTO, choose, engine_named
 from dmtcp_py.engine.executable import find_program

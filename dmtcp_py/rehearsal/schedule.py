@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from dmtcp_py.attempt.interval import auto_s
 
@@ -13,16 +13,14 @@ SHORTEST_S = 1.0
 """A program that ends sooner is over before it can be checkpointed twice and killed."""
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """The time between two steps, None for a share of all, and whether the program should come to its end."""
 
     step_s: float | None = None
     to_its_end: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
+class Schedule(Struct, frozen=True, kw_only=True):
     """Seconds of computing: until the first checkpoint, from there to the second, to the kill, and after the resume."""
 
     first_s: float
@@ -43,8 +41,7 @@ class Schedule:
         return cls(first_s=ran_s * 0.15, second_s=ran_s * 0.1, kill_s=ran_s * 0.05, after_s=budget_s)
 
 
-@dataclass(frozen=True)
-class Upkeep:
+class Upkeep(Struct, frozen=True):
     """What checkpoints cost over a day at the interval that ``auto`` takes."""
 
     interval_s: float

@@ -13,9 +13,10 @@ import shutil
 import stat
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.errors import UsageError
 from dmtcp_py.system.files import free_bytes
@@ -34,8 +35,7 @@ _ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")
 _SUFFIX = "-rehearsal-"
 
 
-@dataclass(frozen=True)
-class Survey:
+class Survey(Struct, frozen=True):
     """What there is to copy in a directory."""
 
     files: int

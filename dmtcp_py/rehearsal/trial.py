@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from dmtcp_py.rehearsal.course import Course, EndedEarly
 from dmtcp_py.rehearsal.findings import Trial

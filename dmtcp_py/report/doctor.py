@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.attempt.fit import Finding, Level, ok, problem, warning
-from dmtcp_py.batch import allocation as batch
+from dmtcp_py.batch.htcondor import allocation_around
 from dmtcp_py.engine.probe import NAMES, EngineState, chosen, coordinator_problem, engine_state, privileges
 from dmtcp_py.errors import EngineError
 from dmtcp_py.native import built
@@ -19,7 +19,7 @@ from dmtcp_py.system.files import free_bytes
 from dmtcp_py.system.units import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _ENGINE = "engine "
 _OTHER_DIR = "choose another --dir"
@@ -35,11 +35,11 @@ def is_fit(findings: Sequence[Finding]) -> bool:
 def examine(directory: Path) -> list[Finding]:
     """Check the machine, and the file system of DIRECTORY, which need not exist yet."""
     states = [engine_state(name) for name in NAMES]
-    without = warning if any(state.works for state in states) else problem
+    working = next((state.engine for state in states if state.works), None)
     existing = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
     return [
-        *(finding for state in states for finding in _engine(state, without)),
         _choice(),
+        *(finding for state in states for finding in _engine(state, working)),
         _native(),
         *_coordinator(),
         ok("kernel", f"{os.uname().sysname} {os.uname().release} on {os.uname().machine}"),
@@ -50,14 +50,19 @@ def examine(directory: Path) -> list[Finding]:
     ]
 
 
-def _engine(state: EngineState, without: Callable[[str, str], Finding]) -> list[Finding]:
-    """Return whether an engine works, and each way of running it; if it does not work, the finding is made by WITHOUT.
+def _engine(state: EngineState, working: str | None) -> list[Finding]:
+    """Return whether an engine works, and each way of running it; WORKING is an engine that does, if there is one.
 
-    That one of several ways does not work is no problem.
+    That an engine is not installed, or that one of its ways does not work, is no problem where another does.
     """
-    ways = [ok(f"{state.engine} {name}", lack or "works") for name, lack in state.ways]
-    judged = ok if state.works else without
-    return [judged(f"{_ENGINE}{state.engine}", state.description), *ways]
+    about, found = f"{_ENGINE}{state.engine}", state.description
+    enough = f"not needed, as {working} works: " if working else ""
+    ways = [ok(f"{state.engine} {name}", enough + lack if lack else "works") for name, lack in state.ways]
+    if state.works:
+        return [ok(about, found), *ways]
+    if working and state.version is None:
+        return [ok(about, f"not needed, as {working} works ({found.partition(';')[0]})"), *ways]
+    return [(warning if working else problem)(about, found), *ways]
 
 
 def _choice() -> Finding:
@@ -66,7 +71,7 @@ def _choice() -> Finding:
         choice = chosen()
     except EngineError as error:
         return problem("auto", error.what, "'dmtcp-ctl setup' installs an engine")
-    return ok("auto", f"chooses {choice.engine_text}: {choice.reason}")
+    return ok("auto", f"programs run with {choice.engine_text} ({choice.reason})")
 
 
 def _native() -> Finding:
@@ -125,7 +130,7 @@ def _file_system(place: Path) -> str:
 
 
 def _scheduler() -> Finding:
-    allocation = batch.detect(os.environ)
+    allocation = allocation_around(os.environ)
     if allocation.scheduler:
         return ok("scheduler", f"inside {allocation.scheduler} job {allocation.job_id}")
     here = [f"{scheduler} ({tool})" for tool, scheduler in _SUBMITTERS.items() if shutil.which(tool)]

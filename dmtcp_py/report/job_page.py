@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from dmtcp_py.report.words import doing, since, until
+from dmtcp_py.report.events import clock, event_text
+from dmtcp_py.report.status import GATED
+from dmtcp_py.report.words import doing, mirror_in_words, since, until
 from dmtcp_py.system.units import format_size, short_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
-    from dmtcp_py.report.writing import Writing
+    from dmtcp_py.report.step import Step
 
 _MOST_EVENTS = 8
 
 
-def page(
-    row: dict[str, Any], history: Sequence[dict[str, Any]], now: datetime, writing: Writing | None = None
-) -> list[str]:
+def page(row: dict[str, Any], history: Sequence[dict[str, Any]], now: datetime, step: Step | None = None) -> list[str]:
     """Return all about the job of ROW on one screen, with the last events of its HISTORY."""
     facts = {name: text for name, text in _facts(row, now).items() if text}
     width = max(map(len, facts))
-    lines = [f"{row['job']}: {doing(row, writing)}", *(f"  {name:{width}}  {text}" for name, text in facts.items())]
-    recent = [(line, text) for line in history if (text := _event(line))][-_MOST_EVENTS:]
+    lines = [f"{row['job']}: {doing(row, step)}", *(f"  {name:{width}}  {text}" for name, text in facts.items())]
+    recent = [(line, text) for line in history if (text := event_text(line))][-_MOST_EVENTS:]
     if recent:
-        lines += ["", *(f"  {_clock(line)}  {text}" for line, text in recent)]
+        lines += ["", *(f"  {clock(line)}  {text}" for line, text in recent)]
     return lines
 
 
 def _facts(row: dict[str, Any], now: datetime) -> dict[str, str | None]:
-    generations, is_running = row["generations"] or [], row["phase"] == "running"
+    generations, is_running = row["generations"] or [], row["phase"] in ("running", GATED)
     where = f"{row['host']}, pid {row['pid']}" if row["host"] and is_running else row["host"]
     return {
         "problem": row["problem"],
@@ -47,6 +47,10 @@ def _facts(row: dict[str, Any], now: datetime) -> dict[str, str | None]:
         "kept": f"{format_size(row['size'] or 0)} in generations {', '.join(map(str, generations))}"
         if generations
         else "no generation",
+        **{
+            f"mirror {number}" if number > 1 else "mirror": mirror_in_words(mirror, now)
+            for number, mirror in enumerate(row["mirrors"] or (), 1)
+        },
         "queue": row["batch"],
         "then": row["follows"],
         "to resume": _to_resume(row),
@@ -70,34 +74,8 @@ def _last(row: dict[str, Any], now: datetime) -> str | None:
 
 
 def _to_resume(row: dict[str, Any]) -> str | None:
-    if row["phase"] in ("running", "waiting", "finished", "damaged"):
+    if row["phase"] in ("running", GATED, "waiting", "finished", "damaged"):
         return None
     if not row["generations"]:
         return "there is nothing to resume: the same line of dmtcp-run starts the program again"
     return f"the same line of dmtcp-run, in {row['cwd']}"
-
-
-def _event(line: dict[str, Any]) -> str | None:
-    """Return an event of the history in words; None for one that says nothing to a person."""
-    event, generation = line.get("event"), line.get("generation")
-    if event == "checkpointed" and "size" in line:
-        return f"generation {generation} ({line.get('reason')}, {format_size(line['size'])})"
-    if event == "failed":
-        return f"{line.get('what')} failed: {line.get('error')}"
-    texts = {
-        "started": f"started on {line.get('host')} with {line.get('engine')}",
-        "resumed": f"resumed generation {generation} on {line.get('host')}",
-        "checkpointed": "checkpointed and stopped",
-        "finished": f"finished with status {line.get('status')}",
-        "follows": f"then: {line.get('what')}",
-        "pruned": None,
-    }
-    return texts.get(str(event), str(event).replace("-", " "))
-
-
-def _clock(line: dict[str, Any]) -> str:
-    try:
-        moment = datetime.fromisoformat(str(line.get("time")).replace("Z", "+00:00"))
-    except ValueError:
-        return "?" * 14
-    return f"{moment.astimezone():%m-%d %H:%M:%S}"

@@ -1,28 +1,29 @@
-"""Jobs as they are at a moment: the status of each, and the checkpoint that it is writing."""
+"""Jobs as they are at a moment: the status of each, and the step that it is at."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dmtcp_py.report.status import status_of
-from dmtcp_py.report.writing import Writing, writing
+from msgspec import Struct
+
+from dmtcp_py.report.status import GATED, status_of
+from dmtcp_py.report.step import Step, step_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dmtcp_py.batch.scheduler import BatchJob
+    from dmtcp_py.report.status import BatchId
     from dmtcp_py.store.layout import JobLayout
 
-_ACTIVE = ("running", "waiting")
+_ACTIVE = ("running", "waiting", GATED)
 
 
-@dataclass(frozen=True)
-class Seen:
-    """A job at a moment, with the checkpoint that it is writing."""
+class Seen(Struct, frozen=True):
+    """A job at a moment, with the step that it is at."""
 
     row: dict[str, Any]
-    writing: Writing | None
+    step: Step | None
 
     @property
     def is_active(self) -> bool:
@@ -30,11 +31,11 @@ class Seen:
         return self.row["phase"] in _ACTIVE
 
 
-def look(layouts: Sequence[JobLayout], batch: Mapping[str, BatchJob]) -> list[Seen]:
+def look(layouts: Sequence[JobLayout], batch: Mapping[BatchId, BatchJob]) -> list[Seen]:
     """Return what the jobs of LAYOUTS are doing."""
-    rows = [(status_of(layout, batch), layout) for layout in layouts]
-    return [Seen(row, _writing(row, layout)) for row, layout in rows]
+    rows = [(status_of(layout, batch).row, layout) for layout in layouts]
+    return [Seen(row, _step(row, layout)) for row, layout in rows]
 
 
-def _writing(row: dict[str, Any], layout: JobLayout) -> Writing | None:
-    return writing(layout, len(row["generations"]), row["size"]) if row["phase"] == "running" else None
+def _step(row: dict[str, Any], layout: JobLayout) -> Step | None:
+    return step_of(layout, len(row["generations"]), row["size"]) if row["phase"] == "running" else None

@@ -11,7 +11,7 @@ from dmtcp_py.system.units import format_size, short_duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dmtcp_py.report.writing import Writing
+    from dmtcp_py.report.step import Step
 
 _GAP = "  "
 _HEADER = ("JOB", "IS", "COMPUTED", "LAST", "NEXT", "LEFT", "SIZE")
@@ -22,28 +22,47 @@ _WORDS = {
     "dead": "killed",
     "checkpointed": "stopped",
     "stopped": "stopped at once",
+    "held": "held by its gate",
     "unsuitable engine": "engine unsuitable",
 }
 
 
-def doing(row: dict[str, Any], writing: Writing | None = None) -> str:
-    """Return in words what the job of ROW is doing, or how it ended; WRITING is the checkpoint under way."""
+def doing(row: dict[str, Any], step: Step | None = None) -> str:
+    """Return in words what the job of ROW is doing, or how it ended; STEP is what is under way."""
     phase, status = row["phase"], row["status"]
-    if phase == "running" and writing is not None:
-        return f"checkpointing {writing.percent}" if writing.percent else "checkpointing"
+    if phase == "running" and step is not None:
+        return str(step)
     if phase == "finished" and status:
         return f"finished with {status}"
     if phase == "signalled" and status:
-        return f"killed by {_signal(status - 128)}"
+        return f"killed by {signal_name(status - 128)}"
+    if phase == "running" and any(mirror["problem"] for mirror in row["mirrors"] or ()):
+        return "running, mirror down"
     return _WORDS.get(phase) or str(phase)
 
 
-def cells(row: dict[str, Any], now: datetime, writing: Writing | None = None) -> list[str]:
+def mirror_in_words(mirror: dict[str, Any], now: datetime) -> str:
+    """Return how far a mirror is: what it has, what is being copied, and what is the matter with it."""
+    numbers = mirror["generations"]
+    has = (
+        f"has generation{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}" if numbers else "has none yet"
+    )
+    texts = [f"{mirror['url']} {has}"]
+    if mirror["copying"] is not None:
+        share = "" if mirror["share"] is None else f" {mirror['share']:.0%}"
+        texts.append(f"copying {mirror['copying']}{share}")
+    if mirror["problem"]:
+        ago_s = since(mirror["failing_since"], now)
+        texts.append(f"failing{'' if ago_s is None else f' for {short_duration(ago_s)}'}: {mirror['problem']}")
+    return "; ".join(texts)
+
+
+def cells(row: dict[str, Any], now: datetime, step: Step | None = None) -> list[str]:
     """Return the cells of ROW, as in the header of `table`."""
     last = since(row["last_checkpoint"], now)
     return [
         row["job"],
-        doing(row, writing),
+        doing(row, step),
         _DASH if row["computed_s"] is None else short_duration(row["computed_s"]),
         _DASH if last is None else f"{short_duration(last)} ago",
         until(row["next_checkpoint"], now),
@@ -66,7 +85,8 @@ def _fit(text: str, width: int) -> str:
     return text.ljust(width) if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def _signal(number: int) -> str:
+def signal_name(number: int) -> str:
+    """Return the name of signal NUMBER."""
     try:
         return signal.Signals(number).name
     except ValueError:

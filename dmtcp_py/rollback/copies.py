@@ -8,19 +8,15 @@ until the copies are made; without it a copy counts only if it was made by then.
 from __future__ import annotations
 
 import math
+import os
 import shutil
-import stat
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dmtcp_py.rollback import held_files, in_memory
-from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
-from dmtcp_py.system.proc import files_mapped, files_open_for_update
-
-if TYPE_CHECKING:
-    import os
+from dmtcp_py.rollback.held_files import HeldFile, HeldFiles, described
+from dmtcp_py.system.proc import files_open
 
 HOLD_S = 15.0
 """Processes stay suspended for 20 s (native/file_events.c); a copy that took longer may be none of one moment."""
@@ -37,6 +33,7 @@ class FileCopies:
         self._images = images
         self._paths: list[str] = []
         self._mapped: set[str] = set()
+        self._only_written: list[Path] = []
         self.missed: list[str] = []
         """Those that could not be copied before the program may have run on: too large, or changed since."""
         self.notes: list[str] = []
@@ -48,8 +45,10 @@ class FileCopies:
 
     def find(self) -> None:
         """Find out which files these are."""
-        self._paths = files_open_for_update(self._pid, but_in=self._but_in)
-        self._mapped = files_mapped(self._pid)
+        found = files_open(self._pid, but_in=self._but_in)
+        self._paths, self._mapped = found.for_update, found.mapped
+        others = found.for_writing.difference(self._paths)
+        self._only_written = [Path(path) for path in sorted(others) if not Path(path).is_relative_to(self._but_in)]
 
     def save(self, suspended_ns: int | None, journal: Path | None, until: float = math.inf) -> None:
         """Copy them to the images, and files in memory that JOURNAL, a folder, tells of if it is recorded.
@@ -66,23 +65,36 @@ class FileCopies:
                     found = path.stat()
                     is_in_time = suspended_ns is None or found.st_mtime_ns < suspended_ns - _MARGIN_NS
                     if is_in_time and time.monotonic() < until:
-                        saved.append(_described(path, found, name))
+                        saved.append(described(path, found, name)._replace(is_read=True))
                         continue
             (self._images / name).unlink(missing_ok=True)
             self.missed.append(str(path))
+        saved += self._sizes(suspended_ns, until)
         memory, folders = ([], {}) if journal is None else in_memory.save(journal, self._images, self._mapped, until)
         self.notes = in_memory.notes(memory)
         if saved or memory or folders:
             held_files.write(self._images, HeldFiles(files=[*saved, *memory], folders=folders))
 
+    def _sizes(self, suspended_ns: int | None, until: float) -> list[HeldFile]:
+        """Return those that the program cannot read back, whose size is enough; `save` explains the parameters."""
+        found, inherited = [], _inherited()
+        for path in self._only_written:
+            with suppress(OSError):
+                status = path.stat()
+                if (status.st_dev, status.st_ino) in inherited:
+                    continue
+                tail = held_files.tail_of(path, status.st_size)
+                is_in_time = suspended_ns is None or status.st_mtime_ns < suspended_ns - _MARGIN_NS
+                if is_in_time and time.monotonic() < until and not in_memory.is_in_memory(path):
+                    found.append(described(path, status, None)._replace(tail=tail))
+        return found
 
-def _described(path: Path, found: os.stat_result, copy: str) -> HeldFile:
-    return HeldFile(
-        path=str(path),
-        size=found.st_size,
-        device=found.st_dev,
-        inode=found.st_ino,
-        mode=stat.S_IMODE(found.st_mode),
-        copy=copy,
-        is_read=True,
-    )
+
+def _inherited() -> set[tuple[int, int]]:
+    """Return the files that are our own streams, which the program inherits: others write to them too."""
+    found = set()
+    for fd in (1, 2):
+        with suppress(OSError):
+            status = os.fstat(fd)
+            found.add((status.st_dev, status.st_ino))
+    return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class HeldFile(NamedTuple):
     inode: int
     mode: int
     tail: str = ""
-    """A hash of the last bytes, by which a file is recognized that got another inode; empty if it was not taken."""
+    """A hash of the last bytes, by which a file is recognized; empty if it was not taken."""
     copy: str | None = None
     """The name of its copy beside the images."""
     is_read: bool = False
@@ -45,6 +46,8 @@ class HeldFiles(NamedTuple):
     """The FIFOs that it had open, with their modes."""
     folders: dict[str, int] = {}  # noqa: RUF012 - as above
     """The directories above all of these, with their modes."""
+    links: dict[str, str] = {}  # noqa: RUF012 - as above
+    """Names by which CRIU restores files that lost the name they were opened by, each with one that they still have."""
     processes: int = 0
     unwatched: list[str] = []  # noqa: RUF012 - as above
     """The names of processes whose changes to files are not recorded in the journal."""
@@ -62,6 +65,18 @@ class HeldFiles(NamedTuple):
     """The TCP ports that it used."""
 
 
+def described(path: Path, found: os.stat_result, copy: str | None) -> HeldFile:
+    """Return the record of file PATH, of which stat says FOUND, with the name of its COPY beside the images."""
+    return HeldFile(
+        path=str(path),
+        size=found.st_size,
+        device=found.st_dev,
+        inode=found.st_ino,
+        mode=stat.S_IMODE(found.st_mode),
+        copy=copy,
+    )
+
+
 def write(folder: Path, held: HeldFiles) -> None:
     """Write HELD beside the images in FOLDER."""
     values = {
@@ -69,6 +84,7 @@ def write(folder: Path, held: HeldFiles) -> None:
         "files": [file._replace(path=_text_of(file.path))._asdict() for file in held.files],
         "fifos": {_text_of(path): mode for path, mode in held.fifos.items()},
         "folders": {_text_of(path): mode for path, mode in held.folders.items()},
+        "links": {_text_of(link): _text_of(name) for link, name in held.links.items()},
     }
     (folder / NAME).write_text(json.dumps(values), encoding="utf-8")
 
@@ -81,6 +97,7 @@ def read(folder: Path) -> HeldFiles:
         files=[file._replace(path=_path_of(file.path)) for file in files],
         fifos={_path_of(text): mode for text, mode in values.get("fifos", {}).items()},
         folders={_path_of(text): mode for text, mode in values.get("folders", {}).items()},
+        links={_path_of(link): _path_of(name) for link, name in values.get("links", {}).items()},
     )
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.rollback.held_files import HeldFile
+from dmtcp_py.rollback.held_files import HeldFile, described
 from dmtcp_py.rollback.journal import read_entries
 from dmtcp_py.rollback.parts import numbers_of
 from dmtcp_py.system.proc import SHARED_MEMORY
@@ -67,7 +67,7 @@ def save(root: Path, images: Path, mapped: set[str], until: float) -> tuple[list
             if copy is not None and time.monotonic() > until:
                 (images / copy).unlink()
                 copy = None
-            files.append(_described(path, found, copy))
+            files.append(described(path, found, copy))
             folders |= {
                 str(folder): stat.S_IMODE(folder.stat().st_mode) for folder in path.parents if is_in_memory(folder)
             }
@@ -86,17 +86,6 @@ def notes(files: Iterable[HeldFile]) -> list[str]:
 
 def _has_room(images: Path, total: int, size: int) -> bool:
     return total <= MOST_BYTES and shutil.disk_usage(images).free > size + _SPARE_BYTES
-
-
-def _described(path: Path, found: os.stat_result, copy: str | None) -> HeldFile:
-    return HeldFile(
-        path=str(path),
-        size=found.st_size,
-        device=found.st_dev,
-        inode=found.st_ino,
-        mode=stat.S_IMODE(found.st_mode),
-        copy=copy,
-    )
 
 
 def _all(root: Path) -> set[Path]:

@@ -1,7 +1,7 @@
 """The format of the journal: what a program did to files by name, as ``native/journal.c`` writes it.
 
-A line is ``length name-key content-key kind size mtime-ns mode inode device copy path``, with tabs between, and a NUL
-before and after it; its length is what follows the first tab. Kinds: C, it was not there; A, it was only appended to,
+An entry, see `dmtcp_py.rollback.list_lines` for the line around it, is ``name-key content-key kind size mtime-ns mode
+inode device copy path``, with tabs between. Kinds: C, it was not there; A, it was only appended to,
 and had this size; F, it had the content of the copy, a file in the part (``-``: there is none); R, a range of it had
 the content that `dmtcp_py.rollback.ranges` finds, and it had at most this size; D, it was a folder; P, it was a pipe;
 M, a folder was moved (path, newline, new path; the size is the length of the first).
@@ -15,18 +15,17 @@ import filecmp
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dmtcp_py.rollback import ranges
+from dmtcp_py.rollback.list_lines import read_lines, record_size
 from dmtcp_py.system.files import write_atomic
 from dmtcp_py.system.proc import SHARED_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LIST = "list"
 _LOST = "lost"
 _LOST_BYTES = 4096
 _FIELDS = 10
@@ -35,8 +34,7 @@ _KINDS = frozenset("CAFRDPM")
 _NO_COPY = "-"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One line, which starts at a byte of its part's list."""
 
     start: int
@@ -53,23 +51,15 @@ class Entry:
 
 def read_entries(folder: Path) -> list[Entry]:
     """Return what the list says; a line that was not written whole was followed by nothing that it told of."""
-    try:
-        content = (folder / LIST).read_bytes()
-    except FileNotFoundError:
-        return []
-    notes, start = [], 0
-    for line in content.split(b"\0")[:-1]:
-        length, _, rest = line.partition(b"\t")
+    found = []
+    for start, entry in read_lines(folder).entries:
         with suppress(ValueError):
-            fields = rest.split(b"\t", _FIELDS - 1)
-            if line and int(length, 16) == len(rest) and len(fields) == _FIELDS:
-                notes += _parsed(folder, start, fields)
-        start += len(line) + 1
-    return notes
+            found += _parsed(folder, start, entry.split(b"\t", _FIELDS - 1))
+    return found
 
 
 def _parsed(folder: Path, start: int, fields: list[bytes]) -> list[Entry]:
-    kind, size, mtime, mode, inode, device, copy, path = map(os.fsdecode, fields[2:])
+    _, _, kind, size, mtime, mode, inode, device, copy, path = map(os.fsdecode, fields)
     if kind not in _KINDS:
         return []
     part = ranges.parsed(copy, folder) if kind == "R" else None
@@ -94,7 +84,8 @@ def _parsed(folder: Path, start: int, fields: list[bytes]) -> list[Entry]:
 
 
 def reset_lost(folder: Path) -> None:
-    """Make room in the part FOLDER for the name of what cannot be noted."""
+    """Make room in the part FOLDER, whose list is empty, for the name of what cannot be noted."""
+    record_size(folder, 0)
     write_atomic(folder / _LOST, bytes(_LOST_BYTES), durable=False)
 
 
@@ -153,6 +144,8 @@ def _problem(path: Path, of_file: Sequence[Entry], restored: set[tuple[int, int]
             return None
         if note.kind == "F":
             if note.copy is not None and os.path.lexists(note.copy):
+                if not _is_whole(note, note.copy):
+                    return f"was kept in {note.copy}, which is damaged"
                 is_cured = note.inode in restored or not _is_linked(note) or not _was_written_to(note)
                 return None if is_cured else "was written to after it was moved"
             is_same = note is of_file[0] and is_as_noted(note)
@@ -165,6 +158,11 @@ def _problem(path: Path, of_file: Sequence[Entry], restored: set[tuple[int, int]
     kept = max((note.range.start + note.range.size for note in of_file if note.range is not None), default=0)
     # what was cut off is kept up to the end of the last range
     return f"had {of_file[0].size} bytes and now has {size}" if max(size, kept) < of_file[0].size else None
+
+
+def _is_whole(note: Entry, copy: Path) -> bool:
+    """Whether the COPY has as many bytes as the file of NOTE had; the moved file itself may have grown."""
+    return not stat.S_ISREG(note.mode) or _is_linked(note) or copy.stat().st_size == note.size
 
 
 def _found(note: Entry, moves: Sequence[Entry]) -> Path:

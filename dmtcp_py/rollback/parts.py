@@ -5,7 +5,7 @@ the one that the next checkpoint begins; ``hold``, while processes have to wait 
 ``shut``, by which an image is taken while no process is between a journal entry and the change that it announces;
 ``boot``, which machine wrote last; ``start``, the part with which the program began, and in which lineage;
 ``unfinished``, while a rollback is under way, the part with which it begins; ``undone``, the files that rollbacks have
-put back. A name with a dot in front is not whole.
+put back; ``seen``, where the journal came from a mirror, when it was so. A name with a dot in front is not whole.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 NOW, NEXT, HOLD, GATE, SHUT, BOOT = "now", "next", "hold", "gate", "shut", "boot"
-START, UNFINISHED, UNDONE = "start", "unfinished", "undone"
+START, UNFINISHED, UNDONE, SEEN = "start", "unfinished", "undone", "seen"
 VOID = ".void"
 """The suffix of parts that were undone after that of the generation: a generation that began with one is void too."""
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.errors import EngineError
 from dmtcp_py.rollback import ranges
-from dmtcp_py.rollback.journal import LIST, is_as_noted, reset_lost
+from dmtcp_py.rollback.journal import is_as_noted, reset_lost
+from dmtcp_py.rollback.list_lines import LIST, cut
 from dmtcp_py.system.files import make_private_dir, remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from dmtcp_py.rollback.journal import Entry
@@ -26,12 +28,8 @@ def undo_part(folder: Path, notes: Sequence[Entry], aside: SetAside) -> None:
     for note, later in zip(reversed(notes), [None, *reversed(notes)], strict=False):
         if note.kind == "M" and later is not None:
             _settle(folder, touched, later.start)
-        try:
+        with problems_named(note.path):
             _undo(note, aside)
-        except OSError as error:
-            raise RestartFailedError(
-                f"{note.path} cannot be made what it was: {error.strerror}", "look at its permissions"
-            ) from error
         touched |= {note.path, note.path.parent}
         if note.kind == "M":
             _settle(folder, touched, note.start)
@@ -40,16 +38,40 @@ def undo_part(folder: Path, notes: Sequence[Entry], aside: SetAside) -> None:
     reset_lost(folder)
 
 
+@contextmanager
+def problems_named(path: Path | str) -> Iterator[None]:
+    """Raise EngineError for an OSError: the older generations need no less, and the next run can go on with this."""
+    try:
+        yield
+    except OSError as error:
+        raise EngineError(
+            f"{path} cannot be made what it was: {error.strerror}",
+            "look at its permissions and at the space that is free, and run the same line again",
+        ) from error
+
+
 def _settle(folder: Path, touched: set[Path], size: int) -> None:
     for path in touched:
+        # a name may be gone again, and a link or a file that may not be read cannot be opened
         with suppress(OSError):
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
-                os.fsync(fd)
+                with problems_named(path):
+                    _fsync(fd)
             finally:
                 os.close(fd)
     touched.clear()
-    os.truncate(folder / LIST, size)
+    with problems_named(folder / LIST):
+        cut(folder, size)
+
+
+def _fsync(fd: int) -> None:
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        # pipes have nothing to be written, and some file systems cannot be told to write a directory
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 class SetAside:
@@ -160,7 +182,9 @@ def _take_away(path: Path, aside: SetAside) -> None:
     if stat.S_ISDIR(_mode(path)):
         try:
             path.rmdir()
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
             aside.left.append(path)
     else:
         _move_away(path, aside)

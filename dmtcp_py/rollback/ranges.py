@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCKS = "blocks"
-_RANGE = re.compile(r"(\d+)\+(\d+)@(\d+)")
+_RANGE = r"(\d+)\+(\d+)@(\d+)"
 _PIECE = 1 << 20
 
 
@@ -29,7 +29,7 @@ class Range(NamedTuple):
 
 def parsed(text: str, folder: Path) -> Range | None:
     """Return the range that TEXT describes, which is kept in the part FOLDER; None if it describes none."""
-    found = _RANGE.fullmatch(text)
+    found = re.fullmatch(_RANGE, text)
     if found is None:
         return None
     start, size, offset = map(int, found.groups())

@@ -16,7 +16,19 @@ from typing import TYPE_CHECKING
 from dmtcp_py.errors import CheckpointFailedError
 from dmtcp_py.rollback import in_memory
 from dmtcp_py.rollback.journal import paths_not_kept, reset_lost
-from dmtcp_py.rollback.parts import BOOT, GATE, HOLD, NEXT, SHUT, UNFINISHED, VOID, begin_next, next_name, numbers_of
+from dmtcp_py.rollback.parts import (
+    BOOT,
+    GATE,
+    HOLD,
+    NEXT,
+    SEEN,
+    SHUT,
+    UNFINISHED,
+    VOID,
+    begin_next,
+    next_name,
+    numbers_of,
+)
 from dmtcp_py.rollback.shared_files import remember_appended
 from dmtcp_py.system.files import make_private_dir, remove_tree, write_atomic
 
@@ -37,11 +49,11 @@ def begin(root: Path | None) -> None:
     """Begin a new part, before a computation starts."""
     if root is None:
         return
-    for name in (HOLD, SHUT, UNFINISHED):
+    for name in (HOLD, SHUT, UNFINISHED, SEEN):
         (root / name).unlink(missing_ok=True)
     make_ready(root)
     (root / GATE).touch(mode=0o600)
-    write_atomic(root / BOOT, "\n".join(_boot()).encode(), durable=False)
+    write_atomic(root / BOOT, "\n".join(_boot()).encode())
     begin_next(root)
     for leftover in [*root.glob(f"*{VOID}"), *root.glob(".*.tmp")]:
         remove_tree(leftover)
@@ -65,6 +77,23 @@ def make_ready(root: Path) -> str:
     return name
 
 
+def make_ready_for_checkpoint(root: Path, *, holds: bool) -> str:
+    """Make the part that a checkpoint begins, and with HOLDS have processes wait for `release`; return its name.
+
+    Raises CheckpointFailedError if there is no room for it.
+    """
+    try:
+        if holds:
+            hold(root)
+        return make_ready(root)
+    except OSError as error:
+        with suppress(OSError):
+            release(root)
+        raise CheckpointFailedError(
+            f"{error.filename or root} cannot be written: {error.strerror}", "make room there", program_lives=True
+        ) from error
+
+
 @contextmanager
 def closed_gate(root: Path | None, *, for_last: bool) -> Iterator[None]:
     """Wait until no process is between recording a change and making it, and keep it so.
@@ -76,7 +105,8 @@ def closed_gate(root: Path | None, *, for_last: bool) -> Iterator[None]:
         return
     try:
         (root / SHUT).touch(mode=0o600)
-        with (root / GATE).open("rb") as gate:
+        # NFS locks only what is open for writing
+        with (root / GATE).open("r+b") as gate:
             _lock(gate, for_last=for_last)
             yield
     finally:

@@ -10,42 +10,46 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import RestartFailedError
 from dmtcp_py.rollback import held_files, in_memory
+from dmtcp_py.rollback.put_back import problems_named
+from dmtcp_py.rollback.undo import ACCEPT
 from dmtcp_py.system.files import PRIVATE_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
 
 _BLOCK = 1 << 20
 
 
-def restore(images: Path) -> None:
+def restore(images: Path, *, is_recorded: bool, accept: bool, warn: Callable[[str], None]) -> None:
     """Make the files of the generation in folder IMAGES what they were.
 
-    Raises RestartFailedError with the first file that cannot be; then none has been touched.
+    IS_RECORDED says that what the program did to files since then was recorded, and is undone by now: what a file that
+    it only writes to differs in is the work of somebody else. With ACCEPT this only WARNs. Raises RestartFailedError
+    with the first file that cannot be what it was; then none has been touched.
     """
     if not (images / held_files.NAME).exists():
         return
     held = held_files.read(images)
     _refuse_lost(held.files)
+    if is_recorded and not held.unwatched:
+        _look_for_others(held.files, accept=accept, warn=warn)
     for folder in filter(in_memory.is_in_memory, held.folders):
         _make_folders(Path(folder, "any"), held)
     _make_fifos(held)
     for file in held.files:
-        try:
+        with problems_named(file.path):
             if file.copy is not None:
                 _make_folders(Path(file.path), held)
             _put_back(file, images)
-        except OSError as error:
-            raise RestartFailedError(
-                f"{file.path} cannot be made what it was: {error.strerror}", "look at its permissions"
-            ) from error
+    _make_links(held)
 
 
 def kept_in_memory(images: Path) -> frozenset[Path]:
@@ -63,6 +67,17 @@ def _refuse_lost(files: Sequence[HeldFile]) -> None:
             raise RestartFailedError(
                 f"{file.path}, which the program had open, {problem}", "put it back as it was, or use --fresh"
             )
+
+
+def _look_for_others(files: Sequence[HeldFile], *, accept: bool, warn: Callable[[str], None]) -> None:
+    """Compare the ends of the files that the program only writes to with what they were."""
+    for file in files:
+        if file.copy or file.is_read or not file.tail or held_files.tail_of(file.path, file.size) == file.tail:
+            continue
+        problem = f"{file.path}, which the program had open, was changed by another program"
+        if not accept:
+            raise RestartFailedError(problem, f"put it back as it was, or use --fresh; {ACCEPT}")
+        warn(f"{problem}: left as it is")
 
 
 def _problem(file: HeldFile) -> str | None:
@@ -84,14 +99,16 @@ def _problem(file: HeldFile) -> str | None:
 def _make_fifos(held: HeldFiles) -> None:
     """Make the FIFOs that are gone, as temporary files are on another machine or after a reboot."""
     for name, mode in held.fifos.items():
-        try:
+        with problems_named(name):
             if not os.path.lexists(name):
                 _make_folders(Path(name), held)
                 os.mkfifo(name, mode)
-        except OSError as error:
-            raise RestartFailedError(
-                f"the pipe {name} cannot be made again: {error.strerror}", "look at the permissions"
-            ) from error
+
+
+def _make_links(held: HeldFiles) -> None:
+    for link, name in held.links.items():
+        with problems_named(link), suppress(FileExistsError):
+            Path(link).hardlink_to(name)
 
 
 def _make_folders(path: Path, held: HeldFiles) -> None:

@@ -33,7 +33,7 @@ def shared(root: Path, part: Path, notes: Sequence[Entry]) -> dict[Path, str]:
     found = {}
     for job in jobs_in(root.parent.parent):
         if job.root != root.parent and _was_active(job, since):
-            found.update(dict.fromkeys(mine & set(_noted(job.undo)), job.name))
+            found.update(dict.fromkeys(mine & set(files_noted(job.undo)), job.name))
     return {
         path: f"{path}, which the program changed since then, is changed by job {name} too, and what each of them did "
         "cannot be told apart"
@@ -57,7 +57,8 @@ def _was_active(job: JobLayout, since: float) -> bool:
     return False
 
 
-def _noted(root: Path) -> Iterator[Path]:
+def files_noted(root: Path) -> Iterator[Path]:
+    """Yield the files that the journal in ROOT tells of, and those that it told of as appended to."""
     yield from _appended(root)
     for part in root.glob("[0-9]*"):
         yield from (note.path for note in read_entries(part))

@@ -10,12 +10,15 @@ that are half way back would be judged wrongly.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import Struct
+
 from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.rollback.elsewhere import unrecorded
 from dmtcp_py.rollback.in_memory import is_in_memory
 from dmtcp_py.rollback.journal import lost_in, problems_of, read_entries
+from dmtcp_py.rollback.list_lines import LIST, read_lines
 from dmtcp_py.rollback.parts import START, UNDONE, UNFINISHED, VOID, next_name, numbers_of, remember_undone
 from dmtcp_py.rollback.put_back import SetAside, undo_part
 from dmtcp_py.rollback.recording import begin, has_gone_down, has_lost_memory
@@ -50,13 +53,19 @@ def go_back(root: Path | None, goal: Goal, *, accept: bool, warn: Callable[[str]
     """
     part = goal.part
     if root is not None and part is not None:
-        if not goal.program_stopped and has_gone_down(root):
-            warn(
-                "the machine went down since then: what the program did to files by name in the half minute before "
-                "that may not have been recorded, and will be repeated"
-            )
+        if not goal.program_stopped:
+            _warn_if_gone_down(root, warn)
+            _warn_or_raise(unrecorded(root, part), accept=accept, warn=warn)
         undo(root, part, accept=accept, warn=warn, kept=goal.kept)
     begin(root)
+
+
+def _warn_if_gone_down(root: Path, warn: Callable[[str], None]) -> None:
+    if has_gone_down(root):
+        warn(
+            "the machine went down since then: what the program did to files by name in the half minute before that "
+            "may not have been recorded, and will be repeated"
+        )
 
 
 def start(root: Path, *, lineage: int, is_once_more: bool, warn: Callable[[str], None]) -> None:
@@ -71,20 +80,29 @@ def start(root: Path, *, lineage: int, is_once_more: bool, warn: Callable[[str],
         with suppress(FileNotFoundError, ValueError):
             part, begun = record.read_text(encoding="ascii").split()
             part = part if int(begun) == lineage else None
+    if is_once_more:
+        _warn_if_gone_down(root, warn)
     # a start that was killed before its part began has done nothing
     if part is not None and (root / part).is_dir():
-        undo(root, part, accept=True, warn=warn)
+        undo(root, part, accept=True, warn=warn, began="the program's start")
     (root / UNDONE).unlink(missing_ok=True)
     write_atomic(record, f"{next_name(root)} {lineage}".encode())
 
 
-def undo(
-    root: Path, since: str, *, accept: bool, warn: Callable[[str], None], kept: frozenset[Path] = frozenset()
+def undo(  # noqa: PLR0913 - each is a fact of its own
+    root: Path,
+    since: str,
+    *,
+    accept: bool,
+    warn: Callable[[str], None],
+    kept: frozenset[Path] = frozenset(),
+    began: str = "the checkpoint",
 ) -> None:
     """Make the files what they were when the part SINCE began, and WARN about what was set aside or cut.
 
-    The content of files that are KEPT is left to others. With ACCEPT what cannot be undone stays as it is. Raises
-    RestartFailedError with the first file that cannot be; then none has been touched. A rollback to a later part that
+    BEGAN is what that moment is called. The content of files that are KEPT is left to others. With ACCEPT what cannot
+    be undone stays as it is. Raises RestartFailedError with the first file that cannot be; then none has been touched.
+    An error of the system is an EngineError: the rollback goes on with the next run. A rollback to a later part that
     was interrupted is finished first.
     """
     if not (root / since).is_dir():
@@ -99,17 +117,16 @@ def undo(
         is_judged=begun is not None, accept=accept, warn=warn
     )
     for path in aside.left:
-        warn(f"{path}, which the program made since then, stays: there are files of others in it")
+        warn(f"{path}, which the program made since {began}, stays: others have files in it")
     if aside.count:
         files = "file" if aside.count == 1 else "files"
-        warn(f"restored {aside.count} {files} changed since then; the changed content is in {aside.folder}")
+        warn(f"restored {aside.count} {files} changed since {began}; the changed content is in {aside.folder}")
     # said first: a rollback that is killed in between says it once more
     (root / UNFINISHED).unlink(missing_ok=True)
     aside.close()
 
 
-@dataclass(frozen=True)
-class _Rollback:
+class _Rollback(Struct, frozen=True):
     """The undoing of the part SINCE and all later ones."""
 
     root: Path
@@ -123,7 +140,7 @@ class _Rollback:
         lists = {folder: self._entries(folder) for folder in folders}
         entries = [entry for folder in folders for entry in lists[folder]]
         others = shared(self.root, self.root / self.since, entries)
-        lost = [problem for folder in folders for problem in lost_in(folder)]
+        lost = [problem for folder in folders for problem in (*lost_in(folder), *self._damage(folder, warn))]
         problems = [] if is_judged else problems_of(entries)
         _warn_or_raise([*lost, *problems, *others.values()], accept=accept, warn=warn)
         if entries and not problems:
@@ -133,6 +150,16 @@ class _Rollback:
             undo_part(folder, [entry for entry in lists[folder] if entry.path not in others], self.aside)
             if folder.name != self.since:
                 folder.rename(folder.with_name(folder.name + VOID))
+
+    def _damage(self, folder: Path, warn: Callable[[str], None]) -> list[str]:
+        """Return what is wrong with the list of the part FOLDER; WARN of what the machine lost."""
+        lines = read_lines(folder)
+        if not lines.is_damaged and lines.is_short and has_lost_memory(self.root):
+            warn(f"the end of {folder / LIST} was lost with the machine: what the program did last will be repeated")
+            return []
+        if not lines.is_damaged and not lines.is_short:
+            return []
+        return [f"{folder / LIST}, the record of what the program did to files since then, is damaged"]
 
     def _entries(self, folder: Path) -> list[Entry]:
         """Return what is to be undone of the part FOLDER: nothing in memory that was lost."""

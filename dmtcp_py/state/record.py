@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,8 +14,7 @@ Values = dict[str, dict[str, str]]
 """What each process was, by its pid: values by name."""
 
 
-@dataclass(frozen=True)
-class Compared:
+class Compared(NamedTuple):
     """What was compared after a restart: of so many PROCESSES so many VALUES, of which those in DIFFERENCES differ."""
 
     processes: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from dmtcp_py.store.layout import JobLayout
 
 _ROOT = 0
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def refuse_directory(directory: Path) -> None:
@@ -36,6 +38,15 @@ def refuse_job(layout: JobLayout) -> None:
             found = path.stat()
             _refuse_owner(path, found)
             _refuse_mode(path, found)
+
+
+def access_problem(found: os.stat_result) -> str | None:
+    """Return how another user could have changed the file, whose code a restore would run; None if they could not."""
+    if found.st_uid != os.geteuid():
+        return f"belongs to user {found.st_uid}, and restoring would run it as user {os.geteuid()}"
+    if found.st_mode & _OTHERS_WRITE:
+        return f"can be written by others (mode {stat.S_IMODE(found.st_mode):o})"
+    return None
 
 
 def _refuse_owner(path: Path, found: os.stat_result) -> None:

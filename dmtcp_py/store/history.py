@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from dmtcp_py.store.layout import JobLayout
+
+_DECODER = msgspec.json.Decoder()
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read_history(layout: JobLayout) -> list[dict[str, Any]]:
     """Return the lines of the history, oldest first, without lines that a crash left incomplete."""
     try:
-        lines = layout.history.read_bytes().splitlines()
+        data = layout.history.read_bytes()
     except FileNotFoundError:
         return []
-    found = []
+    try:
+        values = _DECODER.decode_lines(data)
+    except _NO_JSON:
+        values = list(_readable(data.splitlines()))
+    return [value for value in values if isinstance(value, dict)]
+
+
+def _readable(lines: Iterable[bytes]) -> Iterator[Any]:
     for line in lines:
-        try:
-            value = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            found.append(value)
-    return found
+        with suppress(*_NO_JSON):
+            yield _DECODER.decode(line)
+
+
+def last_that_ran(layout: JobLayout) -> int:
+    """Return the epoch of the last attempt whose program ran, 0 before there is one; a refused one changed nothing."""
+    begun = (numbers_in_history(layout, event, "epoch") for event in ("started", "resumed"))
+    return max((epoch for epochs in begun for epoch in epochs), default=0)
 
 
 def numbers_in_history(layout: JobLayout, event: str | None, field: str) -> list[int]:

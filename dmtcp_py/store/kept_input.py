@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 import xxhash
 
-from dmtcp_py.system.files import PRIVATE_FILE, append_line, fsync_path, make_private_dir, remove_tree, write_atomic
+from dmtcp_py.system.files import PRIVATE_FILE, append_lines, fsync_path, make_private_dir, remove_tree, write_atomic
 from dmtcp_py.system.units import format_size
 
 if TYPE_CHECKING:
@@ -37,8 +36,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the input ended there."""
 
 
-@dataclass
-class _Open:
+class _Open(msgspec.Struct):
     """The segment that grows. The file is None if its content is not kept."""
 
     start: int
@@ -181,7 +179,7 @@ class KeptInput:
         return _Open(start=start, end=start, hash=xxhash.xxh3_128(), file=file)
 
     def _add(self, segment: Segment) -> None:
-        append_line(self._folder / "segments", msgspec.json.encode(segment))
+        append_lines(self._folder / "segments", [msgspec.json.encode(segment)])
         fsync_path(self._folder)
         self._segments.append(segment)
 

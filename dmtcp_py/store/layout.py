@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dmtcp_py.errors import UsageError
 
@@ -12,12 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_JOB_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]{0,127}")
-_GENERATION = re.compile(r"(?!0+$)[0-9]{6}|[1-9][0-9]{6,}")
+SEALED = "sealed"
+"""The file in a generation's directory that holds its images in their sealed form."""
+SEALING = f".{SEALED}."
+"""How its name begins until it is complete."""
+UNSEALED = ".image"
+"""How the name of a copy ends that a mirror is sent of a sealed image."""
+_PARTIAL = ".partial"
+_JOB_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]{0,127}"
+_GENERATION = r"(?!0+$)[0-9]{6}|[1-9][0-9]{6,}"
 
 
-@dataclass(frozen=True)
-class JobLayout:
+class JobLayout(NamedTuple):
     """The paths of one job."""
 
     root: Path
@@ -38,9 +44,28 @@ class JobLayout:
         return self.root / "lock"
 
     @property
+    def epochs(self) -> Path:
+        """The claims of epochs: one link an attempt, see `dmtcp_py.store.claims`."""
+        return self.root / "epochs"
+
+    def claim(self, epoch: int) -> Path:
+        """Return the link by which an attempt claims EPOCH."""
+        return self.epochs / f"{epoch:06}"
+
+    @property
     def state(self) -> Path:
         """The record of what the newest attempt is doing, or of how it ended."""
         return self.root / "state.json"
+
+    @property
+    def verifying(self) -> Path:
+        """How much of a generation is verified, while that lasts."""
+        return self.root / "verifying.json"
+
+    @property
+    def life(self) -> Path:
+        """A link with what the program may read of the life that goes on."""
+        return self.root / "life"
 
     @property
     def history(self) -> Path:
@@ -87,6 +112,16 @@ class JobLayout:
         return self.root / "undo"
 
     @property
+    def packed(self) -> Path:
+        """What of the job a plain copy would not keep, while it is copied; see `dmtcp_py.store.packed`."""
+        return self.root / "packed.tar"
+
+    @property
+    def mirrors(self) -> Path:
+        """How far each mirror is, one file a mirror."""
+        return self.root / "mirrors"
+
+    @property
     def generations(self) -> Path:
         """The committed generations, and partial ones, which are never read."""
         return self.root / "generations"
@@ -97,21 +132,33 @@ class JobLayout:
 
     def partial(self, number: int) -> Path:
         """Return the directory in which generation NUMBER is assembled."""
-        return self.generations / f"{number:06}.partial"
+        return self.generations / f"{number:06}{_PARTIAL}"
+
+    def others(self) -> tuple[Path, ...]:
+        """Return the files and directories, besides generations, that a resume on another machine needs."""
+        return (self.job, self.state, self.history, self.stdin_copy, self.inputs, self.undo)
 
     def generation_numbers(self) -> list[int]:
         """Return the numbers of the complete generations, lowest first."""
-        if not self.generations.is_dir():
-            return []
-        return sorted(int(path.name) for path in self.generations.iterdir() if _GENERATION.fullmatch(path.name))
+        return sorted(int(name) for name in self._generation_names() if re.fullmatch(_GENERATION, name))
 
     def generations_from(self, first: int) -> tuple[int, ...]:
         """Return the numbers of the complete generations from number FIRST on, highest first."""
         return tuple(number for number in reversed(self.generation_numbers()) if number >= first)
 
+    def left_of_sealing(self) -> list[Path]:
+        """Return what processes that were killed left behind of sealing images, and of reading sealed ones."""
+        return [*self.generations.glob(f"*/{SEALING}*"), *self.mirrors.glob(f"*{UNSEALED}")]
+
     def partials(self) -> list[Path]:
         """Return the partial generations that earlier attempts left behind."""
-        return sorted(self.generations.glob("*.partial"))
+        return sorted(self.generations / name for name in self._generation_names() if name.endswith(_PARTIAL))
+
+    def _generation_names(self) -> list[str]:
+        try:
+            return os.listdir(self.generations)  # noqa: PTH208 - names are all, of thousands of jobs
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
 
 def manifest_path(generation: Path) -> Path:
@@ -121,7 +168,7 @@ def manifest_path(generation: Path) -> Path:
 
 def job_layout(directory: Path, name: str) -> JobLayout:
     """Return the paths of job NAME below DIRECTORY; raise UsageError if NAME could lead elsewhere."""
-    if not _JOB_NAME.fullmatch(name):
+    if not re.fullmatch(_JOB_NAME, name):
         raise UsageError(
             f"'{name}' is not a valid job name",
             "use at most 128 letters, digits and _ . + = @ -, and no dot or dash at the beginning",
@@ -131,12 +178,21 @@ def job_layout(directory: Path, name: str) -> JobLayout:
 
 def chain_path(directory: Path, job_id: str) -> Path:
     """Return the path of the file that says which batch job continues batch job JOB_ID."""
-    return directory / f".chain-{re.sub(r'[^0-9A-Za-z_.-]', '-', job_id)}"
+    return directory / f".chain-{_plain(job_id)}"
+
+
+def starts_path(directory: Path, job_id: str) -> Path:
+    """Return the path of the file that lists the starts of batch job JOB_ID."""
+    return directory / f".starts-{_plain(job_id)}"
 
 
 def jobs_in(directory: Path) -> Iterator[JobLayout]:
     """Yield the jobs in DIRECTORY, sorted by name."""
     for path in sorted(directory.iterdir()) if directory.is_dir() else []:
         layout = JobLayout(path)
-        if _JOB_NAME.fullmatch(path.name) and layout.job.is_file():
+        if re.fullmatch(_JOB_NAME, path.name) and layout.job.is_file():
             yield layout
+
+
+def _plain(job_id: str) -> str:
+    return re.sub(r"[^0-9A-Za-z_.-]", "-", job_id)

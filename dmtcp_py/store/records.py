@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timezone
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 import xxhash
 
-from dmtcp_py.errors import NewerFormatError, StoreError
+from dmtcp_py.errors import StoreError
+from dmtcp_py.store.decoding import FORMAT, USE_NEWER, decoded, stays_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-FORMAT = 1
-"""The format that this release writes, and the newest that it reads."""
-
 
 _ANOTHER = "choose another one with --generation N; 'dmtcp-ctl list' shows them"
 _FORMER_UNDO_PART = "undo"
@@ -47,6 +44,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     created: datetime
 
 
+class BatchRun(msgspec.Struct, frozen=True):
+    """The batch job around an attempt, and how often its scheduler had requeued it by then."""
+
+    scheduler: str | None = None
+    job: str | None = None
+    restarts: int = 0
+
+
 class LockRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The attempt that holds the job, or held it last: ``lock``. The file's mtime is the holder's heartbeat."""
 
@@ -55,9 +60,12 @@ class LockRecord(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     pid_started: float = 0.0
     boot_id: str
+    scheduler: str | None = None
     scheduler_job: str | None = None
     scheduler_restarts: int = 0
     """How often the scheduler had requeued that job by then."""
+    pid_namespace: int = 0
+    """In which PID counts, for a holder in a container; 0 if that is not known."""
     released: bool = False
 
 
@@ -83,8 +91,20 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """The batch job and which of its starts this is, as ``ID.RESTARTS``."""
     follows: str | None = None
     """What follows the attempt in the batch system: ``requeue``, ``resubmit``, or ``nothing:`` with the reason."""
+    scheduler: str | None = None
+    """The scheduler of these batch jobs."""
     next_job: str | None = None
     """The batch job that was submitted to continue this one."""
+
+
+class Verifying(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a generation's images is verified: ``verifying.json``, which is there only while that lasts."""
+
+    format: int = FORMAT
+    generation: int
+    done: int
+    size: int
+    updated: datetime
 
 
 class ImageFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +158,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     cost: Cost
     stdout_size: int | None = None
     stderr_size: int | None = None
+    stdout_inode: int | None = None
+    """The file that our own standard output was: another job of the scheduler has another."""
+    stderr_inode: int | None = None
     stdin_bytes: int | None = None
     """How much the program had read from a pipe on its standard input; None if there was none."""
     engine_data: dict[str, str] = {}
@@ -170,7 +193,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     generation: int | None = None
 
 
-RecordT = TypeVar("RecordT", Job, LockRecord, State, Manifest, Request)
+RecordT = TypeVar("RecordT", Job, LockRecord, State, Verifying, Manifest, Request)
 ManifestT = TypeVar("ManifestT", bound=Manifest)
 
 
@@ -236,23 +259,13 @@ def read_record(path: Path, kind: type[RecordT]) -> RecordT:
 
 def decode(data: bytes, kind: type[RecordT], path: Path) -> RecordT:
     """Return the record of KIND in DATA, which was read from PATH; see `read_record` for the errors."""
-    try:
-        found = msgspec.json.decode(data)
-        newest = found.get("format", FORMAT) if isinstance(found, dict) else FORMAT
-        if isinstance(newest, int) and newest > FORMAT:
-            raise NewerFormatError(
-                f"{path} has format {newest}, written by a newer dmtcp-py; this one reads up to {FORMAT}",
-                "use the newer dmtcp-py, or another --dir",
-            )
-        record = msgspec.convert(found, kind)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
-        hint = _ANOTHER if kind is Manifest else "repair it, or move the job's directory away to start over"
-        raise StoreError(f"{path} is damaged: {error}", hint) from error
+    hint = _ANOTHER if kind is Manifest else "repair it, or move the job's directory away to start over"
+    record, values = decoded(data, kind, path, hint=hint, newer_hint=f"{USE_NEWER}, or another --dir")
     if isinstance(record, Manifest):
         # DMTCP names images after the program, whose name may have any bytes
         record = _with_names(record, _unescaped)
         _check_names(record, path)
-        if record.check is not None and record.check != _check_of(found):
+        if record.check is not None and record.check != _check_of(values):
             raise StoreError(f"{path} is damaged: it does not have the content that was committed", _ANOTHER)
         if record.undo_part is None and _FORMER_UNDO_PART in record.engine_data:
             return msgspec.structs.replace(record, undo_part=record.engine_data[_FORMER_UNDO_PART])
@@ -282,14 +295,7 @@ def _check_names(manifest: Manifest, path: Path) -> None:
     """Refuse names that lead out of the generation's directory, and manifests without the images to restart."""
     names = {image.name for image in manifest.images}
     for name in names:
-        parts = PurePosixPath(name).parts
-        if not parts or name.startswith("/") or ".." in parts or "\0" in name or str(PurePosixPath(name)) != name:
-            raise StoreError(
-                f"{path} names a file outside its generation: {name!r}",
-                _ANOTHER,
-            )
+        if not stays_below(name):
+            raise StoreError(f"{path} names a file outside its generation: {name!r}", _ANOTHER)
     if not manifest.restart_images or not names.issuperset(manifest.restart_images):
-        raise StoreError(
-            f"{path} does not list the images to restart",
-            _ANOTHER,
-        )
+        raise StoreError(f"{path} does not list the images to restart", _ANOTHER)

@@ -1,6 +1,7 @@
-"""Requests of dmtcp-ctl to a running attempt: one file a request, in which the attempt writes its answer.
+"""Requests to a running attempt: one file a request, in which the attempt writes its answer.
 
-They are files and not sockets so that they work from every machine that sees the job's directory.
+They are files and not sockets so that they work from every machine that sees the job's directory. Those of dmtcp-ctl
+are regular files, those of the program itself links: see `dmtcp_py.store.inside`.
 """
 
 from __future__ import annotations
@@ -8,15 +9,15 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from dmtcp_py.errors import DmtcpRunError, LockedError, StoreError
+from dmtcp_py.store import inside
 from dmtcp_py.store.access import refuse_job
 from dmtcp_py.store.lock import holding, is_running
-from dmtcp_py.store.records import Request, encode, read_record, utc_now
+from dmtcp_py.store.records import Request, decode, encode, plain, read_record, utc_now
 from dmtcp_py.system.files import write_atomic
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ _ALIVE_CHECK_S = 1.0
 """Interval between two checks that the attempt still runs."""
 
 
-@dataclass(frozen=True)
-class PendingRequest:
+class PendingRequest(msgspec.Struct, frozen=True):
     """A request that was read and not answered yet."""
 
     path: Path
@@ -48,7 +48,10 @@ class PendingRequest:
         """Write the answer into the request's file. It is not an error if nobody waits for it any more."""
         with suppress(OSError):
             answered = msgspec.structs.replace(self.request, ok=ok, answer=text, generation=generation)
-            write_atomic(self.path, encode(answered), durable=False)
+            if self.path.is_symlink():
+                inside.write_answer(self.path, plain(answered))
+            else:
+                write_atomic(self.path, encode(answered), durable=False)
 
 
 class RequestQueue:
@@ -86,8 +89,8 @@ def collect(layout: JobLayout) -> list[PendingRequest]:
     found = []
     for path in _request_files(layout):
         try:
-            request = read_record(path, Request)
-            taken = path.with_suffix(".taken")
+            request = _read(path)
+            taken = path.with_suffix(inside.TAKEN)
             path.rename(taken)
         except (StoreError, OSError):
             with suppress(OSError):
@@ -99,6 +102,12 @@ def collect(layout: JobLayout) -> list[PendingRequest]:
         else:
             waiting.answer(ok=False, text=f"the running dmtcp-run does not know the action '{request.action}'")
     return found
+
+
+def _read(path: Path) -> Request:
+    if path.is_symlink():
+        return decode(os.fsencode(os.readlink(path)), Request, path)
+    return read_record(path, Request)
 
 
 def clear(layout: JobLayout) -> None:
@@ -116,19 +125,14 @@ def ask(layout: JobLayout, action: str, *, timeout_s: float, is_served: Callable
     """
     refuse_job(layout)
     name = f"{time.time_ns()}-{os.uname().nodename}-{os.getpid()}"
-    path = layout.requests / f"{name}.ask"
+    path = layout.requests / f"{name}{inside.ASK}"
     request = Request(action=action, asked_by=f"pid {os.getpid()} on {os.uname().nodename}", asked=utc_now())
-    try:
-        write_atomic(path, encode(request), durable=False)
-    except OSError as error:
-        raise StoreError(
-            f"{layout.requests} cannot be written: {error.strerror}", "check that the job is yours"
-        ) from error
-    taken = path.with_suffix(".taken")
+    taken = path.with_suffix(inside.TAKEN)
     checked_at = time.monotonic()
     until = checked_at + timeout_s
     is_alive = True
     try:
+        _write_request(layout, path, request)
         while time.monotonic() < until:
             # read after the check: the attempt may answer and end at once
             with suppress(FileNotFoundError):
@@ -145,7 +149,17 @@ def ask(layout: JobLayout, action: str, *, timeout_s: float, is_served: Callable
         return None
     finally:
         for leftover in (path, taken):
-            leftover.unlink(missing_ok=True)
+            with suppress(OSError):
+                leftover.unlink()
+
+
+def _write_request(layout: JobLayout, path: Path, request: Request) -> None:
+    try:
+        write_atomic(path, encode(request), durable=False)
+    except OSError as error:
+        raise StoreError(
+            f"{layout.requests} cannot be written: {error.strerror}", "check that the job is yours"
+        ) from error
 
 
 def request_action(layout: JobLayout, action: str, *, timeout_s: float) -> Request:
@@ -172,6 +186,6 @@ def request_action(layout: JobLayout, action: str, *, timeout_s: float) -> Reque
 def _request_files(layout: JobLayout) -> list[Path]:
     try:
         with os.scandir(layout.requests) as entries:
-            return sorted(layout.requests / entry.name for entry in entries if entry.name.endswith(".ask"))
+            return sorted(layout.requests / entry.name for entry in entries if entry.name.endswith(inside.ASK))
     except FileNotFoundError:
         return []

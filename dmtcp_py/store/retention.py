@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 
-@dataclass(frozen=True)
-class Generation:
+class Generation(Struct, frozen=True):
     """A complete generation, as far as the plan needs it; LINEAGE is None if its manifest cannot be read."""
 
     number: int
     lineage: int | None
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """Whether to keep a generation, and the rule that decides."""
 
     number: int
@@ -26,16 +25,30 @@ class Verdict:
     rule: str
 
 
-def plan(generations: Sequence[Generation], *, keep: int, lineage: int, proved: Collection[int]) -> list[Verdict]:
+def plan(
+    generations: Sequence[Generation],
+    *,
+    keep: int,
+    lineage: int,
+    proved: Collection[int],
+    copied: Collection[int] = (),
+) -> list[Verdict]:
     """Return a verdict for each of GENERATIONS, newest first.
 
     The newest KEEP generations of LINEAGE are kept, at least one. PROVED are the generations from which a restart
-    succeeded; the newest of them is kept too. Generations of earlier lineages are kept until LINEAGE has one.
+    succeeded; the newest of them is kept too, and so are those that are being COPIED to a mirror. Generations of
+    earlier lineages are kept until LINEAGE has one.
     """
     newest_first = sorted(generations, key=lambda generation: generation.number, reverse=True)
     of_lineage = [generation.number for generation in newest_first if generation.lineage == lineage]
     newest_proved = max((number for number in of_lineage if number in proved), default=None)
-    return [_verdict(generation, of_lineage, max(keep, 1), lineage, newest_proved) for generation in newest_first]
+    verdicts = [_verdict(generation, of_lineage, max(keep, 1), lineage, newest_proved) for generation in newest_first]
+    return [
+        Verdict(one.number, keep=True, rule="being copied to a mirror")
+        if not one.keep and one.number in copied
+        else one
+        for one in verdicts
+    ]
 
 
 def _verdict(

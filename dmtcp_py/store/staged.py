@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from dmtcp_py.system.files import files_below
 
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-@dataclass(frozen=True, kw_only=True)
-class StagedImages:
+class StagedImages(Struct, frozen=True, kw_only=True):
     """The images of one checkpoint as an engine wrote them. FILES and RESTART_IMAGES are names below FOLDER."""
 
     folder: Path

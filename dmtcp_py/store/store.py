@@ -7,22 +7,23 @@ final name is never read.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from dmtcp_py.errors import NewerFormatError, StoreError
+from dmtcp_py.errors import DmtcpRunError, FencedError, NewerFormatError, StoreError
 from dmtcp_py.store.history import numbers_in_history
 from dmtcp_py.store.layout import manifest_path
 from dmtcp_py.store.lock import acquire
+from dmtcp_py.store.mirrored import mirror_states
 from dmtcp_py.store.records import ImageFile, Job, Manifest, State, encode, json_of, read_record, utc_now
 from dmtcp_py.store.retention import Generation, Verdict, plan
 from dmtcp_py.store.verify import hash_file, read_manifest
 from dmtcp_py.system.files import (
-    append_line,
+    append_lines,
     free_bytes,
+    fsync_folders,
     fsync_path,
     make_private_dir,
     move_file,
@@ -33,9 +34,11 @@ from dmtcp_py.system.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.lock import Holding, JobLock
+    from dmtcp_py.store.records import BatchRun
     from dmtcp_py.store.staged import StagedImages
 
 _LEAST_FREE_BYTES = 1 << 20
@@ -56,9 +59,7 @@ class Store:
         self._warn = warn
         self._warned: set[str] = set()
         self._stagings = 0
-        self._last_number = max(
-            [0, *layout.generation_numbers(), *numbers_in_history(layout, "checkpointed", "generation")]
-        )
+        self._last_number = _last_number(layout)
 
     @property
     def epoch(self) -> int:
@@ -70,6 +71,11 @@ class Store:
         """The number of the next generation."""
         return self._last_number + 1
 
+    def outrank(self, epoch: int) -> None:
+        """Go on after what was fetched from a mirror, whose last attempt had EPOCH."""
+        self.lock.outrank(epoch)
+        self._last_number = _last_number(self.layout)
+
     def make_staging(self) -> Path:
         """Create a directory for the images of one computation. Its path is never used twice."""
         self._stagings += 1
@@ -78,10 +84,17 @@ class Store:
             make_private_dir(folder)
         return folder
 
+    def clear(self) -> None:
+        """Remove what this attempt left unfinished: images not committed, files being sealed. What cannot be stays."""
+        with suppress(OSError, DmtcpRunError):
+            self.lock.check()
+            for leftover in [*self.layout.staging.glob(f"{self.epoch:06}-*"), *self.layout.left_of_sealing()]:
+                remove_tree(leftover)
+
     def clean(self, staging: Path | None = None) -> None:
         """Remove unfinished work of earlier attempts, and prepare the directory for images (in STAGING, if given)."""
         with _writing(self.layout.root):
-            for leftover in [*self.layout.partials(), self.layout.staging]:
+            for leftover in [*self.layout.partials(), self.layout.staging, *self.layout.left_of_sealing()]:
                 remove_tree(leftover)
             for folder in (self.layout.generations, self.layout.requests):
                 make_private_dir(folder)
@@ -119,8 +132,8 @@ class Store:
 
         If the file cannot be written, this only warns: the program must not end because of that. Raises FencedError.
         """
-        self.lock.check()
         with self._warning_of(self.layout.state):
+            self.lock.check()
             write_atomic(self.layout.state, encode(state), durable=durable)
 
     def record_continuation(self, what: str, *, why: str, next_job: str | None = None) -> None:
@@ -132,9 +145,14 @@ class Store:
 
     def record(self, event: str, **values: object) -> None:
         """Append a line to the history; if it cannot be written, only warn, as in `write_state`."""
-        line = {"time": utc_now(), "event": event, "epoch": self.epoch, **values}
+        self._append([self._line(event, values)])
+
+    def _line(self, event: str, values: dict[str, object]) -> bytes:
+        return json_of({"time": utc_now(), "event": event, "epoch": self.epoch, **values})
+
+    def _append(self, lines: Sequence[bytes], *, durable: bool = True) -> None:
         with self._warning_of(self.layout.history):
-            append_line(self.layout.history, json_of(line))
+            append_lines(self.layout.history, lines, durable=durable)
 
     def commit(self, staged: StagedImages, describe: Callable[[int, list[ImageFile]], Manifest]) -> Manifest:
         """Commit the images STAGED as a generation; DESCRIBE returns its manifest from its number and files.
@@ -149,8 +167,7 @@ class Store:
             remove_tree(partial)
             make_private_dir(partial)
             images = [_move(staged.folder / name, partial, name) for name in staged.files]
-            for folder in {parent for name in staged.files for parent in Path(name).parents}:
-                fsync_path(partial / folder)
+            fsync_folders(partial, staged.files)
             manifest = describe(number, images)
             write_atomic(manifest_path(partial), encode(manifest))
             self.lock.check()
@@ -168,59 +185,52 @@ class Store:
     def prune(self, *, keep: int, lineage: int) -> list[Verdict]:
         """Remove the generations that the retention plan does not keep; return the whole plan."""
         verdicts = retention_plan(self.layout, keep=keep, lineage=lineage)
-        for verdict in verdicts:
-            if not verdict.keep:
-                self.remove(verdict)
+        self.remove([verdict for verdict in verdicts if not verdict.keep])
         return verdicts
 
-    def remove(self, verdict: Verdict) -> None:
-        """Remove one generation. It is renamed first, so that a crash leaves no incomplete generation."""
-        doomed = self.layout.partial(verdict.number)
-        with self._warning_of(doomed):
-            self.layout.generation(verdict.number).rename(doomed)
-            remove_tree(doomed)
-            self.record("pruned", generation=verdict.number, rule=verdict.rule)
+    def remove(self, verdicts: Sequence[Verdict]) -> None:
+        """Remove generations, each for the rule in its verdict."""
+        for doomed in self.take_out(verdicts):
+            with self._warning_of(doomed):
+                remove_tree(doomed)
 
-    def undo_parts(self, generations: Sequence[int]) -> list[str]:
-        """Return the parts of the journal that began with GENERATIONS; none if one of the manifests cannot be read."""
-        try:
-            parts = [read_manifest(self.layout, number).undo_part for number in generations]
-        except StoreError:
-            return []
-        return [part for part in parts if part is not None]
+    def take_out(self, verdicts: Sequence[Verdict], *, durable: bool = True) -> list[Path]:
+        """Record that generations are removed and take their names from them; return the directories left to remove.
 
-    def least_stdin_bytes(self, generations: Sequence[int]) -> int:
-        """Return from where on one of GENERATIONS needs the input; 0 if one of the manifests cannot be read."""
-        try:
-            return min(read_manifest(self.layout, number).stdin_bytes or 0 for number in generations)
-        except (StoreError, ValueError):
-            return 0
+        They have the names of partial generations, which are never read and which the next attempt removes: a crash
+        leaves no incomplete generation. Unless DURABLE, the caller fsyncs the history before it removes them.
+        """
+        if verdicts:
+            lines = [self._line("pruned", {"generation": one.number, "rule": one.rule}) for one in verdicts]
+            self._append(lines, durable=durable)
+        doomed = []
+        for verdict in verdicts:
+            partial = self.layout.partial(verdict.number)
+            with self._warning_of(partial):
+                self.layout.generation(verdict.number).rename(partial)
+                doomed.append(partial)
+        return doomed
 
     @contextmanager
     def _warning_of(self, path: Path) -> Iterator[None]:
-        """Turn an OSError into a warning that is printed once for each text."""
+        """Turn an OSError or a StoreError into a warning that is printed once for each text; not a FencedError."""
         try:
             yield
-        except OSError as error:
-            text = f"{path} cannot be written: {error.strerror}; free space there or fix its permissions"
+        except FencedError:
+            raise
+        except (OSError, StoreError) as error:
+            why = error.strerror if isinstance(error, OSError) else error.what
+            text = f"{path} cannot be written: {why}; free space there or fix its permissions"
             if text not in self._warned:
                 self._warned.add(text)
                 self._warn(text)
 
 
-def open_store(
-    layout: JobLayout,
-    *,
-    scheduler_job: str | None,
-    restarts: int = 0,
-    say: Callable[[str], None],
-    warn: Callable[[str], None],
-) -> Store:
+def open_store(layout: JobLayout, *, batch: BatchRun, say: Callable[[str], None], warn: Callable[[str], None]) -> Store:
     """Create the directory of a job if it does not exist, and acquire its lock.
 
-    SCHEDULER_JOB is the batch job around us, and RESTARTS the number of its requeues so far. SAY and WARN report
-    messages and warnings. Raises LockedError if another attempt holds the job, and StoreError if the directory cannot
-    be used.
+    BATCH is the batch job around us. SAY and WARN report messages and warnings. Raises LockedError if another attempt
+    holds the job, and StoreError if the directory cannot be used.
     """
     directory = layout.root.parent
     _refuse_full(directory)
@@ -229,8 +239,11 @@ def open_store(
             write_atomic(directory / "README", _README.encode(), durable=False)
         make_private_dir(layout.root)
         least_epoch = max(numbers_in_history(layout, None, "epoch"), default=0)
-        lock, before = acquire(layout, least_epoch=least_epoch, scheduler_job=scheduler_job, restarts=restarts, say=say)
-    return Store(layout, lock, before, warn)
+        lock, before = acquire(layout, least_epoch=least_epoch, batch=batch, say=say)
+    store = Store(layout, lock, before, warn)
+    if before is not None and not before.record.released:
+        store.record("killed", attempt=before.record.epoch, last_seen=before.heartbeat)
+    return store
 
 
 def _refuse_full(directory: Path) -> None:
@@ -264,13 +277,24 @@ def read_state(layout: JobLayout) -> State | None:
 
 
 def retention_plan(layout: JobLayout, *, keep: int, lineage: int) -> list[Verdict]:
-    """Return the plan that pruning carries out."""
-    return plan(
-        [Generation(number, _lineage_of(layout, number)) for number in layout.generation_numbers()],
-        keep=keep,
-        lineage=lineage,
-        proved=numbers_in_history(layout, "resumed", "generation"),
-    )
+    """Return the plan that pruning carries out.
+
+    Of generations that are older than KEEP intact ones of LINEAGE, only those from which a restart succeeded are read:
+    nothing else in them matters any more.
+    """
+    proved = numbers_in_history(layout, "resumed", "generation")
+    generations: list[Generation] = []
+    intact = 0
+    for number in reversed(layout.generation_numbers()):
+        is_read = intact < max(keep, 1) or number in proved
+        generations.append(Generation(number, _lineage_of(layout, number) if is_read else lineage))
+        intact += generations[-1].lineage == lineage
+    copied = {state.copying for state in mirror_states(layout) if state.copying is not None}
+    return plan(generations, keep=keep, lineage=lineage, proved=proved, copied=copied)
+
+
+def _last_number(layout: JobLayout) -> int:
+    return max([0, *layout.generation_numbers(), *numbers_in_history(layout, "checkpointed", "generation")])
 
 
 def _move(source: Path, partial: Path, name: str) -> ImageFile:

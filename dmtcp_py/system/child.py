@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from dmtcp_py.errors import EngineError
 from dmtcp_py.system.prctl import set_parent_death_signal
@@ -38,8 +38,7 @@ exec rm -rf -- "$folder"
 """
 
 
-@dataclass(frozen=True)
-class ExitStatus:
+class ExitStatus(NamedTuple):
     """How a process ended: exactly one of STATUS and SIGNUM is set."""
 
     status: int | None = None
@@ -51,8 +50,7 @@ class ExitStatus:
         return self.status if self.status is not None else 128 + (self.signum or 0)
 
 
-@dataclass(frozen=True)
-class ChildStdio:
+class ChildStdio(NamedTuple):
     """The standard streams of a child, as arguments of subprocess.Popen; None means inherited."""
 
     stdin: int | None = None
@@ -115,6 +113,8 @@ class Child:
 
     def wait(self, timeout_s: float) -> ExitStatus | None:
         """Wait at most TIMEOUT_S for the process to end; return how it ended, or None if it still runs."""
+        if self._popen.returncode is None:
+            timeout_s = _left_after_waiting(self.pid, timeout_s)
         with suppress(subprocess.TimeoutExpired):
             return _ending(self._popen.wait(timeout_s))
         return None
@@ -193,6 +193,21 @@ def _in_child(ignores: Sequence[int], *, dies_with_us: bool, fixed_addresses: bo
                 os.kill(os.getpid(), signal.SIGKILL)
 
     return in_child
+
+
+def _left_after_waiting(pid: int, timeout_s: float) -> float:
+    """Wait for child PID to end; return how much of TIMEOUT_S is left where the kernel (before 5.3) cannot do that."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return timeout_s
+    try:
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        poller.poll(timeout_s * 1000)
+    finally:
+        os.close(fd)
+    return 0
 
 
 def _ending(code: int | None) -> ExitStatus | None:

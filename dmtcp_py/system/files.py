@@ -5,18 +5,20 @@ Does not know jobs; their paths are defined in `dmtcp_py.store.layout`.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
 import shutil
 import stat
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIR = 0o700
@@ -29,6 +31,12 @@ def fsync_path(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def fsync_folders(root: Path, names: Iterable[str]) -> None:
+    """Flush the entries of ROOT and of all directories on the way to the files below it with NAMES."""
+    for folder in {parent for name in names for parent in Path(name).parents}:
+        fsync_path(root / folder)
 
 
 def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -53,17 +61,18 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
         fsync_path(path.parent)
 
 
-def append_line(path: Path, line: bytes) -> None:
-    """Append LINE and a newline to PATH in one write, entirely or not at all, and fsync it."""
+def append_lines(path: Path, lines: Sequence[bytes], *, durable: bool = True) -> None:
+    """Append LINES, each with a newline, to PATH in one write, entirely or not at all, and fsync it if DURABLE."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, PRIVATE_FILE)
     try:
         before = os.fstat(fd).st_size
         is_incomplete = before > 0 and os.pread(fd, 1, before - 1) != b"\n"
-        data = (b"\n" if is_incomplete else b"") + line + b"\n"
+        data = (b"\n" if is_incomplete else b"") + b"".join(line + b"\n" for line in lines)
         if os.write(fd, data) != len(data):
             os.ftruncate(fd, before)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        os.fsync(fd)
+        if durable:
+            os.fsync(fd)
     finally:
         os.close(fd)
 
@@ -125,6 +134,41 @@ def free_bytes(path: Path) -> int:
     return stat.f_bavail * stat.f_frsize
 
 
+def file_time(folder: Path) -> float:
+    """Return the time by the clock that stamps files in FOLDER, which on a file server may be another than this one's.
+
+    It is the time of this machine where FOLDER cannot be written to.
+    """
+    probe = folder / f".clock-{os.uname().nodename}-{os.getpid()}"
+    try:
+        fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+        try:
+            os.utime(fd)
+            return os.fstat(fd).st_mtime
+        finally:
+            os.close(fd)
+            probe.unlink(missing_ok=True)
+    except OSError:
+        return time.time()
+
+
+def why_not_room(folder: Path, size: int) -> str | None:
+    """Return why SIZE bytes cannot be written to FOLDER, as a quota may say; None if they can, or it is not known.
+
+    Has the file system reserve them for a moment, in a file without a name.
+    """
+    with suppress(OSError):
+        fd = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, PRIVATE_FILE)
+        try:
+            fallocate = ctypes.CDLL(None, use_errno=True).fallocate64
+            if fallocate(fd, 0, ctypes.c_int64(0), ctypes.c_int64(size)):
+                number = ctypes.get_errno()
+                return os.strerror(number) if number in (errno.ENOSPC, errno.EDQUOT) else None
+        finally:
+            os.close(fd)
+    return None
+
+
 def make_temporary(owner: Path, parent: Path | None = None) -> Path:
     """Create a temporary directory of OWNER, with access only for this user, in PARENT or the system's default.
 
@@ -154,7 +198,11 @@ def claim_folder(path: Path) -> None:
 
 def remove_temporaries(owner: Path, parent: Path | None = None) -> None:
     """Remove the temporary directories of OWNER that killed attempts left behind. No attempt may be running."""
-    for folder in Path(parent or tempfile.gettempdir()).glob(f"{_temporary_prefix(owner)}*"):
+    place, prefix = Path(parent or tempfile.gettempdir()), _temporary_prefix(owner)
+    names: list[str] = []
+    with suppress(OSError):
+        names = os.listdir(place)  # noqa: PTH208 - there may be thousands
+    for folder in (place / name for name in names if name.startswith(prefix)):
         with suppress(OSError):
             found = folder.lstat()
             if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,26 +19,39 @@ DELETED = " (deleted)"
 """What the kernel appends to the path of a file that was deleted."""
 
 
-def process_tree(pid: int) -> list[tuple[int, float]]:
-    """Return process PID and its descendants as (pid, start in clock ticks since boot), PID first."""
-    import psutil  # noqa: PLC0415 - importing it takes 19 ms, which a start of a program does not need
+class _Stat(NamedTuple):
+    """What ``/proc/PID/stat`` says of a process: proc(5)."""
 
-    try:
-        root = psutil.Process(pid)
-        found = [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-    started = [(process.pid, started_at(process.pid)) for process in found]
-    return [(member, start) for member, start in started if start is not None]
+    state: str
+    parent: int
+    started: float
+    """In clock ticks since boot."""
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in "ZX"
+
+
+def process_tree(*roots: int) -> list[tuple[int, float]]:
+    """Return the processes ROOTS and their descendants as (pid, start in clock ticks since boot), ROOTS first.
+
+    Without those that have ended and are there only to be waited for.
+    """
+    every = _every_process()
+    found = [pid for pid in roots if pid in every]
+    children: dict[int, list[int]] = {}
+    for member, its in every.items():
+        # a parent that is younger has the number of one that is gone
+        if its.parent in every and every[its.parent].started <= its.started:
+            children.setdefault(its.parent, []).append(member)
+    for member in found:
+        found += children.get(member, ())
+    return [(member, every[member].started) for member in found if not every[member].has_ended]
 
 
 def processes_below(root: int) -> list[int]:
     """Return the pids of process ROOT and its descendants, of dead ones too, from the lists of the kernel alone."""
-    parents = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208 - only names are needed
-        if name.isdecimal():
-            with suppress(OSError):
-                parents[int(name)] = parent_of(int(name))
+    parents = {pid: its.parent for pid, its in _every_process().items()}
     found = [root]
     for pid in found:
         found += [child for child, parent in parents.items() if parent == pid]
@@ -46,19 +60,43 @@ def processes_below(root: int) -> list[int]:
 
 def parent_of(pid: int) -> int:
     """Return the parent of process PID; raise OSError if there is no such process."""
-    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    return int(stat[stat.rindex(")") + 2 :].split()[1])
+    return _stat(pid).parent
 
 
 def resident_bytes(pid: int) -> int:
     """Return the total resident size of PID and its descendants, with shared pages counted once for each process."""
-    import psutil  # noqa: PLC0415 - as above
-
-    total = 0
+    pages = 0
     for member, _ in process_tree(pid):
-        with suppress(psutil.NoSuchProcess):
-            total += psutil.Process(member).memory_info().rss
-    return total
+        with suppress(OSError):
+            pages += int(Path(f"/proc/{member}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _every_process() -> dict[int, _Stat]:
+    """Return all processes of this machine, of dead ones too that nobody has waited for, by number."""
+    found = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208 - only names are needed
+        if name.isdecimal():
+            with suppress(OSError):
+                found[int(name)] = _stat(int(name))
+    return found
+
+
+def _stat(pid: int) -> _Stat:
+    """Return what the kernel says of process PID; raise OSError if there is no such process."""
+    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - read for each process of the machine
+        text = file.read()
+    # the name before the last bracket may hold any byte, brackets and spaces too
+    fields = text[text.rindex(b")") + 2 :].split()
+    return _Stat(fields[0].decode("ascii"), int(fields[1]), float(fields[19]))
+
+
+def pid_namespace() -> int:
+    """Return the number of the namespace in which this process's pids count; 0 where the kernel does not say."""
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return 0
 
 
 def boot_id() -> str:
@@ -71,20 +109,22 @@ def boot_id() -> str:
 
 def started_at(pid: int) -> float | None:
     """Return when process PID started, in clock ticks since boot; None if it does not exist or has ended."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    fields = stat[stat.rindex(")") + 2 :].split()
-    return None if fields[0] in "ZX" else float(fields[19])
+    with suppress(OSError):
+        its = _stat(pid)
+        return None if its.has_ended else its.started
+    return None
 
 
 def state_of(pid: int) -> str | None:
     """Return the letter for the state of process PID in proc(5), such as ``T`` for stopped; None if it is gone."""
     with suppress(OSError):
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return stat[stat.rindex(")") + 2]
+        return _stat(pid).state
     return None
+
+
+def has_ended(pid: int) -> bool:
+    """Whether process PID is gone, or is there only to be waited for: it has no files and no memory then."""
+    return state_of(pid) in (None, "Z", "X")
 
 
 def age_s(pid: int) -> float | None:
@@ -109,25 +149,42 @@ def name_of(pid: int) -> str:
     return Path(words[0]).name if words else "?"
 
 
-def files_open_for_update(pid: int, *, but_in: Path) -> list[str]:
-    """Return the files that PID and its descendants may both write and read: open for both, or mapped shared.
+class OpenFiles(NamedTuple):
+    """The files on disks that processes can write to, all found in one look."""
 
-    Files below BUT_IN, and everything that is not a file on a disk, are left out.
-    """
-    found = set()
+    for_update: list[str]
+    """Those that they can read back, too, and write anywhere, sorted."""
+    for_writing: set[str]
+    """All of them, in whatever way they are open."""
+    mapped: set[str]
+    """Those that they have mapped for writing. Their mtimes do not show every write."""
+
+
+def files_open(pid: int, *, but_in: Path | None = None) -> OpenFiles:
+    """Return the files that PID and its descendants can write to; in `for_update` none below BUT_IN."""
+    update: set[str] = set()
+    writing: set[str] = set()
+    mapped: set[str] = set()
     for member, _ in process_tree(pid):
         with suppress(OSError):
-            found |= {*_open_for_update(member), *_mapped_shared(member)}
-    return sorted(path for path in found if _is_on_disk(path) and not Path(path).is_relative_to(but_in))
-
-
-def files_mapped(pid: int) -> set[str]:
-    """Return the files that PID and its descendants have mapped for writing. Their mtimes do not show every write."""
-    found: set[str] = set()
-    for member, _ in process_tree(pid):
+            for place, target, flags in open_descriptors(member):
+                mode = flags & os.O_ACCMODE
+                if mode == os.O_RDONLY or not target.startswith("/"):
+                    continue
+                with suppress(OSError):
+                    writing.add(name := _name_now(place, target))
+                    if mode == os.O_RDWR and not flags & os.O_APPEND:
+                        update.add(name)
         with suppress(OSError):
-            found.update(_mapped_shared(member))
-    return found
+            mapped.update(_mapped_shared(member))
+    on_disk = {path for path in writing | mapped if _is_on_disk(path)}
+    return OpenFiles(
+        for_update=sorted(
+            path for path in (update | mapped) & on_disk if but_in is None or but_in not in Path(path).parents
+        ),
+        for_writing=on_disk,
+        mapped=mapped,
+    )
 
 
 def shared_memory(pid: int) -> tuple[set[str], set[str]]:
@@ -162,6 +219,21 @@ def open_descriptors(pid: int) -> Iterator[tuple[Path, str, int]]:
             yield folder / entry, os.readlink(folder / entry), flags
 
 
+def names_left(place: Path) -> list[Path] | None:
+    """Return the names in its folder of the file at PLACE, a descriptor in /proc, if the one it was opened by is gone.
+
+    None if that is still there, and if the file has no name anywhere.
+    """
+    target = os.readlink(place)
+    found = place.stat()
+    if not target.endswith(DELETED) or not stat.S_ISREG(found.st_mode) or found.st_nlink == 0:
+        return None
+    names = []
+    with suppress(OSError), os.scandir(Path(target).parent) as entries:
+        names = [Path(entry.path) for entry in entries if entry.inode() == found.st_ino]
+    return [name for name in names if name.lstat().st_dev == found.st_dev]
+
+
 def shared_writable_maps(pid: int) -> Iterator[tuple[str, str]]:
     """Yield the addresses and the path of each mapping of process PID that is shared and writable."""
     for line in os.fsdecode(Path(f"/proc/{pid}/maps").read_bytes()).split("\n"):
@@ -182,10 +254,10 @@ def sockets_of(pid: int) -> set[int]:
     return found
 
 
-def _open_for_update(pid: int) -> Iterator[str]:
-    for _, target, flags in open_descriptors(pid):
-        if flags & os.O_ACCMODE == os.O_RDWR and not flags & os.O_APPEND:
-            yield target
+def _name_now(place: Path, target: str) -> str:
+    """Return another name in its folder for what TARGET, the descriptor PLACE, was opened by, if that name is gone."""
+    names = names_left(place) if target.endswith(DELETED) else None
+    return str(names[0]) if names else target
 
 
 def _mapped_shared(pid: int) -> Iterator[str]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import EngineError
-from dmtcp_py.system.proc import parent_of, process_tree, started_at
+from dmtcp_py.system.proc import parent_of, process_tree, processes_below, started_at
+from dmtcp_py.system.stuck import what_they_wait_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +27,27 @@ KILL_WAIT_S = 30.0
 LEFTOVER_GRACE_S = 2.0
 """How long other processes of the program may outlive its first process."""
 _POLL_S = 0.05
+SPARED: set[int] = set()
+"""Children of this process that are not the program's, and that other code ends and waits for."""
+
+
+class _Awaited:
+    """How many short commands threads run now, as in ``with AWAITED:``. What they wait for must not be reaped."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.count = 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.count -= 1
+
+
+AWAITED = _Awaited()
 
 
 def signal_group(group: int, signum: int) -> bool:
@@ -39,23 +62,43 @@ def signal_group(group: int, signum: int) -> bool:
 
 
 def reap_orphans(known: Sequence[int]) -> None:
-    """Reap adopted processes that have ended. KNOWN are children that other code waits for."""
-    with suppress(ChildProcessError):
-        while True:
+    """Reap adopted processes that have ended. KNOWN are children that other code waits for.
+
+    While a thread runs a short command, none is reaped: it is a child, too, and it is not known which.
+    """
+    with AWAITED.lock, suppress(ChildProcessError):
+        while not AWAITED.count:
             found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if found is None or found.si_pid in known:
+            if found is None or found.si_pid in known or found.si_pid in SPARED:
                 return
             os.waitpid(found.si_pid, os.WNOHANG)
 
 
 def has_children() -> bool:
-    """Reap ended children; return whether this process still has any, started or adopted."""
+    """Reap ended children; return whether this process still has any but those SPARED, started or adopted."""
+    if SPARED:
+        return _has_others()
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
     except ChildProcessError:
         return False
     return True
+
+
+def _has_others() -> bool:
+    """Reap ended children one by one, as waiting for any would reap those SPARED."""
+    lives = False
+    for pid in {child for child in processes_below(os.getpid()) if _is_child(child)} - SPARED:
+        with suppress(ChildProcessError):
+            lives = not os.waitpid(pid, os.WNOHANG)[0] or lives
+    return lives
+
+
+def _is_child(pid: int) -> bool:
+    with suppress(OSError):
+        return parent_of(pid) == os.getpid()
+    return False
 
 
 def end_group(group: int, *, grace_s: float) -> bool:
@@ -74,9 +117,11 @@ def end_descendants() -> None:
     """Kill all descendants of this process. Only call this at the end, when no other code waits for them."""
     until = time.monotonic() + KILL_WAIT_S
     while has_children() and time.monotonic() < until:
+        spared = {member for member, _ in process_tree(*SPARED)}
         for pid, _ in process_tree(os.getpid())[1:]:
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                if pid not in spared:
+                    os.kill(pid, signal.SIGKILL)
         time.sleep(_POLL_S)
 
 
@@ -92,8 +137,9 @@ def end_leftovers(processes: Sequence[tuple[int, float]]) -> bool:
     until = time.monotonic() + KILL_WAIT_S
     while remaining := [pid for pid in left if started_at(pid) is not None]:
         if time.monotonic() >= until:
+            stuck = "; ".join(map(what_they_wait_in, remaining))
             raise EngineError(
-                f"processes {remaining} of the previous attempt do not end after SIGKILL",
+                f"processes {remaining} of the previous attempt do not end after SIGKILL: {stuck}",
                 "run this line again once they are gone",
             )
         time.sleep(_POLL_S)

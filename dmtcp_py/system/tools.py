@@ -9,19 +9,17 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from dataclasses import dataclass
 from signal import SIGKILL
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dmtcp_py.errors import EngineError
-from dmtcp_py.system.reaping import signal_group
+from dmtcp_py.system.reaping import AWAITED, signal_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-@dataclass(frozen=True)
-class ToolResult:
+class ToolResult(NamedTuple):
     """The result of a short command; STATUS is as a shell reports it, OUTPUT may hold bytes that are not text."""
 
     status: int
@@ -31,12 +29,12 @@ class ToolResult:
 def run_tool(argv: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | None = None) -> ToolResult:
     """Run a short command to its end; return its status, and stdout and stderr in one text.
 
-    Raises EngineError if it cannot be started or does not end within TIMEOUT_S.
+    Raises EngineError if it cannot be started, does not end within TIMEOUT_S, or is ended by another thread.
     """
     # importing sh takes 85 to 260 ms, so nothing between the command line and the running program may use it
     import sh  # noqa: PLC0415
 
-    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - not a file that a Path stands for
+    with AWAITED, open(os.devnull, "rb") as nothing:  # noqa: PTH123 - not a file that a Path stands for
         command = _started(sh, argv, env, nothing)
         is_late = threading.Event()
         timer = threading.Timer(timeout_s, _kill, [command.pid, is_late])
@@ -45,11 +43,17 @@ def run_tool(argv: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | 
         try:
             # not wait(timeout=...), which polls
             command.wait()
+        except ChildProcessError:
+            # `end_descendants` has ended and reaped it: the attempt is over
+            raise EngineError(f"{argv[0]} was ended") from None
         finally:
             timer.cancel()
     if is_late.is_set():
         raise EngineError(f"{argv[0]} did not answer within {timeout_s:.0f} s")
     status = command.exit_code
+    if status < 0:
+        # somebody has killed it: what it had started goes with it
+        signal_group(command.pid, SIGKILL)
     return ToolResult(status if status >= 0 else 128 - status, os.fsdecode(command.stdout))
 
 

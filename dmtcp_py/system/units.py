@@ -9,9 +9,21 @@ from dmtcp_py.errors import UsageError
 _LONGEST_S = 10 * 366 * 86400.0
 _MOST_CHARS = 40
 _UNIT_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_PLAIN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?", re.IGNORECASE)
-_SLURM = re.compile(r"(?:(?P<days>\d+)-)?(?P<a>\d+)(?::(?P<b>\d+))?(?::(?P<c>\d+))?")
+_SIZE = r"(?i)(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]?)b?"
+_UNIT_BYTES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
+_MOST_BYTES = 1e15
+_PLAIN = r"(?i)(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?"
+_SLURM = r"(?:(?P<days>\d+)-)?(?P<a>\d+)(?::(?P<b>\d+))?(?::(?P<c>\d+))?"
 _FORMS = "write seconds (90), a number with a unit (90s, 15m, 2h, 1d), or Slurm's MM:SS, HH:MM:SS or D-HH[:MM[:SS]]"
+
+
+def parse_size(text: str) -> float:
+    """Return the bytes that TEXT means: ``500k``, ``50M``, ``1.5GB``; decimal, as `format_size` prints them."""
+    match = re.fullmatch(_SIZE, text.strip())
+    size = float(match[1]) * _UNIT_BYTES[match[2].lower()] if match else 0.0
+    if not 1 <= size <= _MOST_BYTES:
+        raise UsageError(f"'{text}' is not a size", "write a number with a unit: 500k, 50M, 2G")
+    return size
 
 
 def parse_duration(text: str) -> float:
@@ -31,9 +43,9 @@ def parse_duration(text: str) -> float:
 def _seconds(text: str) -> float | None:
     if len(text) > _MOST_CHARS:
         return None
-    if match := _PLAIN.fullmatch(text):
+    if match := re.fullmatch(_PLAIN, text):
         return float(match[1]) * _UNIT_S[(match[2] or "").lower()]
-    match = _SLURM.fullmatch(text)
+    match = re.fullmatch(_SLURM, text)
     if match is None:
         return None
     days, a, b, c = (int(match[key] or 0) for key in ("days", "a", "b", "c"))

@@ -8,7 +8,7 @@ import pytest
 
 from cases import page
 from cases.case_list import CASES, is_right, known_wrong, note
-from kit.desk import NO_LONG_TESTS
+from kit.long_form import NO_LONG_TESTS
 from kit.programs import build
 from zoo import finding, measure
 

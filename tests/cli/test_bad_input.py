@@ -525,6 +525,8 @@ def test_something_else_in_place_of_dmtcp_is_refused(
     tools[0].write_text("#!/bin/sh\necho 'dmtcp_launch (DMTCP) 4.2.0'\n")
     tools[1].unlink()
     assert "dmtcp_restart" in refused(bench, 125, *words, env=environ)
+    shutil.copy(tools[0], tools[1])
+    assert "is incomplete: it has no mtcp_restart" in refused(bench, 125, *words, env=environ)
 
 
 def test_a_dmtcp_of_another_image_format_is_refused(stopped: Workbench, one_engine: EngineHere) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kit.bench import Workbench
     from kit.engines import EngineHere
 
-_ROWS = ["engine dmtcp", "engine criu", "auto", "parts in C", "kernel", "privileges", "locks", "space", "scheduler"]
+_ROWS = ["auto", "engine dmtcp", "engine criu", "parts in C", "kernel", "privileges", "locks", "space", "scheduler"]
 
 _OF_DMTCP = "coordinator"
 """The row about what DMTCP alone has."""
@@ -62,8 +62,14 @@ def test_an_engine_that_works_is_found_with_its_version(bench: Workbench, engine
 def test_every_row_is_there_and_auto_gives_its_reason(bench: Workbench, one_engine: EngineHere) -> None:
     rows = doctor(bench, 0)
     assert [about for about in rows if not about.startswith(_WAY) and about != _OF_DMTCP] == _ROWS
-    assert rows["auto"]["finding"].startswith(f"chooses {one_engine.name} {one_engine.version}: ")
+    assert rows["auto"]["finding"].startswith(f"programs run with {one_engine.name} {one_engine.version} (")
     assert os.uname().release in rows["kernel"]["finding"]
+
+
+def test_an_engine_that_is_not_here_is_not_needed_where_another_works(bench: Workbench, criu: EngineHere) -> None:
+    row = doctor(bench, 0, DMTCP_PREFIX=str(bench.folder))["engine dmtcp"]
+    assert row["level"] == "ok"
+    assert row["finding"].startswith(f"not needed, as {criu.name} works (there is no dmtcp_launch")
 
 
 def test_people_get_a_table(bench: Workbench, one_engine: EngineHere) -> None:

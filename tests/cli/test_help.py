@@ -37,6 +37,12 @@ def test_each_help_has_three_examples(command: click.Command) -> None:
     assert len([line for line in lines if "dmtcp-" in line]) == _EXAMPLES
 
 
+def test_without_a_command_the_help_is_printed_in_its_lines() -> None:
+    asked = subprocess.run([CTL, "--help"], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([CTL], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (2, asked.stdout)
+
+
 @pytest.mark.parametrize("name", man.COMMANDS)
 def test_the_manual_page_is_that_of_the_command(name: str) -> None:
     """``make man`` writes it."""

@@ -18,12 +18,9 @@ if TYPE_CHECKING:
 
 CALL = """
 import json, sys
-from pathlib import Path
 import dmtcp_py
 from dmtcp_py.errors import DmtcpRunError
 options = json.loads(sys.argv[1])
-for name in {"stdin", "stdout", "stderr", "directory"} & set(options):
-    options[name] = Path(options[name])
 try:
     outcome = dmtcp_py.run(sys.argv[2:], **options)
     told = {"kind": outcome.kind.name, "status": outcome.status, "job": outcome.job, "generation": outcome.generation}
@@ -70,7 +67,7 @@ def test_a_killed_program_is_another_outcome(bench: Workbench, one_engine: Engin
 
 def test_a_stopped_program_is_a_third_and_the_same_call_resumes_it(bench: Workbench, one_engine: EngineHere) -> None:
     assert one_engine
-    command, options = bench.counting(100, status=5), {"interval_s": None, "stdout": "out.txt", "job": "mine"}
+    command, options = bench.counting(100, status=5), {"interval": "auto", "stdout": "out.txt", "job": "mine"}
     process = call(bench, *command, **options)
     wait_until(lambda: (bench.folder / "out.txt").exists() and (bench.folder / "out.txt").read_text().count("\n") > 2)
     process.send_signal(signal.SIGTERM)

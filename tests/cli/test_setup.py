@@ -453,7 +453,7 @@ def test_an_engine_that_works_is_all_that_is_needed(place: Place, one_engine: ob
         place.tool(name, "exit 0")
     done = place.setup(**environ)
     assert done.returncode == 0
-    assert done.stdout.splitlines()[-1] == "nothing to do"
+    assert done.stdout.splitlines()[-1] == "ready; next, try your program: dmtcp-ctl rehearse -- ./program args"
     assert not done.stderr
     assert not list(place.folder.glob("*.log"))
 

@@ -104,6 +104,50 @@ def ended(child: pexpect.spawn[str]) -> tuple[int | None, list[str]]:
     return child.exitstatus, child.before.replace("\r", "").splitlines()
 
 
+HOLDS_MEMORY = """
+import os, time
+held = [os.urandom(1 << 20) for _ in range(200)]
+for number in range(100):
+    print(number, flush=True)
+    time.sleep(0.1)
+"""
+
+
+@pytest.mark.parametrize("is_verbose", [True, False])
+def test_a_bar_shows_how_much_of_a_checkpoint_is_written_to_who_wants_to_know(
+    bench: Workbench, one_of_each: EngineHere, typed: Type, *, is_verbose: bool
+) -> None:
+    assert one_of_each
+    words = ["-v"] if is_verbose else []
+    child = typed(bench.line("-i", "1", "--stdout", "out.txt", *words, *bench.python("holds.py", HOLDS_MEMORY)))
+    bar = re.compile(r"\d/\d+\.\d MB")
+    # of the first one it is not known how much there will be
+    child.expect("generation 1 committed")
+    if is_verbose:
+        child.expect(bar)
+        child.expect("generation 2 committed")
+    status, lines = ended(child)
+    assert status == 0
+    assert is_verbose or not bar.search("\n".join(lines))
+
+
+def test_a_bar_shows_how_much_of_a_generation_is_verified(
+    bench: Workbench, one_engine: EngineHere, typed: Type
+) -> None:
+    assert one_engine
+    line = bench.line("-v", "-i", "0", "--stdout", "out.txt", *bench.python("holds.py", HOLDS_MEMORY))
+    child = typed(line)
+    out = bench.folder / "out.txt"
+    wait_until(lambda: out.is_file() and out.read_text())
+    child.sendintr()
+    assert ended(child)[0] == 85
+    child = typed(line)
+    child.expect(r"\d/\d+\.\d MB")
+    child.expect("resumed generation 1")
+    child.sendintr()
+    assert ended(child)[0] == 85
+
+
 # --------------------------------------------------------------------------------------------------- pressed
 
 

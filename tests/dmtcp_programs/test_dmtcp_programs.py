@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dmtcp_programs.program_list import PROGRAMS, VARIABLE
-from kit.desk import NO_LONG_TESTS
+from kit.long_form import NO_LONG_TESTS
 from zoo import finding, measure
 
 if TYPE_CHECKING:

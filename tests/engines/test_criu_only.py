@@ -17,6 +17,7 @@ import pytest
 from dmtcp_py.native import built
 from kit.bench import counted
 from kit.engines import EngineHere, kernel_gives_rings
+from kit.long_form import NO_LONG_TESTS
 from kit.processes import descendants
 from kit.programs import without_environment
 from kit.waits import LONG_S, wait_until
@@ -256,7 +257,76 @@ def test_the_environment_of_the_program_is_the_callers(bench: Workbench, criu: E
     mine = set(done.stdout.strip("\0").split("\0"))
     theirs = {f"{name}={value}" for name, value in bench.environ.items()}
     noting = {"LD_PRELOAD", "DMTCP_RUN_UNDO"}
-    assert {text.partition("=")[0] for text in mine ^ theirs} <= noting
+    job = {"DMTCP_RUN_JOB_DIR", "DMTCP_RUN_BATCH_JOB"}
+    assert {text.partition("=")[0] for text in mine ^ theirs} <= noting | job
+
+
+IN_MEMORY = """
+import fcntl, mmap, os, sys, time
+memory = os.memfd_create("memory", os.MFD_ALLOW_SEALING)
+if sys.argv[1] == "executed":
+    os.write(memory, open("/bin/sleep", "rb").read())
+    os.execve(memory, ["sleep", "60"], os.environ)
+os.ftruncate(memory, 4096)
+fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+mapped = mmap.mmap(memory, 4096, prot=mmap.PROT_READ)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("executed", "was executed from a file in memory (memfd)"),
+        ("sealed", "has mapped a file in memory (memfd) that is sealed against writing"),
+    ],
+    ids=["executed", "sealed"],
+)
+def test_files_in_memory_that_criu_would_not_restore_are_refused(
+    bench: Workbench, criu: EngineHere, how: str, reason: str
+) -> None:
+    del criu
+    done = bench.run("-i", "0.5", *bench.python("in_memory.py", IN_MEMORY), how)
+    assert done.returncode == 125, done.stderr
+    assert reason in done.stderr
+    assert bench.generations == []
+
+
+@pytest.mark.parametrize("name", ["/proc/{}/stat", pytest.param("/proc/self/task/{}/stat", marks=NO_LONG_TESTS)])
+def test_no_checkpoint_is_taken_while_a_file_about_a_thread_is_open(
+    bench: Workbench, criu: EngineHere, name: str
+) -> None:
+    del criu
+    text = f"""
+import threading, time
+thread = threading.Thread(target=time.sleep, args=(30,), daemon=True)
+thread.start()
+about = open("{name}".format(thread.native_id))
+for step in range(60):
+    if step == 20:
+        about.close()
+    print(step, flush=True)
+    time.sleep(0.1)
+"""
+    bench.assert_survives(bench.python("about.py", text), options=["-i", "0.5"])
+    assert "about a thread, which CRIU cannot open again" in bench.said()
+
+
+@pytest.mark.skipif(built("environment") is None, reason="there was no compiler at the installation")
+@pytest.mark.parametrize("line", ["env -i A=1 env", "unset LD_PRELOAD; env", "LD_PRELOAD= env", "env -i env -i env"])
+def test_what_is_executed_with_another_environment_sees_nothing_added_to_it(
+    bench: Workbench, criu: EngineHere, line: str
+) -> None:
+    del criu
+    mine, plain = bench.run("-i", "0", "sh", "-c", line), bench.start_plain("sh", "-c", line)
+    assert plain.wait(LONG_S) == 0
+    of_job = ("DMTCP_RUN_UNDO=", "DMTCP_RUN_JOB_DIR=", "DMTCP_RUN_BATCH_JOB=", "PWD=")
+    seen, alone = (
+        sorted(word for word in text.splitlines() if not word.startswith(of_job))
+        for text in (mine.stdout, (bench.plain / "out.txt").read_text())
+    )
+    assert mine.returncode == 0, mine.stderr
+    assert seen == alone
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ Every program here is killed between two checkpoints, with everything that belon
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -243,7 +244,7 @@ def test_what_a_program_did_by_name_since_its_checkpoint_is_undone_before_it_is_
     del engine
     bench.assert_survives(bench.python("by_name.py", BY_NAME), times=2, progress=None)
     said = (bench.folder / "stderr.txt").read_text()
-    assert "changed since then; the changed content is in" in said
+    assert "changed since the checkpoint; the changed content is in" in said
 
 
 @pytest.mark.parametrize("way", ["O_TMPFILE", "tmpfile()"])
@@ -470,7 +471,7 @@ time.sleep(60 if os.path.exists("stays") else 0)
     (bench.folder / "stays").unlink()
     done = bench.run(*line)
     assert done.returncode == 0, done.stderr
-    assert "changed since then; the changed content" in done.stderr
+    assert "changed since the program's start; the changed content" in done.stderr
     assert (bench.folder / "out.txt").read_text() == "41\n"
     assert (bench.folder / "runs").read_text() == "begun\n"
     assert (bench.folder / "input").read_text() == "42"
@@ -552,3 +553,16 @@ def test_files_in_memory_are_what_they_were(bench: Workbench, engine: EngineHere
         shutil.rmtree(place, ignore_errors=True)
     assert done.returncode == 0, done.stderr
     bench.assert_same("out.txt")
+
+
+def test_a_file_that_has_become_shorter_than_at_the_checkpoint_is_refused_by_name(
+    bench: Workbench, one_of_each: EngineHere
+) -> None:
+    """As after a loss of power, or because somebody emptied it; the program, which only appends, would not notice."""
+    assert one_of_each
+    line = ["-i", "1", "--stdout", "out.txt", *bench.counting(40, append="log.txt")]
+    bench.crash(line)
+    (bench.folder / "log.txt").write_bytes(b"")
+    done = bench.run(*line)
+    assert done.returncode == 125
+    assert re.search(r"log\.txt, which the program had open, had \d+ bytes and now has 0", done.stderr)

@@ -6,7 +6,6 @@ Needs torch, Keras or GROMACS; what is not there is skipped with the reason.
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dmtcp_py.native import built
+from kit.long_form import HOW, IS_ASKED, NO_LONG_TESTS
 from kit.places import REPOSITORY
 from kit.processes import kill_all
 from kit.waits import LONG_S
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 LONGER_S = 3 * LONG_S
 """A bound like LONG_S: torch alone takes half a minute to load on a machine that has much else to do."""
-LONG_TESTS = os.environ.get("DMTCP_RUN_LONG_TESTS")
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -136,8 +135,8 @@ def test_training_with_keras_that_was_killed_ends_with_the_same_weights(
     examples: Path,
     uninterrupted: Uninterrupted,
 ) -> None:
-    if engine.name == "dmtcp" and engine != engines_here[0] and not LONG_TESTS:
-        pytest.skip("PyTorch below it is tested with this engine; DMTCP_RUN_LONG_TESTS=1 has it run")
+    if engine.name == "dmtcp" and engine != engines_here[0] and not IS_ASKED:
+        pytest.skip(f"PyTorch below it is tested with this engine; {HOW}")
     _trains(bench, KERAS, examples, uninterrupted(KERAS))
 
 
@@ -206,9 +205,7 @@ def test_molecular_dynamics_that_was_killed_ends_with_the_same_files(
     _mdrun_dies(bench, GROMACS, examples, uninterrupted(GROMACS))
 
 
-@pytest.mark.skipif(
-    not LONG_TESTS, reason="takes minutes where the processors are not free; DMTCP_RUN_LONG_TESTS=1 has it run"
-)
+@NO_LONG_TESTS
 def test_molecular_dynamics_in_two_threads_ends_with_the_same_files(
     bench: Workbench, one_engine: EngineHere, examples: Path, uninterrupted: Uninterrupted
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,6 +77,38 @@ for step in range(600):
     print(step, flush=True)
     time.sleep(0.1)
 """
+MASKS = """
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+static int others;
+
+static void *look(void *wanted)
+{
+    sigset_t mine;
+    volatile char stack[20000];
+    pthread_sigmask(SIG_BLOCK, NULL, &mine);
+    others += memcmp(&mine, wanted, sizeof(long)) != 0;
+    memset((char *)stack, 0xff, sizeof stack); /* what the next thread finds on it */
+    return NULL;
+}
+
+int main(void)
+{
+    sigset_t blocked;
+    pthread_t thread;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGRTMIN + 3);
+    sigaddset(&blocked, SIGIO);
+    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+    for (int i = 0; i < 20; i++) {
+        pthread_create(&thread, NULL, look, &blocked);
+        pthread_join(thread, NULL);
+    }
+    return others ? 1 : 3;
+}
+"""
 PROGRAMS: dict[str, Callable[[Workbench], list[str]]] = {
     "a handler in Python": lambda bench: bench.python("usr2.py", IN_PYTHON),
     "a trap in a shell": lambda _bench: [shutil.which("bash") or "", "-c", IN_A_SHELL],
@@ -116,3 +149,13 @@ def test_dmtcp_says_nothing_on_the_programs_streams_about_its_signal(bench: Work
     done = bench.run("-q", "--stderr", "err.txt", "--stdout", "out.txt", *bench.python("asks.py", text))
     assert done.returncode == 0, done.stderr
     assert (bench.folder / "err.txt").read_text() == ""
+
+
+def test_threads_block_the_signals_that_their_maker_blocks(bench: Workbench, engine: EngineHere) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler")
+    assert engine
+    source, program = bench.folder.parent / "masks.c", bench.folder.parent / "masks"
+    source.write_text(MASKS)
+    subprocess.run(["cc", "-pthread", "-o", program, source], check=True, timeout=LONG_S)
+    assert bench.run("-i", "0", program).returncode == 3

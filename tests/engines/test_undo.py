@@ -551,4 +551,4 @@ def test_a_folder_that_others_put_files_into_stays(recorded: RecordedFolder) -> 
     recorded.undo(part)
     made = recorded.folder / "made"
     assert [path.name for path in made.iterdir()] == ["theirs"]
-    assert any(f"{made}, which the program made since then, stays" in text for text in recorded.warned)
+    assert any(f"{made}, which the program made since the checkpoint, stays" in text for text in recorded.warned)

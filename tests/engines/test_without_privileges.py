@@ -6,6 +6,7 @@ What an engine does in every way is in the other files, which run in this way to
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dmtcp_py.engine.criu import privileges
+from kit.engines import CRASHES
 from kit.processes import kill_all
-from kit.waits import LONG_S
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +31,7 @@ pytestmark = pytest.mark.plain_user_too
 
 GROUP = 50771
 """A group that no machine has."""
+MANY = 2048
 FIVE_DAYS_S = 5 * 24 * 3600
 SLEEPS = """
 import time
@@ -49,23 +52,6 @@ memory = mmap.mmap(fd, 4096)
 for step in range(60):
     memory[0] = step
     print(step, os.pread(fd, 1, 0)[0], flush=True)
-    time.sleep(0.1)
-"""
-SHARES = """
-import os, sys, time
-folder, steps = sys.argv[1], int(sys.argv[2])
-table, log = open(f"{folder}/table", "r+b"), open(f"{folder}/log", "a")
-for step in range(steps):
-    table.seek(8 * (step % 16))
-    table.write(b"%07d\\n" % step)
-    table.flush()
-    print(step, file=log, flush=True)
-    with open(f"{folder}/new", "w") as new:
-        new.write(str(step))
-    os.replace(f"{folder}/new", f"{folder}/new{step % 7}")
-    if step % 5 == 4:
-        os.unlink(f"{folder}/new{step % 7}")
-    print(step, open(f"{folder}/read").read(), len(os.listdir(folder)), flush=True)
     time.sleep(0.1)
 """
 SECCOMP = """
@@ -132,6 +118,9 @@ for step in range({steps}):
 """
 
 
+both_ways = pytest.mark.parametrize("first_s", [FIVE_DAYS_S, 0], ids=["behind", "ahead"])
+
+
 def only_without_privileges(criu: EngineHere) -> None:
     if criu.user is None and os.geteuid() == 0:
         pytest.skip("with privileges CRIU can do it")
@@ -147,7 +136,7 @@ def test_a_periodic_timer_that_expired_unread_goes_on(bench: Workbench, criu: En
     bench.assert_survives(bench.python("ticks.py", TICKS), times=2)
 
 
-@pytest.mark.parametrize("first_s", [FIVE_DAYS_S, 0], ids=["behind", "ahead"])
+@both_ways
 def test_a_program_that_sleeps_goes_on_where_the_clocks_are_days(
     bench: Workbench, criu: EngineHere, first_s: int
 ) -> None:
@@ -171,7 +160,7 @@ def test_files_that_only_a_supplementary_group_may_use_stay_usable_and_its_own(
         pytest.skip("only root gives another user groups")
     bench.engine = replace(bench.engine, user=replace(bench.engine.user, groups=(GROUP,)))
     shared, plain = (shared_folder(bench.folder.parent.parent / name) for name in ("shared", "plainly-shared"))
-    program = bench.python("shares.py", SHARES)
+    program = bench.program("shares.py")
     alone = bench.start_plain(*program, str(plain), "50")
     line = ["-i", "1", "--stdout", "out.txt", *program, str(shared), "50"]
     bench.crash(line, times=2)
@@ -197,7 +186,10 @@ def content(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {path.name: (path.stat().st_gid, path.read_bytes()) for path in sorted(folder.iterdir())}
 
 
-def test_with_capabilities_clocks_go_on_and_the_program_has_none_of_them(bench: Workbench, criu: EngineHere) -> None:
+@both_ways
+def test_with_capabilities_clocks_go_on_and_the_program_has_none_of_them(
+    bench: Workbench, criu: EngineHere, first_s: int
+) -> None:
     """The line of the administrator that doctor prints, run."""
     tools = [shutil.which(name) for name in ("setpriv", "setcap")]
     if criu.user is None or None in tools:
@@ -209,12 +201,13 @@ def test_with_capabilities_clocks_go_on_and_the_program_has_none_of_them(bench: 
     line = bench.line("-i", "1", "--stdout", "out.txt", *program)
     subprocess.run([str(tools[1]), f"{','.join(privileges.NEEDED)}+ep", raiser], check=True, timeout=LONG_S)
     environ = {**bench.environ, "XDG_DATA_HOME": str(raiser.parents[1])}
-    process = bench.start_line(with_clocks(FIVE_DAYS_S, line), env=environ)
+    process = bench.start_line(with_clocks(first_s, line), env=environ)
     bench.wait_generations(1, process)
     assert bench.manifest["engine_way"] == "with capabilities"
     bench.wait_beyond_checkpoint(process)
     kill_all(process)
-    assert bench.start_line(line, env=environ).wait(LONG_S) == 0, bench.said()
+    again = with_clocks(FIVE_DAYS_S - first_s, line)
+    assert bench.start_line(again, env=environ).wait(LONG_S) == 0, bench.said()
     assert (bench.folder / "out.txt").read_text().split()[-2:] == ["True", "0000000000000000"]
 
 
@@ -293,6 +286,124 @@ def test_system_v_memory_that_was_made_after_other_was_removed_has_its_number_st
         assert "has System V objects" in done.stderr
 
 
+WATCHES = """
+import ctypes, time
+libc = ctypes.CDLL(None)
+watch = libc.inotify_init()
+assert libc.inotify_add_watch(watch, b".", 0x100) > 0
+for step in range(400):
+    print(step, flush=True)
+    time.sleep(0.1)
+"""
+
+
+def test_watches_on_files_are_refused_by_name(bench: Workbench, criu: EngineHere) -> None:
+    only_without_privileges(criu)
+    done = bench.run("-i", "0.5", "--stdout", "out.txt", *bench.python("watches.py", WATCHES))
+    assert done.returncode == 125, done.stderr
+    assert "watches files (inotify or fanotify)" in done.stderr
+    assert bench.generations == []
+
+
+def test_children_that_are_not_waited_for_keep_their_statuses(bench: Workbench, criu: EngineHere) -> None:
+    only_without_privileges(criu)
+    text = """
+import subprocess, time
+ended = [subprocess.Popen(["sh", "-c", f"exit {status}"]) for status in (7, 0, 5)]
+for step in range(60):
+    print(step, flush=True)
+    time.sleep(0.1)
+print([one.wait() for one in ended])
+"""
+    bench.assert_survives(bench.python("ended.py", text))
+
+
+def test_children_that_were_killed_keep_their_statuses_in_each_life(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    text = """
+import os, signal, time
+killed = []
+for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV):
+    killed.append(os.fork())
+    if killed[-1] == 0:
+        signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else None
+        os.kill(os.getpid(), number)
+for step in range(90):
+    print(step, flush=True)
+    time.sleep(0.1)
+print([os.waitpid(pid, 0)[1] & 0x7f for pid in killed])
+"""
+    bench.assert_survives(bench.python("killed.py", text), times=2)
+
+
+def test_a_child_whose_status_the_kernel_hides_is_not_checkpointed(bench: Workbench, criu: EngineHere) -> None:
+    only_without_privileges(criu)
+    text = """
+import ctypes, os, time
+child = os.fork()
+if child == 0:
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+    os._exit(3)
+for step in range(60):
+    print(step, flush=True)
+    time.sleep(0.1)
+print(os.waitpid(child, 0)[1])
+"""
+    line = ["-i", "0.5", "--stdout", "out.txt", *bench.python("hides.py", text)]
+    process = bench.start(*line)
+    wait_until(lambda: bench.generations or "the kernel does not show its status" in bench.said())
+    if bench.generations:
+        # as older kernels do: it is in the images
+        kill_all(process)
+        process = bench.start(*line)
+    assert process.wait(LONG_S) == 0
+    assert bench.said("out.txt").splitlines()[-1] == "768"
+
+
+def test_a_program_that_has_more_files_open_than_it_may_at_its_start_goes_on(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    del criu
+    text = """
+import os, resource, time
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+here = os.open(".", os.O_RDONLY)
+os.dup2(here, soft + 5)
+for step in range(60):
+    print(step, os.path.samestat(os.fstat(soft + 5), os.fstat(here)), flush=True)
+    time.sleep(0.1)
+"""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < MANY:
+        pytest.skip("the limit on open files is too low")
+    bench.assert_survives(["sh", "-c", 'ulimit -Sn 256; exec "$@"', "sh", *bench.python("many.py", text)])
+
+
+def test_a_program_that_leaves_criu_no_descriptors_is_refused(bench: Workbench, criu: EngineHere) -> None:
+    only_without_privileges(criu)
+    text = """
+import os, time
+os.dup2(0, 1020)
+for step in range(200):
+    print(step, flush=True)
+    time.sleep(0.1)
+"""
+    line = bench.line("-i", "0.5", "--stdout", "out.txt", *bench.python("most.py", text))
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -n 1024; exec "$@"', "sh", *line],
+        cwd=bench.folder,
+        env=bench.environ,
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+        check=False,
+    )
+    assert done.returncode == 125, done.stderr
+    assert "has descriptor 1020 open, and CRIU needs" in done.stderr
+    assert bench.generations == []
+
+
 def can_choose_numbers() -> bool:
     """Whether the kernel lets who owns an IPC namespace choose the numbers of objects, as from Linux 6.0 on."""
     spaces = ["unshare", "--user", "--map-current-user", "--keep-caps", "--ipc"]
@@ -320,3 +431,8 @@ def test_doctor_says_which_step_failed_and_what_an_administrator_can_set(bench: 
     assert "making a user namespace" in row
     assert "ENOSPC" in row
     assert "sysctl user.max_user_namespaces=" in row
+
+
+def test_whether_it_works_was_found_out() -> None:
+    """Where the search crashes, nothing runs as an ordinary user, and nothing else would say so."""
+    assert CRASHES == []

@@ -1,8 +1,8 @@
 """Has each system call of a commit, of pruning, of the lock, of records and of the undo fail, or ends the process.
 
 Run as a program with the C text of `kit.killed_at_each_call` loaded into it: ``SCENARIO FOLDER EACH FIRST``, for one in
-EACH of the calls, from the FIRST on. Prints the number of faults that were come through, or fails with what is not as
-it should be: what was committed verifies and is the same as before, and the next attempt goes on.
+EACH of the calls, from the FIRST on. Prints a line for each fault: what it was, and the line is empty then, or what is
+not as it should be: what was committed verifies and is the same as before, and the next attempt goes on.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import errno
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,15 +20,20 @@ from typing import TYPE_CHECKING
 from dmtcp_py.errors import DmtcpRunError
 from dmtcp_py.store.history import read_history
 from dmtcp_py.store.layout import JobLayout
-from dmtcp_py.store.records import Cost, Host, ImageFile, Manifest, State, utc_now
+from dmtcp_py.store.records import BatchRun, Cost, Host, ImageFile, Manifest, State, utc_now
+from dmtcp_py.store.restorable import restorable
+from dmtcp_py.store.retention import Verdict
+from dmtcp_py.store.seal import finish, seal
 from dmtcp_py.store.staged import stage
 from dmtcp_py.store.store import Store, open_store, read_state
 from dmtcp_py.store.verify import verify
+from faults.figures import End, Trial
 from kit import killed_at_each_call
 from kit.killed_at_each_call import Lab
+from kit.places import TESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from dmtcp_py.store.staged import StagedImages
 
@@ -38,12 +44,16 @@ ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EINTR", "ESTALE")
 FAULTS = (KILL, TORN, SHORT, *ERRORS)
 _RAISED, _TOLERATED, _NOT_REACHED = 3, 4, 5
 _IMAGE = "ckpt_count.dmtcp"
+_EACH = 20
+LARGE = 300_000
+"""Makes images that are sealed; smaller ones stay as they are."""
 
 
 class StoreLab:
-    """A job's directory, with generations made without an engine; the image of each has its number in it."""
+    """A job's directory, with generations made without an engine; the image of each has its number in it SIZE times."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, size: int = 5000) -> None:
+        self.size = size
         self.layout = JobLayout(place / "jobs" / "count")
         self.store: Store | None = None
 
@@ -51,7 +61,7 @@ class StoreLab:
         """Hold the job as an attempt does; what held it in this process before lets go."""
         if self.store is not None:
             self.store.lock.release()
-        self.store = open_store(self.layout, scheduler_job=None, say=_ignore, warn=_ignore)
+        self.store = open_store(self.layout, batch=BatchRun(), say=_ignore, warn=_ignore)
         self.store.clean()
         return self.store
 
@@ -73,8 +83,23 @@ class StoreLab:
         return store
 
     def content(self, number: int) -> bytes:
-        """Return the image of generation NUMBER."""
-        return b"%d " % number * 5000
+        """Return the image of generation NUMBER; its last two thirds are in all generations."""
+        return b"%d " % number * self.size + b"the same" * (self.size // 2)
+
+    def shares(self, number: int) -> bool:
+        """Return whether generation NUMBER has blocks of another."""
+        return any(self.layout.generation(number).glob("sealed-*"))
+
+    def seal(self, number: int, former: int | None = None) -> None:
+        """Seal generation NUMBER as the process beside a program does."""
+        finish(self.layout, number)
+        seal(self.layout, number, former, lambda: None)
+
+    def read(self, number: int) -> bytes:
+        """Return the image of generation NUMBER as an engine would read it."""
+        assert self.store is not None
+        with restorable(self.layout, number, self.store.make_staging) as (_, folder):
+            return (folder / _IMAGE).read_bytes()
 
     def assert_whole(self, *needed: int) -> None:
         """Assert that the generations NEEDED are there, that all verify, and that the job goes on after a new start."""
@@ -83,7 +108,7 @@ class StoreLab:
         assert {*needed} <= {*found}, f"generations {found}, and not {needed}"
         for number in found:
             verify(self.layout, number)
-            assert (self.layout.generation(number) / _IMAGE).read_bytes() == self.content(number)
+            assert self.read(number) == self.content(number)
         assert not self.layout.partials()
         before = store.next_number
         assert before > max(found, default=0)
@@ -130,6 +155,46 @@ def the_first_commit(place: Path) -> Steps:
 def pruning(place: Path) -> Steps:
     lab = StoreLab(place)
     store = lab.make(4)
+    return lambda: store.prune(keep=2, lineage=1), lambda: lab.assert_whole(3, 4)
+
+
+def sealing_the_first(place: Path) -> Steps:
+    lab = StoreLab(place, LARGE)
+    lab.make(1)
+
+    def check() -> None:
+        lab.assert_whole(1)
+        assert not lab.layout.left_of_sealing()
+        lab.seal(1)
+        lab.assert_whole(1)
+        assert not (lab.layout.generation(1) / _IMAGE).exists()
+
+    return lambda: lab.seal(1), check
+
+
+def sealing_the_next(place: Path) -> Steps:
+    lab = StoreLab(place, LARGE)
+    store = lab.make(3)
+    lab.seal(1)
+    lab.seal(2, 1)
+    assert lab.shares(2)
+
+    def check() -> None:
+        lab.assert_whole(1, 2, 3)
+        lab.seal(3, 2)
+        for number in (1, 2):
+            store.remove([Verdict(number, keep=False, rule="to show that the last has all that it needs")])
+        lab.assert_whole(3)
+
+    return lambda: lab.seal(3, 2), check
+
+
+def pruning_sealed_ones(place: Path) -> Steps:
+    lab = StoreLab(place, LARGE)
+    store = lab.make(4)
+    for number in range(1, 5):
+        lab.seal(number, number - 1 or None)
+    assert lab.shares(3)
     return lambda: store.prune(keep=2, lineage=1), lambda: lab.assert_whole(3, 4)
 
 
@@ -182,26 +247,62 @@ def _of_lab(steps: Callable[[Lab], Steps]) -> Callable[[Path], Steps]:
 
 
 STORE = {
-    call.__name__: call for call in (a_commit, the_first_commit, pruning, the_first_attempt, the_next_attempt, records)
+    call.__name__: call
+    for call in (
+        a_commit,
+        the_first_commit,
+        pruning,
+        sealing_the_first,
+        sealing_the_next,
+        pruning_sealed_ones,
+        the_first_attempt,
+        the_next_attempt,
+        records,
+    )
 }
 UNDO = {name: _of_lab(steps) for name, steps in killed_at_each_call.SCENARIOS.items()}
 
 
-def faults(scenario: str, folder: Path, each: int, first: int) -> Iterator[tuple[int, str, str]]:
-    """Yield each fault that was come through: the number of the call, the fault, and what came of it."""
+def campaign(folder: Path, seeds: Iterable[int]) -> Iterator[Trial]:
+    """Have one call in 20 fail in each scenario for each of SEEDS; from 20 seeds on each call in each way."""
+    for seed in [*seeds][:_EACH]:
+        for scenario in (*STORE, *UNDO):
+            yield from in_scenario(scenario, folder / f"{scenario}-{seed}", each=_EACH, first=seed % _EACH)
+
+
+def in_scenario(scenario: str, folder: Path, *, each: int, first: int) -> Iterator[Trial]:
+    """Run this module for a SCENARIO with the library that makes calls fail, and yield what it prints."""
+    folder.mkdir()
+    (folder / "killer.c").write_text(killed_at_each_call.C_TEXT)
+    library = folder / "killer.so"
+    subprocess.run(["cc", "-w", "-shared", "-fPIC", "-O1", "-o", library, folder / "killer.c"], check=True)
+    environ = {**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": str(TESTS)}
+    argv = [sys.executable, __file__, scenario, str(folder / "jobs"), str(each), str(first)]
+    with subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            fault, number, result, problem = line.rstrip("\n").split("\t")
+            end = End.WRONG if problem else End.DETECTED if result == "was reported" else End.SURVIVED
+            yield Trial(f"{scenario.replace('_', ' ')}: {fault}", end, f"call {number} {result} {problem}")
+    assert process.returncode == 0, f"{scenario}: the campaign itself failed"
+
+
+def faults(scenario: str, folder: Path, each: int, first: int) -> Iterator[tuple[str, int, str, str]]:
+    """Yield each fault: what it is, the number of the call, what came of it, and what is wrong afterwards."""
     for fault in FAULTS:
         number, result = first, ""
         while result != "not reached":
             place = folder / f"{number}-{fault.replace(' ', '-')}"
             line, check = {**STORE, **UNDO}[scenario](place)
             result = _end_of(line, number, fault)
+            problem = ""
             try:
                 check()
             except Exception as error:
-                raise AssertionError(f"{fault} call {number}, which {result}: {error!r}") from error
+                problem = " ".join(repr(error).split())
             shutil.rmtree(place)
-            if result != "not reached":
-                yield number, fault, result
+            if problem or result != "not reached":
+                yield fault, number, result, problem
             number += each
 
 
@@ -240,4 +341,6 @@ def _with_fault(library: ctypes.CDLL, line: Callable[[], object], number: int, f
 
 if __name__ == "__main__":
     each, first = (int(word) for word in sys.argv[3:5])
-    sys.stdout.write(str(sum(1 for _ in faults(sys.argv[1], Path(sys.argv[2]), each, first))))
+    for words in faults(sys.argv[1], Path(sys.argv[2]), each, first):
+        sys.stdout.write("\t".join(map(str, words)) + "\n")
+        sys.stdout.flush()

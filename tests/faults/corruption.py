@@ -9,15 +9,13 @@ import json
 import os
 import random
 import shutil
-from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.errors import DmtcpRunError
 from dmtcp_py.store.layout import JobLayout
 from dmtcp_py.store.verify import read_manifest, verify
+from faults.figures import End, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,29 +25,6 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 64
 _STEPS = 600
-
-
-class Found(Enum):
-    """What came of a damage."""
-
-    DETECTED = "detected"
-    """The generation is refused, and the older one is not."""
-    HARMLESS = "harmless"
-    """What is read is what was committed: blanks between values changed, for example."""
-    WRONG = "WRONG"
-
-
-@dataclass(frozen=True)
-class Damage:
-    """What a SEED did to a file."""
-
-    seed: int
-    kind: str
-    file: str
-    found: Found
-
-    def __str__(self) -> str:
-        return f"seed {self.seed}: {self.kind} of {self.file}: {self.found.value}"
 
 
 def make_generations(bench: Workbench) -> JobLayout:
@@ -63,32 +38,33 @@ def make_generations(bench: Workbench) -> JobLayout:
     return JobLayout(bench.jobs / "damaged")
 
 
-def campaign(layout: JobLayout, seeds: Iterable[int]) -> Iterator[Damage]:
-    """Do the damage of each of SEEDS to the newest generation, and yield what came of it."""
+def campaign(bench: Workbench, seeds: Iterable[int]) -> Iterator[Trial]:
+    """Do the damage of each of SEEDS to the newest of two generations, and yield what came of it."""
+    layout = make_generations(bench)
     older, newest = layout.generation_numbers()[-2:]
     committed = read_manifest(layout, newest)
     for seed in seeds:
         chosen = random.Random(seed)
-        kind = chosen.choice(sorted(_KINDS))
+        kind = chosen.choice(sorted(KINDS))
         folder = layout.generation(newest)
         images = [image.name for image in committed.images]
         names = (
             images if kind in _OF_IMAGES else ["manifest.json"] if kind in _OF_MANIFESTS else ["manifest.json", *images]
         )
         file = folder / chosen.choice(names)
-        with _kept(file, layout.generation(older) / file.relative_to(folder)):
-            _KINDS[kind](file, layout.generation(older) / file.relative_to(folder), chosen)
-            found = _look(layout, newest, older, committed)
-        yield Damage(seed, kind, str(file.relative_to(layout.root)), found)
+        with kept(file, layout.generation(older) / file.relative_to(folder)):
+            KINDS[kind](file, layout.generation(older) / file.relative_to(folder), chosen)
+            end = _look(layout, newest, older, committed)
+        yield Trial(kind, end, f"seed {seed}, {file.relative_to(layout.root)}")
 
 
-def _look(layout: JobLayout, newest: int, older: int, committed: Any) -> Found:
+def _look(layout: JobLayout, newest: int, older: int, committed: Any) -> End:
     """Look at the generations as a resume does."""
     try:
         read = verify(layout, newest)
     except DmtcpRunError:
-        return Found.DETECTED if _verifies(layout, older) else Found.WRONG
-    return Found.HARMLESS if read == committed else Found.WRONG
+        return End.DETECTED if _verifies(layout, older) else End.WRONG
+    return End.SURVIVED if read == committed else End.WRONG
 
 
 def _verifies(layout: JobLayout, number: int) -> bool:
@@ -100,7 +76,7 @@ def _verifies(layout: JobLayout, number: int) -> bool:
 
 
 @contextmanager
-def _kept(*files: Path) -> Iterator[None]:
+def kept(*files: Path) -> Iterator[None]:
     """Take back what is done to FILES; their content is written once more only where it changed."""
     copies = [file.with_name(f".{file.name}.kept") for file in files]
     for file, copy in zip(files, copies, strict=True):
@@ -184,7 +160,7 @@ def _another(value: Any, chosen: random.Random) -> Any:
     return 1
 
 
-_KINDS: dict[str, Callable[[Path, Path, random.Random], None]] = {
+KINDS: dict[str, Callable[[Path, Path, random.Random], None]] = {
     "a bit flipped": _flip,
     "bytes overwritten": _overwrite,
     "truncated": _cut,
@@ -197,15 +173,3 @@ _KINDS: dict[str, Callable[[Path, Path, random.Random], None]] = {
 }
 _OF_IMAGES = {"a block of zeros"}
 _OF_MANIFESTS = {"a value edited"}
-
-
-def table(damages: Iterable[Damage]) -> str:
-    """Return how many damages of each kind came out how."""
-    counts = Counter((damage.kind, damage.found) for damage in damages)
-    kinds = sorted({kind for kind, _ in counts})
-    lines = ["".join(["damage".ljust(28), f"{'tried':>8}", *(f"{found.value:>10}" for found in Found)])]
-    for kind in kinds:
-        row = [counts[kind, found] for found in Found]
-        lines.append("".join([kind.ljust(28), f"{sum(row):>8}", *(f"{count:>10}" for count in row)]))
-    total = [sum(counts[kind, found] for kind in kinds) for found in Found]
-    return "\n".join([*lines, "".join(["all".ljust(28), f"{sum(total):>8}", *(f"{count:>10}" for count in total)])])

@@ -1,35 +1,34 @@
-"""A commit, pruning, the lock and records come through a fault in any of their system calls; one in three is tried."""
+"""Commits, pruning, locks, records and rollbacks come through a fault in any of their system calls; some are tried."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dmtcp_py.native import built
 from faults import calls
-from kit.killed_at_each_call import C_TEXT
-from kit.places import TESTS
-from kit.waits import LONG_S
+from faults.figures import table, wrong
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_EACH = 3
+pytestmark = [
+    pytest.mark.skipif(shutil.which("cc") is None or built("files") is None, reason="there is no C compiler"),
+    pytest.mark.timeout(600),
+]
 
 
 @pytest.mark.parametrize("scenario", calls.STORE)
 def test_what_was_committed_stays_whole_whatever_call_fails(tmp_path: Path, scenario: str) -> None:
-    (tmp_path / "killer.c").write_text(C_TEXT)
-    built = subprocess.run(
-        ["cc", "-w", "-shared", "-fPIC", "-O1", "-o", "killer.so", "killer.c"], cwd=tmp_path, check=False
-    )
-    if built.returncode:
-        pytest.skip("there is no C compiler")
-    environ = {**os.environ, "LD_PRELOAD": str(tmp_path / "killer.so"), "PYTHONPATH": str(TESTS)}
-    argv = [sys.executable, calls.__file__, scenario, str(tmp_path / "jobs"), str(_EACH), "0"]
-    done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=LONG_S, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert int(done.stdout) > 10
+    trials = list(calls.in_scenario(scenario, tmp_path / "lab", each=5, first=0))
+    assert wrong(trials) == [], table(trials)
+    assert len(trials) > 10
+
+
+@pytest.mark.parametrize("scenario", calls.UNDO)
+def test_files_go_back_with_the_next_run_whatever_call_of_a_rollback_fails(tmp_path: Path, scenario: str) -> None:
+    trials = list(calls.in_scenario(scenario, tmp_path / "lab", each=18, first=4))
+    assert wrong(trials) == [], table(trials)
+    assert len(trials) > 5

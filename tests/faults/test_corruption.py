@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faults.corruption import Found, campaign, make_generations, table
+import pytest
+
+from dmtcp_py.native import built
+from faults import lists
+from faults.corruption import campaign
+from faults.figures import End, table, wrong
 from kit.bench import counted
 from kit.processes import kill_all
 from kit.waits import LONG_S
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kit.bench import Workbench
     from kit.engines import EngineHere
 
 _SEEDS = range(60)
 _STEPS = 100
 _WITHOUT_VERIFICATION = """
-from dmtcp_py.attempt import start
+from dmtcp_py.store import restorable
 from dmtcp_py.store.verify import read_manifest
-start.verify = read_manifest
+restorable.verify = lambda layout, number, *_, **__: read_manifest(layout, number)
 from dmtcp_py.cli.run import main
 main()
 """
@@ -28,10 +35,16 @@ _BALLAST = bytes(range(256)) * 64
 
 def test_random_damage_is_found(bench: Workbench, one_of_each: EngineHere) -> None:
     assert one_of_each
-    damages = list(campaign(make_generations(bench), _SEEDS))
-    wrong = [str(damage) for damage in damages if damage.found is Found.WRONG]
-    assert wrong == [], table(damages)
-    assert sum(damage.found is Found.DETECTED for damage in damages) > len(damages) / 2
+    damages = list(campaign(bench, _SEEDS))
+    assert wrong(damages) == [], table(damages)
+    assert sum(damage.end is End.DETECTED for damage in damages) > len(damages) / 2
+
+
+@pytest.mark.skipif(built("files") is None, reason="built without a C compiler")
+def test_random_damage_to_the_list_of_changed_files_is_found(tmp_path: Path) -> None:
+    damages = list(lists.campaign(tmp_path, range(200)))
+    assert wrong(damages) == [], table(damages)
+    assert sum(damage.end is End.DETECTED for damage in damages) > len(damages) / 2
 
 
 def test_without_verification_dmtcp_gives_a_wrong_answer_with_status_0(bench: Workbench, one_dmtcp: EngineHere) -> None:

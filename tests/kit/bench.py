@@ -60,6 +60,8 @@ class Workbench:
         schedulers = ("SLURM_", "PBS_", "LSB_", "SGE_", "DMTCP_")
         environ = {name: value for name, value in os.environ.items() if not name.startswith(schedulers)}
         environ["TMPDIR"] = str(self.temporary)
+        # what is printed does not depend on the terminal of whoever tests
+        environ["NO_COLOR"] = "1"
         environ["XDG_CONFIG_HOME"] = str(self.folder.parent / "config")
         return {**environ, **(self.engine.environ if self.engine else {})}
 

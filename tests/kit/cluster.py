@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from kit.places import RUN
+from kit.places import RUN, TESTS
 from kit.processes import descendants, is_alive
 from kit.waits import LONG_S, wait_until
 
@@ -58,6 +58,8 @@ ENDED = frozenset(
 )
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _LONGEST_FOLDER = 70
+_GUESTS = ("home", "tmp")
+"""The folders that belong to who uses a cluster."""
 _PORTS = range(20000, 32000, 40)
 # replace a private folder by an empty one with nothing but Python in it, for this process and those below it
 _UNCOVER = ["unshare", "--mount", "--propagation", "private", "sh", "-ec"]
@@ -124,6 +126,9 @@ class Cluster:
     folder: Path
     size: int = 2
     user: str | None = None
+    guest: str | None = None
+    """Who uses a cluster that root runs; its jobs can reach the folders `reached`."""
+    reached: tuple[Path, ...] = ()
     options: dict[str, str] = field(default_factory=dict)
     """Lines of slurm.conf that replace or add to the usual ones; an empty value removes one."""
     partitions: dict[str, str] = field(default_factory=lambda: dict(PARTITIONS))
@@ -152,8 +157,9 @@ class Cluster:
 
     @property
     def account(self) -> pwd.struct_passwd:
-        """The user's line in the password file."""
-        return pwd.getpwnam(self.user) if self.user else pwd.getpwuid(os.geteuid())
+        """The line in the password file of who uses it."""
+        name = self.guest or self.user
+        return pwd.getpwnam(name) if name else pwd.getpwuid(os.geteuid())
 
     @property
     def environ(self) -> dict[str, str]:
@@ -270,6 +276,13 @@ class Cluster:
         """Put JOB back into the queue, as its owner would."""
         self.scontrol("requeue", job)
 
+    def administer(self, *words: str) -> None:
+        """Run ``scontrol WORDS`` as who runs the cluster."""
+        runner = be(self.user) if self.user else ["setpriv"]
+        argv = self._on(None, [*runner, "scontrol", *words], self.home)
+        done = subprocess.run(argv, env=self.environ, text=True, capture_output=True, timeout=CALL_S, check=False)
+        assert done.returncode == 0, f"{argv}: status {done.returncode}: {done.stderr}{self.log()}"
+
     def scontrol(self, *words: str) -> str:
         """Run ``scontrol WORDS``, and return its output."""
         return self.call("scontrol", *words)
@@ -295,7 +308,7 @@ class Cluster:
 
     def mark_down(self, name: str) -> None:
         """Have the controller take node NAME for dead, as it does by itself after SlurmdTimeout seconds."""
-        self.scontrol("update", f"NodeName={name}", "State=DOWN", "Reason=test")
+        self.administer("update", f"NodeName={name}", "State=DOWN", "Reason=test")
 
     def start_node(self, name: str) -> None:
         """Start the slurmd of node NAME again, after either kind of death."""
@@ -350,7 +363,7 @@ class Cluster:
                 yield from self._daemons[name].others
 
     def _start(self, name: str, *argv: str | Path) -> None:
-        words = self._on(name, [*self._as_user(), "--pdeathsig", "KILL", *map(str, argv)])
+        words = self._on(name, [*self._as_runner(), *map(str, argv)])
         self._daemons[name] = Daemon(words, self.environ, self.folder / "log" / f"{name}.out")
         self._daemons[name].start()
 
@@ -361,8 +374,15 @@ class Cluster:
         found = [host for host in self.hosts.hosts if host.name == name]
         return (found or self.hosts.hosts)[0].argv(words, cwd)
 
+    def _as_runner(self) -> list[str]:
+        if self.guest:
+            stay = [sys.executable, "-I", "-S", str(TESTS / "as-user"), "--stay-root", str(self.account.pw_uid)]
+            return [*stay, *map(str, self.reached), "--", "setpriv", "--pdeathsig", "KILL"]
+        return [*self._as_user(), "--pdeathsig", "KILL"]
+
     def _as_user(self) -> list[str]:
-        return be(self.user) if self.user else ["setpriv"]
+        name = self.guest or self.user
+        return be(name) if name else ["setpriv"]
 
     def _make_folders(self) -> None:
         names = ["", "etc", "run", "log", "state", "home", "tmp"]
@@ -377,8 +397,9 @@ class Cluster:
         self._give(name)
 
     def _give(self, name: str) -> None:
-        if self.user:
-            shutil.chown(self.folder / name, self.account.pw_uid, self.account.pw_gid)
+        whose = (name in _GUESTS and self.guest) or self.user
+        if whose:
+            shutil.chown(self.folder / name, whose, pwd.getpwnam(whose).pw_gid)
 
     def _munge_options(self) -> list[str]:
         run = self.folder / "run"
@@ -402,16 +423,17 @@ class Cluster:
         return "\n".join(lines) + "\n"
 
     def _settings(self) -> dict[str, str]:
-        user, folder = self.account.pw_name, self.folder
+        folder = self.folder
+        runner = pwd.getpwnam(self.user) if self.user else pwd.getpwuid(os.geteuid())
         controller = f"{self.hosts[0].name}({self.hosts[0].address})" if self.hosts else f"{_host()}(127.0.0.1)"
-        is_tracked = self.account.pw_uid == 0 and Path("/sys/fs/cgroup/freezer").is_dir()
+        is_tracked = runner.pw_uid == 0 and Path("/sys/fs/cgroup/freezer").is_dir()
         return {
             "ClusterName": "test",
             "SlurmctldHost": controller,
             "SlurmctldPort": f"{self._port}",
             "SlurmdPort": f"{self._port + 1}",
-            "SlurmUser": user,
-            "SlurmdUser": user,
+            "SlurmUser": runner.pw_name,
+            "SlurmdUser": runner.pw_name,
             "AuthType": "auth/munge",
             # a job that was requeued is not started again before its old credential has expired
             "AuthInfo": f"socket={folder}/run/munge.socket,cred_expire=5",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.criu import trials
+from dmtcp_py.engine.criu import trials, ways
 from dmtcp_py.errors import EngineError
 from kit.places import PROGRAM_FILES, REPOSITORY, TESTS
 from kit.waits import LONG_S
@@ -24,7 +24,10 @@ NO_PRIVILEGES = "-without-privileges"
 """The end of the name of an engine that an ordinary user has."""
 _PLAIN_UID = 41877
 """A user whom no machine has."""
-_WORKS = "from dmtcp_py.engine.criu import trials; raise SystemExit(trials.find().problem)"
+CRASHES: list[str] = []
+"""What the search for CRIU without privileges said when it crashed; a test looks here, as others are then left out."""
+_DOES_NOT = 3
+_WORKS = f"from dmtcp_py.engine.criu import trials; raise SystemExit({_DOES_NOT} if trials.find().problem else 0)"
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,11 @@ class EngineHere:
     options: tuple[str, ...] = ()
     user: OtherUser | None = None
     """Who types the line, where it is not the one who runs the tests."""
+    has_privileges: bool = True
+    """Whether who runs the tests has those that it asks for."""
 
     def __str__(self) -> str:
-        return f"{self.name}-{self.version}{NO_PRIVILEGES if self.user else ''}"
+        return f"{self.name}-{self.version}{NO_PRIVILEGES if self.user or not self.has_privileges else ''}"
 
     @property
     def by_name(self) -> EngineHere:
@@ -103,7 +108,9 @@ def find_criu() -> tuple[list[EngineHere], str]:
     try:
         found = trials.find(anew=True)
         criu = found.installation
+        is_plain = found.way is not None and found.way.name == ways.USER_NAMESPACE
         here = EngineHere("criu", criu.version, {"DMTCP_RUN_CRIU": str(criu.path)}, ("--engine", "criu"))
+        here = replace(here, has_privileges=not is_plain)
     except EngineError as error:
         return [], error.what
     return ([], found.problem) if found.problem else ([here], "")
@@ -127,7 +134,11 @@ def without_privileges(found: list[EngineHere]) -> list[EngineHere]:
     environ = {**found[0].environ, "HOME": str(home), "XDG_CACHE_HOME": str(home), "XDG_DATA_HOME": str(home)}
     subprocess.run(user.typing(["true"]), timeout=LONG_S, check=True)
     works = user.typing([sys.executable, "-c", _WORKS])
-    done = subprocess.run(works, env={**os.environ, **environ}, timeout=LONG_S, capture_output=True, check=False)
+    done = subprocess.run(
+        works, env={**os.environ, **environ}, timeout=LONG_S, capture_output=True, text=True, check=False
+    )
+    if done.returncode not in (0, _DOES_NOT):
+        CRASHES.append(done.stderr)
     return [replace(found[0], environ=environ, user=user)] if done.returncode == 0 else []
 
 

@@ -44,6 +44,9 @@ _DETAIL_CHARS = 300
 _USUAL = (" committed (", ": started with ", ": resumed generation ", "will be repeated")
 """What dmtcp-run says when all is well."""
 
+_LAST_EVENTS = ("finished", "signalled")
+"""What happens to a job whose program has ended."""
+
 
 class Outcome(Enum):
     """What came of a program."""
@@ -94,7 +97,7 @@ class Plan:
 
 
 class _EndedError(Exception):
-    """The program has ended."""
+    """The program has ended, with a status."""
 
 
 class _StuckError(Exception):
@@ -171,7 +174,7 @@ class Life:
         try:
             self._through(process, plan)
         except _EndedError as ended:
-            return self._judge(ended.args[0].returncode)
+            return self._judge(ended.args[0])
         except _RefusedError as refused:
             return self._result(Outcome.REFUSED, str(refused))
         except _StuckError as stuck:
@@ -202,7 +205,11 @@ class Life:
         before = len(self._bench.events)
         kill_all(process)
         if process.returncode != -signal.SIGKILL:
-            raise _EndedError(process)
+            raise _EndedError(process.returncode)
+        # what had ended just before must not be started anew: its output would be lost
+        for event in self._bench.history[-1:]:
+            if event["event"] in _LAST_EVENTS:
+                raise _EndedError(event["status"])
         process = self._start(plan)
         self._wait(process, lambda: {"resumed", "started"} & set(self._bench.events[before:]))
         return process
@@ -232,7 +239,7 @@ class Life:
         until, before = time.monotonic() + bound_s, b""
         while not condition():
             if process.poll() is not None:
-                raise _EndedError(process)
+                raise _EndedError(process.returncode)
             now = self._out.read_bytes() if self._out.exists() else b""
             if now != before:
                 until, before = time.monotonic() + bound_s, now

@@ -11,7 +11,7 @@ from random_programs.campaign import Campaign
 from random_programs.generate import Program, Step, of_kinds, program, text, usable
 from random_programs.kind import Kind, Text
 from random_programs.kinds import BY_NAME, KINDS
-from random_programs.life import Life, Outcome, Result, holding_plan
+from random_programs.life import Life, Moment, Outcome, Plan, Result, holding_plan
 from random_programs.reduce import Budget, reduce
 
 if TYPE_CHECKING:
@@ -29,7 +29,39 @@ FORGOTTEN_BY_DMTCP = (
     "sbrk",
     "child that waits for a record lock",
     "child that waits for the other end of a FIFO",
+    "semaphore that is undone at the end",
+    "/proc/self/stat",
+    "descriptor of /proc/self",
 )
+MAPPED_WITHOUT_A_NAME = (
+    Step("shared mapping of a file", 0, 1001),
+    Step("write at the end", 0, 64000),
+    Step("rename over another", 0, 0),
+    Step("shared mapping of a file", 0, 99001),
+    Step("overwrite in place", 0, 164001),
+)
+FIRST_OF_TWO_NAMES_REMOVED = tuple(
+    Step(kind, 1, n)
+    for kind, n in (
+        ("unlink while open", 989737240),
+        ("second name", 997413602),
+        ("unlink while open", 2092140514),
+        ("second name", 91395135),
+        ("write at the end", 2092140514),
+    )
+)
+OPTIONS_SET_WITH_A_CHILD = (
+    *(Step("TCP options", 0, n) for n in (0, 1, 2)),
+    Step("child that waits in read", 0, 5),
+    *(Step("TCP options", 0, n) for n in (4, 5, 6, 7)),
+)
+MESSAGES = tuple(Step("System V messages", actor, 88) for actor in (0, 1, 0, 1))
+RUNNING_ON = {
+    "a file that is mapped and has no name": MAPPED_WITHOUT_A_NAME,
+    "a file whose first name was removed": FIRST_OF_TWO_NAMES_REMOVED,
+    "messages in a queue of System V": MESSAGES,
+    "options of a socket that a child inherited before they were set": OPTIONS_SET_WITH_A_CHILD,
+}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -42,6 +74,16 @@ def test_what_dmtcp_forgets_is_kept(tmp_path: Path, one_dmtcp: EngineHere) -> No
     wanted = of_kinds([BY_NAME[name] for name in FORGOTTEN_BY_DMTCP], is_c=True)
     result = Life(wanted, tmp_path / "one", one_dmtcp).run(holding_plan(wanted))
     assert result == Result(Outcome.RIGHT, lives=1)
+
+
+@pytest.mark.parametrize("name", RUNNING_ON)
+def test_what_a_program_goes_on_with_is_right(tmp_path: Path, one_of_each: EngineHere, name: str) -> None:
+    """It goes on after the checkpoint too, and is killed only then."""
+    wanted = Program(RUNNING_ON[name], is_c=True)
+    count = len(wanted.steps)
+    plan = Plan((Moment(count - 2, 0, 1), Moment(count - 1, 0, 0)), hold=count)
+    result = Life(wanted, tmp_path / "one", one_of_each).run(plan)
+    assert result == Result(Outcome.RIGHT, lives=2)
 
 
 def test_what_differs_after_a_resume_is_found(

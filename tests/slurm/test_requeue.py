@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kit.desk import NO_LONG_TESTS, Desk
+from kit.desk import Desk
+from kit.long_form import NO_LONG_TESTS
 from kit.waits import wait_until
 
 if TYPE_CHECKING:

@@ -280,7 +280,7 @@ MPICH = "mpirun.mpich -n 2 -ppn 1"
 WITH_UCX = "OMPI_MCA_mca_base_param_files=/dev/null OMPI_MCA_pml_ucx_tls=any OMPI_MCA_pml_ucx_devices=any"
 """Debian's Open MPI leaves UCX out."""
 NEEDED = {
-    "OMPI_MCA_plm=": (f"{OMPI} --map-by node -n 2 true", ""),
+    "OMPI_MCA_plm=": (f"{OMPI} --mca plm_base_verbose 5 --map-by node -n 2 true", "plm:slurm: final top-level argv"),
     "OMPI_MCA_plm_rsh_agent": (f"{OMPI} --map-by node -n 2 true", ""),
     "OMPI_MCA_plm_rsh_no_tree_spawn": (f"{OMPI} --mca routed_radix 1 --map-by node -n 3 true", ""),
     "OMPI_MCA_hwloc_base_binding_policy": (f"{OMPI} --report-bindings --map-by node -n 2 true", "bound to socket"),

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from dmtcp_py.store.layout import JobLayout, job_layout
-from dmtcp_py.store.records import Cost, Host, ImageFile, Manifest, encode, utc_now
+from dmtcp_py.store.records import BatchRun, Cost, Host, ImageFile, Manifest, encode, utc_now
 from dmtcp_py.store.staged import StagedImages, stage
 from dmtcp_py.store.store import Store, open_store
 
@@ -45,7 +45,7 @@ def opened(layout: JobLayout, warned: list[str]) -> Iterator[Callable[[], Store]
     stores: list[Store] = []
 
     def open_one() -> Store:
-        store = open_store(layout, scheduler_job=None, say=pytest.fail, warn=warned.append)
+        store = open_store(layout, batch=BatchRun(), say=pytest.fail, warn=warned.append)
         stores.append(store)
         store.clean()
         return store

@@ -27,14 +27,25 @@ def test_outside_a_batch_job_there_is_none() -> None:
         # qsub(1B) of PBS Professional and of Torque
         ({"PBS_JOBID": "12.server"}, Allocation("pbs", "12.server")),
         ({"PBS_JOBID": "12[3].server", "PBS_ARRAY_INDEX": "3"}, Allocation("pbs", "12[3].server", "3")),
-        ({"PBS_JOBID": "12[3].server", "PBS_ARRAYID": "3"}, Allocation("pbs", "12[3].server", "3")),
+        (
+            {"PBS_JOBID": "12[3].server", "PBS_ARRAY_INDEX": "3", "PBS_ARRAY_ID": "12[].server"},
+            Allocation("pbs", "12[3].server", "3", array="12[].server"),
+        ),
+        (
+            {"PBS_JOBID": "12[3].server", "PBS_ARRAYID": "3", "PBS_VERSION": "TORQUE-6.1.2"},
+            Allocation("torque", "12[3].server", "3"),
+        ),
         # bsub: LSB_JOBINDEX is 0 outside an array
         ({"LSB_JOBID": "88", "LSB_JOBINDEX": "0"}, Allocation("lsf", "88")),
         ({"LSB_JOBID": "88"}, Allocation("lsf", "88")),
-        ({"LSB_JOBID": "88", "LSB_JOBINDEX": "5"}, Allocation("lsf", "88", "5")),
+        ({"LSB_JOBID": "88", "LSB_JOBINDEX": "5"}, Allocation("lsf", "88[5]", "5", array="88")),
         # qsub(1) of Grid Engine: SGE_TASK_ID is 'undefined' outside an array, and 99 asks for a requeue
         ({"JOB_ID": "77", "SGE_TASK_ID": "undefined"}, Allocation("gridengine", "77", None, 99)),
-        ({"JOB_ID": "77", "SGE_TASK_ID": "4"}, Allocation("gridengine", "77", "4", 99)),
+        (
+            {"JOB_ID": "77", "SGE_TASK_ID": "undefined", "RESTARTED": "1"},
+            Allocation("gridengine", "77", None, 99, restarts=1),
+        ),
+        ({"JOB_ID": "77", "SGE_TASK_ID": "4"}, Allocation("gridengine", "77.4", "4", 99, array="77")),
     ],
 )
 def test_each_scheduler_is_known_by_its_environment(environ: dict[str, str], expected: Allocation) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from dmtcp_py.report.computed import computed
+from dmtcp_py.report.computed import Computed
+from dmtcp_py.report.computed import computed as computed_in
+from dmtcp_py.report.lives import lives_of
 from dmtcp_py.system.units import short_duration
 
 
@@ -23,13 +25,16 @@ def generation(second: int, number: int, ran_s: float) -> dict[str, Any]:
     return line(second, "checkpointed", generation=number, ran_s=ran_s, size=10)
 
 
+def computed(history: list[dict[str, Any]], lineage: int, now: datetime | None) -> Computed:
+    return computed_in(lives_of(history, lineage, now=now))
+
+
 STARTED = [line(0, "started"), generation(10, 1, 10.0), generation(20, 2, 20.0)]
 
 
 def test_a_running_program_has_computed_since_its_start() -> None:
     found = computed(STARTED, 1, at(25))
     assert (found.total_s, found.saved_s, found.last_checkpoint) == (25.0, 20.0, at(20))
-    assert found.sizes == ((1, 10), (2, 10))
 
 
 def test_what_a_crash_took_does_not_count() -> None:
@@ -45,7 +50,7 @@ def test_an_older_generation_that_was_resumed_counts_as_what_it_had() -> None:
 
 def test_the_end_of_an_attempt_is_no_generation() -> None:
     ended = [*STARTED, line(21, "checkpointed", generation=2, status=85)]
-    assert computed(ended, 1, None).sizes == ((1, 10), (2, 10))
+    assert computed(ended, 1, None).last_checkpoint == at(20)
     assert computed([*STARTED, line(30, "finished", status=0)], 1, None).total_s == 30.0
 
 

@@ -136,6 +136,28 @@ class TestFindProgram:
             find_program("count", tmp_path, "/usr/bin")
         assert "./count" in refused.value.hint
 
+    def test_a_program_of_a_like_name_is_offered(self, tmp_path: Path) -> None:
+        put(tmp_path / "simulate", "#!/bin/sh\n")
+        with pytest.raises(ProgramNotFoundError) as refused:
+            find_program("simluate", Path("/"), f"/nowhere:{tmp_path}")
+        assert refused.value.hint == "did you mean 'simulate'?"
+
+    @pytest.mark.parametrize(
+        ("name", "mode", "hint"),
+        [
+            ("model.py", 0o755, "type 'python3 {}'"),
+            ("model.R", 0o644, "type 'Rscript {}'"),
+            ("model.c", 0o644, "compile it, and name the program that comes of it"),
+        ],
+    )
+    def test_what_is_no_program_by_itself_is_126_with_what_to_type(
+        self, tmp_path: Path, name: str, mode: int, hint: str
+    ) -> None:
+        path = put(tmp_path / name, "print(1)\n", mode=mode)
+        with pytest.raises(CannotExecuteError) as refused:
+            find_program(str(path), Path("/"), "/usr/bin")
+        assert refused.value.hint == hint.format(path)
+
     @pytest.mark.parametrize("name", ["./nothing", "/no/such/file", "./a/b", "./dangling"])
     def test_a_path_that_leads_nowhere_is_127(self, tmp_path: Path, name: str) -> None:
         (tmp_path / "dangling").symlink_to("nothing")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -18,6 +20,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli.common",),
     # `import dmtcp_py`, and its version
     ("dmtcp_py",),
+    # what runs in the program, and the arguments of `dmtcp_py.run`
+    ("here", "arguments"),
     # what people read of jobs and machines
     ("report", "rehearsal"),
     ("attempt",),
@@ -30,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("rollback",),
     ("state",),
+    ("mirror",),
     ("store",),
     ("options", "messages", "native"),
     # the operating system
@@ -44,8 +49,10 @@ a circle.
 
 PLACE = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 PURE = (
+    "attempt.happenings",
     "attempt.policy",
     "attempt.interval",
+    "attempt.last_line",
     "attempt.outcome",
     "batch.allocation",
     "batch.requeue",
@@ -127,3 +134,12 @@ def test_what_decides_asks_no_clock_and_no_file(name: str) -> None:
 @pytest.mark.parametrize("module", [module for module in MODULES if not short(module).startswith(("engine", "cli"))])
 def test_only_the_engines_package_knows_an_engine_by_name(module: str) -> None:
     assert not any("engine.dmtcp" in name or "engine.criu" in name for name in imported(MODULES[module]))
+
+
+def test_what_runs_in_namespaces_needs_no_package_besides_this_one() -> None:
+    """There it runs without site-packages, and a program may bring a Python with others."""
+    inside = [name for name in MODULES if name.startswith("dmtcp_py.engine.criu.inside")]
+    names = [*inside, "dmtcp_py.engine.tcp_ports"]
+    code = f"import sys; sys.path.insert(0, {str(ROOT.parent)!r}); import {', '.join(names)}"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -13,12 +13,15 @@ from dmtcp_py.attempt.interval import (
     FIRST_S,
     LONGEST_S,
     SHORTEST_S,
+    Auto,
     auto_s,
     daly_s,
     first_s,
     guessed_cost_s,
     is_worth_it,
     lead_s,
+    mtti_s,
+    next_s,
     young_s,
 )
 
@@ -78,8 +81,25 @@ def test_auto_takes_the_first_checkpoint_after_a_minute() -> None:
 
 @given(st.floats(0, 1e9))
 @fast
-def test_auto_stays_between_a_minute_and_an_hour(cost_s: float) -> None:
-    assert SHORTEST_S <= auto_s(cost_s) <= LONGEST_S
+def test_auto_stays_between_a_minute_and_an_hour_unless_checkpoints_took_too_much_of_the_time(cost_s: float) -> None:
+    assert SHORTEST_S <= auto_s(cost_s) <= max(LONGEST_S, 49 * cost_s * (1 + 1e-9))
+
+
+@given(st.floats(0, 1e5), st.floats(60, 1e7), st.floats(0.001, 0.5))
+@fast
+def test_checkpoints_take_no_more_than_the_largest_share(cost_s: float, mtti_s: float, share: float) -> None:
+    interval_s = auto_s(cost_s, Auto(mtti_s=mtti_s, most_overhead=share))
+    assert cost_s <= (interval_s + cost_s) * share * (1 + 1e-9) or interval_s == SHORTEST_S
+
+
+def test_a_job_that_is_interrupted_more_often_is_checkpointed_more_often() -> None:
+    day = 24 * HOUR
+    assert mtti_s(0, 0) == day
+    assert mtti_s(day, 1) == day
+    assert mtti_s(day, 11) == day / 6
+    # a month without any is worth more than the assumption
+    assert mtti_s(30 * day, 0) == 31 * day
+    assert auto_s(1, Auto(mtti_s=mtti_s(day, 11))) < auto_s(1) < auto_s(1, Auto(mtti_s=mtti_s(30 * day, 0)))
 
 
 def test_auto_is_dalys_interval_for_one_interruption_a_day() -> None:
@@ -117,6 +137,12 @@ def test_where_a_limit_is_near_the_first_checkpoint_comes_early_enough_to_learn_
     assert first_s(12 * 3600) == FIRST_S
     assert first_s(60) == 15
     assert first_s(-5) == 0
+
+
+def test_only_auto_depends_on_what_a_checkpoint_costs() -> None:
+    assert [next_s(asked_s, 30, 60, Auto()) for asked_s in (None, 0, 600)] == [None, 0, 600]
+    assert next_s(-1, 30, 60, Auto(mtti_s=HOUR)) == auto_s(30, Auto(mtti_s=HOUR))
+    assert next_s(-1, None, 60, Auto()) == first_s(60)
 
 
 def test_a_guess_is_dearer_than_what_is_measured() -> None:

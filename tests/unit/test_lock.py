@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -18,9 +19,9 @@ import pytest
 
 from dmtcp_py.attempt.supervisor import TICK_S
 from dmtcp_py.errors import FencedError, LockedError, StoreError
-from dmtcp_py.store import lock
+from dmtcp_py.store import claims, lock
 from dmtcp_py.store.lock import HEARTBEAT_S, STALE_S, acquire, hold_for_maintenance, holding
-from dmtcp_py.store.records import LockRecord, encode
+from dmtcp_py.store.records import BatchRun, LockRecord, encode
 from kit.waits import LONG_S
 
 if TYPE_CHECKING:
@@ -34,10 +35,32 @@ import sys
 from pathlib import Path
 from dmtcp_py.store.layout import job_layout
 from dmtcp_py.store.lock import acquire
+from dmtcp_py.store.records import BatchRun
 layout = job_layout(Path(sys.argv[1]), sys.argv[2])
-held, _ = acquire(layout, least_epoch=0, scheduler_job="4711", say=print)
+held, _ = acquire(layout, least_epoch=0, batch=BatchRun("slurm", "4711"), say=print)
 print("held", flush=True)
 sys.stdin.read()
+"""
+RACER = """
+import fcntl, select, sys
+from pathlib import Path
+fcntl.flock = lambda fd, how: None
+from dmtcp_py.errors import LockedError
+from dmtcp_py.store import claims, lock
+from dmtcp_py.store.layout import job_layout
+from dmtcp_py.store.records import BatchRun
+# each is on a machine of its own
+lock.boot_id = lambda: f"boot {lock.os.getpid()}"
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    held, _ = lock.acquire(job_layout(Path(sys.argv[1]), sys.argv[2]), least_epoch=0, batch=BatchRun(), say=str)
+except LockedError:
+    print("locked", flush=True)
+else:
+    print("held", flush=True)
+    while not select.select([sys.stdin], [], [], 0.5)[0]:
+        held.beat()
 """
 ELSEWHERE = LockRecord(epoch=7, host="node17", pid=4321, boot_id="of another machine", scheduler_job="99")
 
@@ -59,7 +82,7 @@ def take(layout: JobLayout) -> Iterator[Take]:
     def take_one(
         *, least_epoch: int = 0, scheduler_job: str | None = None, say: Callable[[str], None] = pytest.fail
     ) -> tuple[JobLock, Holding | None]:
-        found = acquire(layout, least_epoch=least_epoch, scheduler_job=scheduler_job, say=say)
+        found = acquire(layout, least_epoch=least_epoch, batch=BatchRun(job=scheduler_job), say=say)
         taken.append(found[0])
         return found
 
@@ -172,17 +195,34 @@ def test_a_symlink_is_no_lock(take: Take, layout: JobLayout) -> None:
     assert precious.read_text() == "unchanged"
 
 
-def test_a_file_system_that_cannot_lock_is_named(
-    take: Take, layout: JobLayout, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_fd: int, _how: int) -> None:
-        raise OSError(38, "Function not implemented")
+        raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(StoreError, match="cannot lock files") as refused:
+
+
+@pytest.mark.usefixtures("no_flock")
+class TestWithoutLocks:
+    """A file system that cannot lock: the record of the holder, claims and heartbeats decide."""
+
+    def test_one_of_two_gets_the_job(self, take: Take) -> None:
         take()
-    assert str(layout.root) in refused.value.what
-    assert "--dir" in refused.value.hint
+        with pytest.raises(LockedError):
+            take()
+
+    def test_the_next_gets_a_job_that_was_released(self, take: Take) -> None:
+        first, _ = take()
+        first.release()
+        second, _ = take()
+        assert second.record.epoch > first.record.epoch
+
+    def test_a_job_is_not_maintained(self, take: Take, layout: JobLayout) -> None:
+        take()[0].release()
+        with pytest.raises(StoreError, match="cannot lock files") as refused, hold_for_maintenance(layout):
+            pass
+        assert str(layout.root) in refused.value.what
 
 
 class TestHeartbeat:
@@ -270,12 +310,53 @@ class Clock:
 class TestElsewhere:
     """A lock that an attempt on another machine has not been seen to let go."""
 
-    def test_a_stale_one_is_taken_over_at_once(self, take: Take, layout: JobLayout) -> None:
-        write(layout, ELSEWHERE, STALE_S + 1)
+    def test_a_stale_one_of_before_this_machines_boot_is_taken_over_at_once(
+        self, take: Take, layout: JobLayout
+    ) -> None:
+        gone = msgspec.structs.replace(ELSEWHERE, host=os.uname().nodename)
+        write(layout, gone, STALE_S + 1)
         held, before = take()
         assert held.record.epoch == ELSEWHERE.epoch + 1
         assert before is not None
+        assert before.record == gone
+
+    def test_a_stale_one_is_watched_for_two_heartbeats_and_taken_over(
+        self, take: Take, layout: JobLayout, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(layout, ELSEWHERE, STALE_S + 1)
+        clock = Clock(lambda _now: None)
+        monkeypatch.setattr(lock, "time", clock)
+        held, before = take(say=lambda _text: None)
+        assert held.record.epoch == ELSEWHERE.epoch + 1
+        assert before is not None
         assert before.record == ELSEWHERE
+        assert HEARTBEAT_S * 2 - 1 <= clock.now - clock.began < STALE_S
+
+    def test_a_stale_one_that_goes_on_as_its_file_server_answers_again_is_refused(
+        self, take: Take, layout: JobLayout, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(layout, ELSEWHERE, 300)
+        goes_on_at = time.time() + HEARTBEAT_S + TICK_S
+        monkeypatch.setattr(lock, "time", Clock(lambda now: set_heartbeat(layout, now) if now >= goes_on_at else None))
+        with pytest.raises(LockedError, match="node17"):
+            take(say=lambda _text: None)
+
+    @pytest.mark.parametrize("ahead_s", [3600, -3600])
+    def test_the_age_is_measured_by_the_clock_of_the_file_server(
+        self, layout: JobLayout, monkeypatch: pytest.MonkeyPatch, ahead_s: float
+    ) -> None:
+        write(layout, ELSEWHERE, STALE_S / 2)
+        really = time.time
+        monkeypatch.setattr(time, "time", lambda: really() + ahead_s)
+        found = holding(layout)
+        assert found is not None
+        assert found.is_alive
+        assert STALE_S / 2 - 1 <= found.heartbeat_age_s < STALE_S
+        set_heartbeat(layout, really() - STALE_S * 2)
+        found = holding(layout)
+        assert found is not None
+        assert not found.is_alive
+        assert [path.name for path in layout.root.iterdir()] == ["lock"]
 
     def test_one_that_was_let_go_is_taken_at_once(self, take: Take, layout: JobLayout) -> None:
         write(layout, msgspec.structs.replace(ELSEWHERE, released=True))
@@ -326,8 +407,73 @@ class TestElsewhere:
             patched.setattr(lock, "time", Clock(lambda now: set_heartbeat(layout, now)))
             with pytest.raises(LockedError):
                 take(say=lambda _text: None)
-        set_heartbeat(layout, 0)
+        write(layout, msgspec.structs.replace(ELSEWHERE, released=True))
         assert take()[0].record.epoch == ELSEWHERE.epoch + 1
+
+
+class TestClaims:
+    """Where each of two attempts that start at the same moment has the flock."""
+
+    @pytest.fixture(autouse=True)
+    def _each_has_the_flock(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(fcntl, "flock", lambda _fd, _how: None)
+
+    def test_of_attempts_that_start_at_once_one_has_the_job(self, layout: JobLayout) -> None:
+        layout.root.mkdir(parents=True)
+        argv = [sys.executable, "-c", RACER, str(layout.root.parent), layout.name]
+        racers = [subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+        for racer in racers:
+            assert racer.stdout is not None
+            assert racer.stdout.readline() == "ready\n"
+        said = []
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        for racer in racers:
+            assert racer.stdout is not None
+            said.append(racer.stdout.readline())
+        for racer in racers:
+            racer.communicate(timeout=LONG_S)
+        assert sorted(said) == ["held\n"] + ["locked\n"] * 5
+
+    def test_a_claim_of_an_attempt_that_ended_at_once_is_passed_over(self, take: Take, layout: JobLayout) -> None:
+        layout.epochs.mkdir()
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        layout.claim(1).symlink_to(f"{os.uname().nodename} {ended.pid} 1.0 {lock.boot_id()}")
+        assert take()[0].record.epoch == 2
+
+    def test_a_claim_from_elsewhere_that_comes_to_nothing_is_waited_for(
+        self, take: Take, layout: JobLayout, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _claimed_by(layout, "node17 4321 1.0 another-boot")
+        assert _waited_s(take, monkeypatch) >= STALE_S - 1
+
+    def test_a_claim_from_a_container_is_waited_for_whoever_has_the_number_of_its_process_here(
+        self, take: Take, layout: JobLayout, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _claimed_by(layout, f"{os.uname().nodename} {os.getpid()} 1.0 {lock.boot_id()} 7")
+        assert _waited_s(take, monkeypatch) >= STALE_S - 1
+
+    def test_claims_of_long_ago_are_removed(self, take: Take, layout: JobLayout) -> None:
+        for _ in range(130):
+            take()[0].release()
+        assert len(list(layout.epochs.iterdir())) <= 101
+        assert take()[0].record.epoch == 131
+
+
+def _claimed_by(layout: JobLayout, who: str) -> None:
+    layout.epochs.mkdir()
+    layout.claim(1).symlink_to(who)
+
+
+def _waited_s(take: Take, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Return how long the next attempt waits for a claim that comes to nothing."""
+    clock = Clock(lambda _now: None)
+    monkeypatch.setattr(claims, "time", clock)
+    assert take()[0].record.epoch == 2
+    return clock.now - clock.began
 
 
 class TestFence:
@@ -337,6 +483,12 @@ class TestFence:
         held, _ = take()
         held.check()
         held.beat()
+
+    def test_another_attempt_with_the_same_epoch_stops_it(self, take: Take, layout: JobLayout) -> None:
+        held, _ = take()
+        layout.lock.write_bytes(encode(msgspec.structs.replace(ELSEWHERE, epoch=held.record.epoch)))
+        with pytest.raises(FencedError, match="node17"):
+            held.check()
 
     def test_a_higher_epoch_stops_it_and_says_whose(self, take: Take, layout: JobLayout) -> None:
         held, _ = take()

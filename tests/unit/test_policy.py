@@ -11,29 +11,37 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from dmtcp_py.attempt.policy import (
-    LAST_TRIES,
-    LIMIT,
-    RETRY_S,
-    SAME_PRESS_S,
-    STOP_SIGNALS,
+from dmtcp_py.attempt.happenings import (
     Action,
     Asked,
     Checkpoint,
     CheckpointEnded,
     EndAttempt,
     Event,
+    GateClosed,
     GiveUp,
     LimitSeen,
-    Phase,
+    PutOff,
     Refuse,
     RunOn,
     Signalled,
     StopNow,
     TimePassed,
     Wait,
+)
+from dmtcp_py.attempt.policy import (
+    GATE,
+    LAST_TRIES,
+    LIMIT,
+    RETRY_S,
+    SAME_PRESS_S,
+    SIGNAL_WAIT_S,
+    STOP_SIGNALS,
+    Phase,
+    Situation,
     begin,
     decide,
+    may_begin,
     wakes_at,
 )
 
@@ -216,8 +224,12 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(passed_s=st.floats(0, 30))
     def time_passes(self, passed_s: float) -> None:
         self.now += passed_s
-        is_due = self.situation.due_at is not None and self.now >= self.situation.due_at
+        before = self.situation
+        is_due = before.due_at is not None and self.now >= before.due_at
+        is_put_off = before.stop_wanted is not None or before.request_waits
         expected = on if is_due and self.under_way is None else wait
+        if self.under_way is None and is_put_off:
+            expected = last(before.stop_wanted) if before.stop_wanted else Checkpoint("request", then_stop=False)
         assert self.happens(tick) == expected
 
     @precondition(lambda self: not self.over)
@@ -245,11 +257,20 @@ class AnyHistory(RuleBasedStateMachine):
             self.stop_wanted = False
             self.last_ones = 0
 
+    @precondition(lambda self: not self.over and self.under_way is not None)
+    @rule()
+    def the_checkpoint_is_put_off(self) -> None:
+        put_off, self.under_way = self.under_way, None
+        assert put_off is not None
+        self.last_ones -= int(put_off.then_stop)
+        assert self.happens(PutOff(put_off)) == wait
+        assert self.situation.is_put_off
+
     @invariant()
     def a_stop_that_was_asked_for_is_not_forgotten(self) -> None:
         if self.stop_wanted and not self.over:
-            assert self.under_way is not None
-            assert self.under_way.then_stop or self.situation.stop_wanted is not None
+            stops = self.under_way is not None and self.under_way.then_stop
+            assert stops or self.situation.stop_wanted is not None
 
     @invariant()
     def what_is_remembered_is_what_is_under_way(self) -> None:
@@ -338,6 +359,7 @@ def test_time_alone_wakes_for_whichever_comes_first() -> None:
 
 
 hindered = CheckpointEnded(ok=False, interval_s=60, was_blocked=True)
+held = CheckpointEnded(ok=False, interval_s=60, was_blocked=True, may_pass=True)
 
 
 def first_checkpoints(*history: tuple[float, Event], may_refuse: bool = True) -> list[Action]:
@@ -355,6 +377,18 @@ def test_a_program_that_cannot_be_checkpointed_is_refused_after_some_tries() -> 
     assert first_checkpoints(*tries) == [on, wait, on, wait, on, Refuse()]
 
 
+def test_what_may_pass_is_waited_for_longer_and_tried_soon() -> None:
+    tries = [(60, tick), (61, held), (71, tick), (72, held), (82, tick), (83, held), (93, tick), (94, held)]
+    assert first_checkpoints(*tries) == [on, wait] * 4
+    assert first_checkpoints(*tries, (104, tick), (105, held)) == [*[on, wait] * 4, on, Refuse()]
+
+
+def test_what_passes_meanwhile_is_not_refused() -> None:
+    passed = CheckpointEnded(ok=False, interval_s=60)
+    tries = [(60, tick), (61, held), (71, tick), (72, passed), (132, tick), (133, held), (143, tick), (144, held)]
+    assert Refuse() not in first_checkpoints(*tries)
+
+
 def test_where_that_is_allowed_it_runs_on_unprotected_and_is_tried_at_the_interval() -> None:
     tries = ((60, tick), (61, hindered), (71, tick), (121, tick), (122, hindered), (182, tick), (183, hindered))
     assert first_checkpoints(*tries, may_refuse=False) == [on, wait, wait, on, wait, on, wait]
@@ -365,3 +399,67 @@ def test_a_program_that_was_checkpointed_once_is_never_refused() -> None:
     for number in range(1, 6):
         history += [(61.0 * number + 61, tick), (61.0 * number + 61, hindered)]
     assert Refuse() not in first_checkpoints(*history)
+
+
+def test_what_was_put_off_is_tried_again_as_time_passes() -> None:
+    asked = Checkpoint("request", then_stop=False)
+    assert replay((10, tick), (10, PutOff(on)), (11, tick)) == [on, wait, on]
+    assert replay((5, Asked("checkpoint")), (5, PutOff(asked)), (6, tick), (7, ended_well), (8, tick)) == [
+        asked,
+        wait,
+        asked,
+        wait,
+        wait,
+    ]
+    term = last("SIGTERM")
+    history = ((3, Signalled(signal.SIGTERM)), (3, PutOff(term)), (4, tick), (5, failed), (6, ended_well))
+    assert replay(*history) == [term, wait, term, last("again"), EndAttempt()]
+
+
+def test_the_first_reason_to_stop_is_told_though_the_checkpoint_was_put_off() -> None:
+    history = ((90, Signalled(signal.SIGUSR1)), (90, PutOff(last("SIGUSR1"))), (100, tick))
+    assert before_limit(*history)[-1] == last("SIGUSR1")
+
+
+def test_a_limit_that_moves_away_while_its_checkpoint_is_put_off_stops_nothing() -> None:
+    history = ((100, tick), (100, PutOff(last(LIMIT))), (101, LimitSeen(500, 530)), (102, tick), (500, tick))
+    assert before_limit(*history) == [last(LIMIT), wait, wait, wait, last(LIMIT)]
+
+
+def begins(situation: Situation, reason: str, section_until: float | None, now: float) -> bool:
+    return may_begin(situation, Checkpoint(reason, then_stop=reason not in ("interval", "request")), section_until, now)
+
+
+def test_a_section_holds_up_checkpoints_until_its_bound() -> None:
+    assert begins(begin(10, 0), "interval", None, 10)
+    assert not begins(begin(10, 0), "interval", 30, 10)
+    assert begins(begin(10, 0), "interval", 30, 30)
+
+
+def test_a_closed_gate_stops_the_program_and_does_so_again_after_a_failure() -> None:
+    history = ((3, GateClosed()), (4, failed), (5, failed), (6, GateClosed()), (7, ended_well))
+    assert replay(*history, interval_s=None) == [last(GATE), last("again"), RunOn(), last(GATE), EndAttempt()]
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"), [(Signalled(signal.SIGTERM), "SIGTERM"), (Asked("stop"), "request"), (GateClosed(), GATE)]
+)
+def test_what_comes_while_the_program_is_stopped_for_its_gate_ends_the_attempt(event: Event, reason: str) -> None:
+    stopping, _ = decide(begin(None, 0), GateClosed(), 3)
+    assert decide(stopping, event, 4)[0].stop_reason == reason
+    put_off, _ = decide(stopping, PutOff(last(GATE)), 3)
+    assert decide(put_off, event, 4)[0].stop_reason == reason
+    asked, _ = decide(begin(None, 0), Asked("stop"), 3)
+    assert decide(asked, GateClosed(), 4)[0].stop_reason == "request"
+
+
+def test_the_last_checkpoint_waits_for_a_section_no_longer_than_it_can() -> None:
+    term, _ = decide(begin(None, 0), Signalled(signal.SIGTERM), 3)
+    assert not begins(term, "SIGTERM", 600, 3)
+    assert begins(term, "SIGTERM", 600, 3 + SIGNAL_WAIT_S)
+    asked, _ = decide(begin(None, 0), Asked("stop"), 3)
+    assert not begins(asked, "stop", 600, 500)
+    limited, _ = decide(begin(None, 0), LimitSeen(100, 140), 0)
+    limited, _ = decide(limited, tick, 100)
+    assert not begins(limited, LIMIT, 600, 100)
+    assert begins(limited, LIMIT, 600, 110)

@@ -433,3 +433,38 @@ class TestTemporary:
         (precious / "file").touch()
         remove_temporaries(tmp_path / "job")
         assert (precious / "file").exists()
+
+
+def test_a_tool_that_other_code_waited_for_is_reported() -> None:
+    """As the end of an attempt does, which reaps all children while a thread asks the scheduler for the time limit."""
+    text = (
+        "import signal\n"
+        "from dmtcp_py.errors import EngineError\n"
+        "from dmtcp_py.system.tools import run_tool\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "try:\n"
+        "    run_tool(['true'], timeout_s=60)\n"
+        "except EngineError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=LONG_S, check=False)
+    assert (done.stdout, done.stderr) == ("true was ended\n", "")
+
+
+def test_a_tool_is_not_reaped_as_an_orphan_while_a_thread_waits_for_it() -> None:
+    """As squeue, which a thread asks for the time limit while the supervisor reaps what the program left behind."""
+    text = (
+        "import threading\n"
+        "from dmtcp_py.system.reaping import reap_orphans\n"
+        "from dmtcp_py.system.tools import run_tool\n"
+        "run_tool(['true'], timeout_s=60)\n"
+        "found = []\n"
+        "ask = lambda: found.extend(run_tool(['true'], timeout_s=60).status for _ in range(30))\n"
+        "thread = threading.Thread(target=ask)\n"
+        "thread.start()\n"
+        "while thread.is_alive():\n"
+        "    reap_orphans([])\n"
+        "print(found.count(0))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=LONG_S, check=False)
+    assert (done.stdout, done.stderr) == ("30\n", "")

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmtcp_py.errors import StoreError
+from dmtcp_py.store.decoding import FORMAT
 from dmtcp_py.store.records import (
-    FORMAT,
     Job,
     LockRecord,
     Manifest,

@@ -10,6 +10,8 @@ import pytest
 from dmtcp_py.errors import UsageError
 from dmtcp_py.rehearsal import scratch
 from dmtcp_py.rehearsal.comparison import difference, different_files
+from dmtcp_py.rehearsal.findings import Rehearsal, Trial
+from dmtcp_py.rehearsal.lines import lines
 from dmtcp_py.rehearsal.schedule import most_bytes_on_disk, upkeep
 from dmtcp_py.rehearsal.scratch import make_copy, moved, survey
 
@@ -112,3 +114,19 @@ def test_the_share_of_time_is_number_times_cost_by_the_day() -> None:
     assert cost.count == int(86400 // (cost.interval_s + 10))
     assert cost.share == pytest.approx(cost.count * 10 / 86400)
     assert most_bytes_on_disk(100, keep=2) == 300
+
+
+@pytest.mark.parametrize(("works", "hint"), [(True, ""), (False, "; install it")])
+def test_what_to_install_is_said_only_where_no_engine_works(works: bool, hint: str) -> None:  # noqa: FBT001
+    trial = Trial(engine="criu", version="4.2.1", problem=None if works else "it hangs")
+    found = Rehearsal(
+        command=("./simulate",),
+        took_s=60,
+        place="in a copy",
+        trials=(trial,),
+        absent={"dmtcp": "DMTCP is not installed; install it"},
+        comparison=None,
+        best=trial if works else None,
+        line=None,
+    )
+    assert f"  dmtcp       not here: DMTCP is not installed{hint}" in lines(found, None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from dmtcp_py.batch.requeue import (
+    GATE,
     LIMIT,
     MOST_WITHOUT_PROGRESS,
     REQUEST,
@@ -28,12 +29,18 @@ def test_a_job_that_stopped_for_its_limit_with_a_new_generation_is_requeued() ->
     assert decide(AT_LIMIT).next is Next.REQUEUE
 
 
-@pytest.mark.parametrize("stopped_for", [LIMIT, "SIGUSR1"])
+@pytest.mark.parametrize("stopped_for", [LIMIT, "SIGUSR1", "SIGUSR2"])
 @pytest.mark.parametrize("batch_job", [RUNNING, None])
 def test_a_limit_and_its_warning_are_the_same_and_a_silent_scheduler_is_tried(
     stopped_for: str, batch_job: BatchJob | None
 ) -> None:
     assert decide(replace(AT_LIMIT, stopped_for=stopped_for, batch_job=batch_job)).next is Next.REQUEUE
+
+
+def test_where_users_may_not_requeue_the_job_is_resubmitted_unless_asked_otherwise() -> None:
+    ended = replace(AT_LIMIT, usual=Next.RESUBMIT, batch_job=replace(RUNNING, can_requeue=False))
+    assert decide(ended).next is Next.RESUBMIT
+    assert decide(replace(ended, at_limit=Next.REQUEUE)).why == "the job was submitted with --no-requeue"
 
 
 @pytest.mark.parametrize(
@@ -58,6 +65,13 @@ def test_each_reason_not_to_requeue_is_named(change: dict[str, Any], why: str) -
     decided = decide(replace(AT_LIMIT, **change))
     assert decided.next is Next.EXIT
     assert why in decided.why
+
+
+def test_a_closed_gate_hands_the_node_back_also_where_nothing_has_run() -> None:
+    for has_new_generation in (True, False):
+        closed = replace(AT_LIMIT, stopped_for=GATE, has_new_generation=has_new_generation)
+        assert decide(closed).next is Next.REQUEUE
+        assert decide(replace(closed, at_limit=Next.EXIT)).next is Next.EXIT
 
 
 def test_no_progress_outweighs_every_wish() -> None:

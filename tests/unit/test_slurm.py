@@ -78,17 +78,22 @@ def test_what_scontrol_prints_becomes_the_option_that_asks_for_it(printed: str, 
     ("line", "job"),
     [
         (
-            "7|7|N/A|RUNNING|1795255000|1795254000|1|2|10:00|None|",
-            BatchJob("7", BatchState.RUNNING, ends=1795255000.0, starts=1795254000.0, restarts=2),
+            "7|7|N/A|RUNNING|1795255000|1795254000|1|2|10:00|None|1795253000|",
+            BatchJob(
+                "7", BatchState.RUNNING, ends=1795255000.0, starts=1795254000.0, submitted=1795253000.0, restarts=2
+            ),
         ),
         # without a limit it is UNLIMITED, or a year where the backfill scheduler has started it
-        ("7|7|N/A|RUNNING|1826790000|N/A|1|0|UNLIMITED|None|", BatchJob("7", BatchState.RUNNING)),
-        ("7|7|N/A|RUNNING|1826790000|N/A|1|0|365-00:00:00|None|", BatchJob("7", BatchState.RUNNING)),
+        ("7|7|N/A|RUNNING|1826790000|N/A|1|0|UNLIMITED|None|N/A|", BatchJob("7", BatchState.RUNNING)),
+        ("7|7|N/A|RUNNING|1826790000|N/A|1|0|365-00:00:00|None|N/A|", BatchJob("7", BatchState.RUNNING)),
         # what ends a job is known only when it has ended, but for the time limit
-        ("7|7|N/A|COMPLETING|N/A|N/A|0|1|1:00|None|", BatchJob("7", BatchState.ENDED, restarts=1, can_requeue=False)),
-        ("7|7|N/A|COMPLETING|N/A|N/A|1|0|1:00|TimeLimit|", BatchJob("7", BatchState.TIMED_OUT, reason="TimeLimit")),
         (
-            "7|7|N/A|PENDING|N/A|N/A|1|1|1:00|BeginTime|",
+            "7|7|N/A|COMPLETING|N/A|N/A|0|1|1:00|None|N/A|",
+            BatchJob("7", BatchState.ENDED, restarts=1, can_requeue=False),
+        ),
+        ("7|7|N/A|COMPLETING|N/A|N/A|1|0|1:00|TimeLimit|N/A|", BatchJob("7", BatchState.TIMED_OUT, reason="TimeLimit")),
+        (
+            "7|7|N/A|PENDING|N/A|N/A|1|1|1:00|BeginTime|N/A|",
             BatchJob("7", BatchState.WAITING, restarts=1, reason="BeginTime"),
         ),
     ],

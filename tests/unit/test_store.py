@@ -17,11 +17,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dmtcp_py.errors import StoreError
+from dmtcp_py.rollback.parts import numbers_of
+from dmtcp_py.rollback.recording import forget_unneeded
 from dmtcp_py.store.history import read_history
 from dmtcp_py.store.layout import job_layout, manifest_path
-from dmtcp_py.store.records import Job, State, encode, utc_now
+from dmtcp_py.store.mirrored import MirrorState, state_path
+from dmtcp_py.store.mirrored import encode as encode_mirrored
+from dmtcp_py.store.needs import needed_parts
+from dmtcp_py.store.records import BatchRun, Job, State, encode, utc_now
 from dmtcp_py.store.store import open_store, read_state
 from dmtcp_py.store.verify import verify
+from dmtcp_py.system.files import make_private_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,7 +224,7 @@ class closing_store:  # noqa: N801 - reads as what it is: a context
     """A store that is let go at the end."""
 
     def __init__(self, layout: JobLayout) -> None:
-        self._store = open_store(layout, scheduler_job=None, say=pytest.fail, warn=pytest.fail)
+        self._store = open_store(layout, batch=BatchRun(), say=pytest.fail, warn=pytest.fail)
 
     def __enter__(self) -> Store:
         return self._store
@@ -231,7 +237,7 @@ def _commit_twice_killed_at(layout: JobLayout, at: int, commit: Commit, staged: 
     """Commit two generations in another process that is killed at step AT of the second; return whether it was."""
 
     def commit_twice() -> None:
-        store = open_store(layout, scheduler_job=None, say=str, warn=str)
+        store = open_store(layout, batch=BatchRun(), say=str, warn=str)
         store.clean()
         commit(store)
         images = staged(store)
@@ -312,13 +318,26 @@ class TestPruning:
         store.prune(keep=1, lineage=1)
         assert layout.generation_numbers() == [2, 3]
 
+    def test_the_journal_stays_while_one_of_the_generations_does_not_say_what_it_needs(
+        self, store: Store, commit: Commit, layout: JobLayout
+    ) -> None:
+        for number in (1, 2, 3):
+            commit(store, undo_part=f"{number:06}")
+            (layout.undo / f"{number:06}").mkdir(parents=True)
+        mirror = MirrorState(url="file:/mirror", epoch=1, updated=utc_now(), generations=[3], oldest_part="000003")
+        make_private_dir(layout.mirrors)
+        state_path(layout, "0123").write_bytes(encode_mirrored(mirror))
+        manifest_path(layout.generation(2)).write_text("garbage")
+        forget_unneeded(layout.undo, needed_parts(layout, [1, 2, 3]))
+        assert numbers_of(layout.undo) == [1, 2, 3]
+        forget_unneeded(layout.undo, needed_parts(layout, [3]))
+        assert numbers_of(layout.undo) == [3]
+
     def test_numbers_grow_when_all_are_gone(self, opened: Open, commit: Commit, layout: JobLayout) -> None:
         store = opened()
         for _ in range(3):
             store.record("checkpointed", generation=commit(store).generation)
-        for verdict in store.prune(keep=1, lineage=1):
-            if verdict.keep:
-                store.remove(verdict)
+        store.remove([verdict for verdict in store.prune(keep=1, lineage=1) if verdict.keep])
         store.lock.release()
         assert layout.generation_numbers() == []
         assert commit(opened()).generation == 4
@@ -347,7 +366,7 @@ class TestPruning:
 
 
 def _prune_killed_at(layout: JobLayout, at: int, commit: Commit) -> None:
-    store = open_store(layout, scheduler_job=None, say=str, warn=str)
+    store = open_store(layout, batch=BatchRun(), say=str, warn=str)
     store.clean()
     for _ in range(3):
         commit(store)

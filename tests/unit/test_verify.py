@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dmtcp_py.attempt import verifying
 from dmtcp_py.errors import NoSuchJobError, StoreError
+from dmtcp_py.messages import Report
+from dmtcp_py.report.step import step_of
 from dmtcp_py.store.layout import manifest_path
 from dmtcp_py.store.verify import verify
 
@@ -111,7 +114,7 @@ def test_a_file_behind_a_symlink_is_refused(folder: Path, layout: JobLayout) -> 
 def test_a_file_that_cannot_be_opened_is_named(
     folder: Path, layout: JobLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path) -> str:
+    def refuse(path: Path, _on_read: object) -> str:
         raise OSError(5, "Input/output error", str(path))
 
     monkeypatch.setattr("dmtcp_py.store.verify.hash_file", refuse)
@@ -176,3 +179,22 @@ class TestManifest:
         manifest_path(folder).write_text(json.dumps(values))
         with pytest.raises(StoreError, match="names a file outside its generation"):
             verify(layout, 1)
+
+
+def test_how_much_is_verified_can_be_seen_meanwhile(
+    folder: Path, layout: JobLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert folder.is_dir()
+    monkeypatch.setattr(verifying, "_NOTED_EVERY_S", 0.0)
+    seen = []
+    with verifying.shown(Report(), layout, 1) as on_read:
+
+        def look(count: int) -> None:
+            on_read(count)
+            seen.append(str(step_of(layout, 1, 1)))
+
+        verify(layout, 1, look)
+    assert seen[0].startswith("verifying ")
+    assert seen[-1] == "verifying 99%"  # 100 % is only said of what is over
+    assert step_of(layout, 1, 1) is None
+    assert not layout.verifying.exists()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Process = subprocess.Popen[bytes]
 
 FAILED_STATUS = 125
+_NOT_MADE = "checkpoint failed: "
 _LAST_LIFE = 5
 """How many times as long the interval is once the program is killed no more: its checkpoints slow it down."""
 _ADVICE = re.compile(r"type ('ln -s .*', and --job \S+) resumes it")
@@ -173,6 +174,8 @@ class Lives:
             return problem
         if not self.bench.generations and "checkpointed" not in self.bench.events:
             return Finding(NO_GENERATION, self._said() or "it was over before")
+        if _NOT_MADE in self._said():
+            return Finding(NO_GENERATION, self._said())
         moment = "no new generation after a resume" if kill else "it was over too soon after its generation"
         return Finding(FAILS, f"{moment}: {self._said()}")
 

@@ -19,7 +19,8 @@ PAGE = REPOSITORY / "docs" / "programs.md"
 _HEAD = """\
 # The table of programs
 
-What can and cannot be checkpointed, as measured. [Limits](limits.md) says what to do about the rest.
+What can and cannot be checkpointed, as measured. [Will my program work?](will-it-work.md) says what to do about the
+rest.
 
 `make zoo` wrote this page. It runs each program once alone, and once with `dmtcp-run` and an engine. In the second run
 it kills everything with SIGKILL, two times, each time after a checkpoint and some further progress, and types the same

@@ -51,7 +51,7 @@ def notes_on(text: str, repeats: int) -> list[str]:
         ),
         "a generation did not come up, and the one before it did": sum("cannot be used" in line for line in lines),
     }
-    failed = [line for line in lines if line.startswith("checkpoint failed")]
+    failed = [line for line in lines if line.startswith("checkpoint failed") or "cannot be used" in line]
     notes = [f"{words} ({count} times)" for words, count in counts.items() if count]
     return [*notes, *list(dict.fromkeys(failed))[:1]]
 

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 QUICK = [program for program in PROGRAMS if program.quick]
 STEPS_FOR_ONE_KILL = 0.65
-SURE = {finding.WORKS: finding.WORKS, finding.NEEDS_SETTING: finding.WORKS, finding.REFUSED: finding.REFUSED}
+SURE = {
+    finding.WORKS: (finding.WORKS,),
+    finding.NEEDS_SETTING: (finding.WORKS,),
+    # it may end before it was tried often enough
+    finding.REFUSED: (finding.REFUSED, finding.NO_GENERATION),
+}
 """The states that one run shows again, and how."""
 
 
@@ -61,4 +66,4 @@ def test_what_the_page_says_of_a_cheap_program_is_so(
     bench.engine = replace(one_of_each, options=("--engine", one_of_each.name))
     places = Places(built, short, int(program.steps * STEPS_FOR_ONE_KILL))
     found = Lives(bench, program, places, Terms(kills=1)).find()
-    assert found.state == SURE[cell["state"]], found.detail
+    assert found.state in SURE[cell["state"]], found.detail

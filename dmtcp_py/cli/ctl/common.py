@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from dmtcp_py.cli.common import mirror_urls
 from dmtcp_py.cli.completion import complete_job
-from dmtcp_py.errors import NoSuchJobError
+from dmtcp_py.errors import NoSuchJobError, UsageError
 from dmtcp_py.messages import one_line
 from dmtcp_py.store.layout import job_layout, jobs_in
 from dmtcp_py.store.lock import is_running
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 job_argument = click.argument("job", required=False, shell_complete=complete_job)
+mirror_option = click.option(
+    "--mirror",
+    "mirrors",
+    multiple=True,
+    metavar="URL",
+    callback=mirror_urls,
+    help="Look there instead of into the directory of the jobs; - for what is set for dmtcp-run.",
+)
 answer_timeout_option = click.option(
     "--timeout",
     "timeout_s",
@@ -60,6 +70,19 @@ def jobs_named(directory: Path, name: str | None) -> list[JobLayout]:
     return begin_so
 
 
+def mirrors_meant(urls: Sequence[str]) -> list[str]:
+    """Return URLS, in which a dash stands for the mirrors that are set for dmtcp-run. Raises UsageError."""
+    from dmtcp_py.cli.config import settings  # noqa: PLC0415 - only for mirrors
+    from dmtcp_py.cli.run import command as run  # noqa: PLC0415
+
+    if list(urls) != ["-"]:
+        return list(urls)
+    found = settings(run, os.environ).get("mirrors")
+    if found is None:
+        raise UsageError("no mirror is set for dmtcp-run", "name one: --mirror URL")
+    return list(found.value)
+
+
 def one_job(directory: Path, name: str | None) -> JobLayout:
     """Return the job NAME in DIRECTORY, or without a NAME the only one, or the only one that runs.
 
@@ -69,9 +92,11 @@ def one_job(directory: Path, name: str | None) -> JobLayout:
     if len(found) > 1:
         running = [layout for layout in found if is_running(layout)]
         found = running if len(running) == 1 else found
-    if len(found) != 1:
-        names = ", ".join(layout.name for layout in found) or "none"
-        raise NoSuchJobError(f"it has to be said which job of {directory} is meant", f"jobs there: {names}")
+    if not found:
+        raise NoSuchJobError(f"there is no job in {directory}", "name the directory of the jobs with --dir")
+    if len(found) > 1:
+        names = ", ".join(layout.name for layout in found)
+        raise NoSuchJobError(f"there are several jobs in {directory}", f"name one of them: {names}")
     return found[0]
 
 
@@ -108,6 +133,8 @@ def warn(text: str) -> None:
 def _cell(key: str, value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if key == "size":
         return format_size(value)
     if key == "heartbeat_s":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
+from typing import Any
 
 import click
 
 from dmtcp_py.cli.config import settings, site_file, user_file
 from dmtcp_py.cli.ctl.common import json_option, show
 from dmtcp_py.cli.run import command as run
+from dmtcp_py.mirror.address import address_of
 
 _EXAMPLES = """\
 \b
@@ -37,6 +40,7 @@ def command(*, as_json: bool) -> None:
     for option in options:
         setting = found.get(option.name or "")
         value = setting.value if setting is not None else _default(option)
+        value = _without_passwords(value) if option.name == "mirrors" else value
         source = setting.source if setting is not None else "default"
         rows.append({"option": max(option.opts, key=len), "value": value, "from": source})
     if as_json:
@@ -45,6 +49,10 @@ def command(*, as_json: bool) -> None:
         show([{**row, "value": _WORDS.get(str(row["value"]), row["value"])} for row in rows], as_json=False)
         for path in (site_file(os.environ), user_file(os.environ)):
             click.echo(f"{path}: {'read' if path.exists() else 'there is no such file'}", err=True)
+
+
+def _without_passwords(urls: Any) -> str | None:
+    return shlex.join(address_of(url).shown for url in urls) if urls else None
 
 
 def _default(option: click.Option) -> object:

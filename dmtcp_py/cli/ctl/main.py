@@ -10,7 +10,21 @@ import click
 from dmtcp_py import __version__
 from dmtcp_py.cli.common import directory_option, run_and_exit
 from dmtcp_py.cli.config import defaults
-from dmtcp_py.cli.ctl import checkpoint, completion, config, doctor, list_, prune, rehearse, setup, status, stop, verify
+from dmtcp_py.cli.ctl import (
+    checkpoint,
+    completion,
+    config,
+    doctor,
+    fetch,
+    list_,
+    prune,
+    rehearse,
+    report,
+    setup,
+    status,
+    stop,
+    verify,
+)
 from dmtcp_py.cli.run import command as run
 from dmtcp_py.cli.sections import Section, SectionedGroup
 
@@ -31,8 +45,8 @@ Exit status:
 
 _SECTIONS: tuple[Section, ...] = (
     ("Before a long run", ("rehearse", "doctor", "setup", "config", "completion")),
-    ("Jobs", ("status", "checkpoint", "stop")),
-    ("What is kept of jobs", ("list", "verify", "prune")),
+    ("Jobs", ("status", "report", "checkpoint", "stop")),
+    ("What is kept of jobs", ("list", "verify", "prune", "fetch")),
 )
 _EXAMPLES = """\
 \b
@@ -61,7 +75,8 @@ def command(context: click.Context, directory: Path) -> None:
     context.obj = directory
 
 
-for module in (rehearse, status, list_, verify, prune, checkpoint, stop, doctor, setup, completion, config):
+_AT_JOBS = (status, report, list_, verify, prune, fetch, checkpoint, stop)
+for module in (rehearse, *_AT_JOBS, doctor, setup, completion, config):
     command.add_command(module.command)
 
 

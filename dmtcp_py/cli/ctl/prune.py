@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from dmtcp_py.cli.ctl.common import job_argument, jobs_named, json_option, show, warn
 from dmtcp_py.report.generations import pruned
+from dmtcp_py.store.removal import fsync_all, remove_all
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+_PATIENCE_S = 0.2
 _EXAMPLES = """\
 \b
 Examples:
@@ -34,10 +37,15 @@ Examples:
 def command(  # noqa: PLR0913 - one parameter for each option
     directory: Path, job: str | None, *, keep: int, finished: bool, dry_run: bool, as_json: bool
 ) -> None:
-    """Remove old generations. The newest one of an unfinished job is never removed."""
-    rows = [
-        row
-        for layout in jobs_named(directory, job)
-        for row in pruned(layout, keep=keep, finished=finished, dry_run=dry_run, warn=warn)
-    ]
-    show(rows, as_json=as_json)
+    """Remove old generations. The newest one of an unfinished job is never removed.
+
+    To remove a job that does not run, and all that is kept of it, remove its directory: rm -r .dmtcp-run/JOB.
+
+    If a file system takes long to remove the files, that goes on in the background.
+    """
+    prune = partial(pruned, keep=keep, finished=finished, dry_run=dry_run, warn=warn)
+    found = list(map(prune, jobs_named(directory, job)))
+    fsync_all([one.history for one in found if one.doomed])
+    show([row for one in found for row in one.rows], as_json=as_json)
+    if text := remove_all([folder for one in found for folder in one.doomed], patience_s=_PATIENCE_S):
+        warn(text)

@@ -65,10 +65,10 @@ def _show(found: Sequence[Seen], layouts: Sequence[JobLayout], *, is_one: bool, 
         return
     now = utc_now()
     if is_one:
-        lines = job_page.page(found[0].row, read_history(layouts[0]), now, found[0].writing)
+        lines = job_page.page(found[0].row, read_history(layouts[0]), now, found[0].step)
     else:
         is_read = sys.stdout is not None and sys.stdout.isatty()
-        rows = [words.cells(seen.row, now, seen.writing) for seen in found]
+        rows = [words.cells(seen.row, now, seen.step) for seen in found]
         lines = words.table(rows, shutil.get_terminal_size().columns if is_read else None)
     for line in lines:
         click.echo(one_line(line))

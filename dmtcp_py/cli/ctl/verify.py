@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from dmtcp_py.cli.ctl.common import job_argument, jobs_named, json_option, show
+from dmtcp_py.cli.ctl.common import job_argument, jobs_named, json_option, mirror_option, mirrors_meant, show
 from dmtcp_py.messages import one_line
 from dmtcp_py.report.generations import verified
 from dmtcp_py.report.state import lines_of, state_of
@@ -36,10 +36,25 @@ Examples:
     help="Print instead what was compared at the last resume, and what the newest generation, or generation N, "
     "recorded of each process.",
 )
+@mirror_option
 @json_option
 @click.pass_obj
-def command(directory: Path, job: str | None, *, generation: int | None, shows_state: bool, as_json: bool) -> int:
-    """Check that every image still has the size and content that were committed."""
+def command(  # noqa: PLR0913 - one parameter for each option
+    directory: Path,
+    job: str | None,
+    *,
+    generation: int | None,
+    shows_state: bool,
+    mirrors: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Check that every image still has the size and content that were committed, here or at a mirror."""
+    if mirrors:
+        from dmtcp_py.report.mirrors import verified_at  # noqa: PLC0415 - only for mirrors
+
+        rows = verified_at(mirrors_meant(mirrors), job, generation)
+        show(rows, as_json=as_json)
+        return int(any(row["problem"] for row in rows))
     layouts = jobs_named(directory, job)
     if shows_state:
         found = [state_of(layout, generation) for layout in layouts]

@@ -15,12 +15,13 @@ from dmtcp_py.report.status import batch_jobs
 from dmtcp_py.store.records import utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import RenderableType
 
     from dmtcp_py.batch.scheduler import BatchJob
     from dmtcp_py.report.seen import Seen
+    from dmtcp_py.report.status import BatchId
     from dmtcp_py.store.layout import JobLayout
 
 _LOOK_S = 0.5
@@ -34,7 +35,7 @@ class _Jobs:
 
     def __init__(self, layouts: Callable[[], Sequence[JobLayout]], warn: Callable[[str], None]) -> None:
         self._layouts, self._warn = layouts, warn
-        self._batch: dict[str, BatchJob] = {}
+        self._batch: dict[BatchId, BatchJob] = {}
         self._asked_at: float | None = None
 
     def look(self) -> list[Seen]:
@@ -68,9 +69,9 @@ def _print(jobs: _Jobs) -> list[Seen]:
 
 def _line(seen: Seen) -> str:
     # a percentage would be a change each time
-    is_writing = seen.writing is not None
+    step = seen.step.word if seen.step is not None else words.doing(seen.row)
     generation = f", generation {seen.row['generation']}" if seen.row["generation"] else ""
-    return f"{'checkpointing' if is_writing else words.doing(seen.row)}{generation}"
+    return f"{step}{generation}"
 
 
 def _draw(jobs: _Jobs) -> list[Seen]:
@@ -94,11 +95,19 @@ def _drawn(found: Sequence[Seen], columns: int) -> RenderableType:
     from rich.text import Text  # noqa: PLC0415
 
     now = utc_now()
-    header, *rows = words.table([words.cells(seen.row, now, seen.writing) for seen in found], columns)
+    header, *rows = words.table([words.cells(seen.row, now, seen.step) for seen in found], columns)
     bars = Table.grid(padding=(0, 2))
     for seen in found:
-        if seen.writing is not None:
-            share = seen.writing.share
+        for text, share in _under_way(seen):
             bar = ProgressBar(total=None if share is None else 1.0, completed=share or 0.0, width=_BAR)
-            bars.add_row(Text(seen.row["job"]), bar, Text(f"checkpoint {seen.writing.percent}"))
+            bars.add_row(Text(seen.row["job"]), bar, Text(text))
     return Group(Text(header, style="bold"), *map(Text, rows), bars)
+
+
+def _under_way(seen: Seen) -> Iterator[tuple[str, float | None]]:
+    """Yield what of a job takes a while, in words, and the part of it that is done, None if that is not known."""
+    if seen.step is not None:
+        yield str(seen.step), seen.step.share
+    for mirror in seen.row["mirrors"] or ():
+        if mirror["copying"] is not None:
+            yield f"copying {mirror['copying']} to {mirror['url']}", mirror["share"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.engine.criu.inside.argv import inside_argv
 from dmtcp_py.native import built
@@ -33,8 +34,7 @@ _MOST_CHARS = 400
 _HARMLESS = ("RLIMIT_NOFILE", "kdat cache")
 
 
-@dataclass(frozen=True)
-class Tool:
+class Tool(Struct, frozen=True):
     """A criu, and the folder for its logs and its output."""
 
     criu: Installation
@@ -70,7 +70,7 @@ def dump_argv(tool: Tool, images: Path, *, then_stop: bool) -> list[str]:
 
 def restore_argv(tool: Tool, images: Path) -> list[str]:
     """Return the command that restores a tree as the caller's child; the keeper adds the descriptors to inherit."""
-    first = inside_argv("engine.criu.tcp_ports", str(images))
+    first = inside_argv("engine.tcp_ports", str(images))
     script = _action_script(tool, "pre-resume", inside_argv("engine.criu.inside.attributes", str(tool.lost)))
     return [*first, *_argv(tool, "restore", images), "--restore-detached", "--restore-sibling", *script]
 

@@ -6,8 +6,9 @@ import os
 import signal
 import stat
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
+
+from msgspec.structs import replace
 
 from dmtcp_py.engine.criu import obstacles
 from dmtcp_py.engine.criu.command import dump_argv, failure_in
@@ -21,6 +22,7 @@ from dmtcp_py.rollback.parts import has_begun
 from dmtcp_py.store.staged import StagedImages, stage
 from dmtcp_py.system.files import make_private_dir, remove_tree, size_below
 from dmtcp_py.system.reaping import end_descendants, signal_group
+from dmtcp_py.system.stuck import what_they_wait_in
 from dmtcp_py.system.timeout import Timeout
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class CriuComputation:
         self._was_killed = False
         self._stopped_by_us = False
         self._failure: str | None = None
+        self._has_hung = False
         self._end: ProgramEnd | None = None
 
     def known_pids(self) -> list[int]:
@@ -73,7 +76,7 @@ class CriuComputation:
         make_private_dir(self._staging)
         self._refuse()
         root = self._tool.undo
-        part = None if root is None else recording.make_ready(root)
+        part = None if root is None else recording.make_ready_for_checkpoint(root, holds=False)
         with recording.closed_gate(root, for_last=then_stop):
             status = self._dump(then_stop=then_stop, timeout_s=timeout_s)
         self._check_dumped(status)
@@ -116,7 +119,7 @@ class CriuComputation:
     def _judge(self) -> ProgramEnd:
         ended = self._keeper.state.ended
         if self._failure is not None:
-            return ProgramEnd(EndKind.ENGINE_FAILED, detail=self._failure)
+            return ProgramEnd(EndKind.ENGINE_FAILED, detail=self._failure, has_hung=self._has_hung)
         if ended is not None:
             if os.WIFSIGNALED(ended):
                 return ProgramEnd(EndKind.SIGNALLED, signum=os.WTERMSIG(ended))
@@ -165,13 +168,11 @@ class CriuComputation:
             )
 
     def _refuse(self) -> None:
-        """Raise BlockedError, or CheckpointFailedError where it may pass, for what CRIU cannot take in this way."""
+        """Raise BlockedError for what CRIU cannot take in this way."""
         obstacles.refuse(self.pid)
         refusal = refusals.left_in(self._staging) or self._tool.way.refusal(self.pid)
-        if refusal is not None and refusal.is_temporary:
-            raise CheckpointFailedError(refusal.what, refusal.hint, program_lives=True)
         if refusal is not None:
-            raise BlockedError(refusal.what, refusal.hint)
+            raise BlockedError(refusal.what, refusal.hint, may_pass=refusal.is_temporary)
 
     def _await_stop(self) -> None:
         self._stopped_by_us = True
@@ -195,7 +196,9 @@ class CriuComputation:
                 written = size
                 timeout.renew()
             if timeout.is_over():
-                self._fail(f"a checkpoint hung: nothing was written for {timeout_s:.0f} s")
+                self._has_hung = True
+                stuck = what_they_wait_in(self._keeper.child.pid)
+                self._fail(f"a checkpoint hung, nothing was written for {timeout_s:.0f} s: {stuck}")
 
     def _collect(self, begun: str | None, *, then_stop: bool) -> StagedImages:
         """Return the images; BEGUN is the part of the journal that began with them, None if nothing is recorded."""

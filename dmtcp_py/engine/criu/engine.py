@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.criu import comparison, networks, tcp_ports, trials
+from dmtcp_py.engine import tcp_ports
+from dmtcp_py.engine.criu import comparison, networks, trials
 from dmtcp_py.engine.criu.command import Tool, failure_in, restore_argv
 from dmtcp_py.engine.criu.computation import CriuComputation
 from dmtcp_py.engine.criu.inside import keeper
@@ -16,11 +17,12 @@ from dmtcp_py.engine.criu.inside.mounts import SHM
 from dmtcp_py.engine.criu.keeper_client import KeeperClient
 from dmtcp_py.engine.criu.stdio import Connections
 from dmtcp_py.engine.protocol import Launch
-from dmtcp_py.errors import EngineError, RestartFailedError
+from dmtcp_py.errors import EngineError, RestartFailedError, RestartHungError
 from dmtcp_py.native import built
-from dmtcp_py.rollback import held_files, recording, restore_held_files, unwatched_files
-from dmtcp_py.rollback.undo import Goal, go_back
+from dmtcp_py.rollback import held_files, recording, unwatched_files
+from dmtcp_py.rollback.restore import restore
 from dmtcp_py.system.files import remove_tree
+from dmtcp_py.system.stuck import what_they_wait_in
 from dmtcp_py.system.timeout import Timeout
 
 if TYPE_CHECKING:
@@ -34,10 +36,6 @@ _START_S = 30.0
 _RESTART_S = 60.0
 _SLOWEST_BYTES_PER_S = 20e6
 _POLL_S = 0.25
-_ADDRESS_S = 70.0
-"""How long a kernel that cannot free ports on request keeps them after a connection ends: TIME_WAIT and a margin."""
-_PREDECESSOR_S = 3.0
-"""How long the process that uses a port may still be one of the previous attempt, which is ending."""
 _ADDRESS_POLLS = 8
 _LEAST_PID_MAX = 32768
 """The smallest pid_max that is expected on a machine on which the program resumes."""
@@ -113,7 +111,7 @@ class CriuEngine:
         return computation
 
     def _restart_when_ports_are_free(self, restart: Restart) -> CriuComputation | None:
-        timeout, short = Timeout(_ADDRESS_S), Timeout(_PREDECESSOR_S)
+        timeout, short = Timeout(tcp_ports.KEPT_S), Timeout(tcp_ports.PREDECESSOR_S)
         while True:
             try:
                 return self._restart(restart)
@@ -121,7 +119,7 @@ class CriuEngine:
                 if _ADDRESS_IN_USE not in error.what or timeout.is_over():
                     raise
                 if short.is_over():
-                    _refuse_ports_in_use(restart)
+                    tcp_ports.refuse_held(set(held_files.read(restart.folder).ports))
             for _ in range(_ADDRESS_POLLS):
                 if restart.is_cancelled():
                     return None
@@ -149,17 +147,7 @@ class CriuEngine:
                 accept=restart.accepts_changed,
                 warn=restart.warn,
             )
-        go_back(
-            restart.undo,
-            Goal(
-                part=restart.manifest.undo_part,
-                program_stopped=restart.manifest.program_stopped,
-                kept=restore_held_files.kept_in_memory(restart.folder),
-            ),
-            accept=restart.accepts_changed,
-            warn=restart.warn,
-        )
-        restore_held_files.restore(restart.folder)
+        restore(restart.folder, restart.undo, restart.manifest, accept=restart.accepts_changed, warn=restart.warn)
         way = networks.recorded(record, self._way, restart.say)
         tool = self._tool(restart, way, covers_shm=record["covers_shm"])
         connections = Connections(restart.stdio, record["kinds"])
@@ -239,7 +227,8 @@ def _await_start(keeper_client: KeeperClient, tool: Tool) -> None:
 
 def _await_restore(keeper_client: KeeperClient, tool: Tool, restart: Restart) -> bool:
     """Wait until all processes run again; return False if the wait was cancelled."""
-    timeout = Timeout(_RESTART_S + restart.manifest.size / _SLOWEST_BYTES_PER_S)
+    limit_s = _RESTART_S + restart.manifest.size / _SLOWEST_BYTES_PER_S
+    timeout = Timeout(limit_s)
     while not keeper_client.wait_for(lambda state: state.has_started, _POLL_S):
         state = keeper_client.state
         if state.failed or state.is_gone:
@@ -250,7 +239,8 @@ def _await_restore(keeper_client: KeeperClient, tool: Tool, restart: Restart) ->
         if restart.is_cancelled():
             return False
         if timeout.is_over():
-            raise RestartFailedError("criu restore did not finish in time")
+            stuck = what_they_wait_in(keeper_client.child.pid)
+            raise RestartHungError(f"criu restore did not finish within {limit_s:.0f} s: {stuck}")
     return True
 
 
@@ -261,15 +251,6 @@ def _computation(
     pid = keeper_client.outer_pid(root)
     # if the program has already ended, nothing uses its pid any more
     return CriuComputation(tool, keeper_client, connections, pid or keeper_client.child.pid, staging)
-
-
-def _refuse_ports_in_use(restart: Restart) -> None:
-    held = tcp_ports.holders(set(held_files.read(restart.folder).ports))
-    if held:
-        raise EngineError(
-            f"other programs on this machine use the program's TCP ports: {', '.join(held)}",
-            "run the same line again once they are free, or on another machine",
-        )
 
 
 def _abandon(keeper_client: KeeperClient, connections: Connections) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+from msgspec import Struct
 
 from dmtcp_py.engine.criu.privileges import are_ours, data_folder
 from dmtcp_py.errors import EngineError
@@ -23,8 +24,7 @@ _TOOL_S = 20.0
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
-@dataclass(frozen=True)
-class Installation:
+class Installation(Struct, frozen=True, dict=True):
     """A CRIU whose executable is PATH."""
 
     path: Path

@@ -10,9 +10,11 @@ import socket
 import subprocess
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dmtcp_py.engine.criu.inside.argv import inside_argv
 from dmtcp_py.errors import EngineError
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
 _JOIN_S = 5.0
 
 
-@dataclass(frozen=True)
-class KeeperState:
+class KeeperState(Struct, frozen=True):
     """What the keeper has reported so far."""
 
     has_started: bool = False
@@ -103,6 +104,8 @@ class KeeperClient:
         for pid in keepers:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        # it ends with the keeper, unless it is stopped
+        self.child.signal(signal.SIGCONT)
         if not keepers and self.child.poll() is None:
             self.child.signal(signal.SIGKILL)
 

@@ -15,9 +15,10 @@ import subprocess
 import tempfile
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.engine.criu.installation import Installation, private_prefix
 from dmtcp_py.engine.criu.privileges import data_folder, setpriv_copy
@@ -54,8 +55,7 @@ _HINT = "check the network and apt's proxy, then run 'dmtcp-ctl setup' again; no
 _INSTALL_OTHERWISE = "install DMTCP or CRIU with your system's package manager"
 
 
-@dataclass(frozen=True)
-class _Archive:
+class _Archive(Struct, frozen=True):
     """A distribution's archive: its keys, and the releases from which to fetch CRIU, the best first."""
 
     origin: str

@@ -18,6 +18,10 @@ _KNOWN = (
         re.compile(r"Can't dump file \d+ of that type \[\d+\] \(unknown ([^)]+)\)"),
         r"the program has \1 open, which CRIU cannot checkpoint",
     ),
+    (
+        re.compile(r"Can't dump half of stream unix connection\. name: ([^\s;]+)"),
+        r"the program is connected to \1 (a Unix socket), to a process outside the job; CRIU needs that to be closed",
+    ),
     (re.compile(r"No space left on device"), "no space is left for the images"),
 )
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.engine.criu import privileges, ways
 from dmtcp_py.engine.criu.command import COMMON
@@ -38,8 +39,7 @@ _STATUS_FIELDS = ("Uid", "Gid", "CapPrm", "CapEff", "CapAmb", "CapBnd", "NoNewPr
 _SPACES = ("user", "mnt", "pid")
 
 
-@dataclass(frozen=True)
-class Tried:
+class Tried(Struct, frozen=True):
     """One way of running CRIU, and the PROBLEM with it; None if it works."""
 
     way: Way
@@ -48,8 +48,7 @@ class Tried:
     """Whether another CRIU might work."""
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Struct, frozen=True):
     """A CRIU, and the ways that were tried with it, up to the first that works."""
 
     installation: Installation

@@ -5,8 +5,10 @@ A way is a value: how its namespaces are entered, what criu is given, what is re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dmtcp_py.engine.criu import privileges
 from dmtcp_py.engine.criu.inside import refusals
@@ -23,12 +25,12 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.criu.inside.refusals import Refusal
 
 ROOT, CAPABILITIES, USER_NAMESPACE = "as root", "with capabilities", "in a user namespace"
+_ALWAYS_REFUSED = (refusals.ENDED, refusals.RENAMED, refusals.UNDONE, refusals.OF_THREAD, refusals.MEMFD)
 _UNPRIVILEGED = ("--unprivileged",)
 _NAMESPACES = ("--pid", "--mount", "--propagation", "slave", "--fork", "--kill-child=KILL", "--mount-proc")
 
 
-@dataclass(frozen=True)
-class Way:
+class Way(Struct, frozen=True):
     """A way of running CRIU; NAME continues "CRIU works"."""
 
     name: str
@@ -42,7 +44,7 @@ class Way:
     """Whether the program gets an IPC namespace, without which criu dumps no System V objects."""
     restores_clocks: bool = True
     """Whether criu restores clocks; otherwise `enter` takes the folder of the images as one more word."""
-    refused: tuple[str, ...] = (refusals.ENDED,)
+    refused: tuple[str, ...] = _ALWAYS_REFUSED
     """What is refused, see `dmtcp_py.engine.criu.inside.refusals`."""
     to_own_network: tuple[str, ...] = ()
     """The words that `enter` takes besides for a network of the program's own."""
@@ -123,12 +125,14 @@ def _with_capabilities() -> Way:
         enter=(*privileges.launcher(), *clocks),
         options=_UNPRIVILEGED,
         restores_clocks=False,
+        refused=(*_ALWAYS_REFUSED, refusals.DESCRIPTORS),
     )
 
 
 def _in_user_namespace() -> Way:
     library = built("userns")
-    always = (refusals.SECCOMP, refusals.HIDDEN, refusals.TCP, refusals.ENDED)
+    own = (refusals.SECCOMP, refusals.HIDDEN, refusals.TCP, refusals.WATCHES, refusals.DESCRIPTORS)
+    always = (*own, *_ALWAYS_REFUSED)
     return Way(
         name=USER_NAMESPACE,
         enter=tuple(inside_argv("engine.criu.inside.user_namespace")),

@@ -8,32 +8,32 @@ from dmtcp_py.engine.dmtcp.obstacles import USE_CRIU
 
 _KNOWN = (
     (
-        re.compile(r"!\s*DMTCP_IS_PROTECTED_FD"),
+        r"!\s*DMTCP_IS_PROTECTED_FD",
         f"the program uses a descriptor number from 821 to 841, which DMTCP has for its own; {USE_CRIU}",
     ),
     (
-        re.compile(r"_fcntlOwner"),
+        r"_fcntlOwner",
         f"the program has a descriptor whose options DMTCP cannot read, as after open(O_PATH); {USE_CRIU}",
     ),
-    (re.compile(r"ckptfd >= 0"), "the program has a FIFO open whose name is gone, which DMTCP cannot checkpoint"),
-    (re.compile(r"Unimplemented file type"), "the program has a file open of a kind that DMTCP does not know"),
-    (re.compile(r"No space left on device"), "no space was left for the images"),
+    (r"ckptfd >= 0", "the program has a FIFO open whose name is gone, which DMTCP cannot checkpoint"),
+    (r"Unimplemented file type", "the program has a file open of a kind that DMTCP does not know"),
+    (r"No space left on device", "no space was left for the images"),
     (
-        re.compile(r"should not be run under ckpt control"),
+        r"should not be run under ckpt control",
         "the program runs DMTCP itself, which does not run under DMTCP; leave dmtcp_launch out of its command",
     ),
 )
 """Texts in messages, and what they mean; CRIU is named where it was seen to handle the program."""
-_ASSERTION = re.compile(r"at (?P<where>\S+:\d+)(?: in (?P<function>\S+?);)?.*?ASSERT\((?P<condition>.+?)\) failed")
-_ASSERTION_OF_5 = re.compile(r"ASSERT at (?P<where>\S+:\d+): (?P<condition>[^:]+)")
+_ASSERTION = r"at (?P<where>\S+:\d+)(?: in (?P<function>\S+?);)?.*?ASSERT\((?P<condition>.+?)\) failed"
+_ASSERTION_OF_5 = r"ASSERT at (?P<where>\S+:\d+): (?P<condition>[^:]+)"
 
 
 def explained(message: str) -> str:
     """Return what MESSAGE of DMTCP means for the program, or the assertion in it; MESSAGE itself if it has none."""
     for pattern, sentence in _KNOWN:
-        if pattern.search(message):
+        if re.search(pattern, message):
             return sentence
-    found = _ASSERTION.search(message) or _ASSERTION_OF_5.search(message)
+    found = re.search(_ASSERTION, message) or re.search(_ASSERTION_OF_5, message)
     if found is None:
         return message
     return f"DMTCP gave up at {found['where']}, where it expects {found['condition']}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.errors import RestartFailedError
 from dmtcp_py.state.record import Compared
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
     from dmtcp_py.state.record import Values
 
-_FILE = re.compile(r"state-(\d+)\.txt")
-_RECORD = re.compile(r"recorded-(\d+)\.txt")
+_FILE = r"state-(\d+)\.txt"
+_RECORD = r"recorded-(\d+)\.txt"
 _THREAD, _COMPARED = "thread", "compared"
 """How the line begins that precedes those of a thread, and the one that says how much was compared."""
 _LIMITS = (
@@ -66,21 +67,22 @@ _WORDS = {
 }
 """What is said for 0 and 1."""
 _HARMLESS = (
-    (re.compile(r"(soft|hard) limit"), "without privileges a hard limit of this attempt cannot be raised"),
-    (re.compile(r"scheduling|nice|I/O priority|processors"), "it affects how soon a program computes, not what"),
-    (re.compile(r"supplementary groups"), "without privileges they are those of this login"),
-    (re.compile(r"oom_score_adj"), "only with privileges can it be lowered"),
-    (re.compile(r"name of a thread|personality"), "no result depends on it"),
-    (re.compile(r"prctl setting PR_(MCE|SET_(TIMERSLACK|THP|IO|MEMORY))"), "no result depends on it"),
-    (re.compile(r"core dump filter"), "it affects core files"),
-    (re.compile(r"advice on memory"), "it affects speed, core files and what a child inherits"),
+    (r"(soft|hard) limit", "without privileges a hard limit of this attempt cannot be raised"),
+    (r"scheduling|nice|I/O priority|processors", "it affects how soon a program computes, not what"),
+    (r"supplementary groups", "without privileges they are those of this login"),
+    (r"oom_score_adj", "only with privileges can it be lowered"),
+    (r"name of a thread|personality", "no result depends on it"),
+    (r"prctl setting PR_(MCE|SET_(TIMERSLACK|THP|IO|MEMORY))", "no result depends on it"),
+    (r"core dump filter", "it affects core files"),
+    (r"advice on memory", "it affects speed, core files and what a child inherits"),
 )
 """Differences that only cause a warning, each with the reason."""
+_CAUSES = ((re.compile(r"port of the listening socket"), "another program on this machine may have it"),)
+"""What differences are likely to come from."""
 _HINT = "--accept-changed-state resumes all the same"
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """WHAT process PID has that is not what it WAS at the checkpoint."""
 
     pid: int
@@ -91,15 +93,17 @@ class Difference:
     @property
     def is_harmless(self) -> bool:
         """Whether it cannot change what the program computes."""
-        return any(pattern.match(self.what) for pattern, _ in _HARMLESS)
+        return any(re.match(pattern, self.what) for pattern, _ in _HARMLESS)
 
     def __str__(self) -> str:
-        return f"process {self.pid}: {self.what} was {self.was}, and is {self.now} after the restart"
+        text = f"process {self.pid}: {self.what} was {self.was}, and is {self.now} after the restart"
+        causes = [cause for pattern, cause in _CAUSES if pattern.match(self.what)]
+        return "; ".join([text, *causes])
 
 
 def count_reports(folder: Path) -> int:
     """Return how many processes have compared themselves so far."""
-    return sum(_FILE.fullmatch(path.name) is not None for path in folder.iterdir())
+    return sum(re.fullmatch(_FILE, path.name) is not None for path in folder.iterdir())
 
 
 def forget(folder: Path) -> None:
@@ -132,9 +136,9 @@ def judge(folder: Path, *, accepts: bool, warn: Callable[[str], None]) -> Compar
     return Compared(processes=len(files), values=count, differences=tuple(found))
 
 
-def _files(folder: Path, pattern: re.Pattern[str]) -> list[tuple[Path, str]]:
+def _files(folder: Path, pattern: str) -> list[tuple[Path, str]]:
     """Return the files in FOLDER whose names have PATTERN, each with the pid in its name."""
-    return [(path, found[1]) for path in sorted(folder.iterdir()) if (found := pattern.fullmatch(path.name))]
+    return [(path, found[1]) for path in sorted(folder.iterdir()) if (found := re.fullmatch(pattern, path.name))]
 
 
 def _lines(path: Path) -> list[str]:

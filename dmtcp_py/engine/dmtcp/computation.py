@@ -6,8 +6,9 @@ import json
 import signal
 import time
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
+
+from msgspec.structs import replace
 
 from dmtcp_py.engine.dmtcp import images
 from dmtcp_py.engine.dmtcp.assertions import explained
@@ -24,6 +25,7 @@ from dmtcp_py.rollback.parts import has_begun
 from dmtcp_py.system.child import ExitStatus
 from dmtcp_py.system.files import remove_tree
 from dmtcp_py.system.reaping import LEFTOVER_GRACE_S, end_descendants, end_group
+from dmtcp_py.system.stuck import what_they_wait_in
 from dmtcp_py.system.timeout import Timeout
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class DmtcpComputation:
         self._begun_before_stop = 0
         self._stopped_by_us = False
         self._failure: str | None = None
+        self._has_hung = False
         self._end: ProgramEnd | None = None
         self._ended_leftovers = False
 
@@ -241,17 +244,14 @@ class DmtcpComputation:
                 fail_status=self.workspace.fail_status,
                 logs_failures=logs_failures(self.workspace.dmtcp.version),
                 last_survived_checkpoint=self._begun_before_stop if self._stopped_by_us else self._last_survived,
+                has_hung=self._has_hung,
             )
         )
 
     def _make_part_ready(self, *, holds: bool) -> str | None:
         """Prepare the part of the journal that the checkpoint begins; with HOLDS, processes wait for their release."""
         root = self.workspace.undo
-        if root is None:
-            return None
-        if holds:
-            recording.hold(root)
-        return recording.make_ready(root)
+        return None if root is None else recording.make_ready_for_checkpoint(root, holds=holds)
 
     def _part_if_begun(self, part: str | None) -> str | None:
         """Return PART if the checkpoint has begun it."""
@@ -289,8 +289,9 @@ class DmtcpComputation:
                 before = size
                 timeout.renew()
             if timeout.is_over():
-                hung = f"a checkpoint hung: nothing was written for {timeout_s:.0f} s"
                 message = self.workspace.failure_message()
+                self._has_hung = message is None
+                hung = f"a checkpoint hung, nothing was written for {timeout_s:.0f} s: {what_they_wait_in(self.pid)}"
                 self._fail(explained(message) if message else hung)
         return True
 

@@ -13,8 +13,10 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dmtcp_py.errors import EngineError
 from dmtcp_py.native import built
@@ -36,19 +38,17 @@ COMMAND_S = 20.0
 _STALE_S = 600
 _POLL_MS = 100
 _OURS = "dmtcp-run: "
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+COLOUR = r"\x1b\[[0-9;]*m"
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(Struct, frozen=True):
     """The answer to ``dmtcp_command --status``."""
 
     peers: int
     is_running: bool
 
 
-@dataclass(frozen=True)
-class LogState:
+class LogState(Struct, frozen=True):
     """What the log shows so far."""
 
     connected: int = 0
@@ -176,7 +176,7 @@ class Coordinator:
         if stream is None:
             return
         for raw in stream:
-            line = COLOUR.sub("", raw.decode("utf-8", "replace"))
+            line = re.sub(COLOUR, "", raw.decode("utf-8", "replace"))
             with self._changed:
                 self._log_state = _after(line, self._log_state, time.monotonic())
                 self._changed.notify_all()

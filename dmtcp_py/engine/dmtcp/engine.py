@@ -6,25 +6,25 @@ import json
 import random
 import resource
 import signal
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.dmtcp import audit, selftest
+from dmtcp_py.engine.dmtcp import selftest
+from dmtcp_py.engine.dmtcp.coming_up import await_all, compare_state
 from dmtcp_py.engine.dmtcp.computation import NODES_KEY, STARTED_KEY, DmtcpComputation
 from dmtcp_py.engine.dmtcp.images import FAIL_KEY
 from dmtcp_py.engine.dmtcp.installation import FAIL_STATUSES, TOOLS, Installation, find, image_format
+from dmtcp_py.engine.dmtcp.listeners import await_ports
 from dmtcp_py.engine.dmtcp.shared_memory import claim, clear, of_node, unname
 from dmtcp_py.engine.dmtcp.stdio import stream_flags_kept, terminal_as_dev_tty, with_streams
 from dmtcp_py.engine.dmtcp.workspace import HOLD_STARTS, Workspace
 from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_setuid, is_static, mpi_implementation
-from dmtcp_py.engine.protocol import EndKind
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.native import built
-from dmtcp_py.rollback import recording, restore_held_files
-from dmtcp_py.rollback.undo import Goal, go_back
+from dmtcp_py.rollback import recording
+from dmtcp_py.rollback.restore import restore
 from dmtcp_py.store.records import path_of
 from dmtcp_py.system.child import Child
-from dmtcp_py.system.timeout import Timeout
 from dmtcp_py.system.tools import import_early
 
 if TYPE_CHECKING:
@@ -37,14 +37,17 @@ if TYPE_CHECKING:
 CHECKPOINT_SIGNAL = 57
 """The signal with which DMTCP suspends threads: a real-time signal that no program was found to use."""
 SIGNALS_PLUGIN = "signals"
-STATE_PLUGIN = "state"
-_RESTART_S = 60.0
 _OPEN_FILES = 1024
 """DMTCP has descriptors of its own from 820 on, and does not let programs lower the limit below this."""
-_OUR_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
-_SLOWEST_BYTES_PER_S = 20e6
-_POLL_S = 0.05
-_COMPARISON_S, _REPORT_POLL_S = 15.0, 0.005
+_OUR_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTSTP,
+    signal.SIGHUP,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 
 
 class DmtcpEngine:
@@ -135,17 +138,9 @@ class DmtcpEngine:
         """Restart the program under a new coordinator; return None if that was cancelled before all processes ran."""
         self.check_images(restart.manifest)
         _refuse_other_node_count(restart)
-        go_back(
-            restart.undo,
-            Goal(
-                part=restart.manifest.undo_part,
-                program_stopped=restart.manifest.program_stopped,
-                kept=restore_held_files.kept_in_memory(restart.folder),
-            ),
-            accept=restart.accepts_changed,
-            warn=restart.warn,
-        )
-        restore_held_files.restore(restart.folder)
+        if not await_ports(restart.folder, restart.is_cancelled, restart.warn):
+            return None
+        restore(restart.folder, restart.undo, restart.manifest, accept=restart.accepts_changed, warn=restart.warn)
         clear(restart.manifest.engine_data)
         with _images_at_original_path(restart):
             computation = self._restart(restart)
@@ -181,9 +176,9 @@ class DmtcpEngine:
         computation = DmtcpComputation(root, workspace)
         try:
             with stream_flags_kept():
-                is_up = _await_all(computation, restart)
+                is_up = await_all(computation, restart)
             if is_up:
-                _compare_state(computation, restart)
+                compare_state(computation, restart, len(_images_of(restart, 0)))
         except BaseException:
             computation.kill()
             computation.close()
@@ -193,17 +188,6 @@ class DmtcpEngine:
             computation.close()
             return None
         return computation
-
-
-def _compare_state(computation: DmtcpComputation, restart: Restart) -> None:
-    """Wait until the processes on this node have compared what they are with what they were, and judge the result."""
-    if not any(note.startswith(f"plugin {STATE_PLUGIN}:") for note in restart.manifest.quirks):
-        return
-    expected, timeout = len(_images_of(restart, 0)), Timeout(_COMPARISON_S)
-    while audit.count_reports(computation.temporary) < expected and not timeout.is_over():
-        computation.coordinator.wait_for(lambda _log: False, _REPORT_POLL_S)
-    compared = audit.judge(computation.temporary, accepts=restart.accepts_changed_state, warn=restart.warn)
-    restart.compared(compared)
 
 
 def _launch_options(plugins: Sequence[Path]) -> list[str]:
@@ -274,33 +258,3 @@ def _images_at_original_path(restart: Restart) -> Iterator[None]:
         place.unlink()
         for folder in missing[1:]:
             folder.rmdir()
-
-
-def _await_all(computation: DmtcpComputation, restart: Restart) -> bool:
-    """Wait until all processes run again; return False if the wait was cancelled."""
-    manifest = restart.manifest
-    timeout = Timeout(_RESTART_S + manifest.size / _SLOWEST_BYTES_PER_S)
-    while True:
-        if computation.has_ended():
-            end = computation.poll()
-            all_connected = computation.coordinator.log_state.connected >= manifest.processes
-            is_own = end is not None and end.kind is EndKind.EXITED and end.status != computation.workspace.fail_status
-            if is_own and all_connected:
-                # the program ran, and ended before it was seen running
-                return True
-            detail = (
-                end.detail or (f"signal {end.signum}" if end.signum else f"status {end.status}") if end else "unknown"
-            )
-            raise RestartFailedError(f"dmtcp_restart failed ({detail})")
-        if restart.is_cancelled():
-            return False
-        # of processes that had all connected before the status was read, some may have ended since
-        all_connected = computation.coordinator.log_state.connected >= manifest.processes
-        with suppress(EngineError):
-            status = computation.coordinator.status()
-            if status.is_running and (all_connected or status.peers == manifest.processes):
-                return True
-        if timeout.is_over():
-            raise RestartFailedError("its processes did not all run again in time")
-        # no version logs when the last process runs again, so the coordinator is asked
-        computation.coordinator.wait_for(lambda log: log.kill_command is not None, _POLL_S)

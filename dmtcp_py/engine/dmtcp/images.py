@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import time
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from dmtcp_py.engine.dmtcp import audit
 from dmtcp_py.errors import CheckpointFailedError, EngineError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.dmtcp.workspace import Workspace
 
 FAIL_KEY = "fail_status"
-_PROCESSES = re.compile(r"^# Number of processes in the computation = (\d+)$", re.MULTILINE)
+_PROCESSES = r"(?m)^# Number of processes in the computation = (\d+)$"
 _VISIBLE_S = 120.0
 """The longest that a shared file system may take until one node sees what another has written."""
 _POLL_S = 0.25
@@ -88,7 +89,7 @@ def _expected(staging: Path, peers: int) -> int:
     scripts = [path for path in staging.glob("dmtcp_restart_script*.sh") if not path.is_symlink()]
     if len(scripts) != 1:
         return peers
-    found = _PROCESSES.search(scripts[0].read_text(encoding="utf-8", errors="replace"))
+    found = re.search(_PROCESSES, scripts[0].read_text(encoding="utf-8", errors="replace"))
     return int(found[1]) if found else peers
 
 

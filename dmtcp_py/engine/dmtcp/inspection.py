@@ -7,12 +7,21 @@ import re
 import socket
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from dmtcp_py.engine.dmtcp.kernel_obstacles import kernel_obstacle
-from dmtcp_py.engine.dmtcp.obstacles import ONCE_CLOSED, UNPROTECTED, USE_CRIU, Obstacle, is_inside, obstacle_in
+from dmtcp_py.engine.dmtcp.obstacles import (
+    ONCE_CLOSED,
+    TRIED_AGAIN,
+    UNPROTECTED,
+    USE_CRIU,
+    Obstacle,
+    is_inside,
+    obstacle_in,
+)
 from dmtcp_py.engine.dmtcp.passed_descriptors import find_holder, target_of
 from dmtcp_py.engine.dmtcp.unix_sockets import unix_sockets
 from dmtcp_py.system.proc import name_of, process_tree, sockets_of
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
 
 Endpoint = tuple[str, int]
 """An address and a port."""
-_WORLD_SIZE = re.compile(rb"(?:^|\0)(?:OMPI_COMM_WORLD|PMI)_SIZE=(\d+)")
+_WORLD_SIZE = rb"(?:^|\0)(?:OMPI_COMM_WORLD|PMI)_SIZE=(\d+)"
 _CRIU_OR_SEND_NONE = (
     f"{USE_CRIU}; Python sends no descriptors with multiprocessing's methods fork and spawn, and PyTorch's "
     "DataLoader none with num_workers=0"
@@ -34,8 +43,7 @@ _SYSLOG = ("/dev/log", "/run/systemd/journal/dev-log")
 """The sockets of syslog; DMTCP closes the C library's connection to them before a checkpoint."""
 
 
-@dataclass(frozen=True)
-class Inspection:
+class Inspection(Struct, frozen=True):
     """The findings on one node: an OBSTACLE, the two ends of each IP connection, and the number of MPI RANKS."""
 
     obstacle: Obstacle | None
@@ -59,7 +67,7 @@ def inspect(pid: int | None) -> Inspection:
                 continue
             if found := kernel_obstacle(member):
                 return Inspection(found)
-            sizes += _WORLD_SIZE.findall(Path(f"/proc/{member}/environ").read_bytes())
+            sizes += re.findall(_WORLD_SIZE, Path(f"/proc/{member}/environ").read_bytes())
             if sockets_of(member):
                 connections += psutil.Process(member).net_connections(kind="inet")
     # a connected UDP socket has the state NONE
@@ -67,6 +75,7 @@ def inspect(pid: int | None) -> Inspection:
     ends = {(_endpoint(one.laddr), _endpoint(one.raddr)) for one in connected}
     found = (
         _received_descriptor(pid)
+        or _unaccepted_connection(connections)
         or _unrestorable_connection(connected)
         or _message_sockets(pid)
         or _half_closed_connection(pid, connections)
@@ -112,6 +121,17 @@ def _outside_connection(pairs: Collection[tuple[Endpoint, Endpoint]], coordinato
                 f"{ONCE_CLOSED}; {UNPROTECTED}",
                 needs_confirmation=True,
             )
+    return None
+
+
+def _unaccepted_connection(connections: Sequence[Any]) -> Obstacle | None:
+    """Find a connection within the program that one process has begun, and the other one has not accepted yet."""
+    listening = {one.laddr.port for one in connections if one.status == "LISTEN"}
+    ends = {(_endpoint(one.laddr), _endpoint(one.raddr)) for one in connections if one.raddr}
+    for near, far in sorted(ends):
+        if far[1] in listening and far[0] == near[0] and (far, near) not in ends:
+            what = f"a process of the program has not yet accepted a connection of another one to port {far[1]}"
+            return Obstacle(what, TRIED_AGAIN, is_temporary=True)
     return None
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from dmtcp_py.errors import EngineError
+from dmtcp_py.store.inside import BATCH_VARIABLE, VARIABLE
 from dmtcp_py.system.ownership import replaceable
 from dmtcp_py.system.tools import run_tool
 
@@ -22,22 +24,25 @@ FAIL_STATUSES = range(200, 251)
 
 DMTCP's default, 99, is also Grid Engine's requeue status, and any fixed status may be a program's.
 """
-_VERSION = re.compile(r"\(DMTCP\)\s+(?:version\s+)?v?(\d+(?:\.\d+)*\S*)")
-_VERSION_IN_FILE = re.compile(rb"dmtcp_launch \(DMTCP\) (\d+(?:\.\d+)*[^\s\0]*)[\n\0]")
+_VERSION = r"\(DMTCP\)\s+(?:version\s+)?v?(\d+(?:\.\d+)*\S*)"
+_VERSION_IN_FILE = rb"dmtcp_launch \(DMTCP\) (\d+(?:\.\d+)*[^\s\0]*)[\n\0]"
 _ELF = b"\x7fELF"
 _MOST_TOOL_BYTES = 32 << 20
 _TOOL_S = 20.0
 _LOSES_MESSAGES = 5
 _OLDEST = (3, 2)
 TOOLS = ("dmtcp_launch", "dmtcp_restart", "dmtcp_coordinator", "dmtcp_command")
+_RESTORER = "mtcp_restart"
+"""What dmtcp_restart executes; without it each checkpoint succeeds, and no restart does."""
+_RESTORER_FOLDERS = (".", "../bin", "../lib64/dmtcp", "../lib/dmtcp")
+"""Where dmtcp_restart looks for it, from its own folder."""
 _HOW_TO_INSTALL = (
     "run 'dmtcp-ctl setup', or install DMTCP with dnf, zypper, pacman, spack or 'module load dmtcp'; "
     "see https://dmtcp.sourceforge.io"
 )
 
 
-@dataclass(frozen=True)
-class Installation:
+class Installation(Struct, frozen=True, dict=True):
     """A DMTCP whose tools lie in folder BIN."""
 
     bin: Path
@@ -68,6 +73,10 @@ def find() -> Installation:
     _refuse_replaceable(found, is_named=prefix is not None)
     _refuse_too_old(found)
     missing = [name for name in TOOLS if not os.access(found.tool(name), os.X_OK)]
+    restart = Path(found.tool("dmtcp_restart"))
+    near = [place / folder for place in (found.bin, restart.resolve().parent) for folder in _RESTORER_FOLDERS]
+    if not any(os.access(folder / _RESTORER, os.X_OK) for folder in near):
+        missing.append(_RESTORER)
     if missing:
         raise EngineError(f"DMTCP in {found.bin} is incomplete: it has no {', '.join(missing)}", _HOW_TO_INSTALL)
     return found
@@ -104,20 +113,24 @@ def _version_in_file(tool: Path) -> str | None:
             text = file.read(_MOST_TOOL_BYTES)
     except OSError:
         return None
-    found = _VERSION_IN_FILE.search(text) if text.startswith(_ELF) else None
+    found = re.search(_VERSION_IN_FILE, text) if text.startswith(_ELF) else None
     return found[1].decode("ascii") if found else None
 
 
 def _version_it_prints(tool: Path) -> str | None:
     # some versions exit with 1 after printing it
     output = run_tool([str(tool), "--version"], timeout_s=_TOOL_S, env=clean(os.environ)).output
-    found = _VERSION.search(output)
+    found = re.search(_VERSION, output)
     return found[1] if found else None
 
 
 def clean(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return ENVIRON without the variables that change DMTCP's defaults or lead to another coordinator."""
-    return {name: value for name, value in environ.items() if not name.startswith(("DMTCP_", "JALIB_"))}
+    """Return ENVIRON without the variables that change DMTCP's defaults or lead to another coordinator.
+
+    Those that lead the program to its job stay.
+    """
+    kept = (VARIABLE, BATCH_VARIABLE)
+    return {name: environ[name] for name in environ if name in kept or not name.startswith(("DMTCP_", "JALIB_"))}
 
 
 def logs_failures(version: str) -> bool:

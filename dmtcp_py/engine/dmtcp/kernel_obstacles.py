@@ -18,8 +18,8 @@ from dmtcp_py.system.proc import DELETED, name_of, process_tree, shared_writable
 _O_PATH = getattr(os, "O_PATH", 0o10000000)
 _O_ASYNC = os.O_ASYNC
 _AIO = "/[aio]"
-_LEASE = re.compile(r"^lock:.*\bLEASE\b", re.MULTILINE)
-_WATCHED = re.compile(r"^tfd:.*events:\s*([0-9a-f]+)", re.MULTILINE)
+_LEASE = r"(?m)^lock:.*\bLEASE\b"
+_WATCHED = r"(?m)^tfd:.*events:\s*([0-9a-f]+)"
 _ALWAYS_WATCHED = select.EPOLLERR | select.EPOLLHUP | select.EPOLLONESHOT | select.EPOLLET
 """What is left in the events of a descriptor once the only one has come."""
 
@@ -104,11 +104,11 @@ def _lost_of(info: str) -> str | None:
     if flags & _O_PATH:
         return "open for its path only (O_PATH), and DMTCP would end it"
     # the kernel sets the other flag for a lease too
-    if _LEASE.search(info):
+    if re.search(_LEASE, info):
         return "leased (F_SETLEASE), which DMTCP does not restore"
     if flags & _O_ASYNC:
         return "open so that a signal announces data (O_ASYNC), which DMTCP does not restore"
-    if any(_has_come(int(events, 16)) for events in _WATCHED.findall(info)):
+    if any(_has_come(int(events, 16)) for events in re.findall(_WATCHED, info)):
         return "watching a descriptor of which an event has come (EPOLLONESHOT), which DMTCP would let come once more"
     return None
 

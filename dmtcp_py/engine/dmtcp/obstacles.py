@@ -9,28 +9,29 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from dmtcp_py.engine.dmtcp.passed_descriptors import target_of
 from dmtcp_py.engine.executable import LAUNCHES_ELSEWHERE, SCHEDULER_LAUNCHERS
 from dmtcp_py.errors import BlockedError
-from dmtcp_py.system.proc import DELETED, command_of, name_of, state_of
+from dmtcp_py.system.proc import DELETED, command_of, name_of, names_left, state_of
 
-_DEVICES = re.compile(r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)")
+_DEVICES = r"/dev/(nvidia\d|nvidiactl|kfd|dri/renderD)"
 _IN_MPI_INIT = "/memfd:dmtcp-run: MPI_Init"
 """A descriptor that native/openmpi.c keeps open while MPI_Init runs."""
-_IN_FLIGHT = re.compile(r"^scm_fds:\s*[1-9]", re.MULTILINE)
+_IN_FLIGHT = r"(?m)^scm_fds:\s*[1-9]"
 """A line of fdinfo (Linux 5.6 and later) for a socket in which descriptors wait to be received."""
 _HANDLES_OUR_SIGNAL = "/memfd:dmtcp-run: handles the checkpoint signal"
 """A descriptor that native/signals.c opens if the program handles the signal that DMTCP uses in place of SIGUSR2."""
 _RING = "anon_inode:[io_uring]"
 _LOST = (
-    re.compile(r"anon_inode:\[?(?!eventfd\]|eventpoll\])(?P<kind>[\w-]+)"),
-    re.compile(r"(?P<kind>pidfd):"),
-    re.compile(r"/dev/(?P<kind>pts/ptmx|ptmx)$"),
-    re.compile(r"/(?P<kind>memfd):(?!dmtcp-run: )"),
-    re.compile(r".*/(?P<kind>#)\d+ \(deleted\)$"),
+    r"anon_inode:\[?(?!eventfd\]|eventpoll\])(?P<kind>[\w-]+)",
+    r"(?P<kind>pidfd):",
+    r"/dev/(?P<kind>pts/ptmx|ptmx)$",
+    r"/(?P<kind>memfd):(?!dmtcp-run: )",
+    r".*/(?P<kind>#)\d+ \(deleted\)$",
 )
 """Descriptors that a restart closes, breaks or empties. Of those without a file DMTCP restores eventfd and epoll."""
 _WHAT = {
@@ -44,8 +45,9 @@ _CRIU_HANDLES = {*_WHAT, "timerfd", "signalfd", "pidfd", "inotify", "fanotify"}
 """The kinds with which programs were seen to come through under CRIU."""
 _DMTCPS_NUMBERS = range(822, 842)
 """The numbers that DMTCP's own descriptors get, after the one for its coordinator."""
-_DMTCPS_FILE = re.compile(r".*/dmtcp-run-[0-9a-f]{12}-[^/]+/", re.DOTALL)
-_SETUID_COPY = re.compile(r".*/dmtcp-[^/]+@[^/]+/[^/]+$", re.DOTALL)
+_DMTCPS_FILE = r"(?s).*/(dmtcp-run-[0-9a-f]{12}-[^/]+|ckpt_[^/]+_files)/"
+"""What DMTCP opens: in its temporary folder, and its copies of files, which it leaves open after a restart."""
+_SETUID_COPY = r"(?s).*/dmtcp-[^/]+@[^/]+/[^/]+$"
 """The paths to which DMTCP copies setuid programs, to run the copies."""
 _SPAWNED = ("multiprocessing.spawn", "multiprocessing.forkserver", "--multiprocessing-fork")
 """Words in the command lines of processes with which a checkpoint hangs, unless native/forks.c is loaded into them."""
@@ -66,8 +68,7 @@ ONCE_CLOSED = "a checkpoint is possible once it is closed"
 TRIED_AGAIN = "dmtcp-run tries again later"
 
 
-@dataclass(frozen=True)
-class Obstacle:
+class Obstacle(Struct, frozen=True):
     """What prevents a checkpoint, and what the user can do about it."""
 
     what: str
@@ -112,7 +113,7 @@ def _launches_elsewhere(pid: int) -> Obstacle | None:
 def _not_under_dmtcp(pid: int) -> Obstacle | None:
     """Find a process that does not run under DMTCP."""
     try:
-        if _SETUID_COPY.match(os.readlink(f"/proc/{pid}/exe")):
+        if re.match(_SETUID_COPY, os.readlink(f"/proc/{pid}/exe")):
             return Obstacle(
                 f"process {pid} ({name_of(pid)}) is a setuid program, which DMTCP runs without its privileges",
                 UNPROTECTED,
@@ -179,11 +180,11 @@ def _open_file(pid: int, *, is_below: bool) -> Obstacle | None:
                     f"process {pid} ({name_of(pid)}) uses io_uring, which DMTCP cannot checkpoint",
                     "--engine criu can checkpoint programs that also run without io_uring (libuv, torchrun)",
                 )
-            if _DEVICES.match(target):
+            if re.match(_DEVICES, target):
                 return Obstacle(
                     f"process {pid} ({name_of(pid)}) uses {target}, and DMTCP cannot checkpoint a GPU", UNPROTECTED
                 )
-            if is_below and int(entry) in _DMTCPS_NUMBERS and not _DMTCPS_FILE.match(target):
+            if is_below and int(entry) in _DMTCPS_NUMBERS and not re.match(_DMTCPS_FILE, target):
                 return Obstacle(
                     f"process {pid} ({name_of(pid)}) has more than 800 open descriptors ({target} is descriptor "
                     f"{entry}), and DMTCP uses these numbers for its own",
@@ -197,7 +198,7 @@ def _open_file(pid: int, *, is_below: bool) -> Obstacle | None:
             if target.startswith(_IN_MPI_INIT):
                 what = f"process {pid} ({name_of(pid)}) is in MPI_Init, which would fail after a restart"
                 return Obstacle(what, TRIED_AGAIN, is_temporary=True)
-            if _IN_FLIGHT.search(Path(f"/proc/{pid}/fdinfo/{entry}").read_text(encoding="ascii", errors="replace")):
+            if re.search(_IN_FLIGHT, Path(f"/proc/{pid}/fdinfo/{entry}").read_text(encoding="ascii", errors="replace")):
                 what = f"process {pid} ({name_of(pid)}) is being sent a descriptor, which a checkpoint would lose"
                 return Obstacle(what, TRIED_AGAIN, is_temporary=True)
             if target not in streams and (lost := _lost(pid, target)):
@@ -212,6 +213,12 @@ def _removed(pid: int, entry: Path, target: str) -> Obstacle | None:
     what = f"process {pid} ({name_of(pid)}) has"
     if entry.is_fifo():
         return Obstacle(f"{what} the FIFO {target} open, which DMTCP cannot checkpoint", ONCE_CLOSED)
+    if names_left(entry) == []:
+        return Obstacle(
+            f"{what} {target.removesuffix(DELETED)} open, which has another name now, in another directory, and DMTCP "
+            "would restore a copy",
+            ONCE_CLOSED,
+        )
     if entry.is_file() and os.path.lexists(target.removesuffix(DELETED)) and _STATE not in _maps(pid):
         return Obstacle(
             f"{what} {target} open, whose name another file has now, and DMTCP restores both under that name",
@@ -222,7 +229,7 @@ def _removed(pid: int, entry: Path, target: str) -> Obstacle | None:
 
 def _lost(pid: int, target: str) -> Obstacle | None:
     """Return the obstacle that a descriptor of process PID to TARGET is, as a restart would lose it."""
-    found = next((found for pattern in _LOST if (found := pattern.match(target))), None)
+    found = next((found for pattern in _LOST if (found := re.match(pattern, target))), None)
     if found is None:
         return None
     what = f"process {pid} ({name_of(pid)}) uses {_WHAT.get(found['kind'], found['kind'])}"

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.system.proc import SHARED_MEMORY
 
@@ -21,19 +22,17 @@ if TYPE_CHECKING:
 _RECORD = "/memfd:dmtcp-run: received"
 _MOST_RECORD_BYTES = 1 << 20
 """The size at which native/sent.c stops recording."""
-_FLAGS = re.compile(r"^flags:\s*([0-7]+)$", re.MULTILINE)
+_FLAGS = r"(?m)^flags:\s*([0-7]+)$"
 
 
-@dataclass(frozen=True)
-class Holder:
+class Holder(Struct, frozen=True):
     """A process with a received descriptor that leads to TARGET."""
 
     pid: int
     target: str
 
 
-@dataclass(frozen=True)
-class _Received:
+class _Received(Struct, frozen=True):
     """A received descriptor: its number, its access mode (O_RDONLY, O_WRONLY or O_RDWR), and what it leads to."""
 
     number: int
@@ -99,7 +98,7 @@ def _parse(text: bytes) -> set[_Received]:
 
 def _is_recorded(pid: int, number: int, recorded: Collection[_Received], target: str, *, is_stream: bool) -> bool:
     with suppress(OSError), open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as info:  # noqa: PTH123 - as above
-        flags = _FLAGS.search(info.read())
+        flags = re.search(_FLAGS, info.read())
         access = int(flags[1], 8) & os.O_ACCMODE if flags else -1
         return any(
             one.target == target and one.access == access and (one.number == number or not is_stream)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.engine.executable import is_mpi_launcher
 from dmtcp_py.errors import CheckpointFailedError, EngineError
@@ -28,8 +29,7 @@ _QUIET_WITHIN_S = 20.0
 _QUIET_WITHIN_STOP_S = 3.0
 
 
-@dataclass(frozen=True)
-class Readiness:
+class Readiness(Struct, frozen=True):
     """The waits before a checkpoint of the program whose first process is PID; each ends if the program does."""
 
     coordinator: Coordinator

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.engine.dmtcp.obstacles import UNPROTECTED, USE_CRIU, Obstacle
 
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 _NOTES = "refused"
 _OPEN_FILES = "open-files"
 _NO_ENGINE = f"no engine can checkpoint that; {UNPROTECTED}"
+_INSIDE = "no engine restores them: start dmtcp-run inside the container"
 _WHAT = {
     "inotify": ("inotify", USE_CRIU),
     "user-namespace": ("a user namespace", _NO_ENGINE),
+    "namespaces": ("namespaces for a new process, as a container has", f"{_INSIDE}; {UNPROTECTED}"),
     "message-thread": ("a thread for messages (mq_notify with SIGEV_THREAD)", _NO_ENGINE),
     "trace": ("the tracing of a process (ptrace)", _NO_ENGINE),
 }
@@ -24,8 +27,7 @@ _FAILS_WITHIN_S = 10.0
 """A program that ends with an error so soon after a refusal has probably failed because of it."""
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """Something that DMTCP refused the program, and what the user can do about it."""
 
     what: str

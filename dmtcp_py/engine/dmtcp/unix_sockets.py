@@ -5,8 +5,10 @@ from __future__ import annotations
 import socket
 import struct
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +27,7 @@ _ANSWER_S = 5.0
 _BLOCK = 1 << 18
 
 
-@dataclass(frozen=True)
-class UnixSocket:
+class UnixSocket(Struct, frozen=True):
     """A socket by its inode, with the inode of its PEER (0: none) and its NAME as ss(8) prints it."""
 
     inode: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dmtcp_py.engine.dmtcp.assertions import explained
 from dmtcp_py.engine.dmtcp.obstacles import USE_CRIU
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from dmtcp_py.system.child import ExitStatus
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
+class Evidence(Struct, frozen=True, kw_only=True):
     """What is known about the end of a computation."""
 
     exit_status: ExitStatus
@@ -36,6 +36,8 @@ class Evidence:
     """Whether this version of DMTCP always leaves a message about its failure."""
     last_survived_checkpoint: int
     """The number of the last checkpoint after which the program ran on."""
+    has_hung: bool = False
+    """Whether the failure is that a checkpoint came to no end."""
 
 
 def judge(seen: Evidence) -> ProgramEnd:
@@ -43,7 +45,7 @@ def judge(seen: Evidence) -> ProgramEnd:
     if seen.log.kill_command is not None:
         return ProgramEnd(EndKind.KILLED_BY_COMMAND, detail=seen.log.kill_command)
     if seen.failure is not None:
-        return ProgramEnd(EndKind.ENGINE_FAILED, detail=seen.failure, raw=seen.message or "")
+        return ProgramEnd(EndKind.ENGINE_FAILED, detail=seen.failure, raw=seen.message or "", has_hung=seen.has_hung)
     signum = seen.exit_status.signum
     if signum is not None and signum != signal.SIGABRT:
         return ProgramEnd(EndKind.SIGNALLED, signum=signum)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.dmtcp import audit
 from dmtcp_py.engine.dmtcp.coordinator import COLOUR, LOCALHOST, Coordinator
 from dmtcp_py.engine.dmtcp.installation import Installation, clean
-from dmtcp_py.engine.dmtcp.nodes.agents import NodeAgents
 from dmtcp_py.engine.dmtcp.state_files import write_processors
 from dmtcp_py.errors import CheckpointFailedError
 from dmtcp_py.system.child import Guard
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from dmtcp_py.engine.dmtcp.nodes.agents import NodeAgents
     from dmtcp_py.engine.protocol import Launch, Restart
 
 # DMTCP's messages belong in its log, and not in the program's output
@@ -47,6 +48,8 @@ class Workspace:
         self.guard = Guard(self.folder, plain)
         try:
             if order.nodes is not None:
+                from dmtcp_py.engine.dmtcp.nodes.agents import NodeAgents  # noqa: PLC0415 - only for several nodes
+
                 self.nodes = NodeAgents(order.nodes, plain, self.folder)
                 plain |= self.nodes.settings()
             self.coordinator = Coordinator(
@@ -121,7 +124,7 @@ class Workspace:
         for path in sorted(self.folder.rglob("*")):
             if path.is_file() and (path.name == "messages" or path.suffix == ".log"):
                 for raw in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                    line = COLOUR.sub("", raw).strip()
+                    line = re.sub(COLOUR, "", raw).strip()
                     if line.startswith(("ASSERT at", "*** ERROR")) or ", Error]" in line:
                         return line[:_MAX_CHARS]
         return None

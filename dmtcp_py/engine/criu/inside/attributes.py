@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dmtcp_py.engine.criu.inside import audit, socket_options, timers
 from dmtcp_py.state import record
-from dmtcp_py.system.proc import state_of
+from dmtcp_py.system.proc import has_ended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
 NAME = "attributes.json"
 SERIOUS = "! "
@@ -72,7 +72,6 @@ def _put_filter(tid: int, value: int) -> None:
     Path(f"/proc/{tid}/coredump_filter").write_text(str(value), encoding="ascii")
 
 
-_DEAD = (None, "Z", "X")
 TABLE = (
     Attribute("processor affinity", lambda tid: sorted(os.sched_getaffinity(tid)), os.sched_setaffinity),
     Attribute("I/O priority", _get_ioprio, _put_ioprio),
@@ -81,15 +80,16 @@ TABLE = (
 )
 
 
-def record_all(root: int, pids: Iterable[int], images: Path) -> None:
+def record_all(root: int, pids: Sequence[int], images: Path) -> None:
     """Write what the threads of PIDS have that ROOT, the first of them, has not, into IMAGES."""
     usual = _attributes_of(root)
+    living = [pid for pid in pids if not has_ended(pid)]
     threads = {tid: _attributes_of(tid) for pid in pids for tid in _threads_of(pid)}
     found = {
         "threads": {tid: own for tid, has in threads.items() if (own := _different(has, usual))},
-        "personalities": {pid: _personality_of(pid) for pid in pids if pid != root},
-        "sockets": [one for pid in pids for one in socket_options.record(pid)],
-        "timers": [timer for pid in pids for timer in timers.expired(pid)],
+        "personalities": {pid: _personality_of(pid) for pid in living if pid != root},
+        "sockets": [one for pid in living for one in socket_options.record(pid)],
+        "timers": [timer for pid in living for timer in timers.expired(pid)],
         "last_pid": int(LAST_PID.read_text(encoding="ascii")),
     }
     record.write(images, audit.snapshot(pids))
@@ -150,7 +150,7 @@ def _problem_of(attribute: Attribute, tid: int, value: Any) -> str:
 
 def _attributes_of(tid: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if state_of(tid) in _DEAD:
+    if has_ended(tid):
         return found
     for attribute in TABLE:
         # an architecture may have no number for a call

@@ -20,8 +20,11 @@ _STREAMS = 3
 _OF_PROCESS = ("Umask", "Uid", "Gid", "Groups", "Threads", "NoNewPrivs", "Seccomp", "ShdPnd", "SigIgn", "SigCgt")
 _OF_THREAD = ("Name", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "SigPnd")
 _PENDING = ("ShdPnd", "SigPnd")
-_STOP = 1 << signal.SIGSTOP - 1
-"""The signal by which criu stops again what was stopped; it waits until the processes run."""
+_MAY_COME = "signals of timers"
+"""The name of a value that is not compared: signals that may have come since the restore began, as timers run then."""
+_INTERVAL_TIMERS = (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF)
+_STOP = 1 << signal.SIGSTOP - 1 | 1 << signal.SIGCONT - 1
+"""What waits until the processes run: the signal by which criu stops again what was stopped, and what others send."""
 _OF_STAT = {"nice": 16, "real-time priority": 37, "scheduling policy": 38}
 """Fields of /proc/PID/stat, counted from the state."""
 _COMPARED_FLAGS = (
@@ -44,8 +47,17 @@ def differences(was: dict[str, dict[str, str]], now: dict[str, dict[str, str]]) 
     """Yield the name of each value that differs, and a sentence about it; processes that are gone count for nothing."""
     for pid, values in was.items():
         for name, value in values.items() if pid in now else ():
-            if now[pid].get(name) != value:
+            if not _is_same(name, value, now[pid]):
                 yield name, f"process {pid}: {name} was {value!r}, and is {now[pid].get(name)!r} after the restore"
+
+
+def _is_same(name: str, value: str, now: dict[str, str]) -> bool:
+    if name == _MAY_COME:
+        return True
+    if not name.startswith(_PENDING) or name not in now:
+        return now.get(name) == value
+    before, after = int(value, 16), int(now[name], 16)
+    return not before & ~after and not after & ~before & ~int(now.get(_MAY_COME, "0"), 16)
 
 
 def _items(pid: int) -> Iterator[tuple[str, str]]:
@@ -53,6 +65,7 @@ def _items(pid: int) -> Iterator[tuple[str, str]]:
         # it has ended, and only its status is left
         return
     yield from _fields(f"/proc/{pid}/status", _OF_PROCESS, "")
+    yield _MAY_COME, f"{_signals_of_timers(pid):016x}"
     for tid in sorted(map(int, os.listdir(f"/proc/{pid}/task"))):  # noqa: PTH208 - only names are needed
         mark = f" of thread {tid}"
         yield from _fields(f"/proc/{pid}/task/{tid}/status", _OF_THREAD, mark)
@@ -71,6 +84,15 @@ def _fields(path: str, names: tuple[str, ...], mark: str) -> Iterator[tuple[str,
             yield f"{name}{mark}", f"{int(value, 16) & ~_STOP:016x}"
         elif name in names:
             yield f"{name}{mark}", " ".join(value.split())
+
+
+def _signals_of_timers(pid: int) -> int:
+    numbers = {int(number) for number in _INTERVAL_TIMERS}
+    # there is no such file on some kernels
+    with suppress(OSError):
+        lines = _text(f"/proc/{pid}/timers").splitlines()
+        numbers |= {int(line.split()[1].partition("/")[0]) for line in lines if line.startswith("signal:")}
+    return sum(1 << number - 1 for number in numbers if number > 0)
 
 
 def _descriptors(pid: int) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from dmtcp_py.engine.criu.inside import libc
+from dmtcp_py.system import libc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

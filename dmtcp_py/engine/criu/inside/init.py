@@ -15,7 +15,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dmtcp_py.engine.criu.inside import libc
+from dmtcp_py.system import libc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -20,11 +21,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dmtcp_py.engine.criu.inside import attributes, libc, mounts, network
+from dmtcp_py.engine.criu.inside import attributes, mounts, network
 from dmtcp_py.engine.criu.inside.argv import inside_argv
 from dmtcp_py.engine.criu.inside.mounts import SHM
 from dmtcp_py.engine.criu.inside.pidfd import exit_status_of
 from dmtcp_py.rollback import held_files
+from dmtcp_py.system import libc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,10 +191,14 @@ class Keeper:
 
     def _run_tool(self, order: dict[str, Any], argv: list[str], fds: list[int]) -> None:
         self._order = order
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # criu's own descriptors are above those of the program, which may have raised its limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
         with Path(order["output"]).open("wb") as output:
             self._tool = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=fds, env=order["environ"]
             )
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from dmtcp_py.engine.criu.inside import libc
+from dmtcp_py.system import libc
 
 SHM = "/dev/shm"  # noqa: S108 - the computation's own
 _PTS = "/dev/pts"

@@ -15,13 +15,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dmtcp_py.engine.criu.inside import attributes
+from dmtcp_py.engine.criu.inside import attributes, refusals
 from dmtcp_py.engine.criu.inside.mounts import SHM
 from dmtcp_py.engine.executable import is_go
 from dmtcp_py.rollback import held_files, in_memory
 from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
 from dmtcp_py.rollback.parts import begin_next
-from dmtcp_py.system.proc import DELETED, open_descriptors, processes_below, shared_writable_maps, sockets_of
+from dmtcp_py.system.proc import (
+    DELETED,
+    has_ended,
+    names_left,
+    open_descriptors,
+    processes_below,
+    shared_writable_maps,
+    sockets_of,
+)
 from dmtcp_py.system.tcp import readable, tcp_sockets
 
 if TYPE_CHECKING:
@@ -52,25 +60,27 @@ def record(root: int, images: Path, *, covers_shm: bool, journal: str) -> None:
     """
     excluded = (*_NOT_FILES, f"{SHM}/") if covers_shm else _NOT_FILES
     pids = processes_below(root)
+    living = [pid for pid in pids if not has_ended(pid)]
     attributes.record_all(root, pids, images)
-    files, fifos = _files_of(pids, images, excluded)
+    files, fifos = _files_of(living, images, excluded)
     memory, folders = ([], {}) if covers_shm or not journal else _in_memory(Path(journal), images, files)
     if covers_shm:
         # with the names, which include the links that criu makes for files without a name
         pack = ["tar", "--create", "--sparse", "--file", str(images / "shm.tar"), "-C", SHM, "."]
         subprocess.run(pack, check=True, timeout=_TOOL_S)
-    unwatched = [pid for pid in pids if journal and not _is_watched(pid, journal)]
+    unwatched = [pid for pid in living if journal and not _is_watched(pid, journal)]
     paths = [Path(file.path) for file in files] + [Path(name) for name in fifos]
     held = HeldFiles(
         files=[*files, *memory],
         fifos=fifos,
         folders=_modes({folder for path in paths for folder in path.parents}) | folders,
+        links={link: name for pid in living for link, name in _links_of(pid, excluded)},
         processes=len(pids),
         unwatched=sorted(set(map(_name, unwatched))),
         trees=sorted({place for pid in unwatched for place in _directory_of(pid)}),
         writes_in=sorted({folder for pid in unwatched for folder in _writes_in(pid, excluded)}),
         taken_ns=_time_ns(images),
-        **_connections(pids),
+        **_connections(living),
     )
     held_files.write(images, held)
 
@@ -107,6 +117,8 @@ class _Files:
     def add(self, place: Path, *, is_read: bool, is_mapped: bool = False) -> None:
         """Add the file at PLACE, a link in /proc or its path, unless it is no regular file, or has no name any more."""
         found, path = place.stat(), os.readlink(place) if place.is_symlink() else str(place)
+        if place.is_symlink() and (names := refusals.own_names_left(place)):
+            path = str(names[0])
         is_deleted = found.st_nlink == 0 or path.endswith(DELETED)
         if not stat.S_ISREG(found.st_mode) or is_deleted:
             return
@@ -167,6 +179,13 @@ def _fifos_of(pid: int, excluded: tuple[str, ...]) -> dict[str, int]:
                 if stat.S_ISFIFO(mode):
                     found[target] = stat.S_IMODE(mode)
     return found
+
+
+def _links_of(pid: int, excluded: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the links that criu made for this dump, and removes at its end although it needs them for the restore."""
+    for place, target, _ in open_descriptors(pid):
+        if not target.startswith(excluded) and (names := refusals.own_names_left(place)):
+            yield from ((str(name), str(names[0])) for name in names_left(place) or () if name not in names)
 
 
 def _is_watched(pid: int, journal: str) -> bool:

@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from dmtcp_py.engine.criu.inside import clocks, libc
+from dmtcp_py.engine.criu.inside import clocks
+from dmtcp_py.system import libc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,9 +12,10 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import asdict
 
 from dmtcp_py.engine.dmtcp import shared_memory as segments
 from dmtcp_py.engine.dmtcp.inspection import inspect

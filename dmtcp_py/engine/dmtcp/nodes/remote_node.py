@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from dmtcp_py.errors import EngineError
 
@@ -19,8 +20,7 @@ ANSWER_S = 60.0
 _LAST_LINES = 5
 
 
-@dataclass
-class RemoteNode:
+class RemoteNode(Struct):
     """Another node: its agent, and what the agent reported about itself."""
 
     index: int

@@ -14,5 +14,9 @@ for step in range(28):
     print("step", step, flush=True)
     time.sleep(0.25)
 os.kill(child.pid, signal.SIGCONT)
+for line in range(8, 72, 4):
+    while len(open("child.txt").read().split()) < line:
+        time.sleep(0.05)
+    print("child wrote", line, flush=True)
 print("child", child.wait(), len(open("child.txt").read().split()), flush=True)
 sys.exit(49)

@@ -15,16 +15,17 @@ if __name__ == "__main__":
     for one in workers:
         one.start()
     results = []
-    for number in range(60):
+    for number in range(120):
         todo.put(number)
         if number >= 8:
             results.append(done.get(timeout=30))
             print("step", len(results), flush=True)
     for one in workers:
         todo.put(None)
-    while len(results) < 60:
+    while len(results) < 120:
         results.append(done.get(timeout=30))
+        print("step", len(results), flush=True)
     for one in workers:
         one.join()
-    print(sorted(results) == [(n, n * n) for n in range(60)], [one.exitcode for one in workers], flush=True)
+    print(sorted(results) == [(n, n * n) for n in range(120)], [one.exitcode for one in workers], flush=True)
     sys.exit(49)

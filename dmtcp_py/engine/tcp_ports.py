@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmtcp_py.errors import EngineError
 from dmtcp_py.rollback import held_files
 from dmtcp_py.system.proc import sockets_of
 from dmtcp_py.system.tcp import TcpSocket, packed, tcp_sockets
@@ -33,6 +34,10 @@ _ID_AT, _COOKIE_AT, _INODE_AT = 20, 60, 84
 _ANSWER_BYTES = 88
 _REPLY_S = 1.0
 _NO_INODE = 0
+KEPT_S = 70.0
+"""How long a kernel that cannot free ports on request keeps them after a connection ends: TIME_WAIT and a margin."""
+PREDECESSOR_S = 3.0
+"""How long the process that uses a port may still be one of the previous attempt, which is ending."""
 
 
 def free(ports: set[int]) -> None:
@@ -53,6 +58,20 @@ def holders(ports: set[int]) -> list[str]:
                 program = Path(f"/proc/{name}/comm").read_text(encoding="utf-8", errors="replace").strip()
                 found[held[inode]] = f" ({program}, pid {name})"
     return [f"{port}{holder}" for port, holder in sorted(found.items())]
+
+
+def refuse_held(ports: set[int]) -> None:
+    """Raise EngineError if living processes use PORTS, with their names."""
+    if held := holders(ports):
+        raise EngineError(
+            f"other programs on this machine use the program's TCP ports: {', '.join(held)}",
+            "run the same line again once they are free, or on another machine",
+        )
+
+
+def has_remains(ports: set[int]) -> bool:
+    """Return whether the kernel keeps PORTS for connections that belong to no process any more."""
+    return any(one.inode == _NO_INODE for one in _sockets_on(ports))
 
 
 def _sockets_on(ports: set[int]) -> list[TcpSocket]:

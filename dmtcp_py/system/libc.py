@@ -40,3 +40,12 @@ def call(name: str, *arguments: Any) -> None:
     if getattr(library, name)(*arguments) != 0:
         number = ctypes.get_errno() or errno.EPERM
         raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def made(name: str, *arguments: Any) -> int:
+    """Call the C library's NAME with ARGUMENTS, and return the descriptor that it makes. Raises OSError."""
+    fd = getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments)
+    if fd < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+    return int(fd)

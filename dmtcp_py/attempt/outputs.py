@@ -1,0 +1,107 @@
+"""Keeps the files of --stdout and --stderr for one job at a time: another one would empty them while this one writes.
+
+A running job holds its files by a lock. An unfinished one, which needs them when it is resumed, is found by its record,
+if it is in the same directory of jobs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtcp_py.attempt.identity import as_recorded
+from dmtcp_py.attempt.outcome import Kind
+from dmtcp_py.errors import StoreError, UsageError
+from dmtcp_py.store.layout import jobs_in
+from dmtcp_py.store.lock import is_running
+from dmtcp_py.store.records import Job, read_record
+from dmtcp_py.store.store import read_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dmtcp_py.attempt.plan import Plan
+    from dmtcp_py.store.layout import JobLayout
+
+
+@contextmanager
+def sole_writer(plan: Plan) -> Iterator[Callable[[], None]]:
+    """Hold the files to which the program writes its output; yield what holds those that it has created since.
+
+    Raises UsageError if a file is another job's.
+    """
+    # both streams may go to one file
+    options = {path: name for name, path in (("stderr", plan.stdio.stderr), ("stdout", plan.stdio.stdout)) if path}
+    is_start = not plan.start.candidates
+    if is_start and any(path.is_file() and path.stat().st_size for path in options):
+        _refuse_anothers(plan)
+    missing = [path for path in options if not path.exists()]
+    with ExitStack() as stack:
+        for path, name in options.items():
+            if path.is_file() and not _is_held(path, stack):
+                raise _taken(name, path, f"another job, which runs{_where(path)}")
+
+        def hold_new() -> None:
+            for path in filter(Path.is_file, tuple(missing)):
+                _is_held(path, stack)
+                missing.remove(path)
+
+        yield hold_new
+
+
+def _refuse_anothers(plan: Plan) -> None:
+    """Raise UsageError if a file that this start would empty is the output of an unfinished job."""
+    layout, recorded = plan.store.layout, as_recorded(plan.identity)
+    mine = {recorded[name]: name for name in ("stderr", "stdout") if recorded[name]}
+    for other in jobs_in(layout.root.parent):
+        if other.root == layout.root:
+            continue
+        with suppress(OSError, StoreError):
+            job = read_record(other.job, Job)
+            for path in {job.stdout, job.stderr} & mine.keys():
+                if is_running(other):
+                    raise _taken(mine[path], path, f"job {other.name}, which runs")
+                if _waits(other, job):
+                    error = _taken(mine[path], path, f"job {other.name}, which is unfinished")
+                    error.hint += f"; 'rm -r {shlex.quote(str(other.root))}' gives that job up"
+                    raise error
+
+
+def _waits(layout: JobLayout, job: Job) -> bool:
+    """Whether JOB has something to resume."""
+    state = read_state(layout)
+    is_finished = state is not None and state.lineage == job.lineage and state.phase == Kind.FINISHED.value
+    return not is_finished and layout.generations_from(job.first_generation) != ()
+
+
+def _taken(name: str, path: Path | str | None, whose: str) -> UsageError:
+    return UsageError(f"--{name} {path} is the output of {whose}", f"name another file with --{name}")
+
+
+def _is_held(path: Path, stack: ExitStack) -> bool:
+    """Lock PATH until the end of STACK; return False if another process has the lock."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # this file system has no locks
+        return True
+    return True
+
+
+def _where(path: Path) -> str:
+    """Return which process of this machine has the lock of PATH, as the kernel tells."""
+    inode = f":{path.stat().st_ino}"
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            _, kind, _, _, pid, file, *_ = line.split()
+            if kind == "FLOCK" and file.endswith(inode) and int(pid) > 0:
+                return f" as pid {pid}"
+    return ""

@@ -1,0 +1,31 @@
+"""Brings the program's files back to a checkpoint: those that it changed by name, and those that it had open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dmtcp_py.rollback import restore_held_files
+from dmtcp_py.rollback.recording import has_gone_down
+from dmtcp_py.rollback.undo import Goal, go_back
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dmtcp_py.store.records import Manifest
+
+
+def restore(folder: Path, undo: Path | None, manifest: Manifest, *, accept: bool, warn: Callable[[str], None]) -> None:
+    """Bring files back to what they were when the images in FOLDER, which MANIFEST describes, were taken.
+
+    UNDO is the record of what the program did to files since then; None if there is none. With ACCEPT files that cannot
+    be brought back are warned of, otherwise they raise RestartFailedError.
+    """
+    goal = Goal(
+        part=manifest.undo_part,
+        program_stopped=manifest.program_stopped,
+        kept=restore_held_files.kept_in_memory(folder),
+    )
+    is_recorded = undo is not None and not has_gone_down(undo)
+    go_back(undo, goal, accept=accept, warn=warn)
+    restore_held_files.restore(folder, is_recorded=is_recorded, accept=accept, warn=warn)

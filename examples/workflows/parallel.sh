@@ -1,0 +1,3 @@
+#!/bin/sh
+# Several inputs side by side, two at a time, each until it has finished. Run with: workflows/parallel.sh STEPS...
+exec parallel --jobs 2 --retries 1000 dmtcp-run --stdout 'out.{}.txt' build/count '{}' ::: "$@"

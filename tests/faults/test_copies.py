@@ -1,0 +1,34 @@
+"""Two copies of a job on one host, or on two whose locks are their own: one runs it, the other stops with status 11."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faults import copies, shared
+from faults.figures import table, wrong
+from kit.long_form import NO_LONG_TESTS
+
+if TYPE_CHECKING:
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
+
+pytestmark = pytest.mark.timeout(600)
+_needs_shared = pytest.mark.skipif(bool(shared.why_not()), reason=shared.why_not() or "can be had")
+
+
+@pytest.mark.parametrize("storage", [copies.ONE_HOST, pytest.param(shared.FUSE, marks=_needs_shared)])
+def test_of_two_copies_that_start_at_once_one_runs(bench: Workbench, one_engine: EngineHere, storage: str) -> None:
+    assert one_engine
+    trials = list(copies.campaign(bench, [0], [(copies.AT_ONCE, storage)]))
+    assert wrong(trials) == [], table(trials)
+
+
+@_needs_shared
+@NO_LONG_TESTS
+@pytest.mark.parametrize("how", [copies.WHILE, copies.FROZEN, copies.STALLED, copies.PARTED])
+def test_of_two_copies_on_two_hosts_one_runs(bench: Workbench, one_of_each: EngineHere, how: str) -> None:
+    assert one_of_each
+    trials = list(copies.campaign(bench, range(5), [(how, shared.FUSE)]))
+    assert wrong(trials) == [], table(trials)
