@@ -28,7 +28,7 @@ help:  ## show this list
 demo: engine  ## set everything up, then run, kill and resume a program, and compare its output
 	@PATH="$(abspath $(BIN)):$$PATH" examples/demo
 
-test: $(BIN)/pytest programs  ## set everything up, then run all tests
+test: compiler $(BIN)/pytest programs  ## set everything up, then run all tests
 	@$(BIN)/dmtcp-ctl setup || true  # without an engine, tests that need none run, and one test fails with the reason
 	$(BIN)/pytest -n $(JOBS) --dist worksteal tests
 
