@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_what_it_was_is_named_and_nothing_is_started(
 
 def test_a_file_that_was_copied_elsewhere_and_back_is_known_again(bench: Workbench, criu: EngineHere) -> None:
     del criu
-    program = bench.counting(30, append="log.txt")
+    program = bench.counting(60, append="log.txt")
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     bench.crash(line)

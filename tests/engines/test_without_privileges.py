@@ -411,9 +411,21 @@ def can_choose_numbers() -> bool:
     return subprocess.run(asked, check=False, capture_output=True, timeout=LONG_S).returncode == 0
 
 
-def test_doctor_says_which_step_failed_and_what_an_administrator_can_set(bench: Workbench, criu: EngineHere) -> None:
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [
+        ("user", "making a user namespace"),
+        ("mnt", "making the PID and mount namespaces"),
+        ("pid", "making the PID and mount namespaces"),
+        ("ipc", "making an IPC namespace"),
+    ],
+)
+def test_doctor_says_which_step_failed_and_what_an_administrator_can_set(
+    bench: Workbench, criu: EngineHere, kind: str, step: str
+) -> None:
     only_without_privileges(criu)
-    off = 'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --ambient-caps=-all --inh-caps=-all "$@"'
+    setting = f"/proc/sys/user/max_{kind}_namespaces"
+    off = f'echo 0 > {setting} && exec setpriv --ambient-caps=-all --inh-caps=-all "$@"'
     words = bench.line()
     typed = words[: words.index("--") + 1] if criu.user else []
     inner = ["unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c", off, "sh"]
@@ -428,9 +440,9 @@ def test_doctor_says_which_step_failed_and_what_an_administrator_can_set(bench: 
         check=False,
     )
     (row,) = [line for line in done.stdout.splitlines() if "criu in a user namespace" in line]
-    assert "making a user namespace" in row
+    assert step in row
     assert "ENOSPC" in row
-    assert "sysctl user.max_user_namespaces=" in row
+    assert f"sysctl user.max_{kind}_namespaces=" in row
 
 
 def test_whether_it_works_was_found_out() -> None:

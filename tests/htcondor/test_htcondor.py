@@ -124,7 +124,8 @@ def test_an_evicted_job_goes_on_in_another_directory(desk: Desk) -> None:
     ad = desk.wait_end()
     assert ad["ExitCode"] == 0
     assert len(set(desk.sandboxes)) == 2, desk.log
-    assert not first.exists()
+    # where the user may make directories, as in a pool of one's own, the old path stays: an empty one
+    assert not first.exists() or list(first.iterdir()) == []
     assert "SIGTERM: taking the last checkpoint" in desk.said
     assert "resumed generation" in desk.said
     desk.assert_whole()

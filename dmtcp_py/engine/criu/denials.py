@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 from dmtcp_py.engine.criu.inside.refusals import has_seccomp_filter
 
-_USERNS_MOST = "user.max_user_namespaces"
+_MOST = {
+    "user": "user.max_user_namespaces",
+    "mount": "user.max_mnt_namespaces",
+    "PID": "user.max_pid_namespaces",
+    "IPC": "user.max_ipc_namespaces",
+}
+"""What bounds the number of namespaces of each kind that CRIU cannot do without."""
 _USERNS_DEBIAN = "kernel.unprivileged_userns_clone"
 _USERNS_APPARMOR = "kernel.apparmor_restrict_unprivileged_userns"
 _USUAL_MOST = 15000
 
 
 def advice(why: str) -> str:
-    """Return what an administrator can do about step WHY, the line that a failed trial printed."""
-    if _sysctl(_USERNS_MOST) == "0":
-        return f"user namespaces are turned off: an administrator can run 'sysctl {_USERNS_MOST}={_USUAL_MOST}'"
+    """Return what an administrator can do about step WHY, as `step_that_failed` returns it."""
+    off = next((kind for kind in _MOST if _sysctl(_MOST[kind]) == "0"), None)
+    if off is not None:
+        return f"{off} namespaces are turned off: an administrator can run 'sysctl {_MOST[off]}={_USUAL_MOST}'"
     if _sysctl(_USERNS_DEBIAN) == "0":
         return f"user namespaces are for root only: an administrator can run 'sysctl {_USERNS_DEBIAN}=1'"
     if _sysctl(_USERNS_APPARMOR) == "1":
@@ -29,8 +37,17 @@ def advice(why: str) -> str:
     if "proc" in why and "mount" in why:
         return "part of /proc is covered, as in a container: start it without (docker: systempaths=unconfined)"
     if "ENOSPC" in why:
-        return f"too many user namespaces are in use, see 'sysctl {_USERNS_MOST}'"
+        return f"too many namespaces are in use, see 'sysctl {' '.join(_MOST.values())}'"
     return "a chroot, a container or a security module forbids it, which an administrator can change"
+
+
+def step_that_failed(said: str) -> str:
+    """Return which step failed, and with which errno, by what was SAID last: by a step of ours, or by unshare(1)."""
+    if not said.startswith("unshare: "):
+        return said
+    number = next((number for number in errno.errorcode if said.endswith(f": {os.strerror(number)}")), None)
+    symbol = f" ({errno.errorcode[number]})" if number is not None else ""
+    return f"making the PID and mount namespaces: {said}{symbol}"
 
 
 def _sysctl(name: str) -> str:

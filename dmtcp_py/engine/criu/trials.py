@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from dmtcp_py.engine.criu import privileges, ways
 from dmtcp_py.engine.criu.command import COMMON
-from dmtcp_py.engine.criu.denials import advice
+from dmtcp_py.engine.criu.denials import advice, step_that_failed
 from dmtcp_py.engine.criu.inside.argv import inside_argv
 from dmtcp_py.engine.criu.inside.trial import CRIU_FAILED
 from dmtcp_py.engine.criu.installation import candidates
@@ -165,7 +165,7 @@ def _do_steps(installation: Installation, way: Way) -> Tried:
     if result.status == 0:
         return Tried(way, None)
     said = [line.strip() for line in result.output.splitlines() if line.strip()]
-    why = said[-1] if said else f"status {result.status}"
+    why = step_that_failed(said[-1]) if said else f"status {result.status}"
     if result.status == CRIU_FAILED:
         return Tried(
             way, f"{installation.path} fails on this kernel ({os.uname().release}): {why}", is_criu_at_fault=True

@@ -15,6 +15,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from dmtcp_py.engine.criu.inside.user_namespace import StepError, step
 from dmtcp_py.system import libc
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def become(order: dict[str, Any]) -> NoReturn:
     libc.call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if order["own_ipc"]:
         # criu dumps System V objects only in a namespace of their own
-        libc.call("unshare", _CLONE_NEWIPC)
+        step("making an IPC namespace", lambda: libc.call("unshare", _CLONE_NEWIPC))
     if os.geteuid() != 0:
         _drop_capabilities()
     for fd, source in enumerate(_open_streams(order["streams"])):
@@ -95,6 +96,8 @@ def main(_words: Sequence[str]) -> NoReturn:
     failure = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, _SAFE_FD)
     try:
         become(json.load(sys.stdin))
+    except StepError as error:
+        os.write(failure, str(error).encode())
     except BaseException as error:
         os.write(failure, f"{type(error).__name__}: {error}".encode())
     os._exit(125)

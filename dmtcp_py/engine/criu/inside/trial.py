@@ -5,7 +5,6 @@ Prints the step that failed. Uses the standard library alone.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import subprocess
@@ -78,8 +77,7 @@ def _start(order: dict[str, Any]) -> subprocess.Popen[str]:
             init.stdin.close()
             text = init.stdout.read()
         if text or init.pid != _PID:
-            error = OSError(errno.EPERM, text or "the kernel gave the program another process number")
-            raise StepError("starting a program", error)
+            raise StepError(text or "starting a program: the kernel gave it another process number")
     return init
 
 

@@ -37,10 +37,7 @@ _PR_CAP_AMBIENT_RAISE = 2
 
 
 class StepError(Exception):
-    """A step that the kernel denies: its name, and the error."""
-
-    def __init__(self, name: str, error: OSError) -> None:
-        super().__init__(f"{name}: {error.strerror} ({errno.errorcode.get(error.errno or 0, error.errno)})")
+    """A step that the kernel denies, and why."""
 
 
 def step(name: str, action: Callable[[], object]) -> None:
@@ -48,7 +45,8 @@ def step(name: str, action: Callable[[], object]) -> None:
     try:
         action()
     except OSError as error:
-        raise StepError(name, error) from error
+        symbol = errno.errorcode.get(error.errno or 0, error.errno)
+        raise StepError(f"{name}: {error.strerror} ({symbol})") from error
 
 
 def enter(images: Path | None, capabilities: Sequence[int]) -> None:
