@@ -278,15 +278,22 @@ def dmtcp(engine: EngineHere) -> EngineHere:
     return engine
 
 
+def _ports_of_coordinator(process: Process) -> list[int]:
+    """Return where the coordinator of dmtcp-run listens: nowhere once it has ended."""
+    try:
+        coordinator = coordinator_of(process)
+        connections = coordinator.net_connections() if coordinator else []
+    except psutil.NoSuchProcess:
+        return []
+    return [one.laddr.port for one in connections if one.status == psutil.CONN_LISTEN]
+
+
 def _somebodys(bench: Workbench, process: Process, option: str) -> str:
     """Give the coordinator a command, as its user may; return what it says.
 
     It goes unheard if dmtcp_command ends before the coordinator has looked whose it is.
     """
-    coordinator = coordinator_of(process)
-    if coordinator is None:
-        return ""
-    ports = [one.laddr.port for one in coordinator.net_connections() if one.status == psutil.CONN_LISTEN]
+    ports = _ports_of_coordinator(process)
     if not ports:
         return ""
     environ = {**bench.environ, "TMPDIR": str(bench.folder)}
