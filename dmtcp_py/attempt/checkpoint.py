@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from dmtcp_py.attempt.host import this_host
+from dmtcp_py.attempt.named_files import changed
 from dmtcp_py.attempt.policy import INTERVAL
 from dmtcp_py.attempt.written import drawn
 from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError, StoreError
@@ -197,6 +198,7 @@ def _manifest(subject: CheckpointSubject, staged: StagedImages, **fields: Any) -
         quirks=list(subject.running.quirks),
         updated_files=[path_text(path) for path in staged.updated_files],
         mapped_files=[path_text(path) for path in staged.mapped_files],
+        changed_files=changed(plan.start.job.named_files),
     )
 
 

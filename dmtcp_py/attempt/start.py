@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from dmtcp_py.attempt import fit
+from dmtcp_py.attempt.failures import none_came_up
 from dmtcp_py.attempt.happenings import LimitSeen
 from dmtcp_py.attempt.host import this_host
 from dmtcp_py.attempt.inside import begin_life, limit_at_start
 from dmtcp_py.attempt.interval import Auto, next_s
 from dmtcp_py.attempt.mirroring import without_passwords
+from dmtcp_py.attempt.named_files import notes_on_changed
 from dmtcp_py.attempt.policy import STOP_SIGNALS
 from dmtcp_py.attempt.stdio import losses_on_resume, note_on_reader, notes_on_start, repeats_on_resume
 from dmtcp_py.attempt.verifying import shown
@@ -140,21 +142,18 @@ class Starter(Struct, frozen=True):
 
     def resume(self, candidates: tuple[int, ...], stream: EventStream) -> Running | None:
         """Resume the first of CANDIDATES that verifies and comes up; return None if a signal on STREAM ended that."""
-        store, reasons = self.plan.store, []
+        store, reasons = self.plan.store, {}
         for number in candidates:
             try:
                 return self._resume_patiently(number, stream)
             except (StoreError, RestartFailedError) as error:
                 if stream.has_any(STOP_SIGNALS):
                     return None
-                reasons.append(f"generation {number}: {error.what}")
+                reasons[number] = error
                 store.record("failed", what="restart", generation=number, error=error.what)
                 if number != candidates[-1]:
                     self.report.warn(f"generation {number} cannot be used: {error.what}; trying the one before")
-        raise DmtcpRunError(
-            f"none of the generations of job {store.layout.name} came up ({'; '.join(reasons)})",
-            "nothing was started and nothing deleted; --fresh starts over",
-        )
+        raise none_came_up(store.layout.name, reasons)
 
     def _resume_patiently(self, number: int, stream: EventStream) -> Running | None:
         """Resume generation NUMBER, and once more if that came to no end: the images are verified."""
@@ -276,7 +275,8 @@ class Starter(Struct, frozen=True):
             generation=manifest.generation,
         )
         is_fed = self.feed is not None
-        for text in [*losses_on_resume(manifest, stdio, is_fed=is_fed), *changed_files.notes(manifest)]:
+        edited = notes_on_changed(self.plan.start.job.named_files, manifest.changed_files)
+        for text in [*losses_on_resume(manifest, stdio, is_fed=is_fed), *changed_files.notes(manifest), *edited]:
             self.report.warn(text)
         # what is so at each resume is read at the first
         for text in repeats_on_resume(manifest, stdio):

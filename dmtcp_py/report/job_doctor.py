@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.attempt.fit import compare, ok, problem, warning
 from dmtcp_py.attempt.host import this_host
+from dmtcp_py.attempt.named_files import notes_on_changed
 from dmtcp_py.attempt.outcome import Kind
 from dmtcp_py.engine.choice import engine_of
 from dmtcp_py.errors import DmtcpRunError
 from dmtcp_py.rollback import changed_files
 from dmtcp_py.rollback.journal import lost_in, problems_of, read_entries
 from dmtcp_py.rollback.parts import numbers_of
+from dmtcp_py.rollback.restore_held_files import input_changes
 from dmtcp_py.rollback.undo import ACCEPT
 from dmtcp_py.store.lock import holding
 from dmtcp_py.store.records import Job, read_record
@@ -59,6 +61,7 @@ def _findings(layout: JobLayout) -> Iterator[Finding]:
     yield _engine(manifest)
     yield from compare(manifest, this_host())
     yield _files(layout, manifest)
+    yield from (warning("program", note) for note in notes_on_changed(job.named_files, manifest.changed_files))
     yield _space(layout, manifest)
 
 
@@ -111,6 +114,10 @@ def _files(layout: JobLayout, manifest: Manifest) -> Finding:
         folders = [layout.undo / f"{n:06}" for n in numbers_of(layout.undo) if n >= int(manifest.undo_part)]
         problems += [text for folder in folders for text in lost_in(folder)]
         problems += problems_of([entry for folder in folders for entry in read_entries(folder)])
+    for change in input_changes(layout.generation(manifest.generation)):
+        if not change.can_be_accepted:
+            return problem(about, change.text, "put it back as it was, or start over with --fresh")
+        problems += [change.text] if change.matters else []
     if not problems:
         return ok(about, "what the program changed since then can be restored")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

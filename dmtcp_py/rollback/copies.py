@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dmtcp_py.rollback import held_files, in_memory
 from dmtcp_py.rollback.held_files import HeldFile, HeldFiles, described
+from dmtcp_py.rollback.inputs import Found
 from dmtcp_py.system.proc import files_open
 
 HOLD_S = 15.0
@@ -34,6 +35,7 @@ class FileCopies:
         self._paths: list[str] = []
         self._mapped: set[str] = set()
         self._only_written: list[Path] = []
+        self._only_read: dict[str, str] = {}
         self.missed: list[str] = []
         """Those that could not be copied before the program may have run on: too large, or changed since."""
         self.notes: list[str] = []
@@ -49,6 +51,9 @@ class FileCopies:
         self._paths, self._mapped = found.for_update, found.mapped
         others = found.for_writing.difference(self._paths)
         self._only_written = [Path(path) for path in sorted(others) if not Path(path).is_relative_to(self._but_in)]
+        self._only_read = {
+            path: place for path, place in found.for_reading.items() if not Path(path).is_relative_to(self._but_in)
+        }
 
     def save(self, suspended_ns: int | None, journal: Path | None, until: float = math.inf) -> None:
         """Copy them to the images, and files in memory that JOURNAL, a folder, tells of if it is recorded.
@@ -72,8 +77,12 @@ class FileCopies:
         saved += self._sizes(suspended_ns, until)
         memory, folders = ([], {}) if journal is None else in_memory.save(journal, self._images, self._mapped, until)
         self.notes = in_memory.notes(memory)
-        if saved or memory or folders:
-            held_files.write(self._images, HeldFiles(files=[*saved, *memory], folders=folders))
+        inputs = Found()
+        for name, place in self._only_read.items():
+            inputs.add(place, name)
+        read = inputs.but((file.device, file.inode) for file in saved)
+        if saved or memory or folders or read:
+            held_files.write(self._images, HeldFiles(files=[*saved, *memory], folders=folders, inputs=read))
 
     def _sizes(self, suspended_ns: int | None, until: float) -> list[HeldFile]:
         """Return those that the program cannot read back, whose size is enough; `save` explains the parameters."""

@@ -1,4 +1,4 @@
-"""The format of ``files.json``: the files that a program held open for writing when an image was taken.
+"""The format of ``files.json``: the files that a program held open when an image was taken.
 
 Lies beside the images of a generation, with copies of those files whose old content the program may read back. Written
 for CRIU inside the computation's namespaces, so this module uses the standard library alone.
@@ -10,6 +10,8 @@ import json
 import os
 import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dmtcp_py.rollback.inputs import InputFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +65,8 @@ class HeldFiles(NamedTuple):
     """The far ends of TCP connections to other programs."""
     ports: list[int] = []  # noqa: RUF012 - as above
     """The TCP ports that it used."""
+    inputs: list[InputFile] = []  # noqa: RUF012 - as above
+    """The files that it only read."""
 
 
 def described(path: Path, found: os.stat_result, copy: str | None) -> HeldFile:
@@ -82,6 +86,7 @@ def write(folder: Path, held: HeldFiles) -> None:
     values = {
         **held._asdict(),
         "files": [file._replace(path=_text_of(file.path))._asdict() for file in held.files],
+        "inputs": [file._replace(path=_text_of(file.path))._asdict() for file in held.inputs],
         "fifos": {_text_of(path): mode for path, mode in held.fifos.items()},
         "folders": {_text_of(path): mode for path, mode in held.folders.items()},
         "links": {_text_of(link): _text_of(name) for link, name in held.links.items()},
@@ -93,8 +98,10 @@ def read(folder: Path) -> HeldFiles:
     """Return what lies beside the images in FOLDER; fields that are not known here are ignored."""
     values: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
     files = [HeldFile(**_known(file, HeldFile._fields)) for file in values["files"]]
+    inputs = [InputFile(**_known(file, InputFile._fields)) for file in values.get("inputs", ())]
     return HeldFiles(**_known(values, HeldFiles._fields))._replace(
         files=[file._replace(path=_path_of(file.path)) for file in files],
+        inputs=[file._replace(path=_path_of(file.path)) for file in inputs],
         fifos={_path_of(text): mode for text, mode in values.get("fifos", {}).items()},
         folders={_path_of(text): mode for text, mode in values.get("folders", {}).items()},
         links={_path_of(link): _path_of(name) for link, name in values.get("links", {}).items()},

@@ -28,4 +28,5 @@ def restore(folder: Path, undo: Path | None, manifest: Manifest, *, accept: bool
     )
     is_recorded = undo is not None and not has_gone_down(undo)
     go_back(undo, goal, accept=accept, warn=warn)
-    restore_held_files.restore(folder, is_recorded=is_recorded, accept=accept, warn=warn)
+    has_run_on = not manifest.program_stopped
+    restore_held_files.restore(folder, is_recorded=is_recorded, has_run_on=has_run_on, accept=accept, warn=warn)

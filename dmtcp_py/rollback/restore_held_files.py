@@ -2,7 +2,7 @@
 
 An image knows of a file that it was open, and where; what was written into it since is still there. Before a restart
 files are cut to the size that they had, and those that the program may read back get their old content. Nothing is
-changed unless everything can be.
+changed unless everything can be, and the files that the program only reads are what they were.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import RestartFailedError
 from dmtcp_py.rollback import held_files, in_memory
+from dmtcp_py.rollback.inputs import changes
 from dmtcp_py.rollback.put_back import problems_named
 from dmtcp_py.rollback.undo import ACCEPT
 from dmtcp_py.system.files import PRIVATE_DIR
@@ -24,23 +25,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
+    from dmtcp_py.rollback.inputs import Change, InputFile
 
 _BLOCK = 1 << 20
 
 
-def restore(images: Path, *, is_recorded: bool, accept: bool, warn: Callable[[str], None]) -> None:
+def restore(images: Path, *, is_recorded: bool, has_run_on: bool, accept: bool, warn: Callable[[str], None]) -> None:
     """Make the files of the generation in folder IMAGES what they were.
 
-    IS_RECORDED says that what the program did to files since then was recorded, and is undone by now: what a file that
-    it only writes to differs in is the work of somebody else. With ACCEPT this only WARNs. Raises RestartFailedError
-    with the first file that cannot be what it was; then none has been touched.
+    HAS_RUN_ON says that the program went on after the images were taken. IS_RECORDED says that what it did to files
+    since then was recorded, and is undone by now: what a file that it only writes to, or only reads, differs in is the
+    work of somebody else. With ACCEPT this only WARNs. Raises RestartFailedError with the first file that cannot be
+    what it was; then none has been touched.
     """
     if not (images / held_files.NAME).exists():
         return
     held = held_files.read(images)
     _refuse_lost(held.files)
-    if is_recorded and not held.unwatched:
+    is_known = is_recorded and not held.unwatched
+    if is_known:
         _look_for_others(held.files, accept=accept, warn=warn)
+    # otherwise the program itself may have written them since
+    _look_at_inputs(held.inputs, accept=accept or (has_run_on and not is_known), warn=warn)
     for folder in filter(in_memory.is_in_memory, held.folders):
         _make_folders(Path(folder, "any"), held)
     _make_fifos(held)
@@ -58,6 +64,13 @@ def kept_in_memory(images: Path) -> frozenset[Path]:
         return frozenset()
     files = held_files.read(images).files
     return frozenset(Path(file.path) for file in files if file.copy is not None and in_memory.is_in_memory(file.path))
+
+
+def input_changes(images: Path) -> list[Change]:
+    """Return which files that the program only read are not what they were at the images in folder IMAGES."""
+    if not (images / held_files.NAME).exists():
+        return []
+    return list(changes(held_files.read(images).inputs))
 
 
 def _refuse_lost(files: Sequence[HeldFile]) -> None:
@@ -78,6 +91,20 @@ def _look_for_others(files: Sequence[HeldFile], *, accept: bool, warn: Callable[
         if not accept:
             raise RestartFailedError(problem, f"put it back as it was, or use --fresh; {ACCEPT}")
         warn(f"{problem}: left as it is")
+
+
+def _look_at_inputs(inputs: Sequence[InputFile], *, accept: bool, warn: Callable[[str], None]) -> None:
+    """Compare the files that the program only reads with what they were.
+
+    Data that is mapped, or that belongs to others, may change all the time, such as caches of the system's services:
+    of such files it only warns.
+    """
+    for change in changes(inputs):
+        if change.can_be_accepted and (accept or not change.matters):
+            warn(f"{change.text}: the program goes on with it as it is now")
+            continue
+        hint = "put it back as it was, or use --fresh"
+        raise RestartFailedError(change.text, f"{hint}; {ACCEPT}" if change.can_be_accepted else hint)
 
 
 def _problem(file: HeldFile) -> str | None:

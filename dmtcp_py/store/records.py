@@ -25,6 +25,19 @@ _FORMER_UNDO_PART = "undo"
 """Key of ``engine_data`` in which older manifests have what is now `Manifest.undo_part`."""
 
 
+class NamedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that the command line names, as it was when the lineage began."""
+
+    path: str
+    size: int
+    changed_ns: int
+    """The time of its last change, in nanoseconds since the epoch."""
+    xxh3_128: str
+    """The hash of its content; empty for a large one."""
+    is_code: bool
+    """Whether it is the program or its script."""
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The command of a job, its directory and its files: ``job.json``, written once a lineage."""
 
@@ -41,6 +54,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     stderr: str | None = None
     kept_in: str | None = None
     """The job's directory when the lineage began, written by `path_text`; shows if it was moved or copied since."""
+    named_files: list[NamedFile] = []
     created: datetime
 
 
@@ -173,6 +187,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Files that the program had open for reading and writing. Overwritten content cannot be restored in them."""
     mapped_files: list[str] = []
     """Those of them that it has mapped for writing. Their modification times do not show whether it wrote."""
+    changed_files: list[str] = []
+    """The `Job.named_files` that were not what they were at the beginning: the program may have written them."""
     check: str | None = None
     """The hash of the other fields, which detects damage; None in older manifests."""
 

@@ -150,7 +150,7 @@ def name_of(pid: int) -> str:
 
 
 class OpenFiles(NamedTuple):
-    """The files on disks that processes can write to, all found in one look."""
+    """The files on disks that processes have open, all found in one look."""
 
     for_update: list[str]
     """Those that they can read back, too, and write anywhere, sorted."""
@@ -158,17 +158,22 @@ class OpenFiles(NamedTuple):
     """All of them, in whatever way they are open."""
     mapped: set[str]
     """Those that they have mapped for writing. Their mtimes do not show every write."""
+    for_reading: dict[str, str]
+    """Those that they only read, each with a descriptor in /proc that has it open."""
 
 
 def files_open(pid: int, *, but_in: Path | None = None) -> OpenFiles:
-    """Return the files that PID and its descendants can write to; in `for_update` none below BUT_IN."""
+    """Return the files that PID and its descendants have open; in `for_update` none below BUT_IN."""
     update: set[str] = set()
     writing: set[str] = set()
     mapped: set[str] = set()
+    reading: dict[str, str] = {}
     for member, _ in process_tree(pid):
         with suppress(OSError):
             for place, target, flags in open_descriptors(member):
                 mode = flags & os.O_ACCMODE
+                if mode == os.O_RDONLY and not flags & os.O_PATH:
+                    reading[target] = str(place)
                 if mode == os.O_RDONLY or not target.startswith("/"):
                     continue
                 with suppress(OSError):
@@ -184,6 +189,7 @@ def files_open(pid: int, *, but_in: Path | None = None) -> OpenFiles:
         ),
         for_writing=on_disk,
         mapped=mapped,
+        for_reading={path: place for path, place in reading.items() if _is_on_disk(path)},
     )
 
 
@@ -240,6 +246,16 @@ def shared_writable_maps(pid: int) -> Iterator[tuple[str, str]]:
         fields = line.split(None, _MAPS_FIELDS - 1)
         if len(fields) == _MAPS_FIELDS and fields[1].startswith("rw-s"):
             yield fields[0], fields[5]
+
+
+def mapped_files(pid: int) -> Iterator[tuple[str, bool]]:
+    """Yield each path that process PID has mapped, and whether it has code of it mapped."""
+    is_code: dict[str, bool] = {}
+    for line in os.fsdecode(Path(f"/proc/{pid}/maps").read_bytes()).split("\n"):
+        fields = line.split(None, _MAPS_FIELDS - 1)
+        if len(fields) == _MAPS_FIELDS and fields[5].startswith("/"):
+            is_code[fields[5]] = is_code.get(fields[5], False) or "x" in fields[1]
+    yield from is_code.items()
 
 
 def sockets_of(pid: int) -> set[int]:

@@ -15,6 +15,7 @@ from dmtcp_py.engine.criu.computation import CriuComputation
 from dmtcp_py.engine.criu.inside import keeper
 from dmtcp_py.engine.criu.inside.mounts import SHM
 from dmtcp_py.engine.criu.keeper_client import KeeperClient
+from dmtcp_py.engine.criu.reasons import explained
 from dmtcp_py.engine.criu.stdio import Connections
 from dmtcp_py.engine.protocol import Launch
 from dmtcp_py.errors import EngineError, RestartFailedError, RestartHungError
@@ -235,7 +236,7 @@ def _await_restore(keeper_client: KeeperClient, tool: Tool, restart: Restart) ->
             trials.forget_success(tool.criu)
             has_run = tool.output("restore").exists()
             why = "; ".join(state.why) or (failure_in(tool, "restore") if has_run else keeper_client.last_line())
-            raise RestartFailedError(f"criu restore failed: {why}")
+            raise RestartFailedError(explained(why) or f"criu restore failed: {why}")
         if restart.is_cancelled():
             return False
         if timeout.is_over():

@@ -1,4 +1,4 @@
-"""criu's errors about what it cannot checkpoint, as sentences about the program (4.1, 4.2)."""
+"""criu's errors about what it cannot checkpoint or restore, as sentences about the program (4.1, 4.2)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ _KNOWN = (
     (
         re.compile(r"Can't dump half of stream unix connection\. name: ([^\s;]+)"),
         r"the program is connected to \1 (a Unix socket), to a process outside the job; CRIU needs that to be closed",
+    ),
+    (
+        re.compile(r"File ([^;]+?) has bad [^;]+"),
+        r"/\1, which the program runs or has open, has changed since then, and CRIU resumes only with it as it was",
     ),
     (re.compile(r"No space left on device"), "no space is left for the images"),
 )

@@ -20,10 +20,12 @@ from dmtcp_py.engine.criu.inside.mounts import SHM
 from dmtcp_py.engine.executable import is_go
 from dmtcp_py.rollback import held_files, in_memory
 from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
+from dmtcp_py.rollback.inputs import Found, InputFile
 from dmtcp_py.rollback.parts import begin_next
 from dmtcp_py.system.proc import (
     DELETED,
     has_ended,
+    mapped_files,
     names_left,
     open_descriptors,
     processes_below,
@@ -80,6 +82,7 @@ def record(root: int, images: Path, *, covers_shm: bool, journal: str) -> None:
         trees=sorted({place for pid in unwatched for place in _directory_of(pid)}),
         writes_in=sorted({folder for pid in unwatched for folder in _writes_in(pid, excluded)}),
         taken_ns=_time_ns(images),
+        inputs=_inputs_of(living, excluded, files),
         **_connections(living),
     )
     held_files.write(images, held)
@@ -96,6 +99,20 @@ def _files_of(pids: Sequence[int], images: Path, excluded: tuple[str, ...]) -> t
         for place in _mapped_for_writing(pid, excluded):
             files.add(place, is_read=True, is_mapped=True)
     return files.found, fifos
+
+
+def _inputs_of(pids: Sequence[int], excluded: tuple[str, ...], written: Sequence[HeldFile]) -> list[InputFile]:
+    """Return the files that PIDS only read, and those whose pages the images lack, without those that are WRITTEN."""
+    found = Found()
+    for pid in pids:
+        for place, target, flags in open_descriptors(pid):
+            is_read = flags & os.O_ACCMODE == os.O_RDONLY and not flags & os.O_PATH
+            if is_read and not target.startswith(excluded):
+                found.add(str(place), target)
+        for path, is_executed in mapped_files(pid):
+            if not path.startswith(excluded):
+                found.add(path, path, is_mapped=True, is_executed=is_executed)
+    return found.but((file.device, file.inode) for file in written)
 
 
 def _in_memory(journal: Path, images: Path, files: Sequence[HeldFile]) -> tuple[list[HeldFile], dict[str, int]]:

@@ -1,0 +1,100 @@
+"""The files that a command line names: the program itself, its script, its input; whether they changed since the start.
+
+A resumed program goes on as it was loaded, and with what it had read. Somebody who edits a script and runs the same
+line again may expect something else. Only reads.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from dmtcp_py.store.records import NamedFile, path_of, path_text
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+_MOST_NAMED = 32
+_MOST_COMPARED_BYTES = 64 << 20
+"""Of larger files only the size and the time of the last change are compared."""
+_SCRIPT = r"\.(py|pyw|R|r|m|jl|pl|pm|rb|lua|tcl|js|mjs|ts|php|sh|bash|zsh|ksh|csh|awk|sed|gp|do|sas|nf|smk|ipynb)"
+"""The endings of scripts; one that a #! begins needs none."""
+
+
+def named_files(program: Path, command: Sequence[str], cwd: Path) -> list[NamedFile]:
+    """Return PROGRAM, and the regular files that words of COMMAND name in directory CWD, as they are now."""
+    found = {str(program): _described(program, is_code=True)}
+    has_script = False
+    for word in command[1:]:
+        path = cwd / word.partition("=")[2] if word.startswith("--") and "=" in word else cwd / word
+        is_script = not has_script and _is_script(path)
+        has_script = has_script or is_script
+        found.setdefault(str(path), _described(path, is_code=is_script))
+    return [file for file in found.values() if file is not None][:_MOST_NAMED]
+
+
+def changed(files: Iterable[NamedFile]) -> list[str]:
+    """Return the paths, as records have them, of those FILES that are not what they were."""
+    return [file.path for file in files if not _is_same(file)]
+
+
+def notes_on_changed(files: Sequence[NamedFile], changed_before: Sequence[str]) -> list[str]:
+    """Return warnings on those FILES of a resumed program that somebody changed.
+
+    What CHANGED BEFORE its checkpoint the program may have written itself, unless that is its code.
+    """
+    now = set(changed(files))
+    notes = []
+    for file in files:
+        path = path_of(file.path)
+        if file.path not in now or (file.path in changed_before and not file.is_code):
+            continue
+        what = "the resumed program is the old one" if file.is_code else "the program may have read it before"
+        notes.append(f"{path} has changed since the job started, and {what}; --fresh starts over with the new one")
+    return notes
+
+
+def _described(path: Path, *, is_code: bool) -> NamedFile | None:
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        content = _hash_of(path, found)
+    except (OSError, ValueError):
+        return None
+    return NamedFile(
+        path=path_text(path), size=found.st_size, changed_ns=found.st_mtime_ns, xxh3_128=content, is_code=is_code
+    )
+
+
+def _is_same(file: NamedFile) -> bool:
+    """Whether FILE is what it was; one that is gone has not changed, as nobody has another program there."""
+    path = path_of(file.path)
+    try:
+        found = path.stat()
+        if found.st_size == file.size and found.st_mtime_ns == file.changed_ns:
+            return True
+        return found.st_size == file.size and bool(file.xxh3_128) and _hash_of(path, found) == file.xxh3_128
+    except OSError:
+        return True
+
+
+def _hash_of(path: Path, found: os.stat_result) -> str:
+    """Return the hash of the file at PATH; empty for a large one, which stat FOUND."""
+    return xxhash.xxh3_128_hexdigest(path.read_bytes()) if found.st_size <= _MOST_COMPARED_BYTES else ""
+
+
+def _is_script(path: Path) -> bool:
+    """Whether the file at PATH is a text that an interpreter runs."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except (OSError, ValueError):
+        return False
+    is_text = b"\0" not in head
+    return is_text and (head.startswith(b"#!") or re.fullmatch(_SCRIPT, path.suffix) is not None)
