@@ -21,6 +21,8 @@ HOST_NETWORK, OWN_NETWORK = "host", "own"
 NETWORKS = (HOST_NETWORK, OWN_NETWORK)
 _MOST_STATUS = 255
 _MOST_PER_CENT = 50
+_OURS = ("--stdin", "--stdout", "--stderr", "--fresh", "--resume-only", "--time-limit", "--at-limit", "--interval")
+"""Options of dmtcp-run that few programs have."""
 _SAID_ELSEWHERE = ("command", "directory", "job")
 
 
@@ -91,6 +93,15 @@ class RunOptions(Struct, frozen=True):
             for name, value in values.items()
             if name == "interval_s" or value not in (None, False)
         }
+
+    def notes(self) -> list[str]:
+        """Return notes on words after the program that may be meant for dmtcp-run; none on those after a ``--``."""
+        words = self.command[1 : self.command.index("--")] if "--" in self.command else self.command[1:]
+        return [
+            f"{word} stands after the program and is passed to it; options of dmtcp-run stand before the program"
+            for word in words
+            if word.partition("=")[0] in _OURS
+        ]
 
     def _problems(self) -> Iterator[str]:
         """Yield what is wrong, in the words of the command line."""

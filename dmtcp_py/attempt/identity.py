@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dmtcp_py.store.layout import JobLayout
 
 _UNSAFE = r"[^A-Za-z0-9_.+-]+"
+SCRIPT = r".+\.(py|pyw|R|r|m|jl|pl|rb|lua|tcl|js|mjs|ts|php|sh|bash|zsh|ksh|csh|awk|sed|gp|do|sas|nf|smk|ipynb)"
+"""The names of scripts, by their endings."""
 STREAM_FIELDS = ("stdin", "stdin_offset", "stdin_unnamed", "stdout", "stderr")
 """The fields of a job's record that a new lineage may change."""
 _MOST_STDIN_BYTES = 1 << 30
@@ -45,9 +47,18 @@ class Identity(Struct, frozen=True):
         stdin = None if self.stdin is None else _same_in_all_locales(self.stdin)
         parts = [command, _same_in_all_locales(self.cwd), self.array_task, stdin, self.stdin_offset]
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
-        stem = re.sub(_UNSAFE, "-", Path(self.command[0]).name).strip("-.")[:40] or "job"
+        stem = re.sub(_UNSAFE, "-", Path(_named(self.command)).name).strip("-.")[:40] or "job"
         task = f"-{re.sub(_UNSAFE, '-', self.array_task)}" if self.array_task else ""
         return f"{stem}{task}-{digest}"
+
+
+def _named(command: tuple[str, ...]) -> str:
+    """Return the word of COMMAND that tells it from others of the same interpreter: its script, or else its program.
+
+    Only by the words, as the name of a job must stay what it is when a file is gone.
+    """
+    scripts = (word for word in command[1:] if not word.startswith("-") and re.fullmatch(SCRIPT, word))
+    return next(scripts, command[0])
 
 
 def identify(options: RunOptions, cwd: Path, array_task: str | None) -> Identity:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import xxhash
 
+from dmtcp_py.attempt.identity import SCRIPT
 from dmtcp_py.store.records import NamedFile, path_of, path_text
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 _MOST_NAMED = 32
 _MOST_COMPARED_BYTES = 64 << 20
 """Of larger files only the size and the time of the last change are compared."""
-_SCRIPT = r"\.(py|pyw|R|r|m|jl|pl|pm|rb|lua|tcl|js|mjs|ts|php|sh|bash|zsh|ksh|csh|awk|sed|gp|do|sas|nf|smk|ipynb)"
-"""The endings of scripts; one that a #! begins needs none."""
 
 
 def named_files(program: Path, command: Sequence[str], cwd: Path) -> list[NamedFile]:
@@ -97,4 +96,4 @@ def _is_script(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     is_text = b"\0" not in head
-    return is_text and (head.startswith(b"#!") or re.fullmatch(_SCRIPT, path.suffix) is not None)
+    return is_text and (head.startswith(b"#!") or re.fullmatch(SCRIPT, path.name) is not None)

@@ -106,11 +106,18 @@ def _refuse_other(layout: JobLayout, job: Job, identity: Identity, *, but: Colle
         found = getattr(job, field)
         if found != value and field not in but:
             raise StoreError(
-                f"job {layout.name} was started with {field} {found!r}, and this line has {value!r}",
+                f"job {layout.name} was started {_in_words(field, found)}, and this line has {_in_words(field, value)}",
                 "run the line as it was, with another --job NAME, or with --fresh to start over",
             )
     if was_moved:
         raise moved.refusal(layout, job, identity)
+
+
+def _in_words(field: str, value: object) -> str:
+    """Return how a line has VALUE for FIELD of the job's record, as people type it."""
+    if field in ("stdin", "stdout", "stderr"):
+        return f"without --{field}" if value is None else f"with --{field} {value}"
+    return f"with {field.replace('_', ' ')} {value!r}"
 
 
 def _chosen(layout: JobLayout, job: Job, number: int) -> StartPoint:

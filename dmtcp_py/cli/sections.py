@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 Section = tuple[str, tuple[str, ...]]
 _OTHER = "Other options"
+_ELSEWHERE = {"rm": "remove", "delete": "remove", "ls": "list"}
+"""Names that other tools have for commands."""
 
 
 class SectionedCommand(click.Command):
@@ -33,6 +35,10 @@ class SectionedGroup(click.Group):
     def __init__(self, *args: Any, sections: Sequence[Section] = (), **values: Any) -> None:
         super().__init__(*args, **values)
         self.sections = tuple(sections)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name, also by the names that other tools have for it."""
+        return super().get_command(ctx, _ELSEWHERE.get(cmd_name, cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Write the commands, section by section, in the order of the sections."""

@@ -51,13 +51,15 @@ def find_program(name: str, cwd: Path, search: str | None) -> Path:
         if found is not None:
             _refuse_broken(Path(found))
             return Path(found).absolute()
-        hint = f"for the one in this folder type './{name}'" if name and (cwd / name).exists() else _like(name, search)
+        hint = f"for the one in this folder type './{name}'" if name and (cwd / name).exists() else None
+        hint = hint or _without_quotes(name, search) or _like(name, search)
         raise ProgramNotFoundError(f"'{name}' is not in PATH", hint)
     path = cwd / name
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise ProgramNotFoundError(f"there is no file {path}", "check the spelling and the working directory") from None
+        hint = _without_quotes(name, search) or "check the spelling and the working directory"
+        raise ProgramNotFoundError(f"there is no file {path}", hint) from None
     except OSError as error:
         raise CannotExecuteError(f"{path} cannot be executed: {error.strerror}", "check the path to it") from error
     if path.is_dir():
@@ -66,6 +68,13 @@ def find_program(name: str, cwd: Path, search: str | None) -> Path:
         raise CannotExecuteError(f"{path} is not executable", _how_to_run(name) or f"chmod +x '{path}'")
     _refuse_broken(path)
     return path
+
+
+def _without_quotes(name: str, search: str | None) -> str | None:
+    """Return what to type for a NAME that is a whole command line whose program is on the PATH value SEARCH."""
+    words = name.split()
+    is_line = len(words) > 1 and shutil.which(words[0], path=search) is not None
+    return f"leave the quotes out: dmtcp-run {name}" if is_line else None
 
 
 def _like(name: str, search: str | None) -> str:

@@ -106,7 +106,9 @@ class Course(Struct):
             for life in self._lives:
                 life.kill()
         said = [event["text"] for life in self._lives for event in life.events("warning")]
-        return replace(self.found, outside=touched.outside(self.stage), warnings=tuple(dict.fromkeys(said)))
+        return replace(
+            self.found, outside=touched.lasting(touched.outside(self.stage)), warnings=tuple(dict.fromkeys(said))
+        )
 
     # the first life
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MOST_NAMES = 4
 _MOST_WARNINGS = 3
+_BUFFERED = " (into a file, programs print some kB at a time: python3 -u and stdbuf -oL print each line at once)"
 _EXPECTED = ("restored ", "what ")
 
 
@@ -106,7 +107,7 @@ def _output(trial: Trial, comparison: Comparison | None) -> str:
         return f"{exact}; the same as of a run without dmtcp-run ({format_size(comparison.printed)}{whole})"
     if trial.printed:
         return f"{exact}; {format_size(trial.printed)} that the crash took were printed again, the same"
-    return f"{exact}; it printed too little between the checkpoint and the crash to be compared"
+    return f"{exact}; nothing was printed between the checkpoint and the crash{_BUFFERED}"
 
 
 def _files(trial: Trial) -> str:

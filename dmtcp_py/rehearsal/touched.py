@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from dmtcp_py.rollback.parts import START, numbers_of
 from dmtcp_py.system.files import files_below
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dmtcp_py.rehearsal.life import Stage
     from dmtcp_py.store.records import Manifest
@@ -37,6 +38,12 @@ def outside(stage: Stage) -> tuple[str, ...]:
     """Return the files outside the directory of STAGE that the program changed at any time."""
     folder = stage.folder.resolve()
     return tuple(sorted({str(path) for path in _changed(stage, 0) if not path.is_relative_to(folder)}))
+
+
+def lasting(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return PATHS without those of temporary files, of which each run has its own."""
+    temporary = Path(tempfile.gettempdir()).resolve()
+    return tuple(path for path in paths if not Path(path).is_relative_to(temporary))
 
 
 def undo_all(stage: Stage) -> list[str]:

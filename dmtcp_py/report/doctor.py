@@ -56,12 +56,13 @@ def _engine(state: EngineState, working: str | None) -> list[Finding]:
     That an engine is not installed, or that one of its ways does not work, is no problem where another does.
     """
     about, found = f"{_ENGINE}{state.engine}", state.description
-    enough = f"not needed, as {working} works: " if working else ""
-    ways = [ok(f"{state.engine} {name}", enough + lack if lack else "works") for name, lack in state.ways]
+    # what an administrator could do is of use only where nothing works yet
+    enough = f"not needed, as {working} works" if working else ""
+    ways = [ok(f"{state.engine} {name}", (enough or lack) if lack else "works") for name, lack in state.ways]
     if state.works:
         return [ok(about, found), *ways]
     if working and state.version is None:
-        return [ok(about, f"not needed, as {working} works ({found.partition(';')[0]})"), *ways]
+        return [ok(about, f"not installed, and not needed, as {working} works"), *ways]
     return [(warning if working else problem)(about, found), *ways]
 
 

@@ -1,4 +1,4 @@
-"""Removing the directories of generations that nobody reads any more, in a process that outlives the command.
+"""Removing the directories of generations and jobs that nobody reads any more, in a process that outlives the command.
 
 A file system may take seconds for thousands of files, or for large ones, and nobody needs to wait for that.
 """
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from dmtcp_py.store.layout import JobLayout
+
 _FSYNCS_AT_ONCE = 8
 _FAILED = 1
 
@@ -33,6 +35,14 @@ def fsync_all(paths: Sequence[Path]) -> None:
 
     with ThreadPoolExecutor(_FSYNCS_AT_ONCE) as pool:
         list(pool.map(fsync, paths))
+
+
+def take_out_job(layout: JobLayout) -> Path:
+    """Rename the directory of a job that is held, so that it is no job any more; return what is left to remove."""
+    doomed = layout.root.with_name(f".removed-{layout.name}-{os.getpid()}")
+    layout.root.rename(doomed)
+    fsync_path(layout.root.parent)
+    return doomed
 
 
 def remove_all(folders: Sequence[Path], *, patience_s: float) -> str | None:

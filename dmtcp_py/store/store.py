@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _LEAST_FREE_BYTES = 1 << 20
 _README = """\
 dmtcp-run keeps its jobs here: one directory for each job, with the images from which it resumes the program.
-'dmtcp-ctl --dir THIS-DIRECTORY status' and 'list' show them. To delete a job that is not running, delete its directory.
+'dmtcp-ctl --dir THIS-DIRECTORY status' and 'list' show them. To delete a job: 'dmtcp-ctl remove'.
 Restoring an image runs the code in it: do not let other users write here.
 """
 

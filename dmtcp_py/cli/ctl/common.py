@@ -117,7 +117,7 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
         click.echo("nothing to show", err=True)
         return
     cells = [
-        [key.replace("_", " ").upper() for key in shown[0]],
+        [key.removesuffix("_s").replace("_", " ").upper() for key in shown[0]],
         *([_cell(key, value) for key, value in row.items()] for row in shown),
     ]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]

@@ -28,7 +28,12 @@ Examples:
 @json_option
 @click.pass_obj
 def command(directory: Path, job: str | None, *, mirrors: tuple[str, ...], as_json: bool) -> None:
-    """List the generations of each job, here or at a mirror."""
+    """List the generations of each job, here or at a mirror.
+
+    A generation is one complete checkpoint. REASON: why it was taken. LINEAGE: which start from the beginning it
+    belongs to. ATTEMPT: which run of the line took it. PARENT: the generation before it. CHECKPOINT: how long the
+    program waited for it.
+    """
     if mirrors:
         from dmtcp_py.report.mirrors import listed_at  # noqa: PLC0415 - only for mirrors
 

@@ -19,6 +19,7 @@ from dmtcp_py.cli.ctl import (
     list_,
     prune,
     rehearse,
+    remove,
     report,
     setup,
     status,
@@ -46,7 +47,7 @@ Exit status:
 _SECTIONS: tuple[Section, ...] = (
     ("Before a long run", ("rehearse", "doctor", "setup", "config", "completion")),
     ("Jobs", ("status", "report", "checkpoint", "stop")),
-    ("What is kept of jobs", ("list", "verify", "prune", "fetch")),
+    ("What is kept of jobs", ("list", "verify", "prune", "remove", "fetch")),
 )
 _EXAMPLES = """\
 \b
@@ -75,7 +76,7 @@ def command(context: click.Context, directory: Path) -> None:
     context.obj = directory
 
 
-_AT_JOBS = (status, report, list_, verify, prune, fetch, checkpoint, stop)
+_AT_JOBS = (status, report, list_, verify, prune, remove, fetch, checkpoint, stop)
 for module in (rehearse, *_AT_JOBS, doctor, setup, completion, config):
     command.add_command(module.command)
 

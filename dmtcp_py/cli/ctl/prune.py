@@ -39,7 +39,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
 ) -> None:
     """Remove old generations. The newest one of an unfinished job is never removed.
 
-    To remove a job that does not run, and all that is kept of it, remove its directory: rm -r .dmtcp-run/JOB.
+    'dmtcp-ctl remove JOB' removes a job and all that is kept of it.
 
     If a file system takes long to remove the files, that goes on in the background.
     """

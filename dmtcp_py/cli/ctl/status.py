@@ -42,8 +42,8 @@ Examples:
 def command(directory: Path, job: str | None, *, wide: bool, watch: bool, as_json: bool) -> int:
     """Show what each job is doing, or how it ended; all about one JOB.
 
-    IS: what it is doing. COMPUTED: for how long, without what was lost. LAST, NEXT: the checkpoints. LEFT: until the
-    time limit. SIZE: of the generations on disk.
+    IS: what it is doing. COMPUTED: for how long, without what was lost: after a crash only what the last checkpoint
+    saved counts. LAST, NEXT: the checkpoints. LEFT: until the time limit. SIZE: of the generations on disk.
     """
     if watch and not (as_json or wide):
         from dmtcp_py.cli.ctl.watch import watch as watch_jobs  # noqa: PLC0415 - for whoever watches

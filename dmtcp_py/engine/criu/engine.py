@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine import tcp_ports
-from dmtcp_py.engine.criu import comparison, networks, trials
+from dmtcp_py.engine.criu import comparison, libraries, networks, trials
 from dmtcp_py.engine.criu.command import Tool, failure_in, restore_argv
 from dmtcp_py.engine.criu.computation import CriuComputation
 from dmtcp_py.engine.criu.inside import keeper
@@ -139,6 +139,7 @@ class CriuEngine:
         )
 
     def _restart(self, restart: Restart) -> CriuComputation | None:
+        libraries.keep()
         record = json.loads((restart.folder / keeper.RECORD).read_text(encoding="utf-8"))
         if restart.undo is not None:
             unwatched_files.check(
@@ -175,8 +176,8 @@ def _environ(launch: Launch, *, covers_shm: bool) -> dict[str, str]:
     """Return the program's environment, with the libraries to load into it."""
     environ = dict(launch.environ)
     if launch.plugins:
-        loaded = [built("environment"), *launch.plugins, environ.get("LD_PRELOAD")]
-        environ["LD_PRELOAD"] = ":".join(str(one) for one in loaded if one)
+        words = [*map(str, libraries.loaded(launch.plugins)), environ.get("LD_PRELOAD")]
+        environ["LD_PRELOAD"] = ":".join(filter(None, words))
     if _is_watched(launch):
         environ[recording.VARIABLE] = str(launch.undo)
         if not covers_shm:

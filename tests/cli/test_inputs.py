@@ -1,0 +1,193 @@
+"""What somebody changes between two runs of the same line: files that the program reads, its script, the program."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dmtcp_py import native
+from kit.processes import program_of
+from kit.waits import LONG_S
+
+if TYPE_CHECKING:
+    from kit.bench import Workbench
+    from kit.engines import EngineHere
+
+COMPILER = shutil.which("cc")
+READS = """
+import sys, time
+with open("lines.txt") as lines:
+    for line in lines:
+        print(line, end="", flush=True)
+        time.sleep(0.1)
+"""
+SCRIPT = "".join(f"echo line {n}; sleep 0.1\n" for n in range(60))
+COUNTS = r"""
+#include <stdio.h>
+#include <unistd.h>
+int main(void)
+{
+    for (int n = 0; n < 60; n++) {
+        printf("%s %%d\n", n);
+        fflush(stdout);
+        usleep(100000);
+    }
+    return 0;
+}
+"""
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Replace the file at PATH by another with CONTENT, as editors do."""
+    new = path.with_name("new")
+    new.write_bytes(content)
+    new.replace(path)
+
+
+def _inputs(bench: Workbench, name: str, text: str) -> tuple[Path, bytes]:
+    """Write TEXT to file NAME of both runs."""
+    for folder in (bench.folder, bench.plain):
+        (folder / name).write_text(text)
+    return bench.folder / name, text.encode()
+
+
+def _build(program: Path, word: str) -> None:
+    """Build a program that prints WORD with each number."""
+    assert COMPILER
+    source = program.with_suffix(".c")
+    source.write_text(COUNTS % word)
+    subprocess.run([COMPILER, "-o", program, source], check=True, timeout=LONG_S)
+
+
+@pytest.mark.parametrize("way", ["replaced", "edited", "emptied", "removed"])
+def test_a_shell_script_that_was_edited_is_refused_until_it_is_back(
+    bench: Workbench, engine: EngineHere, way: str
+) -> None:
+    """A shell reads its script as it goes on: from where it was it would read something else."""
+    assert engine
+    script, text = _inputs(bench, "run.sh", SCRIPT)
+    line = ["-i", "1", "--stdout", "out.txt", "bash", "run.sh"]
+    plain = bench.start_plain("bash", "run.sh")
+    bench.crash(line)
+    if way == "replaced":
+        _replace(script, text.replace(b"line", b"another line"))
+    elif way == "edited":
+        script.write_bytes(text.replace(b"line", b"LINE"))
+    elif way == "emptied":
+        script.write_bytes(b"")
+    else:
+        script.unlink()
+    refused = bench.run(*line)
+    assert refused.returncode == 125
+    assert f"{script}, which the program was reading, " in refused.stderr
+    assert "nothing was started and nothing deleted" in refused.stderr.splitlines()[-1]
+    assert f"{script}, which the program was reading, " in bench.ctl("doctor", bench.job.name).stdout
+    script.write_bytes(text)
+    assert bench.start(*line).wait(LONG_S) == 0
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt")
+
+
+@pytest.mark.usefixtures("one_engine")
+def test_an_input_that_was_changed_is_read_on_when_that_is_accepted(bench: Workbench) -> None:
+    lines = "".join(f"line {n:02}\n" for n in range(60))
+    path, text = _inputs(bench, "lines.txt", lines)
+    line = ["-i", "1", "--stdout", "out.txt", *bench.python("reads.py", READS)]
+    bench.crash(line)
+    path.write_bytes(text.replace(b"line", b"LINE"))
+    assert bench.run(*line).returncode == 125
+    accepted = bench.run("--accept-changed-files", *line)
+    assert accepted.returncode == 0
+    assert "has changed since then: the program goes on with it as it is now" in accepted.stderr
+
+
+def test_an_input_that_only_grew_or_was_copied_is_no_reason_to_refuse(bench: Workbench, engine: EngineHere) -> None:
+    assert engine
+    lines = "".join(f"line {n:02}\n" for n in range(60))
+    path, text = _inputs(bench, "lines.txt", lines)
+    program = bench.python("reads.py", READS)
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    bench.crash(line)
+    _replace(path, text)
+    bench.crash(line)
+    if engine.name == "dmtcp":
+        # CRIU resumes a file that is open for reading only with the size that it had
+        with path.open("ab") as file:
+            file.write(b"one more\n")
+        (bench.plain / "lines.txt").write_bytes(path.read_bytes())
+    plain = bench.start_plain(*program)
+    resumed = bench.run(*line)
+    assert resumed.returncode == 0
+    assert "lines.txt" not in resumed.stderr
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt")
+
+
+def test_a_large_input_with_another_time_is_warned_of(bench: Workbench, engine: EngineHere) -> None:
+    assert engine
+    path, _ = _inputs(bench, "lines.txt", "".join(f"line {n:02}\n" for n in range(60)))
+    os.truncate(path, 3 << 20)
+    program = bench.python("reads.py", READS.replace('end=""', "len(line)"))
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    bench.crash(line)
+    os.utime(path)
+    resumed = bench.run(*line)
+    assert resumed.returncode == 0
+    assert f"{path}, which the program was reading, was written to since then, or replaced" in resumed.stderr
+
+
+@pytest.mark.usefixtures("one_engine")
+def test_an_edited_script_or_input_is_named_at_the_resume(bench: Workbench) -> None:
+    program = bench.counting(60)
+    script = bench.folder / "count.py"
+    shutil.copy(program[1], script)
+    settings = bench.folder / "settings.cfg"
+    settings.write_text("steps = 60\n")
+    line = ["-i", "1", "--stdout", "out.txt", program[0], "count.py", program[2], settings, *program[3:]]
+    bench.crash(line)
+    script.write_text(script.read_text() + "\n# one more line\n")
+    settings.write_text("steps = 70\n")
+    resumed = bench.run(*line)
+    assert resumed.returncode == 0
+    assert f"{script} has changed since the job started, and the resumed program is the old one" in resumed.stderr
+    assert f"{settings} has changed since the job started, and the program may have read it before" in resumed.stderr
+    bench.assert_counted(60)
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler on this machine")
+def test_a_program_that_was_built_again_is_named_or_refused(bench: Workbench, engine: EngineHere) -> None:
+    program = bench.folder / "counts"
+    _build(program, "old")
+    line = ["-i", "1", "--stdout", "out.txt", program]
+    bench.crash(line)
+    _build(program, "new")
+    doctor = bench.ctl("doctor", bench.job.name).stdout
+    again = bench.run(*line)
+    if engine.name == "dmtcp":
+        assert f"{program} has changed since the job started, and the resumed program is the old one" in again.stderr
+        assert "has changed since the job started" in doctor
+        assert (bench.folder / "out.txt").read_text() == "".join(f"old {n}\n" for n in range(60))
+    else:
+        assert again.returncode == 125
+        assert f"{program}, which the program runs, has changed since then; put it back as it was" in again.stderr
+        assert f"{program}, which the program runs, has changed since then" in doctor
+
+
+def test_what_an_upgrade_replaces_is_not_loaded_into_programs(bench: Workbench, engine: EngineHere) -> None:
+    """CRIU's images refer to the libraries that were loaded: an upgrade of dmtcp-py must not replace those."""
+    if engine.name != "criu" or native.built("files") is None:
+        pytest.skip("DMTCP's images contain the libraries")
+    process = bench.start("-i", "1", "--stdout", "out.txt", *bench.counting(30))
+    bench.wait_generations(1, process)
+    program = program_of(process)
+    assert program is not None
+    mapped = [Path(one.path) for one in program.memory_maps()]
+    assert process.wait(LONG_S) == 0
+    package = Path(native.__file__).parent
+    assert {path.name for path in mapped} >= {path.name for path in package.glob("files.*so")}
+    assert not [path for path in mapped if path.is_relative_to(package)]
