@@ -1,4 +1,4 @@
-"""Checkpoints and resumes that failed: what is recorded and what the user reads, and when."""
+"""Checkpoints that failed: what is recorded and what the user reads, and when."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.protocol import EndKind
-from dmtcp_py.errors import BlockedError, CheckpointFailedError, DmtcpRunError
+from dmtcp_py.errors import BlockedError, CheckpointFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dmtcp_py.attempt.checkpoint import CheckpointDone
     from dmtcp_py.attempt.plan import Plan
     from dmtcp_py.engine.protocol import ProgramEnd
+    from dmtcp_py.errors import DmtcpRunError
     from dmtcp_py.messages import Report
     from dmtcp_py.store.records import Manifest
 
@@ -95,14 +94,3 @@ class CheckpointFailures:
         else:
             # it could be checkpointed before, and with each failure a resume would lose more
             self._warnings.report.warn(f"{text}, and a resume would start from generation {newest.generation}")
-
-
-def none_came_up(job: str, reasons: Mapping[int, DmtcpRunError]) -> DmtcpRunError:
-    """Return the error about JOB, none of whose generations came up, with the REASONS by generation."""
-    nothing = "nothing was started and nothing deleted"
-    texts = {error.what for error in reasons.values()}
-    if len(texts) == 1:
-        hint = next(iter(reasons.values())).hint or "--fresh starts over"
-        return DmtcpRunError(f"job {job} cannot be resumed: {texts.pop()}", f"{hint} ({nothing})")
-    each = "; ".join(f"generation {number}: {error.what}" for number, error in reasons.items())
-    return DmtcpRunError(f"none of the generations of job {job} came up ({each})", f"{nothing}; --fresh starts over")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from dmtcp_py.attempt import fit
-from dmtcp_py.attempt.failures import none_came_up
 from dmtcp_py.attempt.happenings import LimitSeen
 from dmtcp_py.attempt.host import this_host
 from dmtcp_py.attempt.inside import begin_life, limit_at_start
@@ -20,6 +19,7 @@ from dmtcp_py.attempt.interval import Auto, next_s
 from dmtcp_py.attempt.mirroring import without_passwords
 from dmtcp_py.attempt.named_files import notes_on_changed
 from dmtcp_py.attempt.policy import STOP_SIGNALS
+from dmtcp_py.attempt.start_point import none_came_up
 from dmtcp_py.attempt.stdio import losses_on_resume, note_on_reader, notes_on_start, repeats_on_resume
 from dmtcp_py.attempt.verifying import shown
 from dmtcp_py.engine.choice import Choice, engine_named

@@ -14,7 +14,7 @@ from dmtcp_py.errors import DmtcpRunError, StoreError, UsageError
 from dmtcp_py.store.records import Job, path_text, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from dmtcp_py.attempt.identity import Identity
     from dmtcp_py.batch.allocation import Allocation
@@ -59,6 +59,19 @@ def find_start_point(store: Store, identity: Identity, options: RunOptions, allo
         earlier = _finished_earlier(job, finished, allocation)
         return earlier or _after_the_end(store, identity, job, finished, options)
     return _unfinished(store, job, options)
+
+
+def none_came_up(job: str, reasons: Mapping[int, DmtcpRunError]) -> DmtcpRunError:
+    """Return the error about JOB, none of whose generations came up, with the REASONS by generation."""
+    nothing = "nothing was started and nothing deleted"
+    texts = {error.what for error in reasons.values()}
+    if len(texts) == 1:
+        hint = next(iter(reasons.values())).hint or "--fresh starts over"
+        numbers = " and ".join(map(str, reasons))
+        which = f"generation {numbers}" if len(reasons) == 1 else f"generations {numbers}"
+        return DmtcpRunError(f"job {job} cannot be resumed from {which}: {texts.pop()}", f"{hint} ({nothing})")
+    each = "; ".join(f"generation {number}: {error.what}" for number, error in reasons.items())
+    return DmtcpRunError(f"none of the generations of job {job} came up ({each})", f"{nothing}; --fresh starts over")
 
 
 def _unfinished(store: Store, job: Job, options: RunOptions) -> StartPoint:
@@ -106,7 +119,7 @@ def _refuse_other(layout: JobLayout, job: Job, identity: Identity, *, but: Colle
         found = getattr(job, field)
         if found != value and field not in but:
             raise StoreError(
-                f"job {layout.name} was started {_in_words(field, found)}, and this line has {_in_words(field, value)}",
+                f"job {layout.name} was started {_in_words(field, found)}, and this line is {_in_words(field, value)}",
                 "run the line as it was, with another --job NAME, or with --fresh to start over",
             )
     if was_moved:

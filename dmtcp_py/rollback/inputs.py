@@ -95,7 +95,8 @@ class Found:
 def changes(files: Iterable[InputFile]) -> Iterator[Change]:
     """Yield which of FILES are not what they were; one that has only grown is, up to its former end."""
     for file in files:
-        what = f"{file.path}, which the program {'runs' if file.is_executed else 'was reading'},"
+        use = ", which the program runs," if file.is_executed else ", which the program was reading,"
+        what = f"{file.path}{use}"
         try:
             found = Path(file.path).stat()
         except OSError as error:

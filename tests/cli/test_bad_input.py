@@ -101,6 +101,11 @@ def test_a_program_of_this_folder_that_is_not_in_path_is_pointed_at(bench: Workb
     assert "./our-program" in refused(bench, 127, "our-program")
 
 
+@pytest.mark.parametrize("line", ["sh job.sh", "/bin/sh job.sh"])
+def test_a_line_in_quotes_is_answered_with_how_to_type_it(bench: Workbench, line: str) -> None:
+    assert f"leave the quotes out: dmtcp-run {line}" in refused(bench, 127, line)
+
+
 @pytest.mark.parametrize("script", ["#!/no/such/interpreter\n", "#!/no/such\x1b[31m\n"])
 def test_a_script_whose_interpreter_is_missing_is_refused(
     bench: Workbench, one_engine: EngineHere, kept: str, script: str
@@ -476,6 +481,8 @@ def test_another_command_under_the_name_of_a_job_is_refused(stopped: Workbench, 
     assert one_engine
     before = contents(stopped.job / "generations")
     assert "command" in complaint(stopped.run("--job", "job", "true"), 125)
+    line = complaint(stopped.run("--job", "job", "--stdout", "another.txt", "sleep", "300"), 125)
+    assert "was started without --stdout, and this line is with --stdout" in line
     assert contents(stopped.job / "generations") == before
 
 
@@ -558,6 +565,14 @@ def test_options_after_the_program_are_the_programs(bench: Workbench, one_engine
     assert done.stderr.startswith("ls: ")
     done = bench.run("-q", "sh", "-c", 'echo "$@"', "sh", "--help", "--version", "-i", "x", "--", "--job")
     assert (done.returncode, done.stdout) == (0, "--help --version -i x -- --job\n")
+
+
+def test_an_option_of_ours_after_the_program_is_named(bench: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    done = bench.run("sh", "-c", 'echo "$@"', "sh", "--stdout", "out.txt")
+    assert (done.returncode, done.stdout) == (0, "--stdout out.txt\n")
+    assert "--stdout stands after the program and is passed to it" in done.stderr
+    assert "stands after" not in bench.run("sh", "-c", 'echo "$@"', "sh", "--", "--stdout").stderr
 
 
 def test_two_dashes_end_our_options(bench: Workbench, one_engine: EngineHere) -> None:

@@ -366,6 +366,35 @@ class TestVerify:
             assert [row["generation"] for row in rows(done)] == [int(number)]
 
 
+class TestRemove:
+    """A job goes with all that is kept of it, but not while it could be resumed."""
+
+    def test_an_unfinished_job_is_removed_only_when_that_is_said(self, stopped: Workbench) -> None:
+        before = everything(stopped.jobs)
+        refused = stopped.ctl("remove", JOB)
+        assert refused.returncode == 1
+        assert "has not finished, and can be resumed from generation 3" in refused.stderr
+        assert everything(stopped.jobs) == before
+        (stopped.folder / "out.txt").write_text("kept\n")
+        done = stopped.ctl("remove", JOB, "--unfinished")
+        assert (done.returncode, done.stdout) == (0, f"removed {JOB}\n")
+        wait_until(lambda: [path.name for path in stopped.jobs.iterdir()] == ["README"])
+        assert (stopped.folder / "out.txt").read_text() == "kept\n"
+
+    def test_a_finished_job_is_removed_by_the_name_that_other_tools_have_for_it(self, stopped: Workbench) -> None:
+        state = json.loads((stopped.job / "state.json").read_text())
+        (stopped.job / "state.json").write_text(json.dumps({**state, "phase": "finished", "status": 0}))
+        assert stopped.ctl("rm", JOB[:3]).returncode == 0
+        assert rows(stopped.ctl("list", "--json")) == []
+
+    def test_a_running_job_is_not_removed(self, bench: Workbench, running: Process) -> None:
+        refused = bench.ctl("remove", JOB, "--unfinished")
+        assert refused.returncode == 11
+        assert f"job {JOB} is running" in refused.stderr
+        assert running.poll() is None
+        assert bench.job.is_dir()
+
+
 class TestPrune:
     """Old generations are removed, never what is needed."""
 
