@@ -15,6 +15,7 @@ from dmtcp_py.report.spans import Span, Use, spans_of, sums, waits_of
 from dmtcp_py.report.status import status_of
 from dmtcp_py.report.words import doing
 from dmtcp_py.store.records import utc_now
+from dmtcp_py.system.units import short_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,6 +72,17 @@ class Account(Struct, frozen=True, kw_only=True, dict=True):
     figures: Figures
     findings: tuple[Finding, ...]
     """The first says what is the matter altogether."""
+
+    @property
+    def summary(self) -> str:
+        """What was computed and lost, as a sentence."""
+        figures = self.figures
+        whole = short_duration(figures.computed_s + figures.lost_s)
+        times = "once" if figures.interruptions == 1 else f"{figures.interruptions} times"
+        text = f"computed {whole} without an interruption"
+        if figures.interruptions:
+            text = f"{short_duration(figures.computed_s)} of {whole} computed survived; interrupted {times}"
+        return f"{text}; checkpoints took {figures.overhead:.1%} of the time"
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:

@@ -78,7 +78,7 @@ def written(bench: Workbench, *words: str) -> Path:
     """Write a page, and return where it is."""
     done = bench.ctl("report", *words, env={**bench.environ, "TZ": "UTC"})
     assert done.returncode == 0, done.stderr
-    return bench.folder / done.stdout.removesuffix(" is written\n")
+    return bench.folder / done.stdout.splitlines()[-1].removesuffix(" is written")
 
 
 def shown(page: Page) -> dict[str, float]:
@@ -274,3 +274,13 @@ def test_a_damaged_job_has_a_page_too(bench: Workbench, past: Past) -> None:
     assert (found["level"], found["figures"]["checkpoints"]) == ("problem", 0)
     assert "cannot be read" in found["findings"][0]["finding"]
     assert "cannot be read" in written(bench, JOB).read_text()
+
+
+@pytest.mark.usefixtures("past")
+def test_the_terminal_shows_whether_all_is_well_and_what_survived(bench: Workbench) -> None:
+    lines = bench.ctl("report", JOB).stdout.splitlines()
+    assert lines == [
+        f"job {JOB}: the program exited with status 0",
+        "2d04h of 2d05h computed survived; interrupted 4 times; checkpoints took 0.6% of the time",
+        f"report-{JOB}.html is written",
+    ]

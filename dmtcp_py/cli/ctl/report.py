@@ -60,7 +60,11 @@ def command(directory: Path, job: str | None, *, is_all: bool, output: Path | No
         _write(text, output or _STANDARD_OUTPUT)
     else:
         name = "report.html" if is_all else f"report-{layouts[0].name}.html"
-        _write(_page(found, directory, is_all=is_all), output or Path(name))
+        target = output or Path(name)
+        if target != _STANDARD_OUTPUT and not is_all:
+            click.echo(f"job {layouts[0].name}: {found[0].findings[0].text}")
+            click.echo(found[0].summary)
+        _write(_page(found, directory, is_all=is_all), target)
 
 
 def _page(found: Sequence[Account], directory: Path, *, is_all: bool) -> str:
