@@ -40,6 +40,11 @@ class InputFile(NamedTuple):
     is_executed: bool = False
     """Whether it is mapped as code, of which the image has no copy."""
 
+    @property
+    def is_large(self) -> bool:
+        """Whether only its ends are compared."""
+        return self.size > _WHOLE_BYTES
+
 
 class Change(NamedTuple):
     """An input that is not what it was, as a sentence."""
@@ -110,7 +115,7 @@ def changes(files: Iterable[InputFile]) -> Iterator[Change]:
             yield Change(text, matters=is_mine, can_be_accepted=not file.is_executed)
         elif file.content and _read_again(file) != file.content:
             yield Change(f"{what} has changed since then", matters=is_mine, can_be_accepted=not file.is_executed)
-        elif found.st_size == file.size > _WHOLE_BYTES and not file.is_executed:
+        elif file.is_large and found.st_size == file.size and not file.is_executed:
             text = f"{what} was written to since then, or replaced by one of the same size"
             yield Change(text, matters=False, can_be_accepted=True)
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.rollback import restore_held_files
 from dmtcp_py.rollback.recording import has_gone_down
+from dmtcp_py.rollback.restore_held_files import Since
+from dmtcp_py.rollback.shared_files import files_noted
 from dmtcp_py.rollback.undo import Goal, go_back
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ def restore(folder: Path, undo: Path | None, manifest: Manifest, *, accept: bool
         kept=restore_held_files.kept_in_memory(folder),
     )
     is_recorded = undo is not None and not has_gone_down(undo)
+    own = frozenset() if undo is None else frozenset(files_noted(undo))
     go_back(undo, goal, accept=accept, warn=warn)
     has_run_on = not manifest.program_stopped
-    restore_held_files.restore(folder, is_recorded=is_recorded, has_run_on=has_run_on, accept=accept, warn=warn)
+    since = Since(is_recorded=is_recorded, has_run_on=has_run_on, own=own)
+    restore_held_files.restore(folder, since, accept=accept, warn=warn)

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from dmtcp_py.errors import RestartFailedError
 from dmtcp_py.rollback import held_files, in_memory
 from dmtcp_py.rollback.inputs import changes
@@ -30,23 +32,34 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 20
 
 
-def restore(images: Path, *, is_recorded: bool, has_run_on: bool, accept: bool, warn: Callable[[str], None]) -> None:
+class Since(Struct, frozen=True, kw_only=True):
+    """What is known of the time since the images were taken."""
+
+    is_recorded: bool
+    """Whether what the program did to files was recorded, and is undone by now: other changes are somebody else's."""
+    has_run_on: bool
+    """Whether the program went on after the images were taken."""
+    own: frozenset[Path]
+    """The files that the program changed by name, as far as that was recorded."""
+
+
+def restore(images: Path, since: Since, *, accept: bool, warn: Callable[[str], None]) -> None:
     """Make the files of the generation in folder IMAGES what they were.
 
-    HAS_RUN_ON says that the program went on after the images were taken. IS_RECORDED says that what it did to files
-    since then was recorded, and is undone by now: what a file that it only writes to, or only reads, differs in is the
-    work of somebody else. With ACCEPT this only WARNs. Raises RestartFailedError with the first file that cannot be
-    what it was; then none has been touched.
+    SINCE says what is known of the time since then. With ACCEPT what others changed in files that the program only
+    writes to, or only reads, is WARNed of. Raises RestartFailedError with the first file that cannot be what it was;
+    then none has been touched.
     """
     if not (images / held_files.NAME).exists():
         return
     held = held_files.read(images)
     _refuse_lost(held.files)
-    is_known = is_recorded and not held.unwatched
+    is_known = since.is_recorded and not held.unwatched
     if is_known:
         _look_for_others(held.files, accept=accept, warn=warn)
     # otherwise the program itself may have written them since
-    _look_at_inputs(held.inputs, accept=accept or (has_run_on and not is_known), warn=warn)
+    inputs = [file for file in held.inputs if not (file.is_large and Path(file.path) in since.own)]
+    _look_at_inputs(inputs, accept=accept or (since.has_run_on and not is_known), warn=warn)
     for folder in filter(in_memory.is_in_memory, held.folders):
         _make_folders(Path(folder, "any"), held)
     _make_fifos(held)

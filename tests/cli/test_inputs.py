@@ -26,6 +26,17 @@ with open("lines.txt") as lines:
         print(line, end="", flush=True)
         time.sleep(0.1)
 """
+WRITES_WHAT_IT_READS = """
+import time
+with open("log.txt", "rb") as log:
+    for step in range(60):
+        with open("log.txt", "r+b") as writing:
+            writing.seek(1 << 20)
+            writing.write(b"%02d" % step)
+        log.seek(1 << 20)
+        print(log.read(2).decode(), flush=True)
+        time.sleep(0.1)
+"""
 SCRIPT = "".join(f"echo line {n}; sleep 0.1\n" for n in range(60))
 COUNTS = r"""
 #include <stdio.h>
@@ -139,6 +150,16 @@ def test_a_large_input_with_another_time_is_warned_of(bench: Workbench, engine: 
     resumed = bench.run(*line)
     assert resumed.returncode == 0
     assert f"{path}, which the program was reading, was written to since then, or replaced" in resumed.stderr
+
+
+def test_what_the_program_itself_writes_into_a_large_input_is_no_change(bench: Workbench, engine: EngineHere) -> None:
+    assert engine
+    path, _ = _inputs(bench, "log.txt", "log\n")
+    for folder in (bench.folder, bench.plain):
+        os.truncate(folder / "log.txt", 3 << 20)
+    program = bench.python("writes.py", WRITES_WHAT_IT_READS)
+    bench.assert_survives(program, "log.txt")
+    assert f"{path}, which the program was reading" not in bench.said()
 
 
 @pytest.mark.usefixtures("one_engine")
