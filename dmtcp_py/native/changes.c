@@ -108,22 +108,35 @@ static char kind_of_name(const struct stat *found, int is_gone, int how)
     if (S_ISLNK(found->st_mode))
         return 'F';
     if (S_ISREG(found->st_mode))
-        return found->st_size == 0 ? 'A' : 'F';
+        return found->st_size == 0 && found->st_nlink == 1 ? 'A' : 'F';
     return 0;
+}
+
+/* Whether the file FOUND at `buffers->real` has another name beside, by which it is found again once it has lost this
+   one: a name in the journal would be one more that the program sees it have. Both are in `buffers->name` then. */
+static int has_other_name(struct buffers *buffers, const struct stat *found)
+{
+    return S_ISREG(found->st_mode) && found->st_nlink > 1 && !is_in_memory(buffers->real)
+           && find_second_name(buffers, found);
 }
 
 /* Record what has the name `buffers->real`, FOUND there or IS_GONE, before a call that does HOW. */
 static void record_real_name(unsigned part, struct buffers *buffers, struct stat *found, int is_gone, int how)
 {
     char copy[COPY_NAME] = "-", kind;
+    const char *path = buffers->real;
     uint64_t name = key_of_name(buffers->real, buffers->other);
     if (is_recorded(name, part) || !(kind = kind_of_name(found, is_gone, how)))
         return;
     if (is_gone)
         memset(found, 0, sizeof *found);
+    else if (kind == 'F' && has_other_name(buffers, found))
+        kind = 'L', path = buffers->name;
     else if (kind == 'F')
         keep_copy(part, buffers, found, 1, copy);
-    struct entry entry = { .kind = kind, .found = found, .name = name, .copy = copy, .path = buffers->real };
+    if (kind == 'L')
+        found->st_size = (off_t)strlen(buffers->real);
+    struct entry entry = { .kind = kind, .found = found, .name = name, .copy = copy, .path = path };
     /* a file that has other names may still be changed by them: its content is not recorded yet */
     if (S_ISREG(found->st_mode) && found->st_nlink == 1)
         entry.content = key_of(found, CHANGED, "");

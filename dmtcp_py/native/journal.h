@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-#define LINE (2 * PATH_MAX + 256)
+#define LINE (2 * PATH_MAX + 256) /* it also has parts of folders */
 #define PART 32 /* characters of a part's name */
 #define COPY_NAME 64
 #define MOST_COPIED (64L << 20) /* of larger files, what is overwritten is kept */
@@ -53,7 +53,8 @@ extern volatile unsigned current_part; /* its number, if events announce the nex
 
 /* Long names, off the stack, because the stacks of threads may be small. */
 struct buffers {
-    char name[PATH_MAX], real[PATH_MAX], other[PATH_MAX], line[LINE];
+    char name[PATH_MAX], real[PATH_MAX], other[PATH_MAX];
+    char line[LINE] __attribute__((aligned(8)));
 };
 
 struct entry {
@@ -88,6 +89,10 @@ uint32_t check_of(const char *data, size_t size, uint32_t before);
 
 int has_room(const char *folder, off_t size);
 int keep_copy(unsigned part, struct buffers *buffers, const struct stat *found, int is_moved, char name[COPY_NAME]);
+
+/* --- other_names.c --- */
+
+int find_second_name(struct buffers *buffers, const struct stat *found);
 
 /* --- ranges.c --- */
 

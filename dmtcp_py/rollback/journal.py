@@ -4,7 +4,8 @@ An entry, see `dmtcp_py.rollback.list_lines` for the line around it, is ``name-k
 inode device copy path``, with tabs between. Kinds: C, it was not there; A, it was only appended to,
 and had this size; F, it had the content of the copy, a file in the part (``-``: there is none); R, a range of it had
 the content that `dmtcp_py.rollback.ranges` finds, and it had at most this size; D, it was a folder; P, it was a pipe;
-M, a folder was moved (path, newline, new path; the size is the length of the first).
+L, the file has another name (path, newline, that name; the size is the length of the first); M, a folder was moved
+(likewise, with its new path).
 
 A part also has ``lost``: who cannot write a line writes the path there, over what was written before, or removes it.
 """
@@ -24,13 +25,14 @@ from dmtcp_py.system.files import write_atomic
 from dmtcp_py.system.proc import SHARED_MEMORY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _LOST = "lost"
 _LOST_BYTES = 4096
 _FIELDS = 10
 MOST_KEPT_TEXT = "up to 4 GB in all are kept while there is room"
-_KINDS = frozenset("CAFRDPM")
+_KINDS = frozenset("CAFRDPLM")
+_WITH_TWO_PATHS = "LM"
 _NO_COPY = "-"
 
 
@@ -46,6 +48,7 @@ class Entry(NamedTuple):
     copy: Path | None
     path: Path
     moved_to: Path | None = None
+    linked_to: Path | None = None
     range: ranges.Range | None = None
 
 
@@ -65,8 +68,9 @@ def _parsed(folder: Path, start: int, fields: list[bytes]) -> list[Entry]:
     part = ranges.parsed(copy, folder) if kind == "R" else None
     if kind == "R" and part is None:
         return []
-    first = os.fsdecode(fields[-1][: int(size)]) if kind == "M" else path
-    second = os.fsdecode(fields[-1][int(size) + 1 :]) if kind == "M" else ""
+    has_two = kind in _WITH_TWO_PATHS
+    first = os.fsdecode(fields[-1][: int(size)]) if has_two else path
+    second = Path(os.fsdecode(fields[-1][int(size) + 1 :])) if has_two else None
     return [
         Entry(
             start=start,
@@ -77,7 +81,8 @@ def _parsed(folder: Path, start: int, fields: list[bytes]) -> list[Entry]:
             inode=(int(device), int(inode)),
             copy=None if copy == _NO_COPY or part else folder / Path(copy).name,
             path=Path(first),
-            moved_to=Path(second) if second else None,
+            moved_to=second if kind == "M" else None,
+            linked_to=second if kind == "L" else None,
             range=part,
         )
     ]
@@ -132,15 +137,28 @@ def problems_of(notes: Sequence[Entry]) -> list[str]:
     restored = {note.inode for note in notes if note.kind in "AR" or (note.copy is not None and not _is_linked(note))}
     moves = [note for note in notes if note.kind == "M"]
     for path, of_file in of_path.items():
+        if _is_linked_to_nothing(of_file[0], of_path, moves):
+            found.append(f"{path}, which the program changed since then, had another name, which is gone")
+            continue
         problem = _problem(_found(of_file[0], moves), of_file, restored)
         if problem:
             found.append(f"{path}, which the program changed since then, {problem}")
     return found
 
 
+def _is_linked_to_nothing(note: Entry, of_path: Mapping[Path, object], moves: Sequence[Entry]) -> bool:
+    """Whether the file of NOTE is not at its other name any more, and no entry says why."""
+    if note.linked_to is None or note.linked_to in of_path:
+        return False
+    with suppress(OSError):
+        found = _found(note._replace(path=note.linked_to), moves).lstat()
+        return (found.st_dev, found.st_ino) != note.inode
+    return True
+
+
 def _problem(path: Path, of_file: Sequence[Entry], restored: set[tuple[int, int]]) -> str | None:
     for note in of_file:
-        if note.kind in "CDP" or (note.kind == "A" and note.size == 0):
+        if note.kind in "CDPL" or (note.kind == "A" and note.size == 0):
             return None
         if note.kind == "F":
             if note.copy is not None and os.path.lexists(note.copy):

@@ -127,6 +127,8 @@ def _undo(note: Entry, aside: SetAside) -> None:
         _make_again(note, aside)
     elif note.kind == "M":
         _move_back(note)
+    elif note.linked_to is not None:
+        _link_again(note, note.linked_to, aside)
 
 
 def _make_again(note: Entry, aside: SetAside) -> None:
@@ -147,6 +149,14 @@ def _move_back(note: Entry) -> None:
             found = note.moved_to.lstat()
             if (found.st_dev, found.st_ino) == note.inode:
                 note.moved_to.rename(note.path)
+
+
+def _link_again(note: Entry, other: Path, aside: SetAside) -> None:
+    """Let the file at OTHER have the name of NOTE too, as it had."""
+    found, there = other.lstat(), note.path.lstat() if os.path.lexists(note.path) else None
+    if there is None or (there.st_dev, there.st_ino) != (found.st_dev, found.st_ino):
+        _clear(note.path, aside)
+        os.link(other, note.path, follow_symlinks=False)
 
 
 def _have_mode(note: Entry) -> None:
@@ -191,13 +201,17 @@ def _take_away(path: Path, aside: SetAside) -> None:
 
 
 def _move_away(path: Path, aside: SetAside) -> None:
-    mode = _mode(path)
+    found = path.lstat()
+    mode = found.st_mode
     if stat.S_ISDIR(mode):
         with suppress(OSError):
             path.rmdir()
             return
     elif not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
         path.unlink()  # a pipe or a socket holds nothing
+        return
+    elif found.st_nlink > 1:
+        path.unlink()  # it stays at its other names; moved, it would have one more than the program knows
         return
     shutil.move(path, aside.place(path))
 

@@ -312,6 +312,30 @@ for step in range(60):
     assert "about a thread, which CRIU cannot open again" in bench.said()
 
 
+@pytest.mark.parametrize("side", ["printed", "typed"])
+def test_no_checkpoint_is_taken_while_data_wait_in_a_pseudo_terminal(
+    bench: Workbench, criu: EngineHere, side: str
+) -> None:
+    """CRIU takes them out and prints or types them once more: what ends a line comes twice then."""
+    del criu
+    text = f"""
+import os, time, tty
+master, slave = os.openpty()
+if "{side}" == "typed":
+    tty.setraw(slave)
+    os.write(master, b"typed\\n")
+else:
+    os.write(slave, b"printed\\n")
+for step in range(60):
+    if step == 20:
+        print(os.read(slave if "{side}" == "typed" else master, 100), flush=True)
+    print(step, flush=True)
+    time.sleep(0.1)
+"""
+    bench.assert_survives(bench.python("terminal.py", text), options=["-i", "0.5"])
+    assert "that were not read yet, which CRIU would change" in bench.said()
+
+
 @pytest.mark.skipif(built("environment") is None, reason="there was no compiler at the installation")
 @pytest.mark.parametrize("line", ["env -i A=1 env", "unset LD_PRELOAD; env", "LD_PRELOAD= env", "env -i env -i env"])
 def test_what_is_executed_with_another_environment_sees_nothing_added_to_it(

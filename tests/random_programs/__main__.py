@@ -20,7 +20,8 @@ from kit.processes import descendants
 from random_programs import known, state_cells, state_page
 from random_programs.campaign import Campaign, measure_kinds, table
 from random_programs.generate import Program, Step, text
-from random_programs.life import Outcome, holding_plan
+from random_programs.life import Outcome
+from random_programs.plans import divided, held_plan, holding_plan
 
 _PLAIN = "-without-privileges"
 
@@ -116,9 +117,11 @@ def _state(words: argparse.Namespace, campaigns: list[Campaign]) -> int:
 
 
 def _again(words: argparse.Namespace, campaigns: list[Campaign]) -> int:
-    language, *steps = words.words if len(words.words) > 1 else shlex.split(words.words[0])
+    language, *rest = words.words if len(words.words) > 1 else shlex.split(words.words[0])
+    steps, moments = divided(rest)
     wanted = Program(tuple(map(Step.parse, steps)), language == "c")
-    results = [campaign.live(wanted, holding_plan(wanted)) for campaign in campaigns]
+    plan = held_plan(moments) if moments else holding_plan(wanted)
+    results = [campaign.live(wanted, plan) for campaign in campaigns]
     for campaign, result in zip(campaigns, results, strict=True):
         print(campaign.engine, result.outcome.value, result.detail)
     return any(result.is_bad for result in results)

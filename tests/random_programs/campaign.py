@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +14,17 @@ from random_programs import known
 from random_programs.generate import ACTORS, Program, of_kinds, program, with_steps
 from random_programs.kinds import BY_NAME
 from random_programs.known import Known
-from random_programs.life import Life, Outcome, Plan, Result, holding_plan, random_plan
+from random_programs.life import Life, Outcome, Result
+from random_programs.plans import among, held_plan, holding_plan, random_plan
 from random_programs.reduce import Budget, reduce
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kit.engines import EngineHere
     from random_programs.generate import Step
     from random_programs.kind import Kind
+    from random_programs.plans import Moment, Plan
 
 _REASON_CHARS = 110
 _TOGETHER = 8
@@ -31,20 +33,25 @@ _TOGETHER = 8
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of the program that SEED stands for under ENGINE, and the steps that matter if it went wrong."""
+    """What came of the program that SEED stands for under ENGINE, and the steps that matter if it went wrong.
+
+    If it is wrong only with MOMENTS before its last step, those are named too.
+    """
 
     seed: int
     engine: str
     result: Result
     reduced: Program | None = None
+    moments: tuple[Moment, ...] = ()
 
     def __str__(self) -> str:
         words = f"{self.engine} seed {self.seed}: {self.result.outcome.value}"
         words += f": {self.result.detail}" if self.result.detail else ""
         if self.reduced:
-            words += f"\n    reduced to: {self.reduced}"
+            words += f"\n    reduced to: {' '.join(map(str, (self.reduced, *self.moments)))}"
         elif self.result.is_bad:
-            words += "\n    not reduced: it is right with a checkpoint after its last step"
+            moments = " ".join(map(str, self.result.moments))
+            words += f"\n    not reduced: it is right once more, though it waits at the checkpoints ({moments})"
         return words
 
 
@@ -74,9 +81,9 @@ class Campaign:
         """Run one program, and reduce it if it goes wrong."""
         wanted = self.program(seed)
         result = self.live(wanted, random_plan(wanted, seed))
+        found = Finding(seed, str(self.engine), result)
         needs_reduction = result.is_bad and result.outcome is not Outcome.BROKEN and self.reduce_s
-        reduced = self._reduced(wanted, result) if needs_reduction else None
-        return Finding(seed, str(self.engine), result, reduced)
+        return self._reduced(wanted, found) if needs_reduction else found
 
     def live(self, wanted: Program, plan: Plan) -> Result:
         """Run a program as PLAN says, in a folder that is removed then."""
@@ -86,13 +93,26 @@ class Campaign:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _reduced(self, wanted: Program, result: Result) -> Program | None:
-        def is_wrong(steps: Sequence[Step]) -> bool:
-            some = Program(tuple(steps), wanted.is_c)
-            return self.live(some, holding_plan(some)).outcome is result.outcome
+    def _reduced(self, wanted: Program, found: Finding) -> Finding:
+        """Return what was FOUND with the steps that matter: first with a checkpoint after them, then as it happened."""
+        budget = Budget(self.reduce_s)
+        suspects = _suspects(wanted, found.result.detail)
 
-        steps = reduce(wanted.steps, _suspects(wanted, result.detail), is_wrong, Budget(self.reduce_s))
-        return Program(steps, wanted.is_c) if steps else None
+        def fewest(plan_of: Callable[[Program], Plan]) -> Program | None:
+            def is_wrong(steps: Sequence[Step]) -> bool:
+                some = Program(tuple(steps), wanted.is_c)
+                return self.live(some, plan_of(some)).outcome is found.result.outcome
+
+            steps = reduce(wanted.steps, suspects, is_wrong, budget)
+            return Program(steps, wanted.is_c) if steps else None
+
+        def moments_in(some: Program) -> tuple[Moment, ...]:
+            return among(found.result.moments, wanted.steps, some.steps)
+
+        if plain := fewest(holding_plan):
+            return replace(found, reduced=plain)
+        held = found.result.moments and fewest(lambda some: held_plan(moments_in(some)))
+        return replace(found, reduced=held, moments=moments_in(held)) if held else found
 
 
 def _suspects(wanted: Program, detail: str) -> list[tuple[Step, ...]]:

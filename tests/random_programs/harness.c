@@ -1,6 +1,7 @@
 /* What every random C program begins with: it does steps, and after each it checks the kernel against its model.
  *
- * Words: PAUSE_US KEY HOLD GO. Between two steps it pauses. Before step HOLD it waits until file GO exists; -1 never.
+ * Words: PAUSE_US KEY HOLD GO. Between two steps it pauses. Before step HOLD it waits until file GO exists, and
+ * again before the step that GO names; -1 never.
  * KEY names what is not a file: System V and POSIX objects. A step is done by an actor: the program itself, a child or
  * a thread. Models are zero at first, in each process; those of threads are their own. The kinds of steps follow, then
  * the tables. Ends with RIGHT, or with DIFFERS after the first line that says what differs. */

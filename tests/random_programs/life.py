@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 import psutil
 
+from dmtcp_py.rollback import held_files
 from kit.bench import Workbench
 from kit.places import BARE, CTL, RUN
 from kit.processes import kill_all
 from random_programs import remains
 from random_programs.generate import C_FLAGS, C_LIBRARIES, Program, text
+from random_programs.plans import Moment, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,12 +37,9 @@ _STUCK_S, _STUCK_BARE_S = 60.0, 20.0
 """So long nothing may move; less without what is ours, where much is stuck for ever."""
 _POSTPONED_S = 150.0
 """So long a request for a checkpoint may be without an answer: one that is postponed has one after two minutes."""
-_LONG_S = 3.5
-"""About so long a program runs under an engine."""
 _LOOK_S = 0.02
 _ASKED_TIMES = 3
 """So often a checkpoint is asked for, as the first one may come too early."""
-_PLAIN_PAUSE_US = 500
 _DETAIL_CHARS = 300
 _USUAL = (" committed (", ": started with ", ": resumed generation ", "will be repeated")
 """What dmtcp-run says when all is well."""
@@ -64,36 +64,21 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Result:
-    """An OUTCOME and what shows it; LIVES is how often the program was resumed, DIFFERING the kinds that say so."""
+    """An OUTCOME and what shows it; LIVES is how often the program was resumed, DIFFERING the kinds that say so.
+
+    MOMENTS are those at which it was disturbed in fact.
+    """
 
     outcome: Outcome
     detail: str = ""
     lives: int = 0
     differing: frozenset[str] = frozenset()
+    moments: tuple[Moment, ...] = field(default=(), compare=False)
 
     @property
     def is_bad(self) -> bool:
         """Whether a user would have been harmed."""
         return self.outcome in (Outcome.WRONG, Outcome.STUCK, Outcome.LATE, Outcome.BROKEN)
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A checkpoint after STEP and a bit, a kill STEPS_BEYOND later; or while one more checkpoint is taken."""
-
-    step: int
-    after_s: float
-    steps_beyond: int
-    is_torn: bool = False
-
-
-@dataclass(frozen=True)
-class Plan:
-    """When a program is disturbed: at MOMENTS, before it goes on from step HOLD, where it waits until they are over."""
-
-    moments: tuple[Moment, ...] = ()
-    hold: int = -1
-    pause_us: int = _PLAIN_PAUSE_US
 
 
 class _EndedError(Exception):
@@ -108,23 +93,6 @@ class _RefusedError(Exception):
     """There is no checkpoint."""
 
 
-def random_plan(program: Program, seed: int) -> Plan:
-    """Return two or three moments that SEED stands for."""
-    chance = random.Random(f"moments {seed}")
-    count = len(program.steps)
-    moments = []
-    for step in sorted(chance.sample(range(2, count - 2), chance.choice((2, 2, 3)))):
-        torn = chance.random() < 1 / 6
-        moments.append(Moment(step, chance.uniform(0, _LONG_S / count), chance.randint(0, count // 4), is_torn=torn))
-    return Plan(tuple(moments), hold=count, pause_us=int(_LONG_S * 1e6 / count))
-
-
-def holding_plan(program: Program) -> Plan:
-    """Return the plan of one checkpoint and one kill after all steps."""
-    count = len(program.steps)
-    return Plan((Moment(count - 1, 0, 0),), hold=count)
-
-
 class Life:
     """A PROGRAM in a FOLDER of its own, under an ENGINE; BARE without what is ours."""
 
@@ -136,6 +104,7 @@ class Life:
         self._stuck_s = _STUCK_BARE_S if bare else _STUCK_S
         self._bench = Workbench(folder / "work", replace(engine, options=options), command=command)
         self._key = random.SystemRandom().randint(10**6, 2 * 10**9) // 10 * 10
+        self._moments: list[Moment] = []
         self._go, self._answers = folder / "go", folder / "answers.txt"
 
     def run(self, plan: Plan) -> Result:
@@ -161,7 +130,8 @@ class Life:
         return [*self._argv, str(plan.pause_us), str(key), str(plan.hold), str(self._go)]
 
     def _undisturbed(self) -> str:
-        process = self._bench.start_plain(*self._words(self._key + 5, Plan()))
+        self._bench.plain.touch()  # it has to be the user's too
+        process = self._bench.start_plain(*self._bench.typed(self._words(self._key + 5, Plan())))
         with suppress(subprocess.TimeoutExpired):
             status = process.wait(_UNDISTURBED_S)
             last = self._tail(self._bench.plain / "out.txt") + self._tail(self._bench.plain / "err.txt")
@@ -189,20 +159,44 @@ class Life:
         return self._bench.start("-i", "0", "--stdout", "out.txt", *self._words(self._key, plan))
 
     def _through(self, process: Process, plan: Plan) -> None:
-        for moment in plan.moments:
+        for place, moment in enumerate(plan.moments):
+            last = min(moment.last, len(self._program.steps) - 1)
             self._wait_step(process, moment.step)
             time.sleep(moment.after_s)  # what is random is the moment; nothing is assumed of it
             self._ask_for_checkpoint(process)
-            self._wait_step(process, min(moment.step + moment.steps_beyond, len(self._program.steps) - 1))
+            step = self._steps_in(self._size_at_checkpoint())
+            self._allow(plan, last + 1)
+            self._wait_step(process, last)
             if moment.is_torn:
                 self._begin_to_ask()
                 time.sleep(moment.after_s)  # as above
-            process = self._kill_and_resume(process, plan)
+            self._kill(process)
+            beyond = self._steps_in() - step
+            self._moments.append(Moment(step, moment.after_s, beyond, is_torn=moment.is_torn))
+            self._allow(plan, plan.moments[place + 1].step + 1 if place + 1 < len(plan.moments) else plan.hold)
+            process = self._resume(plan)
         self._go.touch()
+        self._allow(plan)
         self._wait(process, lambda: False)
 
-    def _kill_and_resume(self, process: Process, plan: Plan) -> Process:
-        before = len(self._bench.events)
+    def _allow(self, plan: Plan, step: int = -1) -> None:
+        """Let a program that is held go on, until before STEP."""
+        if plan.is_held:
+            new = self._go.with_suffix(".new")
+            new.write_text(f"{step}" if step >= 0 else "")
+            new.replace(self._go)
+
+    def _size_at_checkpoint(self) -> int | None:
+        """Return what its output had when the newest checkpoint was taken; None where that is not recorded."""
+        folder = self._bench.job / "generations" / f"{self._bench.newest:06}"
+        held = json.loads((folder / held_files.NAME).read_text())["files"]
+        return next((one["size"] for one in held if one["path"] == str(self._out)), None)
+
+    def _steps_in(self, size: int | None = None) -> int:
+        """Return the last step that the first SIZE bytes of its output name; -1 if there is none."""
+        return self._out.read_bytes()[:size].count(b"\nstep ") + self._out.read_bytes().startswith(b"step ") - 1
+
+    def _kill(self, process: Process) -> None:
         kill_all(process)
         if process.returncode != -signal.SIGKILL:
             raise _EndedError(process.returncode)
@@ -210,6 +204,9 @@ class Life:
         for event in self._bench.history[-1:]:
             if event["event"] in _LAST_EVENTS:
                 raise _EndedError(event["status"])
+
+    def _resume(self, plan: Plan) -> Process:
+        before = len(self._bench.events)
         process = self._start(plan)
         self._wait(process, lambda: {"resumed", "started"} & set(self._bench.events[before:]))
         return process
@@ -232,7 +229,7 @@ class Life:
             return self._bench.start_line(argv, stdout=answers, stderr=subprocess.STDOUT)
 
     def _wait_step(self, process: Process, step: int) -> None:
-        self._wait(process, lambda: f"\nstep {step} " in f"\n{self._bench.said('out.txt')}")
+        self._wait(process, lambda: step < 0 or f"\nstep {step} " in f"\n{self._bench.said('out.txt')}")
 
     def _wait(self, process: Process, condition: Callable[[], object], bound_s: float = 0) -> None:
         bound_s = bound_s or self._stuck_s
@@ -254,7 +251,8 @@ class Life:
         return self._bench.folder / "out.txt"
 
     def _result(self, outcome: Outcome, detail: str = "") -> Result:
-        return Result(outcome, " ".join(detail.split())[:_DETAIL_CHARS], self._bench.events.count("resumed"))
+        lives = self._bench.events.count("resumed")
+        return Result(outcome, " ".join(detail.split())[:_DETAIL_CHARS], lives, moments=tuple(self._moments))
 
     def _judge(self, status: int) -> Result:
         if status == _REFUSED_STATUS:

@@ -9,11 +9,11 @@ KINDS = (
         "umask",
         c=Text(
             "MODEL mode_t umask_model;",
-            "umask(umask_model = n % 0777 & ~0600u);",
+            "umask(umask_model = n % 0777 & ~0700u);",
             'mode_t now = umask(umask_model); same("umask", now, umask_model);',
         ),
         python=Text(
-            do="m.mask = n % 0o777 & ~0o600; os.umask(m.mask)",
+            do="m.mask = n % 0o777 & ~0o700; os.umask(m.mask)",
             check='same("umask", os.umask(m.mask), m.mask)',
         ),
     ),

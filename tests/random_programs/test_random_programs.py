@@ -11,7 +11,8 @@ from random_programs.campaign import Campaign
 from random_programs.generate import Program, Step, of_kinds, program, text, usable
 from random_programs.kind import Kind, Text
 from random_programs.kinds import BY_NAME, KINDS
-from random_programs.life import Life, Moment, Outcome, Plan, Result, holding_plan
+from random_programs.life import Life, Outcome, Result
+from random_programs.plans import Moment, Plan, among, divided, held_plan, holding_plan
 from random_programs.reduce import Budget, reduce
 
 if TYPE_CHECKING:
@@ -56,6 +57,19 @@ OPTIONS_SET_WITH_A_CHILD = (
     *(Step("TCP options", 0, n) for n in (4, 5, 6, 7)),
 )
 MESSAGES = tuple(Step("System V messages", actor, 88) for actor in (0, 1, 0, 1))
+HELD = {
+    "one of two names of an empty file replaced": (
+        Step("second name", 1, 913823163),
+        Step("second name", 1, 439312566),
+        Step("rename over another", 1, 1826822011),
+    ),
+    "one of two names removed": (
+        Step("write at the end", 0, 6400),
+        Step("second name", 0, 8),
+        Step("unlink while open", 0, 8),
+    ),
+    "a second name made": (Step("write at the end", 0, 6400), Step("umask", 0, 8), Step("second name", 0, 8)),
+}
 RUNNING_ON = {
     "a file that is mapped and has no name": MAPPED_WITHOUT_A_NAME,
     "a file whose first name was removed": FIRST_OF_TWO_NAMES_REMOVED,
@@ -86,6 +100,24 @@ def test_what_a_program_goes_on_with_is_right(tmp_path: Path, one_of_each: Engin
     assert result == Result(Outcome.RIGHT, lives=2)
 
 
+@pytest.mark.parametrize("name", HELD)
+def test_files_have_the_names_that_they_had(tmp_path: Path, one_of_each: EngineHere, name: str) -> None:
+    """The last step is done after the checkpoint, undone, and done once more."""
+    result = Life(Program(HELD[name], is_c=True), tmp_path / "one", one_of_each).run(held_plan([Moment(1, 0, 1)]))
+    assert result == Result(Outcome.RIGHT, lives=1)
+
+
+def test_moments_stay_between_the_same_steps() -> None:
+    steps = program(3).steps
+    assert among([Moment(4, 0, 3)], steps, (steps[1], steps[4], steps[6], steps[20])) == (Moment(1, 0, 1),)
+    assert among([Moment(4, 0, 3)], steps, steps[6:]) == (Moment(-1, 0, 2),)
+
+
+def test_moments_are_read_as_they_are_written() -> None:
+    words = ["umask/0/8", str(Moment(-1, 0, 2)), str(Moment(4, 0.25, 3, is_torn=True))]
+    assert divided(words) == (["umask/0/8"], [Moment(-1, 0, 2), Moment(4, 0.25, 3, is_torn=True)])
+
+
 def test_what_differs_after_a_resume_is_found(
     tmp_path: Path, one_engine: EngineHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +140,19 @@ def test_a_program_that_is_wrong_undisturbed_is_not_the_engines_fault(tmp_path: 
     life = Life(wanted, tmp_path / "one", one_engine)
     life._words = lambda *_: ["false"]  # type: ignore[method-assign]
     assert life.run(holding_plan(wanted)).outcome is Outcome.BROKEN
+
+
+def test_a_program_is_undisturbed_as_the_user_whom_it_is_tried_as(
+    tmp_path: Path, one_of_each: EngineHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what only root may do would count as the engine's fault."""
+    kind = Kind("privilege", Text("", 'same("whether / can be changed", access("/", W_OK) == 0, 1);'))
+    monkeypatch.setattr(generate, "KINDS", (kind,))
+    monkeypatch.setattr(generate, "BY_NAME", {kind.name: kind})
+    wanted = Program((Step("privilege", 0, 1),), is_c=True)
+    outcome = Life(wanted, tmp_path / "one", one_of_each).run(holding_plan(wanted)).outcome
+    is_root = one_of_each.user is None and one_of_each.has_privileges
+    assert outcome is (Outcome.RIGHT if is_root else Outcome.BROKEN)
 
 
 def test_a_seed_stands_for_one_program() -> None:

@@ -93,12 +93,13 @@ NONE = f"{0:016x}"
     ("was", "now", "is_same"),
     [
         (NONE, ALARM, True),
-        (ALARM, NONE, False),
+        (ALARM, NONE, True),
         (NONE, USER, False),
+        (USER, NONE, False),
         (USER, USER, True),
     ],
 )
-def test_a_signal_of_a_timer_may_come_between_the_restore_and_the_comparison(
+def test_a_signal_of_a_timer_may_come_while_images_are_written_or_restored(
     was: str,
     now: str,
     is_same: bool,  # noqa: FBT001 - a value of the table

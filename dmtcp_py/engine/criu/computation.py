@@ -171,6 +171,8 @@ class CriuComputation:
         """Raise BlockedError for what CRIU cannot take in this way."""
         obstacles.refuse(self.pid)
         refusal = refusals.left_in(self._staging) or self._tool.way.refusal(self.pid)
+        if refusal is not None and refusal.has_changed:
+            self._fail(refusal.what)
         if refusal is not None:
             raise BlockedError(refusal.what, refusal.hint, may_pass=refusal.is_temporary)
 

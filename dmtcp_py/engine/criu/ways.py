@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.criu.inside.refusals import Refusal
 
 ROOT, CAPABILITIES, USER_NAMESPACE = "as root", "with capabilities", "in a user namespace"
-_ALWAYS_REFUSED = (refusals.ENDED, refusals.RENAMED, refusals.UNDONE, refusals.OF_THREAD, refusals.MEMFD)
+_ALWAYS_REFUSED = (
+    refusals.ENDED,
+    refusals.RENAMED,
+    refusals.UNDONE,
+    refusals.OF_THREAD,
+    refusals.MEMFD,
+    refusals.TERMINALS,
+)
 _UNPRIVILEGED = ("--unprivileged",)
 _NAMESPACES = ("--pid", "--mount", "--propagation", "slave", "--fork", "--kill-child=KILL", "--mount-proc")
 

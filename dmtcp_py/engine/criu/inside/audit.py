@@ -21,7 +21,10 @@ _OF_PROCESS = ("Umask", "Uid", "Gid", "Groups", "Threads", "NoNewPrivs", "Seccom
 _OF_THREAD = ("Name", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "SigPnd")
 _PENDING = ("ShdPnd", "SigPnd")
 _MAY_COME = "signals of timers"
-"""The name of a value that is not compared: signals that may have come since the restore began, as timers run then."""
+"""The name of a value that is not compared: signals of timers, which run on while images are written and restored.
+
+One that came after criu had asked for it is not pending after the restore, but its timer is, and sends it then.
+"""
 _INTERVAL_TIMERS = (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF)
 _STOP = 1 << signal.SIGSTOP - 1 | 1 << signal.SIGCONT - 1
 """What waits until the processes run: the signal by which criu stops again what was stopped, and what others send."""
@@ -57,7 +60,7 @@ def _is_same(name: str, value: str, now: dict[str, str]) -> bool:
     if not name.startswith(_PENDING) or name not in now:
         return now.get(name) == value
     before, after = int(value, 16), int(now[name], 16)
-    return not before & ~after and not after & ~before & ~int(now.get(_MAY_COME, "0"), 16)
+    return not (before ^ after) & ~int(now.get(_MAY_COME, "0"), 16)
 
 
 def _items(pid: int) -> Iterator[tuple[str, str]]:

@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.criu.inside import clocks, post_dump, refusals
+from dmtcp_py.engine.criu.inside import clocks, post_dump, refusals, terminals
 from dmtcp_py.system.proc import processes_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_CHANGED = "criu changed data in a pseudo-terminal that were not read yet when the checkpoint began"
 
 
 def main(words: Sequence[str]) -> None:
@@ -21,6 +23,9 @@ def main(words: Sequence[str]) -> None:
     clocks.record(images)
     pids = processes_below(int(os.environ["CRTOOLS_INIT_PID"]))
     refusal = refusals.first(pids, [name for name in names.split(",") if name])
+    # printed between the look from outside and the freeze, and already put back as something else
+    if refusal is None and terminals.are_in(images):
+        refusal = refusals.Refusal(_CHANGED, has_changed=True)
     if refusal is not None:
         refusals.write(images, refusal)
         # a dump whose script fails lets the program run on

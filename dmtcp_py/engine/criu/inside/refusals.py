@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from dmtcp_py.engine.criu.inside import terminals
 from dmtcp_py.system import libc
 from dmtcp_py.system.proc import DELETED, has_ended, names_left, open_descriptors, processes_below, sockets_of
 from dmtcp_py.system.tcp import readable, tcp_sockets
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 SECCOMP, HIDDEN, TCP, WATCHES = "seccomp", "hidden", "tcp", "watches"
 NAMELESS_MEMORY, SYSV_IDS, ENDED = "memory", "sysv", "ended"
 RENAMED, UNDONE, DESCRIPTORS, OF_THREAD = "renamed", "undone", "descriptors", "of thread"
-MEMFD = "memfd"
+MEMFD, TERMINALS = "memfd", "terminals"
 UNNOTICED = (NAMELESS_MEMORY, SYSV_IDS, ENDED, RENAMED, UNDONE, DESCRIPTORS, OF_THREAD, MEMFD)
 """What criu would not notice at the dump."""
 FROZEN_ONLY = (SYSV_IDS, OF_THREAD)
@@ -59,6 +60,8 @@ class Refusal(NamedTuple):
     hint: str = ""
     is_temporary: bool = False
     """Whether a later checkpoint may be possible."""
+    has_changed: bool = False
+    """Whether the dump has changed the program, which must not run on."""
 
 
 def first(pids: Iterable[int], names: Iterable[str]) -> Refusal | None:
@@ -240,6 +243,17 @@ def _is_sealed(place: Path, target: str) -> bool:
         os.close(fd)
 
 
+def _terminals(pid: int, init: int) -> Refusal | None:
+    """Find a pseudo-terminal of the computation's own with data that nobody has read yet."""
+    if (name := terminals.waiting_in(pid, init)) is None:
+        return None
+    return Refusal(
+        f"has data in the pseudo-terminal {name} that were not read yet, which CRIU would change",
+        "a checkpoint is possible once the program has read them",
+        is_temporary=True,
+    )
+
+
 def _leader_of(thread: str) -> str | None:
     """Return the process of THREAD, which has ended if there is none."""
     with suppress(OSError):
@@ -323,4 +337,5 @@ _FINDERS: dict[str, Callable[[int, int], Refusal | None]] = {
     DESCRIPTORS: _descriptors,
     OF_THREAD: _of_thread,
     MEMFD: _memfd,
+    TERMINALS: _terminals,
 }
