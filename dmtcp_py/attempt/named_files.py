@@ -21,20 +21,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MOST_NAMED = 32
-_MOST_COMPARED_BYTES = 64 << 20
+_MOST_COMPARED_BYTES = 8 << 20
 """Of larger files only the size and the time of the last change are compared."""
 
 
 def named_files(program: Path, command: Sequence[str], cwd: Path) -> list[NamedFile]:
     """Return PROGRAM, and the regular files that words of COMMAND name in directory CWD, as they are now."""
-    found = {str(program): _described(program, is_code=True)}
-    has_script = False
+    found, has_script = {program: _described(program, is_code=True)}, False
     for word in command[1:]:
-        path = cwd / word.partition("=")[2] if word.startswith("--") and "=" in word else cwd / word
+        path = cwd / (word.partition("=")[2] if word.startswith("--") else word)
+        if path in found or len(found) == _MOST_NAMED or not _is_regular(path):
+            continue
         is_script = not has_script and _is_script(path)
         has_script = has_script or is_script
-        found.setdefault(str(path), _described(path, is_code=is_script))
-    return [file for file in found.values() if file is not None][:_MOST_NAMED]
+        found[path] = _described(path, is_code=is_script)
+    return [file for file in found.values() if file is not None]
 
 
 def changed(files: Iterable[NamedFile]) -> list[str]:
@@ -61,14 +62,20 @@ def notes_on_changed(files: Sequence[NamedFile], changed_before: Sequence[str]) 
 def _described(path: Path, *, is_code: bool) -> NamedFile | None:
     try:
         found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            return None
         content = _hash_of(path, found)
-    except (OSError, ValueError):
+    except OSError:
         return None
     return NamedFile(
         path=path_text(path), size=found.st_size, changed_ns=found.st_mtime_ns, xxh3_128=content, is_code=is_code
     )
+
+
+def _is_regular(path: Path) -> bool:
+    """Whether there is a regular file at PATH, which may be any word; to open a FIFO would wait for its writer."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _is_same(file: NamedFile) -> bool:
@@ -93,7 +100,7 @@ def _is_script(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             head = file.read(4096)
-    except (OSError, ValueError):
+    except OSError:
         return False
     is_text = b"\0" not in head
     return is_text and (head.startswith(b"#!") or re.fullmatch(SCRIPT, path.name) is not None)
