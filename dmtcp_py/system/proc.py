@@ -189,7 +189,7 @@ def files_open(pid: int, *, but_in: Path | None = None) -> OpenFiles:
         ),
         for_writing=on_disk,
         mapped=mapped,
-        for_reading={path: place for path, place in reading.items() if _is_on_disk(path)},
+        for_reading={path: place for path, place in reading.items() if path not in on_disk and _is_on_disk(path)},
     )
 
 
