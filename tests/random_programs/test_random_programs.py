@@ -90,6 +90,11 @@ def test_what_dmtcp_forgets_is_kept(tmp_path: Path, one_dmtcp: EngineHere) -> No
     assert result == Result(Outcome.RIGHT, lives=1)
 
 
+def test_clocks_of_the_processor_do_not_go_back(tmp_path: Path, one_of_each: EngineHere) -> None:
+    wanted = of_kinds([BY_NAME[name] for name in ("CPU clock", "CPU clock of a thread")], is_c=True)
+    assert Life(wanted, tmp_path / "one", one_of_each).run(holding_plan(wanted)) == Result(Outcome.RIGHT, lives=1)
+
+
 @pytest.mark.parametrize("name", RUNNING_ON)
 def test_what_a_program_goes_on_with_is_right(tmp_path: Path, one_of_each: EngineHere, name: str) -> None:
     """It goes on after the checkpoint too, and is killed only then."""
