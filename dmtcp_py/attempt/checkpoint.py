@@ -199,6 +199,7 @@ def _manifest(subject: CheckpointSubject, staged: StagedImages, **fields: Any) -
         updated_files=[path_text(path) for path in staged.updated_files],
         mapped_files=[path_text(path) for path in staged.mapped_files],
         changed_files=changed(plan.start.job.named_files),
+        stamps={path_text(path): stamp for path, stamp in staged.stamps.items()},
     )
 
 

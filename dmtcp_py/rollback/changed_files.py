@@ -8,7 +8,8 @@ from dmtcp_py.errors import RestartFailedError
 from dmtcp_py.rollback.journal import MOST_KEPT_TEXT
 from dmtcp_py.rollback.recording import not_kept
 from dmtcp_py.rollback.undo import ACCEPT
-from dmtcp_py.store.records import path_of
+from dmtcp_py.store.records import path_of, path_text
+from dmtcp_py.system.stamps import differs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ def notes(manifest: Manifest) -> list[str]:
             "what the program did to files by name since then will be repeated: it was not recorded, because the "
             "program ran on several nodes or under a plug-in engine, or dmtcp-run was installed without a C compiler"
         )
-    updated = [path for path in map(path_of, manifest.updated_files) if _is_newer(path, manifest)]
+    updated = [path for path in map(path_of, manifest.updated_files) if _may_differ(path, manifest)]
     # what the program did to these as memory may not be seen in their times
     changed = sorted({str(path) for path in [*updated, *map(path_of, manifest.mapped_files)]})
     if changed:
@@ -69,13 +70,13 @@ def notes_at_checkpoint(
 def refuse(manifest: Manifest) -> None:
     """Raise RestartFailedError where a file changed that the program may read back, and of which there is no copy."""
     for path in map(path_of, manifest.updated_files):
-        if _is_newer(path, manifest):
+        if _may_differ(path, manifest):
             raise RestartFailedError(
                 f"{path}, which the program had open for reading and writing, changed since then, and was too large "
                 f"to copy; {ACCEPT}"
             )
     for path in map(path_of, manifest.mapped_files):
-        if manifest.program_stopped and not _is_newer(path, manifest):
+        if manifest.program_stopped and not _may_differ(path, manifest):
             continue
         raise RestartFailedError(
             f"{path}, which the program writes as memory, may have changed since then, and was too large to copy; "
@@ -83,12 +84,17 @@ def refuse(manifest: Manifest) -> None:
         )
 
 
-def _is_newer(path: Path, manifest: Manifest) -> bool:
+def _may_differ(path: Path, manifest: Manifest) -> bool:
     """Whether the file changed after the image: by a program that went on, or a later life of one that was stopped."""
-    since = manifest.created.timestamp()
-    if not manifest.program_stopped:
-        since -= manifest.cost.checkpoint_s + manifest.cost.commit_s
+    stamp = manifest.stamps.get(path_text(path))
     try:
-        return path.stat().st_mtime > since
+        found = path.stat()
     except OSError:
         return True
+    return found.st_mtime > _taken_s(manifest) if stamp is None else differs(found, stamp)
+
+
+def _taken_s(manifest: Manifest) -> float:
+    """Return when nothing ran any more, in seconds since the epoch."""
+    since = manifest.created.timestamp()
+    return since if manifest.program_stopped else since - manifest.cost.checkpoint_s - manifest.cost.commit_s

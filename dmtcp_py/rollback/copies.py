@@ -18,6 +18,7 @@ from dmtcp_py.rollback import held_files, in_memory
 from dmtcp_py.rollback.held_files import HeldFile, HeldFiles, described
 from dmtcp_py.rollback.inputs import Found
 from dmtcp_py.system.proc import files_open
+from dmtcp_py.system.stamps import Stamp, stamp_of
 
 HOLD_S = 15.0
 """Processes stay suspended for 20 s (native/file_events.c); a copy that took longer may be none of one moment."""
@@ -38,6 +39,8 @@ class FileCopies:
         self._only_read: dict[str, str] = {}
         self.missed: list[str] = []
         """Those that could not be copied before the program may have run on: too large, or changed since."""
+        self.stamps: dict[str, Stamp] = {}
+        """Those of the missed ones that were read while the program was suspended."""
         self.notes: list[str] = []
 
     @property
@@ -74,6 +77,10 @@ class FileCopies:
                         continue
             (self._images / name).unlink(missing_ok=True)
             self.missed.append(str(path))
+            with suppress(OSError):
+                stamp = stamp_of(path.stat())
+                if suspended_ns is None and time.monotonic() < until:
+                    self.stamps[str(path)] = stamp
         saved += self._sizes(suspended_ns, until)
         memory, folders = ([], {}) if journal is None else in_memory.save(journal, self._images, self._mapped, until)
         self.notes = in_memory.notes(memory)

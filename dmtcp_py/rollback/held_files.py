@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dmtcp_py.rollback.inputs import InputFile
+from dmtcp_py.system.stamps import Stamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +39,8 @@ class HeldFile(NamedTuple):
     """Whether the program may read back what it wrote."""
     is_mapped: bool = False
     """Whether the program writes it as memory, so that its times say nothing."""
+    stamp: Stamp | None = None
+    """By what it is recognized as unchanged; None if it was not taken."""
 
 
 class HeldFiles(NamedTuple):
@@ -100,7 +103,10 @@ def read(folder: Path) -> HeldFiles:
     files = [HeldFile(**_known(file, HeldFile._fields)) for file in values["files"]]
     inputs = [InputFile(**_known(file, InputFile._fields)) for file in values.get("inputs", ())]
     return HeldFiles(**_known(values, HeldFiles._fields))._replace(
-        files=[file._replace(path=_path_of(file.path)) for file in files],
+        files=[
+            file._replace(path=_path_of(file.path), stamp=None if file.stamp is None else Stamp(*file.stamp))
+            for file in files
+        ],
         inputs=[file._replace(path=_path_of(file.path)) for file in inputs],
         fifos={_path_of(text): mode for text, mode in values.get("fifos", {}).items()},
         folders={_path_of(text): mode for text, mode in values.get("folders", {}).items()},

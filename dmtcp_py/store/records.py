@@ -16,6 +16,7 @@ import xxhash
 
 from dmtcp_py.errors import StoreError
 from dmtcp_py.store.decoding import FORMAT, USE_NEWER, decoded, stays_below
+from dmtcp_py.system.stamps import Stamp  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,6 +188,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Files that the program had open for reading and writing. Overwritten content cannot be restored in them."""
     mapped_files: list[str] = []
     """Those of them that it has mapped for writing. Their modification times do not show whether it wrote."""
+    stamps: dict[str, Stamp] = {}
+    """By what a resume recognizes these as unchanged; of those without one, their time has to do."""
     changed_files: list[str] = []
     """The `Job.named_files` that were not what they were at the beginning: the program may have written them."""
     check: str | None = None

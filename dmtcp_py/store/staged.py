@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from dmtcp_py.system.stamps import Stamp
+
 
 class StagedImages(Struct, frozen=True, kw_only=True):
     """The images of one checkpoint as an engine wrote them. FILES and RESTART_IMAGES are names below FOLDER."""
@@ -25,6 +27,8 @@ class StagedImages(Struct, frozen=True, kw_only=True):
     """Files of the program that it may read back and of which the images hold no copy."""
     mapped_files: tuple[str, ...] = ()
     """Those of them that it has mapped for writing."""
+    stamps: dict[str, Stamp] = field(default_factory=dict)
+    """By what those that did not change while the images were taken are recognized as unchanged."""
     notes: tuple[str, ...] = ()
     """Further things that a restart cannot restore, as warnings for the user."""
     engine_data: dict[str, str] = field(default_factory=dict)

@@ -304,3 +304,49 @@ def test_a_connection_to_another_program_is_named_on_a_terminal(bench: Workbench
         connects = f"import socket, time; s = socket.create_connection(('127.0.0.1', {port})); time.sleep(600)"
         said_on_a_terminal(bench, [sys.executable, "-c", connects], f"connected to 127.0.0.1 port {port}")
         other.communicate("\n", timeout=LONG_S)
+
+
+COUNTS_IN_A_FILE = r"""
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+int main(int count, char **words)
+{
+    int fd = open("large", O_RDWR | O_CREAT, 0600), step = 0;
+    struct timespec pause = { 0, 100000000 }, times[2] = { { time(NULL) - 3600, 0 }, { time(NULL) - 3600, 0 } };
+    if (fd < 0 || count < 2 || ftruncate(fd, 65 << 20))
+        return 1;
+    while (step < atoi(words[1])) {
+        if (pread(fd, &step, sizeof step, 0) != sizeof step)
+            return 1;
+        printf("%d\n", step++);
+        fflush(stdout);
+        if (pwrite(fd, &step, sizeof step, 0) != sizeof step || futimens(fd, times))
+            return 1;
+        nanosleep(&pause, NULL);
+    }
+    return 7;
+}
+"""
+"""The file has a time of an hour ago after each write, as it has where the clock of its host went back."""
+
+
+def test_a_large_file_that_changed_is_found_although_the_clock_went_back(bench: Workbench, tmp_path: Path) -> None:
+    (tmp_path / "counts.c").write_text(COUNTS_IN_A_FILE)
+    argv = ["cc", "-static", "-o", tmp_path / "counts", tmp_path / "counts.c"]
+    if subprocess.run(argv, capture_output=True, timeout=LONG_S, check=False).returncode:
+        pytest.skip("nothing can be linked statically here")
+    line = [str(tmp_path / "counts"), str(STEPS)]
+    interrupt(bench, line, stops=True)
+    stopped = bench.run("-i", "0", "--stdout", "out.txt", *line)
+    assert stopped.returncode == 7, "what nothing changed is resumed: " + stopped.stderr
+    assert (bench.folder / "out.txt").read_text() == NUMBERS
+    (bench.folder / "large").unlink()
+    shutil.rmtree(bench.jobs)
+    interrupt(bench, line)
+    done = bench.run("-i", "0", "--stdout", "out.txt", *line)
+    assert done.returncode == FAILED, (bench.folder / "out.txt").read_text()
+    assert f"{bench.folder / 'large'}, which the program had open for reading and writing, changed" in done.stderr

@@ -223,6 +223,7 @@ class CriuComputation:
             held.processes - 1,
             updated_files=tuple(sorted(file.path for file in uncovered)),
             mapped_files=tuple(file.path for file in uncovered if file.is_mapped),
+            stamps={file.path: file.stamp for file in uncovered if file.stamp is not None},
             notes=_notes(held),
             way=self._tool.way.words,
         )

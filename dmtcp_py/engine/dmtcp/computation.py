@@ -143,6 +143,7 @@ class DmtcpComputation:
             staged,
             engine_data={**staged.engine_data, **segments},
             mapped_files=mapped,
+            stamps={path: stamp for path, stamp in copies.stamps.items() if path in uncovered},
             undo_part=begun,
             notes=(*staged.notes, *copies.notes, *notes_at_checkpoint(uncovered, mapped, self.workspace.undo, begun)),
         )

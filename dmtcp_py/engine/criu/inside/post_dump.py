@@ -32,6 +32,7 @@ from dmtcp_py.system.proc import (
     shared_writable_maps,
     sockets_of,
 )
+from dmtcp_py.system.stamps import stamp_of
 from dmtcp_py.system.tcp import readable, tcp_sockets
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ def _describe(place: Path, path: str, found: os.stat_result) -> HeldFile:
         inode=found.st_ino,
         mode=stat.S_IMODE(found.st_mode),
         tail=tail,
+        stamp=stamp_of(found),
     )
 
 
