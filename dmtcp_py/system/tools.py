@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dmtcp_py.errors import EngineError
 from dmtcp_py.system.reaping import AWAITED, signal_group
+from dmtcp_py.system.timeout import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ def run_tool(argv: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | 
     # importing sh takes 85 to 260 ms, so nothing between the command line and the running program may use it
     import sh  # noqa: PLC0415
 
-    with AWAITED, open(os.devnull, "rb") as nothing:  # noqa: PTH123 - not a file that a Path stands for
+    with counted(timeout_s), AWAITED, open(os.devnull, "rb") as nothing:  # noqa: PTH123 - not a file that a Path stands for
         command = _started(sh, argv, env, nothing)
         is_late = threading.Event()
         timer = threading.Timer(timeout_s, _kill, [command.pid, is_late])

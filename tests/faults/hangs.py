@@ -24,31 +24,47 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-STUCK, STOPPED, RESTART = "a process is stuck in the kernel", "the engine stands still", "a restart stands still"
-KINDS = (STUCK, STOPPED, RESTART)
+STUCK, STOPPED = "a process is stuck in the kernel", "the engine stands still"
+RESTART, WHOLE_RESTART = "a restart stands still", "a restart and what answers for it stand still"
+KINDS = (STUCK, STOPPED, RESTART, WHOLE_RESTART)
 _STEPS = 120
 _NAMED = "waits in"
 _IMPATIENT = """
 import sys
 from dmtcp_py.attempt import checkpoint
 from dmtcp_py.engine.criu import engine as criu
-from dmtcp_py.engine.dmtcp import coordinator, engine as dmtcp
+from dmtcp_py.engine.dmtcp import coming_up, coordinator, engine as dmtcp
 from dmtcp_py.cli.run import main
-checkpoint.STALL_S, coordinator.COMMAND_S, dmtcp._RESTART_S, criu._RESTART_S = 4.0, 4.0, 6.0, 6.0
+def shorten(module, name, seconds):
+    assert getattr(module, name) > seconds
+    setattr(module, name, seconds)
+shorten(checkpoint, "STALL_S", 4.0)
+shorten(coordinator, "COMMAND_S", 4.0)
+shorten(coming_up, "_RESTART_S", 6.0)
+shorten(criu, "_RESTART_S", 6.0)
 sys.argv[0] = "dmtcp-run"
 """
+"""A bound that is not where it is shortened any more is an error: the campaign would wait for the long one."""
 _STOPPED_ONCE = """
 import os, signal
-def stopping(wait, pid_of):
+from dmtcp_py.system.proc import process_tree
+def stopping(wait, pids_of):
     def stopped(first, *others):
         if not os.path.exists("was-stopped"):
             open("was-stopped", "w").close()
-            os.kill(pid_of(first), signal.SIGSTOP)
+            for pid in pids_of(first):
+                os.kill(pid, signal.SIGSTOP)
         return wait(first, *others)
     return stopped
-dmtcp.await_all = stopping(dmtcp.await_all, lambda computation: computation.pid)
-criu._await_restore = stopping(criu._await_restore, lambda keeper: keeper.child.pid)
+WHOLE = False
+def of_dmtcp(computation):
+    return [computation.pid, computation.coordinator.pid][: 1 + WHOLE]
+def of_criu(keeper):
+    return [keeper.child.pid, *(pid for pid, _ in process_tree(keeper.child.pid) if WHOLE)]
+dmtcp.await_all = stopping(dmtcp.await_all, of_dmtcp)
+criu._await_restore = stopping(criu._await_restore, of_criu)
 """
+_STOPPED = {RESTART: _STOPPED_ONCE, WHOLE_RESTART: _STOPPED_ONCE.replace("WHOLE = False", "WHOLE = True")}
 _IN_THE_KERNEL = """
 import ctypes, os, sys, threading, time
 library, begun = ctypes.CDLL(sys.argv.pop(1)), False
@@ -83,7 +99,7 @@ def _new_folder(bench: Workbench, seed: int) -> Path:
 
 def _problem(bench: Workbench, kind: str, chosen: random.Random) -> str:
     """Have what KIND says happen, and return what is wrong in the end; nothing if all is well."""
-    text = _IMPATIENT + (_STOPPED_ONCE if kind == RESTART else "") + "main()\n"
+    text = _IMPATIENT + _STOPPED.get(kind, "") + "main()\n"
     program = bench.counting(_STEPS) if kind != STUCK else _program_in_the_kernel(bench)
     line = [*bench.python("impatient.py", text), *_options(bench), "-i", "2", "--stdout", "out.txt", *program]
     process = bench.start_line(bench.typed(line))
@@ -93,7 +109,7 @@ def _problem(bench: Workbench, kind: str, chosen: random.Random) -> str:
         (bench.folder / "stuck").touch()
     elif kind == STOPPED and (needed := coordinator_of(process) or needed_for_checkpoints(process)) is not None:
         needed.send_signal(signal.SIGSTOP)
-    elif kind == RESTART:
+    elif kind in _STOPPED:
         kill_all(process)
         process = bench.start_line(bench.typed(line))
     try:

@@ -21,8 +21,9 @@ from dmtcp_py.system.child import Child, ChildStdio, ExitStatus, Guard
 from dmtcp_py.system.files import make_temporary, remove_temporaries
 from dmtcp_py.system.proc import boot_id, process_tree, started_at
 from dmtcp_py.system.reaping import end_group, end_leftovers, reap_group, signal_group
+from dmtcp_py.system.timeout import Timeout
 from dmtcp_py.system.tools import run_tool
-from kit.waits import LONG_S, wait_until
+from kit.waits import LONG_S, happens, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -338,6 +339,20 @@ class TestRunTool:
         assert time.monotonic() - began < 10
         for one in _running(["sleep", "20"]):
             one.kill()
+
+    def test_a_time_out_counts_what_tools_take(self) -> None:
+        """A coordinator that does not answer may not hold up a wait for twenty times its bound."""
+        timeout, turns = Timeout(3.5), 0
+        while not timeout.is_over():
+            turns += 1
+            run_tool(["sleep", "2"], timeout_s=LONG_S)
+        assert turns <= 2
+
+    def test_a_time_out_counts_little_of_what_nobody_bounds(self) -> None:
+        """The process may have been stopped then."""
+        timeout = Timeout(1.5)
+        happens(lambda: False, 2.0)
+        assert not timeout.is_over()
 
     def test_one_that_is_missing_is_named(self) -> None:
         with pytest.raises(EngineError, match="no-such-tool"):
