@@ -110,8 +110,12 @@ class RestartFailedError(EngineError):
     """The program could not be restarted from the images of a generation."""
 
 
-class RestartHungError(RestartFailedError):
-    """The restart came to no end. The images may be good: it may end the next time."""
+class RestartDisturbedError(RestartFailedError):
+    """The restart was stopped or killed from outside. The images may be good: it may succeed the next time."""
+
+
+class RestartHungError(RestartDisturbedError):
+    """The restart came to no end. It may come to one the next time."""
 
 
 class BatchError(DmtcpRunError):

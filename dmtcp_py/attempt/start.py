@@ -25,7 +25,7 @@ from dmtcp_py.attempt.verifying import shown
 from dmtcp_py.engine.choice import Choice, engine_named
 from dmtcp_py.engine.protocol import Launch, Restart
 from dmtcp_py.engine.quirks import Applied, apply
-from dmtcp_py.errors import DmtcpRunError, RestartFailedError, RestartHungError, StoreError
+from dmtcp_py.errors import DmtcpRunError, RestartDisturbedError, RestartFailedError, StoreError
 from dmtcp_py.messages import NORMAL, QUIET, VERBOSE
 from dmtcp_py.rollback import changed_files, undo
 from dmtcp_py.store import inside
@@ -156,10 +156,10 @@ class Starter(Struct, frozen=True):
         raise none_came_up(store.layout.name, reasons)
 
     def _resume_patiently(self, number: int, stream: EventStream) -> Running | None:
-        """Resume generation NUMBER, and once more if that came to no end: the images are verified."""
+        """Resume generation NUMBER, and once more if that came to no end or was disturbed: the images are verified."""
         try:
             return self._resume_though_sealed(number, stream)
-        except RestartHungError as error:
+        except RestartDisturbedError as error:
             self.plan.store.record("failed", what="restart", generation=number, error=error.what)
             if stream.has_any(STOP_SIGNALS):
                 return None

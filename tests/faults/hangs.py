@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 STUCK, STOPPED = "a process is stuck in the kernel", "the engine stands still"
 RESTART, WHOLE_RESTART = "a restart stands still", "a restart and what answers for it stand still"
-KINDS = (STUCK, STOPPED, RESTART, WHOLE_RESTART)
+SUSPENDED = "a restart is suspended again and again"
+KINDS = (STUCK, STOPPED, RESTART, WHOLE_RESTART, SUSPENDED)
 _STEPS = 120
 _NAMED = "waits in"
 _IMPATIENT = """
@@ -64,7 +65,40 @@ def of_criu(keeper):
 dmtcp.await_all = stopping(dmtcp.await_all, of_dmtcp)
 criu._await_restore = stopping(criu._await_restore, of_criu)
 """
-_STOPPED = {RESTART: _STOPPED_ONCE, WHOLE_RESTART: _STOPPED_ONCE.replace("WHOLE = False", "WHOLE = True")}
+_SUSPENDED = """
+import os, signal, threading
+from contextlib import suppress
+from dmtcp_py.system.proc import process_tree
+def suspending(wait, pid_of):
+    def suspended(first, *others):
+        if os.path.exists("was-stopped"):
+            return wait(first, *others)
+        open("was-stopped", "w").close()
+        is_over = threading.Event()
+        thread = threading.Thread(target=suspend, args=[pid_of(first), is_over])
+        thread.start()
+        try:
+            return wait(first, *others)
+        finally:
+            is_over.set()
+            thread.join()
+    return suspended
+def suspend(root, is_over):
+    while not is_over.wait(0.02):
+        pids = [pid for pid, _ in process_tree(root)]
+        for signum in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signum)
+            is_over.wait(0.02 if signum == signal.SIGSTOP else 0)
+dmtcp.await_all = suspending(dmtcp.await_all, lambda computation: computation.pid)
+criu._await_restore = suspending(criu._await_restore, lambda keeper: keeper.child.pid)
+"""
+_STOPPED = {
+    RESTART: _STOPPED_ONCE,
+    WHOLE_RESTART: _STOPPED_ONCE.replace("WHOLE = False", "WHOLE = True"),
+    SUSPENDED: _SUSPENDED,
+}
 _IN_THE_KERNEL = """
 import ctypes, os, sys, threading, time
 library, begun = ctypes.CDLL(sys.argv.pop(1)), False

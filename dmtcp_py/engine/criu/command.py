@@ -29,6 +29,7 @@ COMMON = (
     "--network-lock=skip",
 )
 _FREEZE_S = 60
+NO_REASON = "it gave no reason"
 _MOST_REASONS = 3
 _MOST_CHARS = 400
 _HARMLESS = ("RLIMIT_NOFILE", "kdat cache")
@@ -84,7 +85,7 @@ def failure_in(tool: Tool, action: str) -> str:
                 is_reason = "Error (" in line and not any(word in line for word in _HARMLESS)
                 if is_reason or (path == tool.output(action) and line.strip() and not reasons):
                     reasons.append(line.partition("Error ")[2].strip() or line.strip())
-    return "; ".join(dict.fromkeys(reasons[:_MOST_REASONS]))[:_MOST_CHARS] or "it gave no reason"
+    return "; ".join(dict.fromkeys(reasons[:_MOST_REASONS]))[:_MOST_CHARS] or NO_REASON
 
 
 def _action_script(tool: Tool, action: str, words: list[str]) -> list[str]:

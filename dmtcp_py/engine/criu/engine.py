@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine import tcp_ports
 from dmtcp_py.engine.criu import comparison, libraries, networks, trials
-from dmtcp_py.engine.criu.command import Tool, failure_in, restore_argv
+from dmtcp_py.engine.criu.command import NO_REASON, Tool, failure_in, restore_argv
 from dmtcp_py.engine.criu.computation import CriuComputation
 from dmtcp_py.engine.criu.inside import keeper
 from dmtcp_py.engine.criu.inside.mounts import SHM
@@ -18,7 +19,7 @@ from dmtcp_py.engine.criu.keeper_client import KeeperClient
 from dmtcp_py.engine.criu.reasons import explained
 from dmtcp_py.engine.criu.stdio import Connections
 from dmtcp_py.engine.protocol import Launch
-from dmtcp_py.errors import EngineError, RestartFailedError, RestartHungError
+from dmtcp_py.errors import EngineError, RestartDisturbedError, RestartFailedError, RestartHungError
 from dmtcp_py.native import built
 from dmtcp_py.rollback import held_files, recording, unwatched_files
 from dmtcp_py.rollback.restore import restore
@@ -43,6 +44,7 @@ _LEAST_PID_MAX = 32768
 _ROOM = 1000
 """The number of pids above the init's, so that pids only rise in most programs."""
 _ADDRESS_IN_USE = "Address already in use"
+_SIGNALLED = "(stopped|killed) by signal"
 
 
 class CriuEngine:
@@ -237,7 +239,10 @@ def _await_restore(keeper_client: KeeperClient, tool: Tool, restart: Restart) ->
             trials.forget_success(tool.criu)
             has_run = tool.output("restore").exists()
             why = "; ".join(state.why) or (failure_in(tool, "restore") if has_run else keeper_client.last_line())
-            raise RestartFailedError(explained(why) or f"criu restore failed: {why}")
+            # a scheduler that suspends a job stops all of it, and criu takes that for a failure
+            was_disturbed = re.search(_SIGNALLED, why) is not None or why in ("", NO_REASON)
+            error = RestartDisturbedError if was_disturbed else RestartFailedError
+            raise error(explained(why) or f"criu restore failed: {why or NO_REASON}")
         if restart.is_cancelled():
             return False
         if timeout.is_over():

@@ -9,7 +9,7 @@ from dmtcp_py.engine.dmtcp import audit
 from dmtcp_py.engine.dmtcp.assertions import explained
 from dmtcp_py.engine.dmtcp.listeners import refuse_if_held
 from dmtcp_py.engine.protocol import EndKind
-from dmtcp_py.errors import EngineError, RestartFailedError, RestartHungError
+from dmtcp_py.errors import EngineError, RestartDisturbedError, RestartFailedError, RestartHungError
 from dmtcp_py.system.stuck import what_they_wait_in
 from dmtcp_py.system.timeout import Timeout
 
@@ -43,7 +43,8 @@ def await_all(computation: DmtcpComputation, restart: Restart) -> bool:
             detail = (
                 end.detail or (f"signal {end.signum}" if end.signum else f"status {end.status}") if end else "unknown"
             )
-            raise RestartFailedError(f"dmtcp_restart failed ({detail})")
+            error = RestartDisturbedError if end is not None and end.signum else RestartFailedError
+            raise error(f"dmtcp_restart failed ({detail})")
         if restart.is_cancelled():
             return False
         # of processes that had all connected before the status was read, some may have ended since
