@@ -192,9 +192,8 @@ def test_a_port_that_another_program_has_now_is_named(bench: Workbench, criu: En
 @pytest.mark.plain_user_too
 def test_a_connection_among_its_own_processes_resumes_at_once(bench: Workbench, criu: EngineHere) -> None:
     """The kernel keeps its address for a minute after a kill."""
-    network = [] if criu.user is None and criu.has_privileges else ["--network", "own"]
     began = time.monotonic()
-    bench.assert_survives(bench.python("talks.py", TALKS), options=["-i", "0.7", *network], times=2)
+    bench.assert_survives(bench.python("talks.py", TALKS), options=["-i", "0.7", *criu.to_itself], times=2)
     assert time.monotonic() - began < 40
 
 

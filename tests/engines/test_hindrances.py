@@ -504,7 +504,8 @@ def test_a_program_that_listens_over_ipv6_comes_through(bench: Workbench, engine
 
 def _comes_through(bench: Workbench, *program: str) -> None:
     plain = bench.start_plain(*program)
-    line = ["-i", "1", "--stdout", "out.txt", *program]
+    network = bench.engine.to_itself if bench.engine else ()
+    line = ["-i", "1", *network, "--stdout", "out.txt", *program]
     process = bench.start(*line)
     bench.wait_generations(1, process)
     kill_all(process)

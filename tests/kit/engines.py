@@ -71,7 +71,17 @@ class EngineHere:
     """Whether who runs the tests has those that it asks for."""
 
     def __str__(self) -> str:
-        return f"{self.name}-{self.version}{NO_PRIVILEGES if self.user or not self.has_privileges else ''}"
+        return f"{self.name}-{self.version}{NO_PRIVILEGES if self.is_an_ordinary_users else ''}"
+
+    @property
+    def is_an_ordinary_users(self) -> bool:
+        """Whether whoever types the line has none of the privileges that it asks for."""
+        return self.user is not None or not self.has_privileges
+
+    @property
+    def to_itself(self) -> tuple[str, ...]:
+        """The options for a program that connects to itself over TCP."""
+        return ("--network", "own") if self.is_an_ordinary_users else ()
 
     @property
     def by_name(self) -> EngineHere:

@@ -94,15 +94,15 @@ class _RefusedError(Exception):
 
 
 class Life:
-    """A PROGRAM in a FOLDER of its own, under an ENGINE; BARE without what is ours."""
+    """A PROGRAM in a FOLDER of its own, under an ENGINE, with OPTIONS of dmtcp-run; BARE without what is ours."""
 
-    def __init__(self, program: Program, folder: Path, engine: EngineHere, *, bare: bool = False) -> None:
+    def __init__(self, program: Program, folder: Path, engine: EngineHere, *options: str, bare: bool = False) -> None:
         self._program, self._folder = program, folder
         (folder / "work").mkdir(parents=True)
-        options = ("--engine", engine.name)
         command = BARE if bare else (RUN,)
         self._stuck_s = _STUCK_BARE_S if bare else _STUCK_S
-        self._bench = Workbench(folder / "work", replace(engine, options=options), command=command)
+        engine = replace(engine, options=("--engine", engine.name, *options))
+        self._bench = Workbench(folder / "work", engine, command=command)
         self._key = random.SystemRandom().randint(10**6, 2 * 10**9) // 10 * 10
         self._moments: list[Moment] = []
         self._go, self._answers = folder / "go", folder / "answers.txt"

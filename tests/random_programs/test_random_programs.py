@@ -101,7 +101,7 @@ def test_what_a_program_goes_on_with_is_right(tmp_path: Path, one_of_each: Engin
     wanted = Program(RUNNING_ON[name], is_c=True)
     count = len(wanted.steps)
     plan = Plan((Moment(count - 2, 0, 1), Moment(count - 1, 0, 0)), hold=count)
-    result = Life(wanted, tmp_path / "one", one_of_each).run(plan)
+    result = Life(wanted, tmp_path / "one", one_of_each, *one_of_each.to_itself).run(plan)
     assert result == Result(Outcome.RIGHT, lives=2)
 
 
