@@ -70,13 +70,13 @@ def set_up(engine: str | None, *, agree: Agree, say: Say) -> Result:
     for name in [engine] if engine else [_DMTCP, _CRIU]:
         result.states.append(engine_state(name))
         if result.works:
-            if engine == _CRIU:
-                _prepare_privileges(result)
-            return result
-    if engine != _CRIU:
+            break
+    if engine != _CRIU and not result.works:
         _install_dmtcp(result, agree, say)
     if engine != _DMTCP and not result.works:
         _install_criu(result, agree, say)
+    if engine == _CRIU and result.works:
+        _prepare_privileges(result)
     return result
 
 
