@@ -330,7 +330,10 @@ def _compile(folder: Path, name: str, text: str, *options: str) -> Path:
     source = folder / f"{name}.{'c' if is_c else 'cpp'}"
     source.write_text(text)
     kind = ["-shared", "-fPIC"] if is_library else []
-    argv = ["gcc" if is_c else "g++", "-O1", "-w", *kind, "-o", folder / name, source, *options]
+    compiler = "gcc" if is_c else "g++"
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not on this machine")
+    argv = [compiler, "-O1", "-w", *kind, "-o", folder / name, source, *options]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=LONG_S, check=False)
     if done.returncode:
         pytest.skip(f"this does not compile here: {done.stderr.splitlines()[0]}")

@@ -101,7 +101,9 @@ def sftp(folder: Path, *, password: str | None = None) -> Server:
         f"PidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\n"
         f"PasswordAuthentication {'yes' if password else 'no'}\n"
     )
-    Path("/run/sshd").mkdir(exist_ok=True)
+    if os.geteuid() == 0:
+        # only there sshd needs it
+        Path("/run/sshd").mkdir(exist_ok=True)
     argv = [_which("sshd") or "sshd", "-D", "-e", "-f", str(folder / "config")]
     url = f"sftp://{getpass.getuser()}@127.0.0.1:{port}{data}/mirror"
     return Server(
