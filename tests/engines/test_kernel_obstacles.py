@@ -243,3 +243,34 @@ os.waitpid(child, 0)
     assert done.returncode == 125
     assert "is traced by process" in done.stderr
     assert "and no engine can checkpoint it; --allow-unprotected" in done.stderr
+
+
+HOLDS = """
+import ctypes, sys
+libc = ctypes.CDLL(None)
+kind, lock = ctypes.create_string_buffer(64), ctypes.create_string_buffer(64)
+libc.pthread_mutexattr_init(kind)
+libc.pthread_mutexattr_setrobust(kind, 1)
+libc.pthread_mutex_init(lock, kind)
+for call in (libc.pthread_mutex_lock, libc.pthread_mutex_unlock):
+    call(lock)
+    print("done", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_robust_lock_is_in_the_way_while_it_is_held() -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", HOLDS], stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        held = kernel_obstacle(process.pid)
+        assert held is not None
+        assert held.is_temporary
+        assert "holds a robust lock" in held.what
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        assert kernel_obstacle(process.pid) is None
+        process.stdin.write("\n")

@@ -20,6 +20,7 @@ from kit.bench import Workbench
 from kit.places import BARE, CTL, RUN
 from kit.processes import kill_all
 from random_programs import remains
+from random_programs.bound import TRIAL_S, bounded
 from random_programs.generate import C_FLAGS, C_LIBRARIES, Program, text
 from random_programs.plans import Moment, Plan
 
@@ -107,13 +108,15 @@ class Life:
         self._moments: list[Moment] = []
         self._go, self._answers = folder / "go", folder / "answers.txt"
 
-    def run(self, plan: Plan) -> Result:
-        """Run the program undisturbed, and then as PLAN says."""
-        try:
-            problem = self._build() or self._undisturbed()
-            return Result(Outcome.BROKEN, problem) if problem else self._disturbed(plan)
-        finally:
-            self._clean_up()
+    def run(self, plan: Plan, *, bound_s: float = TRIAL_S) -> Result:
+        """Run the program undisturbed, and then as PLAN says; all of it within BOUND_S."""
+        with bounded(lambda: [one.pid for one in self._bench.started if one.poll() is None], bound_s) as is_late:
+            try:
+                problem = self._build() or self._undisturbed()
+                result = Result(Outcome.BROKEN, problem) if problem else self._disturbed(plan)
+            finally:
+                self._clean_up()
+        return self._result(Outcome.STUCK, f"not over after {bound_s:.0f} s") if is_late.is_set() else result
 
     def _build(self) -> str:
         source = self._folder / ("program.c" if self._program.is_c else "program.py")

@@ -147,6 +147,17 @@ def test_a_program_that_is_wrong_undisturbed_is_not_the_engines_fault(tmp_path: 
     assert life.run(holding_plan(wanted)).outcome is Outcome.BROKEN
 
 
+def test_a_trial_that_stands_still_is_shown_and_ended(
+    tmp_path: Path, one_engine: EngineHere, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wanted = Program((Step("umask", 0, 1),), is_c=True)
+    life = Life(wanted, tmp_path / "one", one_engine)
+    life._words = lambda *_: ["sleep", "1000"]  # type: ignore[method-assign]
+    result = life.run(holding_plan(wanted), bound_s=3)
+    assert (result.outcome, result.detail) == (Outcome.STUCK, "not over after 3 s")
+    assert "(sleep)" in capfd.readouterr().err
+
+
 def test_a_program_is_undisturbed_as_the_user_whom_it_is_tried_as(
     tmp_path: Path, one_of_each: EngineHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import select
 from contextlib import suppress
 from pathlib import Path
 
+from dmtcp_py.engine.dmtcp import robust_locks
 from dmtcp_py.engine.dmtcp.obstacles import ONCE_CLOSED, UNPROTECTED, USE_CRIU, Obstacle
 from dmtcp_py.engine.kernel_state import is_filtered, namespace_of_its_own, tracer_of
 from dmtcp_py.system.proc import DELETED, name_of, process_tree, shared_writable_maps
@@ -30,7 +31,7 @@ def kernel_obstacle(pid: int) -> Obstacle | None:
     Raises FileNotFoundError or ProcessLookupError if the process has ended.
     """
     found = _traced(pid) or _confined(pid) or _filtered(pid) or _in_removed_directory(pid)
-    return found or _asynchronous(pid) or _descriptor(pid)
+    return found or _asynchronous(pid) or _descriptor(pid) or _robust(pid)
 
 
 def _traced(pid: int) -> Obstacle | None:
@@ -84,6 +85,18 @@ def _asynchronous(pid: int) -> Obstacle | None:
     return Obstacle(
         f"process {pid} ({name_of(pid)}) uses the kernel's asynchronous I/O (io_setup), which DMTCP does not restore",
         USE_CRIU,
+    )
+
+
+def _robust(pid: int) -> Obstacle | None:
+    """Find a lock whose owner's death would go unnoticed: whoever waits for it would do so for ever."""
+    if not robust_locks.holds_one(pid):
+        return None
+    return Obstacle(
+        f"process {pid} ({name_of(pid)}) holds a robust lock (PTHREAD_MUTEX_ROBUST), which DMTCP does not restore",
+        f"a checkpoint is possible once it has released it; {USE_CRIU}",
+        is_temporary=True,
+        needs_confirmation=True,
     )
 
 
