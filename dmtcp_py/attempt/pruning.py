@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dmtcp_py.messages import VERBOSE
-from dmtcp_py.rollback import recording
+from dmtcp_py.rollback import joining, recording
 from dmtcp_py.store.needs import least_stdin_bytes, least_stdin_bytes_of_mirrors, needed_parts
 
 if TYPE_CHECKING:
@@ -21,7 +21,11 @@ def prune(context: AttemptContext) -> None:
             report.say(f"generation {verdict.number} pruned: {verdict.rule}", level=VERBOSE, event="pruned")
     kept = [verdict.number for verdict in verdicts if verdict.keep]
     if not plan.options.keep_record:
-        recording.forget_unneeded(layout.undo, needed_parts(layout, kept))
+        needed = needed_parts(layout, kept)
+        recording.forget_unneeded(layout.undo, needed)
+        # what generations at a mirror begin with is not known here, and it copies parts one after another
+        if not plan.options.mirrors:
+            joining.join_unneeded(layout.undo, needed)
     if context.feed is not None:
         least = min(least_stdin_bytes(layout, kept), least_stdin_bytes_of_mirrors(layout))
         context.feed.forget_before(int(least))

@@ -272,6 +272,17 @@ void record_truncated(const char *path, off_t size)
         record_content(AT_FDCWD, path, CHANGED, size, &found);
 }
 
+/* Record that the file OLD gets the name NEW too. Its size is recorded by the name that it has, so that a rollback finds
+   it by that if it was changed by the other, which is gone by then. */
+void record_linked(int from, const char *old, int to, const char *new, int flags)
+{
+    struct stat found;
+    int follow = flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW;
+    record_name(to, new, ONLY_MAKES);
+    if (old && !raw_stat(from, old, follow, &found) && S_ISREG(found.st_mode) && found.st_nlink > 0)
+        record_content(from, old, APPENDED, found.st_size, &found);
+}
+
 /* Record that a folder is moved with all that is in it: one entry with both names. */
 static void record_moved_folder(unsigned part, int from, const char *old, int to, const char *new, struct stat *found)
 {

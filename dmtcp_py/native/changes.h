@@ -24,6 +24,7 @@ void record_bound(struct held *held, const struct sockaddr *address, socklen_t s
 void release_open(const struct held *held, int fd);
 
 void record_name(int dir, const char *path, int how);
+void record_linked(int from, const char *old, int to, const char *new, int flags);
 void record_moved(int from, const char *old, int to, const char *new, unsigned flags);
 void record_truncated(const char *path, off_t size);
 

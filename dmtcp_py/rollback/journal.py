@@ -25,15 +25,15 @@ from dmtcp_py.system.files import write_atomic
 from dmtcp_py.system.proc import SHARED_MEMORY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _LOST = "lost"
 _LOST_BYTES = 4096
-_FIELDS = 10
+FIELDS = 10
 MOST_KEPT_TEXT = "up to 4 GB in all are kept while there is room"
 _KINDS = frozenset("CAFRDPLM")
 _WITH_TWO_PATHS = "LM"
-_NO_COPY = "-"
+NO_COPY = "-"
 
 
 class Entry(NamedTuple):
@@ -50,6 +50,8 @@ class Entry(NamedTuple):
     moved_to: Path | None = None
     linked_to: Path | None = None
     range: ranges.Range | None = None
+    has_name: bool = True
+    """Whether it also says what had the name, and not only what the file held that had this name and others."""
 
 
 def read_entries(folder: Path) -> list[Entry]:
@@ -57,12 +59,12 @@ def read_entries(folder: Path) -> list[Entry]:
     found = []
     for start, entry in read_lines(folder).entries:
         with suppress(ValueError):
-            found += _parsed(folder, start, entry.split(b"\t", _FIELDS - 1))
+            found += _parsed(folder, start, entry.split(b"\t", FIELDS - 1))
     return found
 
 
 def _parsed(folder: Path, start: int, fields: list[bytes]) -> list[Entry]:
-    _, _, kind, size, mtime, mode, inode, device, copy, path = map(os.fsdecode, fields)
+    name, _, kind, size, mtime, mode, inode, device, copy, path = map(os.fsdecode, fields)
     if kind not in _KINDS:
         return []
     part = ranges.parsed(copy, folder) if kind == "R" else None
@@ -79,11 +81,12 @@ def _parsed(folder: Path, start: int, fields: list[bytes]) -> list[Entry]:
             mtime_ns=int(mtime),
             mode=int(mode, 8),
             inode=(int(device), int(inode)),
-            copy=None if copy == _NO_COPY or part else folder / Path(copy).name,
+            copy=None if copy == NO_COPY or part else folder / Path(copy).name,
             path=Path(first),
             moved_to=second if kind == "M" else None,
             linked_to=second if kind == "L" else None,
             range=part,
+            has_name=name.strip("0") != "",
         )
     ]
 
@@ -92,6 +95,23 @@ def reset_lost(folder: Path) -> None:
     """Make room in the part FOLDER, whose list is empty, for the name of what cannot be noted."""
     record_size(folder, 0)
     write_atomic(folder / _LOST, bytes(_LOST_BYTES), durable=False)
+
+
+def carry_lost(source: Path, target: Path) -> None:
+    """Have the part TARGET say what the part SOURCE says could not be noted; when it began stays as it is."""
+    place = target / _LOST
+    try:
+        name = (source / _LOST).read_bytes().partition(b"\0")[0]
+        found = place.stat()
+    except FileNotFoundError:
+        place.unlink(missing_ok=True)
+        return
+    if name and not _lost_name(target):
+        with place.open("r+b") as file:
+            file.write(name)
+            file.flush()
+            os.fsync(file.fileno())
+        os.utime(place, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def begun_at(folder: Path) -> float:
@@ -131,9 +151,8 @@ def problems_of(notes: Sequence[Entry]) -> list[str]:
     """Return what of NOTES cannot be undone, as sentences; the first line of a file decides, later ones build on it."""
     found = []
     of_path: dict[Path, list[Entry]] = {}
-    for note in notes:
-        if note.kind != "M":
-            of_path.setdefault(note.path, []).append(note)
+    for note in _of_files_before(notes):
+        of_path.setdefault(note.path, []).append(note)
     restored = {note.inode for note in notes if note.kind in "AR" or (note.copy is not None and not _is_linked(note))}
     moves = [note for note in notes if note.kind == "M"]
     for path, of_file in of_path.items():
@@ -154,6 +173,21 @@ def _is_linked_to_nothing(note: Entry, of_path: Mapping[Path, object], moves: Se
         found = _found(note._replace(path=note.linked_to), moves).lstat()
         return (found.st_dev, found.st_ino) != note.inode
     return True
+
+
+def _of_files_before(notes: Sequence[Entry]) -> Iterator[Entry]:
+    """Yield those of NOTES that tell of names, and of files that were there before the first of them."""
+    made: set[Path] = set()
+    files: set[tuple[int, int]] = set()
+    for note in notes:
+        if note.kind == "M" and note.moved_to is not None:
+            target = note.moved_to
+            made = {target / path.relative_to(note.path) if path.is_relative_to(note.path) else path for path in made}
+        elif note.kind not in "AFR" or note.path not in made or note.inode in files:
+            files.add(note.inode)
+            yield note
+        if note.kind == "C":
+            made.add(note.path)
 
 
 def _problem(path: Path, of_file: Sequence[Entry], restored: set[tuple[int, int]]) -> str | None:

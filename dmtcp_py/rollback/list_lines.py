@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dmtcp_py.system.files import write_atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 LIST = "list"
@@ -58,6 +59,19 @@ def read_lines(folder: Path) -> Lines:
     return Lines(entries, is_damaged, is_short)
 
 
+def append(folder: Path, entries: Iterable[bytes]) -> None:
+    """Append a line for each of ENTRIES, durably, to the list in the part FOLDER, which no process writes any more."""
+    with (folder / LIST).open("ab") as file:
+        size = file.tell()
+        for entry in entries:
+            line = _line(folder, size, entry)
+            file.write(line)
+            size += len(line)
+        file.flush()
+        os.fsync(file.fileno())
+    record_size(folder, size)
+
+
 def cut(folder: Path, size: int) -> None:
     """Take from the list in the part FOLDER what comes after SIZE."""
     record_size(folder, size)
@@ -68,6 +82,13 @@ def cut(folder: Path, size: int) -> None:
 def record_size(folder: Path, size: int) -> None:
     """Record that the list in the part FOLDER has SIZE."""
     write_atomic(folder / _SIZE, f"{size:08x}".encode(), durable=False)
+
+
+def _line(folder: Path, size: int, entry: bytes) -> bytes:
+    """Return the line of ENTRY in the list of the part FOLDER, which has SIZE before."""
+    begun = b"%05x:%08x:" % (len(entry), size)
+    check = zlib.crc32(entry, zlib.crc32(begun, zlib.crc32(folder.name.encode())))
+    return b"\0%b%08x\t%b\0" % (begun, check, entry)
 
 
 def _recorded_size(folder: Path) -> int:

@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from dmtcp_py.rollback.journal import Entry
 
 
-def undo_part(folder: Path, notes: Sequence[Entry], aside: SetAside) -> None:
-    """Undo NOTES, and take what is undone from the list: what comes before a moved folder must not be undone twice."""
+def undo_part(folder: Path, notes: Sequence[Entry], aside: SetAside, names: NamesOfFiles) -> None:
+    """Undo NOTES, of files with NAMES, and take what is undone from the list.
+
+    What comes before a moved folder must not be undone twice.
+    """
     touched: set[Path] = set()
     for note, later in zip(reversed(notes), [None, *reversed(notes)], strict=False):
         if note.kind == "M" and later is not None:
             _settle(folder, touched, later.start)
         with problems_named(note.path):
-            _undo(note, aside)
+            _undo(note, aside, names)
         touched |= {note.path, note.path.parent}
         if note.kind == "M":
             _settle(folder, touched, note.start)
@@ -74,6 +77,30 @@ def _fsync(fd: int) -> None:
             raise
 
 
+class NamesOfFiles:
+    """By which names the files of NOTES may be found, those of copies included: a file may be kept by a second name."""
+
+    def __init__(self, notes: Sequence[Entry]) -> None:
+        self._names: dict[tuple[int, int], set[Path]] = {}
+        self._again: dict[tuple[int, int], Path] = {}
+        for note in notes:
+            if stat.S_ISREG(note.mode):
+                self._names.setdefault(note.inode, set()).update(filter(None, (note.path, note.copy, note.linked_to)))
+
+    def found(self, note: Entry) -> Entry:
+        """Return NOTE with a name that its file has now, where it tells of the file by whichever name, not of that."""
+        if note.has_name or not stat.S_ISREG(note.mode):
+            return note
+        for path in (note.path, *sorted(self._names.get(note.inode, ()))):
+            if _inode(path) == note.inode:
+                return note._replace(path=path)
+        return note._replace(path=self._again.get(note.inode, note.path))
+
+    def made_again(self, inode: tuple[int, int], path: Path) -> None:
+        """Note that PATH is there again for the file INODE, which others of its names may have changed before."""
+        self._again[inode] = path
+
+
 class SetAside:
     """Where things go that the generation did not have; those of the rollback before make room for these."""
 
@@ -81,6 +108,8 @@ class SetAside:
         self.folder = folder
         self.left: list[Path] = []
         """Folders that are not empty once all is undone that was noted."""
+        self.made: set[Path] = set()
+        """Folders that were gone, and are there again."""
         self._ranges: dict[Path, Path] = {}
         self._unfinished = folder / ".unfinished"
         # what a rollback that was interrupted has set aside belongs to this one
@@ -112,23 +141,30 @@ class SetAside:
         return f"{self.count:04}-{path.name[:40]}"
 
 
-def _undo(note: Entry, aside: SetAside) -> None:
+def _undo(note: Entry, aside: SetAside, names: NamesOfFiles) -> None:
+    note = names.found(note)
     if note.kind == "C" and os.path.lexists(note.path):
         _take_away(note.path, aside)
     elif note.kind == "A":
         _cut(note, aside)
     elif note.kind == "F" and note.copy is not None and os.path.lexists(note.copy):
-        if not is_as_noted(note):
-            _put_back(note, note.copy, aside)
-        _have_time(note)
+        _restore(note, note.copy, aside, names)
     elif note.range is not None:
         _restore_range(note, note.range, aside)
     elif note.kind in "DP":
         _make_again(note, aside)
     elif note.kind == "M":
-        _move_back(note)
+        _move_back(note, aside)
     elif note.linked_to is not None:
         _link_again(note, note.linked_to, aside)
+
+
+def _restore(note: Entry, copy: Path, aside: SetAside, names: NamesOfFiles) -> None:
+    """Give the file of NOTE the content of COPY, and its name unless it had others and has lost this one since."""
+    if not is_as_noted(note):
+        _put_back(note, copy, aside)
+        names.made_again(note.inode, note.path)
+    _have_time(note)
 
 
 def _make_again(note: Entry, aside: SetAside) -> None:
@@ -137,18 +173,39 @@ def _make_again(note: Entry, aside: SetAside) -> None:
         _clear(note.path, aside)
         if note.kind == "D":
             note.path.mkdir()
+            aside.made.add(note.path)
         else:
             os.mkfifo(note.path)
     _have_mode(note)
 
 
-def _move_back(note: Entry) -> None:
-    """Move the folder back that NOTE tells of, if it was moved, and is still the one."""
-    with suppress(FileNotFoundError):
-        if note.moved_to is not None and not os.path.lexists(note.path):
-            found = note.moved_to.lstat()
-            if (found.st_dev, found.st_ino) == note.inode:
-                note.moved_to.rename(note.path)
+def _move_back(note: Entry, aside: SetAside) -> None:
+    """Move the folder back that NOTE tells of, if it was moved.
+
+    What has its name was made after that, whether the list tells of it or of an earlier one only. If it was removed,
+    it is there again if anything in it is, and otherwise made here.
+    """
+    moved = note.moved_to
+    if moved is not None and moved != note.path and (_inode(moved) == note.inode or moved in aside.made):
+        if os.path.lexists(note.path):
+            _take_away(note.path, aside)
+        moved.rename(note.path)
+        aside.made = {_moved(path, moved, note.path) for path in aside.made}
+    elif not os.path.lexists(note.path):
+        _make_folders(note.path, aside)
+    if _inode(note.path) != note.inode:
+        _have_mode(note)
+
+
+def _moved(path: Path, old: Path, new: Path) -> Path:
+    return new / path.relative_to(old) if path.is_relative_to(old) else path
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        found = path.lstat()
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _link_again(note: Entry, other: Path, aside: SetAside) -> None:
@@ -184,7 +241,7 @@ def _clear(path: Path, aside: SetAside) -> None:
     """Let there be a folder for PATH, and nothing in its place."""
     if os.path.lexists(path):
         _move_away(path, aside)
-    _make_folders(path.parent)
+    _make_folders(path.parent, aside)
 
 
 def _take_away(path: Path, aside: SetAside) -> None:
@@ -227,7 +284,8 @@ def _cut(note: Entry, aside: SetAside) -> None:
         found = note.path.stat()
     except FileNotFoundError:
         return
-    if found.st_size > note.size:
+    # a folder has the name where the file was made since then: earlier entries tell of the name
+    if stat.S_ISREG(found.st_mode) and found.st_size > note.size:
         with note.path.open("rb") as source, aside.place(note.path).open("wb") as target:
             source.seek(note.size)
             shutil.copyfileobj(source, target)
@@ -257,7 +315,7 @@ def _put_back(note: Entry, copy: Path, aside: SetAside) -> None:
             shutil.copyfile(note.path, aside.place(note.path))
         else:
             _move_away(note.path, aside)
-    _make_folders(note.path.parent)
+    _make_folders(note.path.parent, aside)
     if stat.S_ISLNK(note.mode):
         note.path.symlink_to(os.readlink(copy))
         return
@@ -274,5 +332,8 @@ def _put_back(note: Entry, copy: Path, aside: SetAside) -> None:
         note.path.chmod(stat.S_IMODE(note.mode))
 
 
-def _make_folders(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def _make_folders(folder: Path, aside: SetAside) -> None:
+    for path in reversed([folder, *folder.parents]):
+        if not path.is_dir():
+            path.mkdir(exist_ok=True)
+            aside.made.add(path)

@@ -6,6 +6,7 @@ is, and where its old content lies in the part's file ``blocks``.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
@@ -48,6 +49,23 @@ def put_back(path: Path, old: Range, aside: Path) -> None:
     """Write OLD to its range of the file at PATH, after copying what is there to the same range of the file ASIDE."""
     copy_range(path, old.start, aside, old.start, old.size)
     copy_range(old.kept_in, old.kept_at, path, old.start, old.size)
+
+
+def keep_part(old: Range, start: int, end: int, folder: Path) -> str:
+    """Keep what OLD has from START to END in the part FOLDER too; return the text that describes it there."""
+    blocks = folder / BLOCKS
+    with blocks.open("ab") as target, old.kept_in.open("rb") as source:
+        offset = target.tell()
+        source.seek(old.kept_at + start - old.start)
+        left = end - start
+        while left > 0 and (piece := source.read(min(left, _PIECE))):
+            target.write(piece)
+            left -= len(piece)
+        target.flush()
+        os.fsync(target.fileno())
+    if left > 0:
+        raise OSError(errno.EIO, "it is shorter than it was", str(old.kept_in))
+    return f"{start}+{end - start}@{offset}"
 
 
 def copy_range(source: Path, start: int, target: Path, at: int, size: int) -> None:

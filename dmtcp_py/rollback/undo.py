@@ -17,10 +17,11 @@ from msgspec import Struct
 from dmtcp_py.errors import RestartFailedError
 from dmtcp_py.rollback.elsewhere import unrecorded
 from dmtcp_py.rollback.in_memory import is_in_memory
+from dmtcp_py.rollback.joining import settle
 from dmtcp_py.rollback.journal import lost_in, problems_of, read_entries
 from dmtcp_py.rollback.list_lines import LIST, read_lines
 from dmtcp_py.rollback.parts import START, UNDONE, UNFINISHED, VOID, next_name, numbers_of, remember_undone
-from dmtcp_py.rollback.put_back import SetAside, undo_part
+from dmtcp_py.rollback.put_back import NamesOfFiles, SetAside, problems_named, undo_part
 from dmtcp_py.rollback.recording import begin, has_gone_down, has_lost_memory
 from dmtcp_py.rollback.shared_files import shared
 from dmtcp_py.system.files import make_private_dir, write_atomic
@@ -105,6 +106,8 @@ def undo(  # noqa: PLR0913 - each is a fact of its own
     An error of the system is an EngineError: the rollback goes on with the next run. A rollback to a later part that
     was interrupted is finished first.
     """
+    with problems_named(root):
+        settle(root)
     if not (root / since).is_dir():
         _warn_or_raise(["its files went back to an earlier generation since then"], accept=accept, warn=warn)
         return
@@ -146,8 +149,9 @@ class _Rollback(Struct, frozen=True):
         if entries and not problems:
             write_atomic(self.root / UNFINISHED, self.since.encode())
         remember_undone(self.root, {entry.path for entry in entries})
+        names = NamesOfFiles(entries)
         for folder in reversed(folders):
-            undo_part(folder, [entry for entry in lists[folder] if entry.path not in others], self.aside)
+            undo_part(folder, [entry for entry in lists[folder] if entry.path not in others], self.aside, names)
             if folder.name != self.since:
                 folder.rename(folder.with_name(folder.name + VOID))
 

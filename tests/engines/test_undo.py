@@ -15,7 +15,9 @@ import pytest
 from dmtcp_py.engine.executable import is_go
 from dmtcp_py.errors import RestartFailedError
 from dmtcp_py.native import built
-from dmtcp_py.rollback import parts, recording, undo
+from dmtcp_py.rollback import joining, parts, recording, undo
+from dmtcp_py.store.verify import hash_file
+from dmtcp_py.system.files import size_below
 from kit.waits import LONG_S
 
 WATCHER = built("files")
@@ -111,6 +113,37 @@ open("old/below/file", "w").write("w")
 open("b/new", "x").close()
 try: os.rename("a", "b")
 except OSError: pass
+""",
+    "a folder whose place is taken, moved once more": """
+os.rename("a", "new")
+os.rename("new", "old")
+open("new", "w").write("x")
+os.rename("bare", "second-bare")
+os.rename("second-bare", "third-bare")
+os.makedirs("second-bare/in/it")
+""",
+    "a folder that is moved away and removed": """
+import shutil
+os.rename("a", "old")
+os.makedirs("a/below")
+open("a/below/file", "w").write("x")
+shutil.rmtree("old")
+os.rename("bare", "old")
+os.rmdir("old")
+""",
+    "a file is changed by a name that it gets and loses": """
+os.link("one", "new")
+open("new", "w").write("changed")
+os.unlink("new")
+os.rename("two", "b/moved")
+os.unlink("second")
+open("b/moved", "a").write("changed")
+open("b/moved", "w").write("changed once more")
+os.unlink("b/moved")
+os.link("three", "b/three")
+open("b/three", "w").write("changed")
+os.unlink("b/three")
+os.rename("three", "b/four")
 """,
     "a folder becomes a file, and a file a folder": """
 os.rmdir("bare")
@@ -552,3 +585,115 @@ def test_a_folder_that_others_put_files_into_stays(recorded: RecordedFolder) -> 
     made = recorded.folder / "made"
     assert [path.name for path in made.iterdir()] == ["theirs"]
     assert any(f"{made}, which the program made since the checkpoint, stays" in text for text in recorded.warned)
+
+
+ALL_CHANGES = list(CHANGES.values())
+LARGE = """
+with open("large", "r+b") as file:
+    for place in map(int, sys.argv[1:]):
+        file.seek(place)
+        file.write(os.urandom(100_000))
+"""
+"""Overwrites ranges of a file that is too large to be copied."""
+RANDOM = """
+import random
+chosen = random.Random(int(sys.argv[1]))
+def any_of(want):
+    found = [os.path.join(folder, name) for folder, below, names in os.walk(".") for name in (*below, *names)]
+    found = [path for path in sorted(found) if want(path) and not os.path.islink(path)]
+    return chosen.choice(found) if found else None
+def new():
+    return os.path.join(any_of(os.path.isdir) or ".", chosen.choice("abcdefgh"))
+def step():
+    what = chosen.choice(list(map(int, sys.argv[3])))
+    path = any_of(os.path.isdir if what in (6, 7) else os.path.isfile)
+    if what == 0: open(new(), "w").write(str(chosen.random()))
+    elif what == 1: open(path, "a").write("+")
+    elif what == 2: open(path, "r+").write("changed")
+    elif what == 3: open(path, "w").write(str(chosen.random()))
+    elif what == 4: os.unlink(path)
+    elif what == 5: os.rename(path, new())
+    elif what == 6: os.rename(path, new())
+    elif what == 7: os.mkdir(new())
+    elif what == 8: os.link(path, new())
+for _ in range(int(sys.argv[2])):
+    try: step()
+    except (OSError, TypeError): pass
+"""
+
+
+PLAIN = "0123457"
+"""The steps that move no folder and give no file another name."""
+
+
+@pytest.fixture
+def joins_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "_LEAST_PARTS", 1)
+
+
+@pytest.mark.usefixtures("joins_at_once")
+@pytest.mark.parametrize("first", range(len(ALL_CHANGES)))
+def test_parts_that_are_joined_are_undone_as_before(recorded: RecordedFolder, first: int) -> None:
+    recorded.run(PREPARED)
+    part, before = recorded.checkpoint(), recorded.tree()
+    for number in range(3):
+        recorded.run(
+            "try:\n " + ALL_CHANGES[(first + number) % len(ALL_CHANGES)].replace("\n", "\n ") + "\nexcept OSError: pass"
+        )
+        recorded.checkpoint()
+    newest, there = recorded.checkpoint(), recorded.tree()
+    recorded.run('open("more", "w").write("x")')
+    joining.join_unneeded(recorded.notes, {part, newest})
+    recorded.undo(newest)
+    assert recorded.tree() == there
+    recorded.undo(part)
+    assert recorded.tree() == before
+
+
+def test_as_many_parts_as_there_are_generations_stay(recorded: RecordedFolder) -> None:
+    """And what is kept of a file of which the same is overwritten again and again does not grow."""
+    with (recorded.folder / "large").open("wb") as file:
+        file.truncate(70 << 20)
+    part, before = recorded.checkpoint(), hash_file(recorded.folder / "large")
+    sizes = []
+    for number in range(4 * joining._LEAST_PARTS):
+        recorded.run(LARGE, "0", "300000", str((number % 3) << 20))
+        recorded.run('open("now", "w").write("x" * 100_000); os.rename("now", "last")')
+        joining.join_unneeded(recorded.notes, {part, recorded.checkpoint()})
+        sizes.append(size_below(recorded.notes))
+    assert len(parts.numbers_of(recorded.notes)) <= joining._LEAST_PARTS + 4
+    assert max(sizes[len(sizes) // 2 :]) <= 1.1 * max(sizes[: len(sizes) // 2])
+    recorded.undo(part)
+    assert hash_file(recorded.folder / "large") == before
+    assert not (recorded.folder / "last").exists()
+
+
+def after_random_changes(path: Path, seed: int, *, joins: bool, steps: str) -> object:
+    """Return what is there after a rollback, or why there was none."""
+    path.mkdir()
+    recorded = RecordedFolder(path)
+    recorded.run(PREPARED + ('os.unlink("second")' if steps == PLAIN else ""))
+    part, before, newest = recorded.checkpoint(), recorded.tree(), ""
+    for number in range(6):
+        recorded.run(RANDOM, str(10 * seed + number), "12", steps)
+        newest = recorded.checkpoint()
+        if joins and number % 2:
+            joining.join_unneeded(recorded.notes, {part, newest})
+    recorded.run(RANDOM, str(10 * seed + 9), "12", steps)
+    try:
+        recorded.undo(part)
+    except RestartFailedError:
+        return "refused"
+    return {
+        name: one for name, one in recorded.tree().items() if before.get(name) != one
+    }, before.keys() - recorded.tree()
+
+
+@pytest.mark.usefixtures("joins_at_once")
+@pytest.mark.parametrize("steps", ["012345678", PLAIN], ids=["all", "plain"])
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_was_changed_is_undone_where_it_was_undone_without_joining(
+    tmp_path: Path, seed: int, steps: str
+) -> None:
+    ends = [after_random_changes(tmp_path / f"{joins}", seed, joins=joins, steps=steps) for joins in (False, True)]
+    assert ends[1] == ends[0]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import RestartFailedError
 from dmtcp_py.native import built
-from dmtcp_py.rollback import parts, recording, undo
+from dmtcp_py.rollback import joining, parts, recording, undo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,6 +153,14 @@ os.unlink("pipe"); open("pipe", "w").close()
 os.makedirs("made/below"); open("made/below/file", "w").write("x")
 """
 MORE = 'open("one", "a").write("+"); open("kept", "w").write("other"); os.rename("old", "older")'
+PLAIN = """
+
+open("one", "w").write("changed " + number)
+open("kept", "a").write("more")
+os.rename("three", "three" + number); open("three", "w").write(number)
+open("new" + number, "w").write("x"); os.rename("new" + number, "a/file")
+"""
+"""What parts of the journal have that can be joined."""
 OPEN_WHEN_MOVED = """
 fd = os.open("three", os.O_WRONLY | os.O_APPEND)
 sys.stdout.write("open\\n"); sys.stdout.flush(); sys.stdin.readline()
@@ -160,6 +168,7 @@ os.rename("three", "moved"); os.link("moved", "by another name"); os.write(fd, b
 """
 _LONG_S = 60.0
 _SET_ASIDE = "set-aside"
+joining._LEAST_PARTS = 1
 
 
 class Lab:
@@ -389,6 +398,26 @@ def forgetting(lab: Lab) -> Steps:
     return lambda: recording.forget_unneeded(lab.notes, [older, newer]), check
 
 
+def joining_parts(lab: Lab) -> Steps:
+    lab.run(PREPARED)
+    lab.begin()
+    older, before = lab.checkpoint(), lab.tree()
+    for number in range(3):
+        lab.run(f'number = "{number}"' + PLAIN)
+        lab.checkpoint()
+    newer, changed = lab.checkpoint(), lab.tree()
+    lab.run('open("kept", "a").write("+")')
+
+    def check() -> None:
+        lab.resume(newer)
+        lab.assert_tree(changed)
+        joining.join_unneeded(lab.notes, [older, newer])
+        lab.resume(older)
+        lab.assert_tree(before)
+
+    return lambda: joining.join_unneeded(lab.notes, [older, newer]), check
+
+
 SCENARIOS = {
     call.__name__: call
     for call in (
@@ -400,6 +429,7 @@ SCENARIOS = {
         a_resume_where_an_open_file_was_moved,
         a_resume_of_an_older_generation,
         forgetting,
+        joining_parts,
     )
 }
 
