@@ -87,8 +87,11 @@ def judge(kind: Kind, result: Result) -> tuple[str, str]:
 
 def _reason(detail: str) -> str:
     """Return why a checkpoint was refused, without the process and the advice."""
-    for word in _ROUTINE:
-        detail = detail.partition(word)[2] or detail
+    begins = [detail.find(word) for word in _ROUTINE if word in detail]
+    detail = detail[min(begins, default=0) :]
+    # the same may be said twice, the second time cut short
+    while word := next((word for word in _ROUTINE if detail.startswith(word)), ""):
+        detail = detail.removeprefix(word)
     found = _REASON.match(detail)
     return _without_numbers(found[1] if found else detail)
 
