@@ -110,6 +110,10 @@ class RestartFailedError(EngineError):
     """The program could not be restarted from the images of a generation."""
 
 
+class FilesChangedError(RestartFailedError):
+    """A file is not what the program left, and the images are good: the user decides, and no older one is tried."""
+
+
 class RestartDisturbedError(RestartFailedError):
     """The restart was stopped or killed from outside. The images may be good: it may succeed the next time."""
 

@@ -93,7 +93,7 @@ class _Attempt(Struct, frozen=True):
         plan, store = self.plan, self.plan.store
         gate = find_gate(plan, self.report)
         with (
-            sole_writer(plan) as hold_outputs,
+            sole_writer(plan) as make_outputs,
             closing(Lease(store, self.report)) as lease,
             closing(EventStream(SIGNALS)) as stream,
             _no_temporaries_left(store, plan.options.stage_local),
@@ -118,7 +118,7 @@ class _Attempt(Struct, frozen=True):
                     mirrors=mirrors,
                     auto=auto_of(plan),
                     sealing=sealing,
-                    hold_outputs=hold_outputs,
+                    make_outputs=make_outputs,
                 )
                 end = self._run(context)
                 self._record_end(context, end)
@@ -193,6 +193,8 @@ class _Attempt(Struct, frozen=True):
         doubted: int | None = None
         first: Running | None = None
         while True:
+            if not candidates:
+                context.make_outputs()
             running = starter.resume(candidates, context.stream) if candidates else starter.launch()
             if running is None:
                 return End(outcome=self._stopped_in_restart(candidates[0]))

@@ -38,5 +38,5 @@ class AttemptContext(Struct, frozen=True, kw_only=True):
     auto: Auto
     """What the interval ``auto`` goes by."""
     sealing: Sealing
-    hold_outputs: Callable[[], None]
-    """Keeps the output files that the program has created for this job."""
+    make_outputs: Callable[[], None]
+    """Makes the output files that do not exist, and holds them for this job."""

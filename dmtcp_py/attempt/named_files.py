@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from dmtcp_py.attempt.identity import SCRIPT
+from dmtcp_py.errors import UsageError
 from dmtcp_py.store.records import NamedFile, path_of, path_text
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from dmtcp_py.engine.protocol import Stdio
 
 _MOST_NAMED = 32
 _MOST_COMPARED_BYTES = 8 << 20
@@ -36,6 +39,19 @@ def named_files(program: Path, command: Sequence[str], cwd: Path) -> list[NamedF
         has_script = has_script or is_script
         found[path] = _described(path, is_code=is_script)
     return [file for file in found.values() if file is not None]
+
+
+def refuse_to_empty(files: Iterable[NamedFile], stdio: Stdio) -> None:
+    """Raise UsageError if one of FILES would be emptied, because it is to be the output of the program in STDIO."""
+    for option, output in (("--stdout", stdio.stdout), ("--stderr", stdio.stderr)):
+        for file in files:
+            path = path_of(file.path)
+            if output is not None and file.size and output.exists() and output.samefile(path):
+                raise UsageError(
+                    f"{option} {output} is a file that the command line names: it would be emptied before the program "
+                    "reads it",
+                    f"name another file with {option}",
+                )
 
 
 def changed(files: Iterable[NamedFile]) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shlex
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,27 +29,43 @@ if TYPE_CHECKING:
 
 @contextmanager
 def sole_writer(plan: Plan) -> Iterator[Callable[[], None]]:
-    """Hold the files to which the program writes its output; yield what holds those that it has created since.
+    """Hold the files to which the program writes its output; yield what makes and holds those that do not exist.
 
-    Raises UsageError if a file is another job's.
+    That is to be called before the program is launched. A file that was made so and is still empty goes if the attempt
+    fails. Both raise UsageError if a file is another job's.
     """
     # both streams may go to one file
     options = {path: name for name, path in (("stderr", plan.stdio.stderr), ("stdout", plan.stdio.stdout)) if path}
     is_start = not plan.start.candidates
     if is_start and any(path.is_file() and path.stat().st_size for path in options):
         _refuse_anothers(plan)
-    missing = [path for path in options if not path.exists()]
+    made: list[Path] = []
     with ExitStack() as stack:
-        for path, name in options.items():
-            if path.is_file() and not _is_held(path, stack):
-                raise _taken(name, path, f"another job, which runs{_where(path)}")
 
-        def hold_new() -> None:
-            for path in filter(Path.is_file, tuple(missing)):
-                _is_held(path, stack)
-                missing.remove(path)
+        def hold(path: Path, flags: int) -> None:
+            if not _is_held(path, flags, stack):
+                raise _taken(options[path], path, f"another job, which runs{_where(path)}")
 
-        yield hold_new
+        def make_missing() -> None:
+            for path in options:
+                if not path.exists():
+                    hold(path, os.O_CREAT)
+                    made.append(path)
+
+        for path in filter(Path.is_file, options):
+            hold(path, 0)
+        try:
+            yield make_missing
+        except BaseException:
+            for path in made:
+                _remove_empty(path)
+            raise
+
+
+def _remove_empty(path: Path) -> None:
+    with suppress(OSError):
+        if path.stat().st_size == 0:
+            path.unlink()
 
 
 def _refuse_anothers(plan: Plan) -> None:
@@ -67,7 +82,7 @@ def _refuse_anothers(plan: Plan) -> None:
                     raise _taken(mine[path], path, f"job {other.name}, which runs")
                 if _waits(other, job):
                     error = _taken(mine[path], path, f"job {other.name}, which is unfinished")
-                    error.hint += f"; 'rm -r {shlex.quote(str(other.root))}' gives that job up"
+                    error.hint += f"; 'dmtcp-ctl remove {other.name} --unfinished' gives that job up"
                     raise error
 
 
@@ -82,9 +97,9 @@ def _taken(name: str, path: Path | str | None, whose: str) -> UsageError:
     return UsageError(f"--{name} {path} is the output of {whose}", f"name another file with --{name}")
 
 
-def _is_held(path: Path, stack: ExitStack) -> bool:
-    """Lock PATH until the end of STACK; return False if another process has the lock."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+def _is_held(path: Path, flags: int, stack: ExitStack) -> bool:
+    """Lock PATH, opened with FLAGS, until the end of STACK; return False if another process has the lock."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o666)
     stack.callback(os.close, fd)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from dmtcp_py.attempt.fetched import bring
 from dmtcp_py.attempt.identity import identify, stdio_of
 from dmtcp_py.attempt.moved import find_job
-from dmtcp_py.attempt.named_files import named_files
+from dmtcp_py.attempt.named_files import named_files, refuse_to_empty
 from dmtcp_py.attempt.start_point import find_start_point
 from dmtcp_py.attempt.takeover import open_for
 from dmtcp_py.batch import allocation as batch
@@ -118,6 +118,7 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
         start = find_start_point(store, identity, options, allocation)
         if start.begins_lineage:
             files = named_files(program, options.command, cwd)
+            refuse_to_empty(files, stdio_of(identity, layout))
             start = replace(start, job=replace(start.job, named_files=files))
         if choice is None and not start.candidates and start.finished is None:
             choice = _choice(program, options, nodes)

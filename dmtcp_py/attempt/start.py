@@ -25,7 +25,7 @@ from dmtcp_py.attempt.verifying import shown
 from dmtcp_py.engine.choice import Choice, engine_named
 from dmtcp_py.engine.protocol import Launch, Restart
 from dmtcp_py.engine.quirks import Applied, apply
-from dmtcp_py.errors import DmtcpRunError, RestartDisturbedError, RestartFailedError, StoreError
+from dmtcp_py.errors import DmtcpRunError, FilesChangedError, RestartDisturbedError, RestartFailedError, StoreError
 from dmtcp_py.messages import NORMAL, QUIET, VERBOSE
 from dmtcp_py.rollback import changed_files, undo
 from dmtcp_py.store import inside
@@ -151,9 +151,12 @@ class Starter(Struct, frozen=True):
                     return None
                 reasons[number] = error
                 store.record("failed", what="restart", generation=number, error=error.what)
+                if isinstance(error, FilesChangedError):
+                    # going back further would lose what this generation can be resumed from once the file is back
+                    break
                 if number != candidates[-1]:
                     self.report.warn(f"generation {number} cannot be used: {error.what}; trying the one before")
-        raise none_came_up(store.layout.name, reasons)
+        raise none_came_up(store.layout.name, reasons, untried=candidates[len(reasons) :])
 
     def _resume_patiently(self, number: int, stream: EventStream) -> Running | None:
         """Resume generation NUMBER, and once more if that came to no end or was disturbed: the images are verified."""

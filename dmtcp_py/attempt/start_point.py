@@ -14,7 +14,7 @@ from dmtcp_py.errors import DmtcpRunError, StoreError, UsageError
 from dmtcp_py.store.records import Job, path_text, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from dmtcp_py.attempt.identity import Identity
     from dmtcp_py.batch.allocation import Allocation
@@ -61,12 +61,17 @@ def find_start_point(store: Store, identity: Identity, options: RunOptions, allo
     return _unfinished(store, job, options)
 
 
-def none_came_up(job: str, reasons: Mapping[int, DmtcpRunError]) -> DmtcpRunError:
-    """Return the error about JOB, none of whose generations came up, with the REASONS by generation."""
+def none_came_up(job: str, reasons: Mapping[int, DmtcpRunError], untried: Sequence[int]) -> DmtcpRunError:
+    """Return the error about JOB, none of whose generations came up, with the REASONS by generation.
+
+    UNTRIED are the older ones that were left alone.
+    """
     nothing = "nothing was started and nothing deleted"
     texts = {error.what for error in reasons.values()}
     if len(texts) == 1:
         hint = next(iter(reasons.values())).hint or "--fresh starts over"
+        if untried:
+            hint += f"; --generation {untried[0]} resumes an older one and gives this one up"
         numbers = " and ".join(map(str, reasons))
         which = f"generation {numbers}" if len(reasons) == 1 else f"generations {numbers}"
         return DmtcpRunError(f"job {job} cannot be resumed from {which}: {texts.pop()}", f"{hint} ({nothing})")
@@ -136,7 +141,9 @@ def _in_words(field: str, value: object) -> str:
 def _chosen(layout: JobLayout, job: Job, number: int) -> StartPoint:
     numbers = layout.generation_numbers()
     if number not in numbers:
-        raise StoreError(f"job {layout.name} has no generation {number}", f"it has {numbers or 'none'}")
+        raise StoreError(
+            f"job {layout.name} has no generation {number}", f"it has {', '.join(map(str, numbers)) or 'none'}"
+        )
     return StartPoint(job=job, candidates=(number,), why="--generation")
 
 

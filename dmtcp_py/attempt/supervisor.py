@@ -267,7 +267,6 @@ class Supervisor:
         interval_s, stop_at = self._interval_s() or 0.0, self._situation.stop_at
         is_last = stop_at is not None and time.monotonic() + interval_s > stop_at
         self._commit_lines.committed(manifest, None if is_last else interval_s)
-        self._context.hold_outputs()
         self._context.mirrors.committed()
         prune(self._context)
         self._context.sealing.begin()

@@ -76,8 +76,15 @@ def _engines(rehearsal: Rehearsal) -> Iterator[tuple[str, str]]:
             text = f"does not work: {_reason(trial.problem or '', rehearsal)}"
         yield trial.engine_text, text
     for name, problem in rehearsal.absent.items():
-        yield name, f"not here: {_reason(problem, rehearsal)}"
+        yield name, _absent(problem) if rehearsal.works else f"not here: {problem}"
     yield "where", rehearsal.place
+
+
+def _absent(problem: str) -> str:
+    """Return what PROBLEM of an engine means where another one works."""
+    return (
+        "not installed, and not needed" if "not installed" in problem else f"not needed: {problem.partition('; ')[0]}"
+    )
 
 
 def _reason(problem: str, rehearsal: Rehearsal) -> str:

@@ -77,12 +77,10 @@ class Account(Struct, frozen=True, kw_only=True, dict=True):
     def summary(self) -> str:
         """What was computed and lost, as a sentence."""
         figures = self.figures
-        whole = short_duration(figures.computed_s + figures.lost_s)
-        times = "once" if figures.interruptions == 1 else f"{figures.interruptions} times"
-        text = f"computed {whole} without an interruption"
-        if figures.interruptions:
-            text = f"{short_duration(figures.computed_s)} of {whole} computed survived; interrupted {times}"
-        return f"{text}; checkpoints took {figures.overhead:.1%} of the time"
+        lost = f"{short_duration(figures.lost_s)} lost" if figures.lost_s else "nothing lost"
+        resumes = f"resumed {figures.interruptions} time{'' if figures.interruptions == 1 else 's'}"
+        checkpoints = f"checkpoints took {figures.overhead:.1%} of the time"
+        return f"{short_duration(figures.computed_s)} computed and kept, {lost}; {resumes}; {checkpoints}"
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:

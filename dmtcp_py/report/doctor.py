@@ -62,7 +62,8 @@ def _engine(state: EngineState, working: str | None) -> list[Finding]:
     if state.works:
         return [ok(about, found), *ways]
     if working and state.version is None:
-        return [ok(about, f"not installed, and not needed, as {working} works"), *ways]
+        lack = "not installed" if "not installed" in found else found.partition(";")[0]
+        return [ok(about, f"not needed, as {working} works ({lack})"), *ways]
     return [(warning if working else problem)(about, found), *ways]
 
 

@@ -15,7 +15,7 @@ from dmtcp_py.errors import DmtcpRunError
 from dmtcp_py.rollback import changed_files
 from dmtcp_py.rollback.journal import lost_in, problems_of, read_entries
 from dmtcp_py.rollback.parts import numbers_of
-from dmtcp_py.rollback.restore_held_files import input_changes
+from dmtcp_py.rollback.restore_held_files import look
 from dmtcp_py.rollback.undo import ACCEPT
 from dmtcp_py.store.lock import holding
 from dmtcp_py.store.records import Job, read_record
@@ -42,17 +42,15 @@ def examine_job(layout: JobLayout) -> list[Finding]:
 
 def _findings(layout: JobLayout) -> Iterator[Finding]:
     held = holding(layout)
-    if held is not None and held.is_alive:
-        yield problem(
-            "job",
-            f"is running on {held.record.host} as pid {held.record.pid}",
-            f"'dmtcp-ctl stop {layout.name}' checkpoints and stops it",
-        )
+    is_running = held is not None and held.is_alive
+    if held is not None and is_running:
+        where = f"is running on {held.record.host} as pid {held.record.pid}"
+        yield ok("job", where, f"'dmtcp-ctl stop {layout.name}' checkpoints and stops it")
     state = read_state(layout)
     if state is not None and state.phase == Kind.FINISHED.value:
         text = f"has finished with status {state.status}"
         yield ok("job", text, "the same line starts the program anew; --generation N resumes it")
-    job, images = read_record(layout.job, Job), list(_images(layout))
+    job, images = read_record(layout.job, Job), list(_images(layout, is_running=is_running))
     yield from (finding for finding, _ in images)
     manifest = next((found for _, found in images if found is not None), None)
     yield _directory(job)
@@ -60,16 +58,24 @@ def _findings(layout: JobLayout) -> Iterator[Finding]:
         return
     yield _engine(manifest)
     yield from compare(manifest, this_host())
-    yield _files(layout, manifest)
-    yield from (warning("program", note) for note in notes_on_changed(job.named_files, manifest.changed_files))
+    if not is_running:
+        files = _files(layout, manifest)
+        yield files
+        edited = notes_on_changed(job.named_files, manifest.changed_files)
+        # one that stops the resume is named already
+        yield from (warning("program", note) for note in edited if note.partition(" has changed")[0] not in files.text)
     yield _space(layout, manifest)
 
 
-def _images(layout: JobLayout) -> Iterator[tuple[Finding, Manifest | None]]:
+def _images(layout: JobLayout, *, is_running: bool) -> Iterator[tuple[Finding, Manifest | None]]:
     """Yield what is the matter with each generation, the newest first, until one is good."""
     numbers = layout.generation_numbers()
     if not numbers:
-        yield problem("images", "there are none", "the same line starts the program again"), None
+        none = ok("images", "there are none yet")
+        yield (
+            none if is_running else problem("images", "there are none", "the same line starts the program again"),
+            None,
+        )
     for number in reversed(numbers):
         try:
             manifest = verify(layout, number)
@@ -109,15 +115,15 @@ def _files(layout: JobLayout, manifest: Manifest) -> Finding:
     try:
         changed_files.refuse(manifest)
     except DmtcpRunError as error:
-        problems.append(error.what.removesuffix(f"; {ACCEPT}"))
+        problems.append(error.what)
     if manifest.undo_part is not None:
         folders = [layout.undo / f"{n:06}" for n in numbers_of(layout.undo) if n >= int(manifest.undo_part)]
         problems += [text for folder in folders for text in lost_in(folder)]
         problems += problems_of([entry for folder in folders for entry in read_entries(folder)])
-    for change in input_changes(layout.generation(manifest.generation)):
-        if not change.can_be_accepted:
-            return problem(about, change.text, "put it back as it was, or start over with --fresh")
-        problems += [change.text] if change.matters else []
+    lost, inputs = look(layout.generation(manifest.generation))
+    if lost := [*lost, *(change.text for change in inputs if not change.can_be_accepted)]:
+        return problem(about, lost[0], "put it back as it was, or start over with --fresh")
+    problems += [change.text for change in inputs if change.matters]
     if not problems:
         return ok(about, "what the program changed since then can be restored")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.errors import FilesChangedError
 from dmtcp_py.rollback.journal import MOST_KEPT_TEXT
 from dmtcp_py.rollback.recording import not_kept
 from dmtcp_py.rollback.undo import ACCEPT
@@ -68,19 +68,20 @@ def notes_at_checkpoint(
 
 
 def refuse(manifest: Manifest) -> None:
-    """Raise RestartFailedError where a file changed that the program may read back, and of which there is no copy."""
+    """Raise FilesChangedError where a file changed that the program may read back, and of which there is no copy."""
     for path in map(path_of, manifest.updated_files):
         if _may_differ(path, manifest):
-            raise RestartFailedError(
+            raise FilesChangedError(
                 f"{path}, which the program had open for reading and writing, changed since then, and was too large "
-                f"to copy; {ACCEPT}"
+                "to copy",
+                ACCEPT,
             )
     for path in map(path_of, manifest.mapped_files):
         if manifest.program_stopped and not _may_differ(path, manifest):
             continue
-        raise RestartFailedError(
-            f"{path}, which the program writes as memory, may have changed since then, and was too large to copy; "
-            f"{ACCEPT}"
+        raise FilesChangedError(
+            f"{path}, which the program writes as memory, may have changed since then, and was too large to copy",
+            ACCEPT,
         )
 
 

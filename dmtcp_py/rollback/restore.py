@@ -8,7 +8,7 @@ from dmtcp_py.rollback import restore_held_files
 from dmtcp_py.rollback.recording import has_gone_down
 from dmtcp_py.rollback.restore_held_files import Since
 from dmtcp_py.rollback.shared_files import files_noted
-from dmtcp_py.rollback.undo import Goal, go_back
+from dmtcp_py.rollback.undo import SET_ASIDE, Goal, go_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,5 +32,6 @@ def restore(folder: Path, undo: Path | None, manifest: Manifest, *, accept: bool
     own = frozenset() if undo is None else frozenset(files_noted(undo))
     go_back(undo, goal, accept=accept, warn=warn)
     has_run_on = not manifest.program_stopped
-    since = Since(is_recorded=is_recorded, has_run_on=has_run_on, own=own)
+    aside = None if undo is None else undo.parent / SET_ASIDE
+    since = Since(is_recorded=is_recorded, has_run_on=has_run_on, own=own, aside=aside)
     restore_held_files.restore(folder, since, accept=accept, warn=warn)

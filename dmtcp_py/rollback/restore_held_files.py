@@ -16,20 +16,22 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.errors import FilesChangedError
 from dmtcp_py.rollback import held_files, in_memory
 from dmtcp_py.rollback.inputs import changes
 from dmtcp_py.rollback.put_back import problems_named
 from dmtcp_py.rollback.undo import ACCEPT
-from dmtcp_py.system.files import PRIVATE_DIR
+from dmtcp_py.system.files import PRIVATE_DIR, make_private_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
     from dmtcp_py.rollback.inputs import Change, InputFile
 
+_BACK = "put it back as it was, or use --fresh"
 _BLOCK = 1 << 20
+_MOST_OF_END_BYTES = 16 << 20
 
 
 class Since(Struct, frozen=True, kw_only=True):
@@ -39,6 +41,8 @@ class Since(Struct, frozen=True, kw_only=True):
     """Whether what the program did to files was recorded, and is undone by now: other changes are somebody else's."""
     has_run_on: bool
     """Whether the program went on after the images were taken."""
+    aside: Path | None
+    """Where the ends of files go that are cut; None where nothing is kept of them."""
     own: frozenset[Path]
     """The files that the program changed by name, as far as that was recorded."""
 
@@ -47,7 +51,7 @@ def restore(images: Path, since: Since, *, accept: bool, warn: Callable[[str], N
     """Make the files of the generation in folder IMAGES what they were.
 
     SINCE says what is known of the time since then. With ACCEPT what others changed in files that the program only
-    writes to, or only reads, is WARNed of. Raises RestartFailedError with the first file that cannot be what it was;
+    writes to, or only reads, is WARNed of. Raises FilesChangedError with the first file that cannot be what it was;
     then none has been touched.
     """
     if not (images / held_files.NAME).exists():
@@ -67,7 +71,7 @@ def restore(images: Path, since: Since, *, accept: bool, warn: Callable[[str], N
         with problems_named(file.path):
             if file.copy is not None:
                 _make_folders(Path(file.path), held)
-            _put_back(file, images)
+            _put_back(file, images, since.aside)
     _make_links(held)
 
 
@@ -79,20 +83,27 @@ def kept_in_memory(images: Path) -> frozenset[Path]:
     return frozenset(Path(file.path) for file in files if file.copy is not None and in_memory.is_in_memory(file.path))
 
 
-def input_changes(images: Path) -> list[Change]:
-    """Return which files that the program only read are not what they were at the images in folder IMAGES."""
+def look(images: Path) -> tuple[list[str], list[Change]]:
+    """Return what about files stops a resume from the images in folder IMAGES, and which files changed that it reads.
+
+    Looks at the files as they are now: before what the program did since then is undone.
+    """
     if not (images / held_files.NAME).exists():
-        return []
-    return list(changes(held_files.read(images).inputs))
+        return [], []
+    held = held_files.read(images)
+    return list(_lost(held.files)), list(changes(held.inputs))
 
 
 def _refuse_lost(files: Sequence[HeldFile]) -> None:
+    for problem in _lost(files):
+        raise FilesChangedError(problem, _BACK)
+
+
+def _lost(files: Sequence[HeldFile]) -> Iterator[str]:
     for file in files:
         problem = _problem(file) if file.copy is None else None
         if problem:
-            raise RestartFailedError(
-                f"{file.path}, which the program had open, {problem}", "put it back as it was, or use --fresh"
-            )
+            yield f"{file.path}, which the program had open, {problem}"
 
 
 def _look_for_others(files: Sequence[HeldFile], *, accept: bool, warn: Callable[[str], None]) -> None:
@@ -102,7 +113,7 @@ def _look_for_others(files: Sequence[HeldFile], *, accept: bool, warn: Callable[
             continue
         problem = f"{file.path}, which the program had open, was changed by another program"
         if not accept:
-            raise RestartFailedError(problem, f"put it back as it was, or use --fresh; {ACCEPT}")
+            raise FilesChangedError(problem, f"{_BACK}; {ACCEPT}")
         warn(f"{problem}: left as it is")
 
 
@@ -116,8 +127,7 @@ def _look_at_inputs(inputs: Sequence[InputFile], *, accept: bool, warn: Callable
         if change.can_be_accepted and (accept or not change.matters):
             warn(f"{change.text}: the program goes on with it as it is now")
             continue
-        hint = "put it back as it was, or use --fresh"
-        raise RestartFailedError(change.text, f"{hint}; {ACCEPT}" if change.can_be_accepted else hint)
+        raise FilesChangedError(change.text, f"{_BACK}; {ACCEPT}" if change.can_be_accepted else _BACK)
 
 
 def _problem(file: HeldFile) -> str | None:
@@ -158,9 +168,11 @@ def _make_folders(path: Path, held: HeldFiles) -> None:
             folder.mkdir(held.folders.get(str(folder), PRIVATE_DIR))
 
 
-def _put_back(file: HeldFile, images: Path) -> None:
+def _put_back(file: HeldFile, images: Path, aside: Path | None) -> None:
     if file.copy is None:
         if Path(file.path).stat().st_size != file.size:
+            if aside is not None:
+                _keep_end(file, aside)
             os.truncate(file.path, file.size)
         return
     # in place if the file is still there: its other names, and whoever holds it open, keep it
@@ -168,3 +180,12 @@ def _put_back(file: HeldFile, images: Path) -> None:
     with os.fdopen(fd, "wb") as target, (images / Path(file.copy).name).open("rb") as source:
         shutil.copyfileobj(source, target, _BLOCK)
         target.truncate(file.size)
+
+
+def _keep_end(file: HeldFile, aside: Path) -> None:
+    """Copy what is behind the former end of FILE to folder ASIDE, up to a bound: others may have written there, too."""
+    make_private_dir(aside)
+    # the program writes its own part once more, so that nothing is lost if this fails
+    with suppress(OSError), Path(file.path).open("rb") as source:
+        source.seek(file.size)
+        (aside / f"end-of-{Path(file.path).name[:200]}").write_bytes(source.read(_MOST_OF_END_BYTES))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
-from dmtcp_py.errors import RestartFailedError
+from dmtcp_py.errors import FilesChangedError, RestartFailedError
 from dmtcp_py.rollback.elsewhere import unrecorded
 from dmtcp_py.rollback.in_memory import is_in_memory
 from dmtcp_py.rollback.joining import settle
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from dmtcp_py.rollback.journal import Entry
 
-_SET_ASIDE = "set-aside"
+SET_ASIDE = "set-aside"
 ACCEPT = "--accept-changed-files resumes all the same"
 
 
@@ -109,9 +109,12 @@ def undo(  # noqa: PLR0913 - each is a fact of its own
     with problems_named(root):
         settle(root)
     if not (root / since).is_dir():
-        _warn_or_raise(["its files went back to an earlier generation since then"], accept=accept, warn=warn)
+        problem = "its files went back to an earlier generation since then"
+        if not accept:
+            raise RestartFailedError(problem, ACCEPT)
+        warn(f"{problem}: left as it is")
         return
-    aside = SetAside(root.parent / _SET_ASIDE)
+    aside = SetAside(root.parent / SET_ASIDE)
     begun = _unfinished(root)
     if begun is not None and int(begun) > int(since):
         _Rollback(root=root, since=begun, aside=aside, kept=kept).carry_out(is_judged=True, accept=accept, warn=warn)
@@ -186,6 +189,6 @@ def _unfinished(root: Path) -> str | None:
 def _warn_or_raise(problems: Sequence[str], *, accept: bool, warn: Callable[[str], None]) -> None:
     if problems and not accept:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise RestartFailedError(f"{problems[0]}{more}; {ACCEPT}")
+        raise FilesChangedError(f"{problems[0]}{more}", ACCEPT)
     for problem in problems:
         warn(f"{problem}: left as it is")

@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dmtcp_py.errors import RestartFailedError, StoreError
+from dmtcp_py.errors import FilesChangedError, StoreError
 from dmtcp_py.rollback import held_files
 from dmtcp_py.rollback.journal import begun_at, read_entries
 from dmtcp_py.rollback.parts import UNFINISHED, has_begun, numbers_of, undone
@@ -64,7 +64,7 @@ def check(images: Path, root: Path, manifest: Manifest, *, accept: bool, warn: C
     """Refuse to resume the generation in folder IMAGES if an unwatched process may have changed a file by name.
 
     ROOT is the folder of the journal. After a checkpoint-and-stop nothing ran, unless a later part has begun. With
-    ACCEPT such files are named by WARN. Raises RestartFailedError with the first; nothing is touched.
+    ACCEPT such files are named by WARN. Raises FilesChangedError with the first; nothing is touched.
     """
     held, part = held_files.read(images), manifest.undo_part
     if not held.unwatched or part is None or (manifest.program_stopped and has_begun(root, part)):
@@ -80,7 +80,7 @@ def check(images: Path, root: Path, manifest: Manifest, *, accept: bool, warn: C
         return
     text = f"{found}, and {names} may have done that: what it does to files by name is not recorded"
     if not accept:
-        raise RestartFailedError(f"{text}; {ACCEPT}")
+        raise FilesChangedError(text, ACCEPT)
     warn(f"{text}; left as it is")
 
 

@@ -21,7 +21,7 @@ from dmtcp_py.system.stamps import Stamp  # noqa: TC001 - msgspec reads the anno
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ANOTHER = "choose another one with --generation N; 'dmtcp-ctl list' shows them"
+_ANOTHER = "choose another one with --generation N ('dmtcp-ctl list' shows them), or start over with --fresh"
 _FORMER_UNDO_PART = "undo"
 """Key of ``engine_data`` in which older manifests have what is now `Manifest.undo_part`."""
 

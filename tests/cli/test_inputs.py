@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dmtcp_py import native
-from kit.processes import program_of
+from kit.processes import kill_all, program_of
 from kit.waits import LONG_S
 
 if TYPE_CHECKING:
@@ -102,6 +102,29 @@ def test_a_shell_script_that_was_edited_is_refused_until_it_is_back(
     assert bench.start(*line).wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt")
+
+
+def test_a_refusal_gives_no_generation_up(bench: Workbench, engine: EngineHere) -> None:
+    """Going back to the one before would undo what the newest needs."""
+    assert engine
+    path, _ = _inputs(bench, "lines.txt", "".join(f"line {n:02}\n" for n in range(90)))
+    program = bench.python("reads.py", READS.replace("print(line", 'open("log", "a").write(line); print(line'))
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    plain, process = bench.start_plain(*program), bench.start(*line)
+    bench.wait_generations(2, process)
+    bench.wait_beyond_checkpoint(process)
+    kill_all(process)
+    newest = bench.newest
+    path.rename(path.with_name("elsewhere"))
+    refused = bench.run(*line)
+    assert refused.returncode == 125
+    assert "trying the one before" not in refused.stderr
+    assert f"cannot be resumed from generation {newest}: {path}, which the program was reading, is" in refused.stderr
+    path.with_name("elsewhere").rename(path)
+    assert bench.start(*line).wait(LONG_S) == 0
+    assert [one["generation"] for one in bench.history if one["event"] == "resumed"] == [newest]
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt", "log")
 
 
 @pytest.mark.usefixtures("one_engine")

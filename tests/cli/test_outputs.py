@@ -33,6 +33,49 @@ def test_a_file_into_which_a_job_writes_is_no_other_jobs_output(bench: Workbench
 
 
 @pytest.mark.usefixtures("one_engine")
+def test_of_jobs_that_start_at_the_same_moment_one_has_the_output(bench: Workbench) -> None:
+    programs = [bench.counting(20, status=number) for number in (3, 4, 5)]
+    running = [
+        bench.start("--job", f"job{number}", "--stdout", "out.txt", *program) for number, program in enumerate(programs)
+    ]
+    statuses = [process.wait(LONG_S) for process in running]
+    assert sorted(statuses)[:2] == [2, 2]
+    assert max(statuses) in (3, 4, 5)
+    assert bench.said().count("out.txt is the output of") == 2
+    bench.assert_counted(20)
+
+
+@pytest.mark.usefixtures("one_engine")
+@pytest.mark.parametrize("option", ["--stdout", "--stderr"])
+def test_a_file_that_the_command_line_names_is_not_emptied(bench: Workbench, option: str) -> None:
+    script = bench.folder / "script.sh"
+    script.write_text("cat numbers.txt\n")
+    (bench.folder / "numbers.txt").write_text("1\n")
+    for name in ("script.sh", "numbers.txt"):
+        done = bench.run(option, name, "sh", "script.sh", "./numbers.txt")
+        assert done.returncode == 2
+        assert f"{name} is a file that the command line names" in done.stderr
+    assert script.read_text() == "cat numbers.txt\n"
+    assert (bench.folder / "numbers.txt").read_text() == "1\n"
+
+
+def test_what_others_appended_to_an_output_is_set_aside(bench: Workbench, engine: EngineHere) -> None:
+    assert engine
+    program = bench.counting(60, append="kept.txt")
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    plain = bench.start_plain(*program)
+    bench.crash(line)
+    for name in ("out.txt", "kept.txt"):
+        with (bench.folder / name).open("a") as file:
+            file.write("a note of mine\n")
+    assert bench.start(*line).wait(LONG_S) == 0
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt", "kept.txt")
+    for name in ("out.txt", "kept.txt"):
+        assert (bench.job / "set-aside" / f"end-of-{name}").read_text().endswith("a note of mine\n")
+
+
+@pytest.mark.usefixtures("one_engine")
 def test_the_output_of_an_unfinished_job_is_not_emptied(bench: Workbench) -> None:
     program = bench.counting(40)
     line = ["--job", "first", "-i", "1", "--stdout", "out.txt", *program]

@@ -51,12 +51,13 @@ def jobs_named(directory: Path, name: str | None) -> list[JobLayout]:
 
     A beginning of its name that no other job has is enough.
     """
+    if not directory.is_dir():
+        raise NoSuchJobError(
+            f"there are no jobs here: there is no directory {directory}",
+            "cd to where the job was started, or name the directory of the jobs with --dir",
+        )
     found = list(jobs_in(directory))
     if name is None:
-        if not directory.is_dir():
-            raise NoSuchJobError(
-                f"there is no directory {directory}", "set the directory of the jobs with --dir or DMTCP_RUN_DIR"
-            )
         return found
     if job_layout(directory, name) in found:
         return [job_layout(directory, name)]
