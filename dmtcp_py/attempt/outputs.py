@@ -36,36 +36,52 @@ def sole_writer(plan: Plan) -> Iterator[Callable[[], None]]:
     """
     # both streams may go to one file
     options = {path: name for name, path in (("stderr", plan.stdio.stderr), ("stdout", plan.stdio.stdout)) if path}
-    is_start = not plan.start.candidates
-    if is_start and any(path.is_file() and path.stat().st_size for path in options):
+    if not plan.start.candidates and any(path.is_file() and path.stat().st_size for path in options):
         _refuse_anothers(plan)
-    made: list[Path] = []
     with ExitStack() as stack:
-
-        def hold(path: Path, flags: int) -> None:
-            if not _is_held(path, flags, stack):
-                raise _taken(options[path], path, f"another job, which runs{_where(path)}")
-
-        def make_missing() -> None:
-            for path in options:
-                if not path.exists():
-                    hold(path, os.O_CREAT)
-                    made.append(path)
-
-        for path in filter(Path.is_file, options):
-            hold(path, 0)
+        outputs = _Outputs(options, stack)
+        outputs.hold_existing()
         try:
-            yield make_missing
+            yield outputs.make_missing
         except BaseException:
-            for path in made:
-                _remove_empty(path)
+            outputs.remove_empty()
             raise
 
 
-def _remove_empty(path: Path) -> None:
-    with suppress(OSError):
-        if path.stat().st_size == 0:
-            path.unlink()
+class _Outputs:
+    """The files with these OPTIONS, which are held until the end of STACK."""
+
+    def __init__(self, options: dict[Path, str], stack: ExitStack) -> None:
+        self._options, self._stack = options, stack
+        self._left = list(options)
+        self._made: list[Path] = []
+
+    def hold_existing(self) -> None:
+        """Hold those that exist."""
+        for path in filter(Path.is_file, tuple(self._left)):
+            self._hold(path, 0)
+
+    def make_missing(self) -> None:
+        """Make and hold the others; another job may make them at the same moment."""
+        for path in tuple(self._left):
+            if path.exists() and not path.is_file():
+                continue
+            is_new = not path.exists()
+            self._hold(path, os.O_CREAT)
+            if is_new:
+                self._made.append(path)
+
+    def remove_empty(self) -> None:
+        """Remove those that were made and are still empty."""
+        for path in self._made:
+            with suppress(OSError):
+                if path.stat().st_size == 0:
+                    path.unlink()
+
+    def _hold(self, path: Path, flags: int) -> None:
+        if not _is_held(path, flags, self._stack):
+            raise _taken(self._options[path], path, f"another job, which runs{_where(path)}")
+        self._left.remove(path)
 
 
 def _refuse_anothers(plan: Plan) -> None:

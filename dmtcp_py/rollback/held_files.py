@@ -104,7 +104,7 @@ def read(folder: Path) -> HeldFiles:
     inputs = [InputFile(**_known(file, InputFile._fields)) for file in values.get("inputs", ())]
     return HeldFiles(**_known(values, HeldFiles._fields))._replace(
         files=[
-            file._replace(path=_path_of(file.path), stamp=None if file.stamp is None else Stamp(*file.stamp))
+            file._replace(path=_path_of(file.path), stamp=None if file.stamp is None else Stamp._make(file.stamp))
             for file in files
         ],
         inputs=[file._replace(path=_path_of(file.path)) for file in inputs],

@@ -215,7 +215,7 @@ def _known_of(folder: Path) -> _Known | None:
 def _plain_entries(folder: Path) -> list[_Entry] | None:
     """Return the entries of the part FOLDER; None if it is damaged, or not all are plain."""
     lines = read_lines(folder)
-    entries = [_Entry(*line.split(b"\t", FIELDS - 1)) for _, line in lines.entries]
+    entries = [_Entry._make(line.split(b"\t", FIELDS - 1)) for _, line in lines.entries]
     is_plain = not lines.is_damaged and not lines.is_short and all(entry.is_plain for entry in entries)
     return entries if is_plain else None
 

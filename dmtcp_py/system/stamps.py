@@ -27,7 +27,12 @@ class Stamp(NamedTuple):
 
 def stamp_of(found: os.stat_result) -> Stamp:
     """Return the stamp of a file, of which stat says FOUND."""
-    return Stamp(found.st_ino, found.st_size, 0 if _may_hide_a_change(found) else found.st_mtime_ns, found.st_ctime_ns)
+    return Stamp(
+        inode=found.st_ino,
+        size=found.st_size,
+        mtime_ns=0 if _may_hide_a_change(found) else found.st_mtime_ns,
+        ctime_ns=found.st_ctime_ns,
+    )
 
 
 def differs(found: os.stat_result, stamp: Stamp) -> bool:

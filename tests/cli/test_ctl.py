@@ -390,11 +390,11 @@ class TestRemove:
 
     def test_all_finished_jobs_go_at_once_and_others_stay(self, stopped: Workbench) -> None:
         assert stopped.ctl("remove", "--finished").stdout == "removed none\n"
-        assert stopped.job.is_dir()
-        state = json.loads((stopped.job / "state.json").read_text())
-        (stopped.job / "state.json").write_text(json.dumps({**state, "phase": "finished", "status": 0}))
+        job = stopped.job
+        state = json.loads((job / "state.json").read_text())
+        (job / "state.json").write_text(json.dumps({**state, "phase": "finished", "status": 0}))
         assert stopped.ctl("remove", "--finished").stdout == f"removed {JOB}\n"
-        assert not stopped.job.exists()
+        assert not job.exists()
 
     def test_a_running_job_is_not_removed(self, bench: Workbench, running: Process) -> None:
         refused = bench.ctl("remove", JOB, "--unfinished")
