@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from dmtcp_py.engine.dmtcp import images
 from dmtcp_py.engine.dmtcp.assertions import explained
 from dmtcp_py.engine.dmtcp.installation import logs_failures
+from dmtcp_py.engine.dmtcp.readiness import SuspendedError
 from dmtcp_py.engine.dmtcp.refusals import recent
 from dmtcp_py.engine.dmtcp.safe_moment import SafeMoment
 from dmtcp_py.engine.dmtcp.stopped import StoppedProcesses
@@ -42,6 +43,8 @@ NODES_KEY = "nodes"
 STARTED_KEY = "started_on_nodes"
 _POLL_S = 0.25
 _STOP_S = 30.0
+_MOST_SUSPENDED = 2
+"""So often in a row a program is found suspended before it is ended; each look takes 20 s."""
 
 
 class DmtcpComputation:
@@ -61,6 +64,8 @@ class DmtcpComputation:
         self._stopped_by_us = False
         self._failure: str | None = None
         self._has_hung = False
+        self._suspended = 0
+        """How often in a row it was found suspended."""
         self._end: ProgramEnd | None = None
         self._ended_leftovers = False
 
@@ -97,6 +102,9 @@ class DmtcpComputation:
             with self._safe_moment.wait(then_stop=then_stop) as (peers, segments):
                 staged = self._checkpoint(peers, segments, then_stop=then_stop, timeout_s=timeout_s)
                 data = self._nodes_data()
+        except SuspendedError as error:
+            self._end_if_suspended_again(error)
+            raise
         except CheckpointFailedError:
             raise
         except EngineError as error:
@@ -105,7 +113,15 @@ class DmtcpComputation:
             raise CheckpointFailedError(
                 error.what, error.hint, program_lives=self._nodes.lost_node() is None
             ) from error
+        self._suspended = 0
         return replace(staged, engine_data={**staged.engine_data, **data})
+
+    def _end_if_suspended_again(self, error: SuspendedError) -> None:
+        """Kill the program at the second such ERROR in a row: a machine may be slow, but then it never runs on."""
+        self._suspended += 1
+        if self._suspended == _MOST_SUSPENDED:
+            self._has_hung = True
+            self._fail(f"{error.what}: {what_they_wait_in(self.pid)}")
 
     def _nodes_data(self) -> dict[str, str]:
         """Return what a restart has to know about the nodes; nothing if there is only this one."""

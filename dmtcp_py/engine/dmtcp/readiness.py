@@ -29,6 +29,10 @@ _QUIET_WITHIN_S = 20.0
 _QUIET_WITHIN_STOP_S = 3.0
 
 
+class SuspendedError(CheckpointFailedError):
+    """The program's processes are connected, but have not run on since an earlier checkpoint."""
+
+
 class Readiness(Struct, frozen=True):
     """The waits before a checkpoint of the program whose first process is PID; each ends if the program does."""
 
@@ -50,6 +54,10 @@ class Readiness(Struct, frozen=True):
             self._wait(_POLL_S)
         if self.has_ended():
             raise CheckpointFailedError("the program ended", program_lives=False)
+        if status is not None and status.peers > 0 and self.coordinator.log_state.checkpoints_begun > 0:
+            raise SuspendedError(
+                f"the program has not run on since the last checkpoint (processes: {status.peers})", program_lives=True
+            )
         peers, is_running = (status.peers, "yes" if status.is_running else "no") if status else (0, "unknown")
         raise CheckpointFailedError(
             f"the program does not run under DMTCP (processes: {peers}, running: {is_running})",
