@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.attempt.identity import as_recorded
-from dmtcp_py.attempt.outcome import Kind
+from dmtcp_py.attempt.other_jobs import can_be_resumed
 from dmtcp_py.errors import StoreError, UsageError
 from dmtcp_py.store.layout import jobs_in
 from dmtcp_py.store.lock import is_running
 from dmtcp_py.store.records import Job, read_record
-from dmtcp_py.store.store import read_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dmtcp_py.attempt.plan import Plan
-    from dmtcp_py.store.layout import JobLayout
 
 
 @contextmanager
@@ -96,17 +94,10 @@ def _refuse_anothers(plan: Plan) -> None:
             for path in {job.stdout, job.stderr} & mine.keys():
                 if is_running(other):
                     raise _taken(mine[path], path, f"job {other.name}, which runs")
-                if _waits(other, job):
+                if can_be_resumed(other, job):
                     error = _taken(mine[path], path, f"job {other.name}, which is unfinished")
                     error.hint += f"; 'dmtcp-ctl remove {other.name} --unfinished' gives that job up"
                     raise error
-
-
-def _waits(layout: JobLayout, job: Job) -> bool:
-    """Whether JOB has something to resume."""
-    state = read_state(layout)
-    is_finished = state is not None and state.lineage == job.lineage and state.phase == Kind.FINISHED.value
-    return not is_finished and layout.generations_from(job.first_generation) != ()
 
 
 def _taken(name: str, path: Path | str | None, whose: str) -> UsageError:

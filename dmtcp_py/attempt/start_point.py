@@ -31,6 +31,8 @@ class StartPoint(Struct, frozen=True):
     why: str
     candidates: tuple[int, ...] = ()
     begins_lineage: bool = False
+    is_new: bool = False
+    """Whether nothing of the job was there."""
     finished: int | None = None
     """The status with which the program finished in an earlier run of the same batch job: there is nothing to do."""
 
@@ -112,7 +114,7 @@ def _without_record(store: Store, identity: Identity, options: RunOptions) -> St
         )
     if options.resume_only or options.generation is not None:
         raise _nothing_to_resume(store.layout)
-    return StartPoint(job=_new_job(store, identity, 1), begins_lineage=True, why="new")
+    return StartPoint(job=_new_job(store, identity, 1), begins_lineage=True, is_new=True, why="new")
 
 
 def _refuse_other(layout: JobLayout, job: Job, identity: Identity, *, but: Collection[str]) -> None:

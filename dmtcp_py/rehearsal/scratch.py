@@ -7,6 +7,7 @@ disk is the one of the real run.
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from dmtcp_py.errors import UsageError
-from dmtcp_py.system.files import free_bytes
+from dmtcp_py.system.files import free_bytes, remove_tree
 from dmtcp_py.system.units import format_size
 
 if TYPE_CHECKING:
@@ -130,7 +131,13 @@ def _walk(
 
 
 def _place(folder: Path, fallback: Path) -> Path:
-    prefix = f".{folder.name}{_SUFFIX}"
+    ours = f".{folder.name}{_SUFFIX}{os.uname().nodename}-"
+    for left in folder.parent.glob(f"{glob.escape(ours)}*-*"):
+        pid = left.name.removeprefix(ours).partition("-")[0]
+        if not Path(f"/proc/{pid}").exists():
+            # of a rehearsal that was killed
+            remove_tree(left)
+    prefix = f"{ours}{os.getpid()}-"
     with suppress(OSError):
         return Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     return Path(tempfile.mkdtemp(prefix=prefix, dir=fallback))

@@ -78,4 +78,5 @@ def _to_resume(row: dict[str, Any]) -> str | None:
         return None
     if not row["generations"]:
         return "there is nothing to resume: the same line of dmtcp-run starts the program again"
-    return f"the same line of dmtcp-run, in {row['cwd']}"
+    first = "submit the batch script again, or " if row.get("scheduler_job") else ""
+    return f"{first}the same line of dmtcp-run, in {row['cwd']}"

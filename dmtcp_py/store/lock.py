@@ -99,7 +99,9 @@ class JobLock:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
                 raise FencedError(
-                    f"{self.layout.lock} is gone: {error.strerror}", "this attempt stops and commits nothing more"
+                    f"{self.layout.lock} is gone: {error.strerror}",
+                    "this attempt stops and commits nothing more; if its directory was moved, move it back and run the "
+                    "same line",
                 ) from error
             raise StoreError(
                 f"{self.layout.lock} cannot be read: {error.strerror}", "look at its file system"

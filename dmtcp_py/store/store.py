@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from dmtcp_py.store.records import BatchRun
     from dmtcp_py.store.staged import StagedImages
 
+_LIVING = ("running", "held")
+"""The phases of an attempt that has not come to its end."""
 _LEAST_FREE_BYTES = 1 << 20
 _README = """\
 dmtcp-run keeps its jobs here: one directory for each job, with the images from which it resumes the program.
@@ -241,9 +243,14 @@ def open_store(layout: JobLayout, *, batch: BatchRun, say: Callable[[str], None]
         least_epoch = max(numbers_in_history(layout, None, "epoch"), default=0)
         lock, before = acquire(layout, least_epoch=least_epoch, batch=batch, say=say)
     store = Store(layout, lock, before, warn)
-    if before is not None and not before.record.released:
+    if before is not None and not before.record.released and not _had_ended(store.state(), before.record.epoch):
         store.record("killed", attempt=before.record.epoch, last_seen=before.heartbeat)
     return store
+
+
+def _had_ended(state: State | None, epoch: int) -> bool:
+    """Whether the attempt of EPOCH had come to its end when it was killed, as by a scheduler that requeued its job."""
+    return state is not None and state.epoch == epoch and state.phase not in _LIVING
 
 
 def _refuse_full(directory: Path) -> None:

@@ -486,6 +486,16 @@ def test_another_command_under_the_name_of_a_job_is_refused(stopped: Workbench, 
     assert contents(stopped.job / "generations") == before
 
 
+def test_a_new_job_of_nearly_the_same_line_is_named(stopped: Workbench, one_engine: EngineHere) -> None:
+    assert one_engine
+    record = json.loads((stopped.job / "job.json").read_text())
+    (stopped.job / "job.json").write_text(json.dumps({**record, "command": ["true"], "stdin": "/some/numbers.txt"}))
+    near = stopped.run(shutil.which("true") or "")
+    assert near.returncode == 0
+    assert "this is a new job; job job, started by 'true < /some/numbers.txt', is unfinished" in near.stderr
+    assert "this is a new job" not in stopped.run("true", "--another").stderr
+
+
 def test_generations_without_their_job_are_not_started_over(stopped: Workbench, one_engine: EngineHere) -> None:
     assert one_engine
     (stopped.job / "job.json").unlink()
