@@ -25,8 +25,11 @@ def remember_seen(root: Path, seen_at: float) -> None:
         write_atomic(root / SEEN, repr(seen_at).encode())
 
 
-def unrecorded(root: Path, since: str) -> list[str]:
-    """Return, as sentences, which files changed after the journal was seen, and are not in the part SINCE or later."""
+def unrecorded(root: Path, since: str, *, but: frozenset[Path]) -> list[str]:
+    """Return, as sentences, which files changed after the journal was seen, and are not in the part SINCE or later.
+
+    BUT those are restored in another way.
+    """
     try:
         seen_at = float((root / SEEN).read_text(encoding="ascii"))
     except (FileNotFoundError, ValueError):
@@ -37,7 +40,7 @@ def unrecorded(root: Path, since: str) -> list[str]:
         if number >= int(since)
         for entry in read_entries(root / f"{number:06}")
     }
-    known = {*files_noted(root), *undone(root)} - recorded
+    known = {*files_noted(root), *undone(root)} - recorded - but
     return [
         f"{path}, which the program changes, was changed by it when that did not reach the mirror any more"
         for path in sorted(known)

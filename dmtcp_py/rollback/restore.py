@@ -27,6 +27,7 @@ def restore(folder: Path, undo: Path | None, manifest: Manifest, *, accept: bool
         part=manifest.undo_part,
         program_stopped=manifest.program_stopped,
         kept=restore_held_files.kept_in_memory(folder),
+        held=restore_held_files.held_open(folder),
     )
     is_recorded = undo is not None and not has_gone_down(undo)
     own = frozenset() if undo is None else frozenset(files_noted(undo))

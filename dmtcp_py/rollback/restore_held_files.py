@@ -75,6 +75,13 @@ def restore(images: Path, since: Since, *, accept: bool, warn: Callable[[str], N
     _make_links(held)
 
 
+def held_open(images: Path) -> frozenset[Path]:
+    """Return the files that the program could write when the images in folder IMAGES were taken."""
+    if not (images / held_files.NAME).exists():
+        return frozenset()
+    return frozenset(Path(file.path) for file in held_files.read(images).files)
+
+
 def kept_in_memory(images: Path) -> frozenset[Path]:
     """Return the files in memory of which folder IMAGES has copies, which `restore` restores."""
     if not (images / held_files.NAME).exists():

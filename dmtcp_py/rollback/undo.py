@@ -45,6 +45,8 @@ class Goal(NamedTuple):
     """Whether the program did not run on after it."""
     kept: frozenset[Path] = frozenset()
     """Files in memory of which the generation has copies."""
+    held: frozenset[Path] = frozenset()
+    """Files that the program had open: they are restored by what the generation says of them."""
 
 
 def go_back(root: Path | None, goal: Goal, *, accept: bool, warn: Callable[[str], None]) -> None:
@@ -56,7 +58,7 @@ def go_back(root: Path | None, goal: Goal, *, accept: bool, warn: Callable[[str]
     if root is not None and part is not None:
         if not goal.program_stopped:
             _warn_if_gone_down(root, warn)
-            _warn_or_raise(unrecorded(root, part), accept=accept, warn=warn)
+            _warn_or_raise(unrecorded(root, part, but=goal.held), accept=accept, warn=warn)
         undo(root, part, accept=accept, warn=warn, kept=goal.kept)
     begin(root)
 

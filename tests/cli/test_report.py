@@ -281,6 +281,6 @@ def test_the_terminal_shows_whether_all_is_well_and_what_survived(bench: Workben
     lines = bench.ctl("report", JOB).stdout.splitlines()
     assert lines == [
         f"job {JOB}: the program exited with status 0",
-        "2d04h of 2d05h computed survived; interrupted 4 times; checkpoints took 0.6% of the time",
+        "2d04h computed and kept, 37m lost; resumed 4 times; checkpoints took 0.6% of the time",
         f"report-{JOB}.html is written",
     ]

@@ -23,7 +23,6 @@ _PATIENCE_S = 0.2
 _EXAMPLES = """\
 \b
 Examples:
-  dmtcp-ctl remove sim
   dmtcp-ctl remove sim model-1b0c7a52
   dmtcp-ctl remove sim --unfinished
   dmtcp-ctl remove --finished
