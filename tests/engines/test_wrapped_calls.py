@@ -249,11 +249,16 @@ def _moves(call: Callable[[str, str], str], folder: str = "") -> list[Case]:
     ]
 
 
-def _makes_name(call: Callable[[str], str], folder: str = "") -> list[Case]:
+def _makes_name(call: Callable[[str], str], folder: str = "", also: tuple[tuple[str, str], ...] = ()) -> list[Case]:
     return [
-        Case("make", f"MUST(!{call('made')});", (("C", folder + "made"),)),
-        Case("make what exists", f"FAILS({call('file')});"),
+        Case("make", f"MUST(!{call('made')});", (("C", folder + "made"), *also)),
+        Case("make what exists", f"FAILS({call('file')});", also),
     ]
+
+
+def _links(call: Callable[[str], str], folder: str = "") -> list[Case]:
+    """Return the cases of a CALL that gives a file another name: its size is noted by the one that it has."""
+    return _makes_name(call, folder, (("A", "other"),))
 
 
 def _removes(call: Callable[[str], str], folder: str = "") -> list[Case]:
@@ -405,8 +410,8 @@ CASES: dict[str, list[Case]] = {
             (("F", "folder/file"), ("F", "other")),
         ),
     ],
-    "link": _makes_name(lambda path: f'link("other", "{path}")'),
-    "linkat": _makes_name(lambda path: f'linkat(AT_FDCWD, "other", in, "{path}", 0)', "folder/"),
+    "link": _links(lambda path: f'link("other", "{path}")'),
+    "linkat": _links(lambda path: f'linkat(AT_FDCWD, "other", in, "{path}", 0)', "folder/"),
     "symlink": _makes_name(lambda path: f'symlink("anywhere", "{path}")'),
     "symlinkat": _makes_name(lambda path: f'symlinkat("anywhere", in, "{path}")', "folder/"),
     "unlink": _removes(lambda path: f'unlink("{path}")'),
