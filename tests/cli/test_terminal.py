@@ -266,7 +266,7 @@ def states(pid: int) -> dict[str, str]:
     found = {}
     for one in descendants(pid):
         with suppress(psutil.NoSuchProcess):
-            if "count.py" in " ".join(one.cmdline()):
+            if any(word.endswith("/count.py") for word in one.cmdline()):
                 found[str(one.pid)] = one.status()
     return found
 

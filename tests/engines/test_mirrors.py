@@ -321,7 +321,9 @@ def test_credentials_that_are_refused_are_never_shown(
     open_first.wait_generation(1)
     seen = " ".join(word for one in psutil.process_iter(["cmdline"]) for word in one.info["cmdline"] or ())
     program = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    counting = [one for one in program if "count.py" in " ".join(one.cmdline()) and "dmtcp-run" not in one.cmdline()[1]]
+    counting = [
+        one for one in program if "/count.py" in str(one.cmdline()[1:2]) and "dmtcp-run" not in one.cmdline()[1]
+    ]
     assert counting
     assert all("DMTCP_RUN_MIRROR" not in one.environ() for one in counting)
     status = bench.ctl("status", "job").stdout
