@@ -26,7 +26,11 @@ def test_the_smallest_script_goes_on_after_the_limit(site: Site) -> None:
 
 
 def test_each_task_of_an_array_is_a_job_that_status_shows_and_a_cancelled_one_is_not_requeued(site: Site) -> None:
-    job = site.submit_example(2000, options=(*site.server.limit(600), *site.server.array))
+    script = site.folder / "schedulers" / "array.sh"
+    # each task has an output of its own: of two that start at the same moment with one, the second is refused
+    text = (site.folder / "schedulers" / site.server.script).read_text()
+    script.write_text(text.replace("--stdout out.txt", '--stdout "out.${SGE_TASK_ID:-$PBS_ARRAY_INDEX}.txt"'))
+    job = site.submit(script, 2000, options=(*site.server.limit(600), *site.server.array))
     site.wait_started(2)
     rows = json.loads(site.ctl("status", "--json"))
     assert [row["batch"].rpartition(" ")[2] for row in rows] == ["running", "running"]
