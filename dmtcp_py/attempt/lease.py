@@ -4,8 +4,8 @@ A thread renews the heartbeat, whatever the event loop waits for. Another one pa
 succeeded for so long that an attempt elsewhere may soon count this one as dead: a machine that was suspended, or a file
 system that does not answer. The program goes on with the next heartbeat, or is killed if somebody has taken over.
 
-When a suspended machine wakes, its program may run for a moment before it is killed. The attempt that took over is told
-of that, and goes back to the generation from which it began.
+When a suspended machine wakes, its program may run for a moment before it is killed. The attempt that took over learns
+of it from this process, and goes back to the generation from which it began.
 """
 
 from __future__ import annotations

@@ -267,7 +267,7 @@ def _after_ordinary(situation: Situation, event: CheckpointEnded, now: float) ->
 
 
 def _is_blocked_for_good(situation: Situation, event: CheckpointEnded, now: float) -> bool:
-    """Return whether the first checkpoint was blocked so often, and for so long, that waiting does not help."""
+    """Return whether the first checkpoint was blocked too often and for too long to wait any longer."""
     enough_time = not event.may_pass or now - situation.blocked_since >= HELD_S
     return enough_time and situation.times_blocked >= MOST_TIMES_BLOCKED
 

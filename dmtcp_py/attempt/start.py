@@ -135,7 +135,7 @@ class Starter(Struct, frozen=True):
         return Running(choice=choice, computation=computation, quirks=quirks.notes, parent=None)
 
     def _first_checkpoint(self) -> str:
-        """Return words on the first checkpoint for the line about the start; none where it does not come by itself."""
+        """Return when the first checkpoint comes, for the line about the start; nothing without an interval."""
         limit_s = None if self.limit is None or self.limit.end_at is None else self.limit.total_s
         first_s = next_s(self.plan.options.interval_s, None, limit_s, Auto())
         return f"; first checkpoint after {format_duration(first_s)}" if first_s else ""

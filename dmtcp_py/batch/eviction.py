@@ -1,4 +1,4 @@
-"""Where the scheduler restarts an unfinished job by itself: the exit status that makes it do so."""
+"""The exit status with which a scheduler restarts an unfinished job automatically."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def advice(why: str) -> str:
 
 
 def step_that_failed(said: str) -> str:
-    """Return which step failed, and with which errno, by what was SAID last: by a step of ours, or by unshare(1)."""
+    """Return the step that failed and its errno, from the last line that one of our steps or unshare(1) SAID."""
     if not said.startswith("unshare: "):
         return said
     number = next((number for number in errno.errorcode if said.endswith(f": {os.strerror(number)}")), None)
