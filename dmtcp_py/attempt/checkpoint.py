@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from dmtcp_py.attempt.host import this_host
-from dmtcp_py.attempt.named_files import changed
+from dmtcp_py.attempt.named_files import changed, own_folders
 from dmtcp_py.attempt.policy import INTERVAL
 from dmtcp_py.attempt.written import drawn
 from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError, StoreError
 from dmtcp_py.messages import NORMAL, VERBOSE
+from dmtcp_py.rollback import kept_code
 from dmtcp_py.rollback.durable import WrittenFiles
 from dmtcp_py.store.records import Cost, ImageFile, Manifest, path_text, utc_now
 from dmtcp_py.system.files import free_bytes, why_not_room
@@ -142,6 +143,7 @@ def _take(subject: CheckpointSubject, reason: str, *, then_stop: bool) -> Checkp
     finally:
         subject.images_taken()
     checkpointed = time.monotonic()
+    kept_code.keep(staged.folder, store.layout.programs, own_folders(subject.plan.start.job, subject.plan.program))
     written.sync(staged.undo_part, within_s=max(SYNC_STALL_S, subject.longest_s))
 
     def describe(number: int, images: list[ImageFile]) -> Manifest:

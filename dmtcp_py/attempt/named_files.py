@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xxhash
@@ -19,9 +20,9 @@ from dmtcp_py.store.records import NamedFile, path_of, path_text
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from dmtcp_py.engine.protocol import Stdio
+    from dmtcp_py.store.records import Job
 
 _MOST_NAMED = 32
 _MOST_COMPARED_BYTES = 8 << 20
@@ -39,6 +40,12 @@ def named_files(program: Path, command: Sequence[str], cwd: Path) -> list[NamedF
         has_script = has_script or is_script
         found[path] = _described(path, is_code=is_script)
     return [file for file in found.values() if file is not None]
+
+
+def own_folders(job: Job, program: Path) -> list[Path]:
+    """Return where JOB's user may build what it runs: its directory and, unless it runs a script, PROGRAM's folder."""
+    is_interpreted = any(file.is_code for file in job.named_files[1:])
+    return [Path(job.cwd).resolve(), *([] if is_interpreted else [program.resolve().parent])]
 
 
 def refuse_to_empty(files: Iterable[NamedFile], stdio: Stdio) -> None:
@@ -73,6 +80,17 @@ def notes_on_changed(files: Sequence[NamedFile], changed_before: Sequence[str]) 
         what = "the resumed program is the old one" if file.is_code else "the program may have read it before"
         notes.append(f"{path} has changed since the job started, and {what}; --fresh starts over with the new one")
     return notes
+
+
+def notes_on_copies(files: Sequence[NamedFile], paths: Iterable[str]) -> list[str]:
+    """Return warnings on PATHS of code of which a resumed program has copies, but those of FILES that changed."""
+    named = set(changed(files))
+    return [
+        f"{path}, which the program runs, has changed or is gone: the resumed program runs a copy of the old one; "
+        "--fresh starts over"
+        for path in paths
+        if path_text(Path(path)) not in named
+    ]
 
 
 def _described(path: Path, *, is_code: bool) -> NamedFile | None:

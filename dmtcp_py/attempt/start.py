@@ -17,7 +17,7 @@ from dmtcp_py.attempt.host import this_host
 from dmtcp_py.attempt.inside import begin_life, limit_at_start
 from dmtcp_py.attempt.interval import Auto, next_s
 from dmtcp_py.attempt.mirroring import without_passwords
-from dmtcp_py.attempt.named_files import notes_on_changed
+from dmtcp_py.attempt.named_files import notes_on_changed, notes_on_copies
 from dmtcp_py.attempt.policy import STOP_SIGNALS
 from dmtcp_py.attempt.start_point import none_came_up
 from dmtcp_py.attempt.stdio import losses_on_resume, note_on_reader, notes_on_start, repeats_on_resume
@@ -27,7 +27,7 @@ from dmtcp_py.engine.protocol import Launch, Restart
 from dmtcp_py.engine.quirks import Applied, apply
 from dmtcp_py.errors import DmtcpRunError, FilesChangedError, RestartDisturbedError, RestartFailedError, StoreError
 from dmtcp_py.messages import NORMAL, QUIET, VERBOSE
-from dmtcp_py.rollback import changed_files, undo
+from dmtcp_py.rollback import changed_files, kept_code, undo
 from dmtcp_py.store import inside
 from dmtcp_py.store.history import numbers_in_history
 from dmtcp_py.store.restorable import restorable
@@ -229,6 +229,9 @@ class Starter(Struct, frozen=True):
         self, manifest: Manifest, images: Path, stream: EventStream, compared: Callable[[Compared], None]
     ) -> Restart:
         plan, store = self.plan, self.plan.store
+        code = kept_code.copies(images, store.layout.programs)
+        for text in notes_on_copies(plan.start.job.named_files, code):
+            self.report.warn(text)
         # on one node nothing more is launched
         quirks = self._quirks(manifest.engine) if plan.nodes else None
         return Restart(
@@ -246,6 +249,7 @@ class Starter(Struct, frozen=True):
             accepts_changed_state=plan.options.accept_changed_state,
             warn=self.report.warn,
             say=self._say_more,
+            code=code,
             compared=compared,
         )
 

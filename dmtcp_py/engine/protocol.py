@@ -91,6 +91,8 @@ class Restart(Struct, frozen=True):
     """Called with each warning for the user."""
     accepts_changed_state: bool = False
     """Whether to restart although a process is not what it was at the checkpoint."""
+    code: Mapping[str, Path] = {}
+    """Copies of files with code that have changed, by path: an engine whose images lack the code restarts with them."""
     compared: Callable[[Compared], None] = lambda _: None
     """Called once the processes have been compared with what was recorded of them."""
     plugins: tuple[Path, ...] = ()

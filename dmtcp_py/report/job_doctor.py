@@ -12,7 +12,7 @@ from dmtcp_py.attempt.named_files import notes_on_changed
 from dmtcp_py.attempt.outcome import Kind
 from dmtcp_py.engine.choice import engine_of
 from dmtcp_py.errors import DmtcpRunError
-from dmtcp_py.rollback import changed_files
+from dmtcp_py.rollback import changed_files, kept_code
 from dmtcp_py.rollback.journal import lost_in, problems_of, read_entries
 from dmtcp_py.rollback.parts import numbers_of
 from dmtcp_py.rollback.restore_held_files import look
@@ -120,7 +120,8 @@ def _files(layout: JobLayout, manifest: Manifest) -> Finding:
         folders = [layout.undo / f"{n:06}" for n in numbers_of(layout.undo) if n >= int(manifest.undo_part)]
         problems += [text for folder in folders for text in lost_in(folder)]
         problems += problems_of([entry for folder in folders for entry in read_entries(folder)])
-    lost, inputs = look(layout.generation(manifest.generation))
+    images = layout.generation(manifest.generation)
+    lost, inputs = look(images, but=kept_code.copies(images, layout.programs))
     if lost := [*lost, *(change.text for change in inputs if not change.can_be_accepted)]:
         return problem(about, lost[0], "put it back as it was, or start over with --fresh")
     problems += [change.text for change in inputs if change.matters]

@@ -39,6 +39,8 @@ class InputFile(NamedTuple):
     """Whether the program has it mapped."""
     is_executed: bool = False
     """Whether it is mapped as code, of which the image has no copy."""
+    is_open: bool = False
+    """Whether the program has a descriptor of it, with a position."""
 
     @property
     def is_large(self) -> bool:
@@ -73,15 +75,19 @@ class Found:
             if not stat.S_ISREG(found.st_mode) or not os.path.lexists(path):
                 return
             key = (found.st_dev, found.st_ino)
-            file = self._by_inode.get(key) or self._described(place, path, found, is_executed=is_executed)
-            self._by_inode[key] = file._replace(is_mapped=file.is_mapped or is_mapped)
+            file = self._by_inode.get(key) or self._described(place, path, found)
+            self._by_inode[key] = file._replace(
+                is_mapped=file.is_mapped or is_mapped,
+                is_executed=file.is_executed or is_executed,
+                is_open=file.is_open or not is_mapped,
+            )
 
     def but(self, written: Iterable[tuple[int, int]]) -> list[InputFile]:
         """Return them without those that the program writes to, by device and inode."""
         known = set(written)
         return [file for key, file in self._by_inode.items() if key not in known]
 
-    def _described(self, place: str, path: str, found: os.stat_result, *, is_executed: bool) -> InputFile:
+    def _described(self, place: str, path: str, found: os.stat_result) -> InputFile:
         content, compared = "", min(found.st_size, _WHOLE_BYTES)
         if compared <= self._left_bytes:
             self._left_bytes -= compared
@@ -93,7 +99,6 @@ class Found:
             inode=found.st_ino,
             changed_ns=found.st_mtime_ns,
             content=content,
-            is_executed=is_executed,
         )
 
 

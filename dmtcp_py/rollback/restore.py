@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dmtcp_py.rollback import restore_held_files
 from dmtcp_py.rollback.recording import has_gone_down
@@ -11,18 +11,28 @@ from dmtcp_py.rollback.shared_files import files_noted
 from dmtcp_py.rollback.undo import SET_ASIDE, Goal, go_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from dmtcp_py.store.records import Manifest
 
 
-def restore(folder: Path, undo: Path | None, manifest: Manifest, *, accept: bool, warn: Callable[[str], None]) -> None:
-    """Bring files back to what they were when the images in FOLDER, which MANIFEST describes, were taken.
+class Images(NamedTuple):
+    """The images of one generation in FOLDER, which MANIFEST describes."""
+
+    folder: Path
+    manifest: Manifest
+    copied: Collection[str] = ()
+    """The files of code that the program is restarted with copies of."""
+
+
+def restore(images: Images, undo: Path | None, *, accept: bool, warn: Callable[[str], None]) -> None:
+    """Bring files back to what they were when IMAGES were taken.
 
     UNDO is the record of what the program did to files since then; None if there is none. With ACCEPT files that cannot
     be brought back are warned of, otherwise they raise RestartFailedError.
     """
+    folder, manifest, copied = images
     goal = Goal(
         part=manifest.undo_part,
         program_stopped=manifest.program_stopped,
@@ -35,4 +45,4 @@ def restore(folder: Path, undo: Path | None, manifest: Manifest, *, accept: bool
     has_run_on = not manifest.program_stopped
     aside = None if undo is None else undo.parent / SET_ASIDE
     since = Since(is_recorded=is_recorded, has_run_on=has_run_on, own=own, aside=aside)
-    restore_held_files.restore(folder, since, accept=accept, warn=warn)
+    restore_held_files.restore(folder, since, but=copied, accept=accept, warn=warn)

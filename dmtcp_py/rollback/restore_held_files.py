@@ -24,7 +24,7 @@ from dmtcp_py.rollback.undo import ACCEPT
 from dmtcp_py.system.files import PRIVATE_DIR, make_private_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
     from dmtcp_py.rollback.inputs import Change, InputFile
@@ -47,8 +47,10 @@ class Since(Struct, frozen=True, kw_only=True):
     """The files that the program changed by name, as far as that was recorded."""
 
 
-def restore(images: Path, since: Since, *, accept: bool, warn: Callable[[str], None]) -> None:
-    """Make the files of the generation in folder IMAGES what they were.
+def restore(
+    images: Path, since: Since, *, but: Collection[str] = (), accept: bool, warn: Callable[[str], None]
+) -> None:
+    """Make the files of the generation in folder IMAGES what they were, BUT those that it is not to be restarted with.
 
     SINCE says what is known of the time since then. With ACCEPT what others changed in files that the program only
     writes to, or only reads, is WARNed of. Raises FilesChangedError with the first file that cannot be what it was;
@@ -62,7 +64,9 @@ def restore(images: Path, since: Since, *, accept: bool, warn: Callable[[str], N
     if is_known:
         _look_for_others(held.files, accept=accept, warn=warn)
     # otherwise the program itself may have written them since
-    inputs = [file for file in held.inputs if not (file.is_large and Path(file.path) in since.own)]
+    inputs = [
+        file for file in held.inputs if file.path not in but and not (file.is_large and Path(file.path) in since.own)
+    ]
     _look_at_inputs(inputs, accept=accept or (since.has_run_on and not is_known), warn=warn)
     for folder in filter(in_memory.is_in_memory, held.folders):
         _make_folders(Path(folder, "any"), held)
@@ -90,15 +94,16 @@ def kept_in_memory(images: Path) -> frozenset[Path]:
     return frozenset(Path(file.path) for file in files if file.copy is not None and in_memory.is_in_memory(file.path))
 
 
-def look(images: Path) -> tuple[list[str], list[Change]]:
+def look(images: Path, *, but: Collection[str] = ()) -> tuple[list[str], list[Change]]:
     """Return what about files stops a resume from the images in folder IMAGES, and which files changed that it reads.
 
+    Files in BUT are not needed.
     Looks at the files as they are now: before what the program did since then is undone.
     """
     if not (images / held_files.NAME).exists():
         return [], []
     held = held_files.read(images)
-    return list(_lost(held.files)), list(changes(held.inputs))
+    return list(_lost(held.files)), list(changes(file for file in held.inputs if file.path not in but))
 
 
 def _refuse_lost(files: Sequence[HeldFile]) -> None:

@@ -112,6 +112,11 @@ class JobLayout(NamedTuple):
         return self.root / "undo"
 
     @property
+    def programs(self) -> Path:
+        """Copies of the user's own programs and libraries, for engines whose images lack them."""
+        return self.root / "programs"
+
+    @property
     def packed(self) -> Path:
         """What of the job a plain copy would not keep, while it is copied; see `dmtcp_py.store.packed`."""
         return self.root / "packed.tar"
@@ -136,7 +141,7 @@ class JobLayout(NamedTuple):
 
     def others(self) -> tuple[Path, ...]:
         """Return the files and directories, besides generations, that a resume on another machine needs."""
-        return (self.job, self.state, self.history, self.stdin_copy, self.inputs, self.undo)
+        return (self.job, self.state, self.history, self.stdin_copy, self.inputs, self.undo, self.programs)
 
     def generation_numbers(self) -> list[int]:
         """Return the numbers of the complete generations, lowest first."""

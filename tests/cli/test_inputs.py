@@ -67,12 +67,23 @@ def _inputs(bench: Workbench, name: str, text: str) -> tuple[Path, bytes]:
     return bench.folder / name, text.encode()
 
 
-def _build(program: Path, word: str) -> None:
-    """Build a program that prints WORD with each number."""
+def _build(program: Path, word: str, *words: object) -> None:
+    """Build a program that prints WORD with each number, with WORDS for the compiler."""
     assert COMPILER
     source = program.with_suffix(".c")
     source.write_text(COUNTS % word)
-    subprocess.run([COMPILER, "-o", program, source], check=True, timeout=LONG_S)
+    subprocess.run([COMPILER, "-o", program, source, *map(str, words)], check=True, timeout=LONG_S)
+
+
+def _build_with_library(program: Path, library: Path, word: str) -> None:
+    """Build a program that prints WORD with each number and waits in LIBRARY."""
+    assert COMPILER
+    source = library.with_suffix(".c")
+    source.write_text(
+        f'#include <unistd.h>\nchar library_word[] = "{word}";\nint wait_a_little(void) {{ return usleep(100000); }}\n'
+    )
+    subprocess.run([COMPILER, "-shared", "-fPIC", "-o", library, source], check=True, timeout=LONG_S)
+    _build(program, word, "-Dusleep(n)=wait_a_little()", library)
 
 
 @pytest.mark.parametrize("way", ["replaced", "edited", "emptied", "removed"])
@@ -204,7 +215,10 @@ def test_an_edited_script_or_input_is_named_at_the_resume(bench: Workbench) -> N
 
 
 @pytest.mark.skipif(COMPILER is None, reason="there is no C compiler on this machine")
-def test_a_program_that_was_built_again_is_named_or_refused(bench: Workbench, engine: EngineHere) -> None:
+def test_a_program_that_was_built_again_goes_on_as_the_old_one_and_says_so(
+    bench: Workbench, engine: EngineHere
+) -> None:
+    assert engine
     program = bench.folder / "counts"
     _build(program, "old")
     line = ["-i", "1", "--stdout", "out.txt", program]
@@ -212,14 +226,55 @@ def test_a_program_that_was_built_again_is_named_or_refused(bench: Workbench, en
     _build(program, "new")
     doctor = bench.ctl("doctor", bench.job.name).stdout
     again = bench.run(*line)
-    if engine.name == "dmtcp":
-        assert f"{program} has changed since the job started, and the resumed program is the old one" in again.stderr
-        assert "has changed since the job started" in doctor
-        assert (bench.folder / "out.txt").read_text() == "".join(f"old {n}\n" for n in range(60))
-    else:
-        assert again.returncode == 125
-        assert f"{program}, which the program runs, has changed since then; put it back as it was" in again.stderr
-        assert f"{program}, which the program runs, has changed since then" in doctor
+    assert again.stderr.count(f"{program} has changed since the job started, and the resumed program is the old") == 1
+    assert "--fresh starts over with the new one" in again.stderr
+    assert "which the program runs" not in again.stderr
+    assert "has changed since the job started" in doctor
+    assert "problem" not in doctor
+    assert again.returncode == 0
+    assert (bench.folder / "out.txt").read_text() == "".join(f"old {n}\n" for n in range(60))
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler on this machine")
+def test_a_program_goes_on_though_it_and_its_library_are_built_again_in_each_life(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    assert criu
+    program, library = bench.folder / "counts", bench.folder / "libword.so"
+    _build_with_library(program, library, "old")
+    line = ["-i", "1", "--stdout", "out.txt", program]
+    bench.crash(line)
+    _build_with_library(program, library, "new")
+    process = bench.start(*line)
+    bench.wait_generations(len(bench.generations) + 1, process)
+    _build_with_library(program, library, "newer")
+    library.unlink()
+    bench.wait_beyond_checkpoint(process)
+    kill_all(process)
+    again = bench.run(*line)
+    assert f"{library}, which the program runs, has changed or is gone: the resumed program runs a copy" in bench.said()
+    assert again.returncode == 0
+    assert (bench.folder / "out.txt").read_text() == "".join(f"old {n}\n" for n in range(60))
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler on this machine")
+def test_a_program_is_not_resumed_with_a_damaged_copy_of_what_it_was(bench: Workbench, criu: EngineHere) -> None:
+    assert criu
+    program = bench.folder / "counts"
+    _build(program, "old")
+    old = program.read_bytes()
+    line = ["-i", "1", "--stdout", "out.txt", program]
+    bench.crash(line)
+    (copy,) = (bench.job / "programs").glob("*/counts")
+    copy.write_bytes(old[:-1] + b"x")
+    _build(program, "new")
+    refused = bench.run(*line)
+    assert refused.returncode == 125
+    assert f"{program}, which the program runs, has changed since then; put it back as it was" in refused.stderr
+    assert f"{program}, which the program runs, has changed since then" in bench.ctl("doctor", bench.job.name).stdout
+    program.write_bytes(old)
+    assert bench.run(*line).returncode == 0
+    assert (bench.folder / "out.txt").read_text() == "".join(f"old {n}\n" for n in range(60))
 
 
 def test_what_an_upgrade_replaces_is_not_loaded_into_programs(bench: Workbench, engine: EngineHere) -> None:

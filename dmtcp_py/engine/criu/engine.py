@@ -22,7 +22,7 @@ from dmtcp_py.engine.protocol import Launch
 from dmtcp_py.errors import EngineError, RestartDisturbedError, RestartFailedError, RestartHungError
 from dmtcp_py.native import built
 from dmtcp_py.rollback import held_files, recording, unwatched_files
-from dmtcp_py.rollback.restore import restore
+from dmtcp_py.rollback.restore import Images, restore
 from dmtcp_py.system.files import remove_tree
 from dmtcp_py.system.stuck import what_they_wait_in
 from dmtcp_py.system.timeout import Timeout
@@ -151,7 +151,8 @@ class CriuEngine:
                 accept=restart.accepts_changed,
                 warn=restart.warn,
             )
-        restore(restart.folder, restart.undo, restart.manifest, accept=restart.accepts_changed, warn=restart.warn)
+        images = Images(restart.folder, restart.manifest, copied=restart.code)
+        restore(images, restart.undo, accept=restart.accepts_changed, warn=restart.warn)
         way = networks.recorded(record, self._way, restart.say)
         tool = self._tool(restart, way, covers_shm=record["covers_shm"])
         connections = Connections(restart.stdio, record["kinds"])
@@ -160,6 +161,7 @@ class CriuEngine:
             "folder": str(restart.folder),
             "argv": restore_argv(tool, restart.folder),
             "environ": dict(restart.environ),
+            "code": {path: str(copy) for path, copy in restart.code.items()},
             "output": str(tool.output("restore")),
         }
         keeper_client = _start_keeper(tool, connections, "restore", order)

@@ -22,7 +22,7 @@ from dmtcp_py.engine.executable import OPEN_MPI, is_go, is_mpi_launcher, is_setu
 from dmtcp_py.errors import EngineError, RestartFailedError
 from dmtcp_py.native import built
 from dmtcp_py.rollback import recording
-from dmtcp_py.rollback.restore import restore
+from dmtcp_py.rollback.restore import Images, restore
 from dmtcp_py.store.records import path_of
 from dmtcp_py.system.child import Child
 from dmtcp_py.system.tools import import_early
@@ -140,7 +140,8 @@ class DmtcpEngine:
         _refuse_other_node_count(restart)
         if not await_ports(restart.folder, restart.is_cancelled, restart.warn):
             return None
-        restore(restart.folder, restart.undo, restart.manifest, accept=restart.accepts_changed, warn=restart.warn)
+        images = Images(restart.folder, restart.manifest)
+        restore(images, restart.undo, accept=restart.accepts_changed, warn=restart.warn)
         clear(restart.manifest.engine_data)
         with _images_at_original_path(restart):
             computation = self._restart(restart)

@@ -150,8 +150,14 @@ class Keeper:
         self._record["ids"] = [_identity(fd) for fd in fds]
         # the pids that the images need have to be free; afterwards `attributes` sets the last one
         _set_last_pid(TOOL_PID - 1)
+        copies = {path: os.open(copy, os.O_RDONLY | os.O_CLOEXEC) for path, copy in order["code"].items()}
+        # criu's names for files have no slash at the beginning
+        inherit += [word for path, fd in copies.items() for word in ("--inherit-fd", f"fd[{fd}]:{path[1:]}")]
+        passed_fds = [*(fd for fd in fds if fd is not None), *copies.values()]
         with libc.personality(attributes.personality_in(attributes.read(folder))):
-            self._run_tool(order, [*order["argv"], *inherit], [fd for fd in fds if fd is not None])
+            self._run_tool(order, [*order["argv"], *inherit], passed_fds)
+        for fd in copies.values():
+            os.close(fd)
         self._close_streams(order)
 
     def _dump(self, order: dict[str, Any]) -> None:
