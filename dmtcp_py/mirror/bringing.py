@@ -79,7 +79,7 @@ def _look(order: Order, tell: Tell) -> tuple[list[_Found], list[DmtcpRunError]]:
         tell()
         try:
             with reported(address):
-                place, name = open_place(address), order.layout.name
+                place, name = open_place(address, order.layout.root), order.layout.name
                 index, manifests = index_of(place, name), manifests_of(place, name)
                 found.append(_Found(address=address, place=place, index=index, manifests=manifests))
         except DmtcpRunError as error:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.mirror.errors import MirrorError
 from dmtcp_py.mirror.place import BLOCK_BYTES
+from dmtcp_py.system.files import temporary_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,9 +29,12 @@ _MOST_CHARS = 200
 _LONGEST_S = 6 * 3600
 
 
-def connect(address: Address) -> Place:
-    """Return the place that the program in ADDRESS reaches; raise MirrorError if there is no such program."""
-    return _CommandPlace(address.rest)
+def connect_for(owner: Path | None, address: Address) -> Place:
+    """Return the place that the program in ADDRESS reaches; raise MirrorError if there is no such program.
+
+    Files that pass through a directory do so in one of OWNER's.
+    """
+    return _CommandPlace(address.rest, "dmtcp-run-mirror-" if owner is None else temporary_prefix(owner))
 
 
 class _CommandPlace:
@@ -39,7 +43,8 @@ class _CommandPlace:
     continues = False
     streams = False
 
-    def __init__(self, line: str) -> None:
+    def __init__(self, line: str, prefix: str) -> None:
+        self._prefix = prefix
         self._words = shlex.split(line)
         if not self._words or shutil.which(self._words[0]) is None:
             raise MirrorError(f"mirror command:{line}: there is no such program", "look at its path")
@@ -56,7 +61,7 @@ class _CommandPlace:
 
     def read(self, name: str) -> Iterator[bytes]:
         """Yield the content of file NAME, which is fetched first."""
-        with tempfile.TemporaryDirectory(prefix="dmtcp-run-mirror-") as folder:
+        with tempfile.TemporaryDirectory(prefix=self._prefix) as folder:
             path = Path(folder, "file")
             if self._run("get", name, str(path)) is None or not path.exists():
                 raise FileNotFoundError(name)
@@ -66,10 +71,10 @@ class _CommandPlace:
 
     def write(self, name: str, data: bytes) -> None:
         """Replace file NAME."""
-        with tempfile.NamedTemporaryFile(prefix="dmtcp-run-mirror-") as file:
-            file.write(data)
-            file.flush()
-            self._run("put", file.name, name)
+        with tempfile.TemporaryDirectory(prefix=self._prefix) as folder:
+            path = Path(folder, "file")
+            path.write_bytes(data)
+            self._run("put", str(path), name)
 
     def send(self, source: Path, name: str, start: int, meter: Callable[[bytes], None]) -> None:  # noqa: ARG002 - protocol
         """Send file SOURCE to NAME."""

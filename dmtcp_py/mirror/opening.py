@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dmtcp_py.mirror.address import COMMAND, FILE, ROOT, S3, SFTP
@@ -11,22 +12,28 @@ from dmtcp_py.mirror.errors import reported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from dmtcp_py.mirror.address import Address
     from dmtcp_py.mirror.place import Place
 
 
-def open_place(address: Address) -> Place:
-    """Return the place at ADDRESS, connected; raise MirrorError if that cannot be, with the reason in words."""
+def open_place(address: Address, owner: Path | None = None) -> Place:
+    """Return the place at ADDRESS, connected; raise MirrorError if that cannot be, with the reason in words.
+
+    Temporary files are in directories of OWNER, a job, whose next attempt removes those that a kill left.
+    """
     with reported(address):
-        return _connecting(address.scheme)(address)
+        return _connecting(address.scheme, owner)(address)
 
 
-def _connecting(scheme: str) -> Callable[[Address], Place]:
-    """Return what connects to places of SCHEME."""
+def _connecting(scheme: str, owner: Path | None) -> Callable[[Address], Place]:
+    """Return what connects to places of SCHEME for OWNER."""
     if scheme == COMMAND:
-        from dmtcp_py.mirror.command_place import connect
-    elif scheme == FILE:
+        from dmtcp_py.mirror.command_place import connect_for
+
+        return partial(connect_for, owner)
+    if scheme == FILE:
         from dmtcp_py.mirror.file_place import connect
     elif scheme == SFTP:
         from dmtcp_py.mirror.sftp_place import connect

@@ -89,7 +89,7 @@ class _Worker:
 
     def _round(self, ended: str | None) -> None:
         if self._copier is None:
-            self._copier = Copier(self._order, open_place(self._address), self._progress, tell)
+            self._copier = Copier(self._order, open_place(self._address, self._order.layout.root), self._progress, tell)
         if self._is_anew:
             self._is_anew = False
             self._copier.forget()

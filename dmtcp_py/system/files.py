@@ -174,12 +174,12 @@ def make_temporary(owner: Path, parent: Path | None = None) -> Path:
 
     The default is on a local disk, unless TMPDIR is not. Raises OSError.
     """
-    return Path(tempfile.mkdtemp(prefix=_temporary_prefix(owner), dir=parent))
+    return Path(tempfile.mkdtemp(prefix=temporary_prefix(owner), dir=parent))
 
 
 def own_folder(owner: Path, parent: Path) -> Path:
     """Return the directory of OWNER in PARENT: the same path in every attempt. `remove_temporaries` removes it."""
-    return parent / f"{_temporary_prefix(owner)}{os.geteuid()}"
+    return parent / f"{temporary_prefix(owner)}{os.geteuid()}"
 
 
 def claim_folder(path: Path) -> None:
@@ -198,7 +198,7 @@ def claim_folder(path: Path) -> None:
 
 def remove_temporaries(owner: Path, parent: Path | None = None) -> None:
     """Remove the temporary directories of OWNER that killed attempts left behind. No attempt may be running."""
-    place, prefix = Path(parent or tempfile.gettempdir()), _temporary_prefix(owner)
+    place, prefix = Path(parent or tempfile.gettempdir()), temporary_prefix(owner)
     names: list[str] = []
     with suppress(OSError):
         names = os.listdir(place)  # noqa: PTH208 - there may be thousands
@@ -209,5 +209,6 @@ def remove_temporaries(owner: Path, parent: Path | None = None) -> None:
                 remove_tree(folder)
 
 
-def _temporary_prefix(owner: Path) -> str:
+def temporary_prefix(owner: Path) -> str:
+    """Return the beginning of the names of OWNER's temporary directories, which `remove_temporaries` removes."""
     return f"dmtcp-run-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:12]}-"

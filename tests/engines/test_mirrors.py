@@ -154,6 +154,25 @@ def _manifest(mirror: Mirror) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.usefixtures("one_engine")
+def test_what_a_tool_was_to_copy_when_all_was_killed_is_removed(bench: Workbench, tmp_path: Path) -> None:
+    tool, hangs = tmp_path / "tool", tmp_path / "hangs"
+    hang = f"[ $2 != put ] || [ ! -e {hangs} ] || exec sleep 600"
+    tool.write_text(f"#!/bin/sh\n{hang}\nexec {TESTS}/kit/mirror-tool $*\n")
+    tool.chmod(0o755)
+    mirror = Mirror(f"command:{tool} {tmp_path}/mirror", tmp_path / "mirror")
+    mirror.data.mkdir()
+    hangs.touch()
+    process = start(bench, mirror, steps=50)
+    left = wait_until(lambda: next(bench.temporary.glob("*/file"), None))
+    bench.wait_generations(1, process)
+    kill_all(process)
+    assert left.exists()
+    hangs.unlink()
+    assert start(bench, mirror, steps=50).wait(LONG_S) == 0
+    assert not left.exists()
+
+
 @pytest.mark.usefixtures("one_of_each")
 def test_a_stopped_job_goes_on_elsewhere_under_each_engine(
     bench: Workbench, mirror_of: Callable[[str], Mirror]
