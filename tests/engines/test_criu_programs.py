@@ -49,7 +49,7 @@ import socket, time
 server = socket.create_server(("127.0.0.1", 0), reuse_port=False)
 near = socket.create_connection(server.getsockname())
 far, _ = server.accept()
-for step in range(35):
+for step in range(100):
     near.sendall(b"%d\\n" % step)
     print(far.recv(16).decode().strip(), flush=True)
     time.sleep(0.1)
@@ -191,10 +191,10 @@ def test_a_port_that_another_program_has_now_is_named(bench: Workbench, criu: En
 
 @pytest.mark.plain_user_too
 def test_a_connection_among_its_own_processes_resumes_at_once(bench: Workbench, criu: EngineHere) -> None:
-    """The kernel keeps its address for a minute after a kill."""
+    """The kernel keeps its address for a minute after each kill."""
     began = time.monotonic()
     bench.assert_survives(bench.python("talks.py", TALKS), options=["-i", "0.7", *criu.to_itself], times=2)
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < 100
 
 
 with_dmtcp = pytest.mark.skipif(shutil.which("dmtcp_launch") is None, reason="DMTCP is not on PATH")

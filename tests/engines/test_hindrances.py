@@ -352,7 +352,7 @@ def test_what_is_lost_is_seen_however_many_threads_come_and_go(bench: Workbench,
     assert dmtcp
     done = bench.run("-i", "0.5", "--allow-unprotected", *bench.python("threads.py", MANY_THREADS))
     assert done.returncode == 0
-    assert bench.events.count("failed") > 3
+    assert bench.events.count("failed") > 1
     assert "checkpointed" not in bench.events
 
 
@@ -467,6 +467,7 @@ def test_connections_over_ipv6_among_its_own_processes_are_found_before_images_t
     assert bench.generations == []
 
 
+@pytest.mark.plain_user_too
 def test_criu_takes_connections_over_ipv6(bench: Workbench, criu: EngineHere) -> None:
     assert criu
     _comes_through(bench, *bench.python("ipv6.py", OVER_IPV6), "to IPv6", "30")
@@ -478,7 +479,7 @@ def test_a_connection_that_is_shut_down_in_one_direction_is_refused_before_it_is
 ) -> None:
     """The answer would meet a closed connection."""
     assert dmtcp
-    line = ["-i", "0", "--job", "half", "--stdout", "out.txt", *bench.python("half.py", HALF_CLOSED), kind, "40"]
+    line = ["-i", "0", "--job", "half", "--stdout", "out.txt", *bench.python("half.py", HALF_CLOSED), kind, "80"]
     process = bench.start(*line)
     bench.wait_lines(1, process)
     refused = bench.ctl("checkpoint", "half")
@@ -489,6 +490,7 @@ def test_a_connection_that_is_shut_down_in_one_direction_is_refused_before_it_is
     assert (bench.folder / "out.txt").read_text().endswith("\nb'answer to question'\n")
 
 
+@pytest.mark.plain_user_too
 @pytest.mark.parametrize("kind", ["a pair", "TCP"])
 def test_criu_takes_connections_that_are_shut_down_in_one_direction(
     bench: Workbench, criu: EngineHere, kind: str

@@ -103,6 +103,18 @@ for step in range(7):
     os.read(fd, 8)
 print("still ticking")
 """
+HALF_CLOSED = """
+import socket, time
+server = socket.create_server(("127.0.0.1", 0))
+one = socket.create_connection(server.getsockname())
+other = server.accept()[0]
+one.sendall(b"question")
+one.shutdown(socket.SHUT_WR)
+for step in range(60):
+    print(step, flush=True)
+    time.sleep(0.1)
+print(b"".join(iter(lambda: other.recv(64), b"")))
+"""
 SEGMENTS = """
 import ctypes, time
 libc = ctypes.CDLL(None)
@@ -190,17 +202,9 @@ def content(folder: Path) -> dict[str, tuple[int, bytes]]:
 def test_with_capabilities_clocks_go_on_and_the_program_has_none_of_them(
     bench: Workbench, criu: EngineHere, first_s: int
 ) -> None:
-    """The line of the administrator that doctor prints, run."""
-    tools = [shutil.which(name) for name in ("setpriv", "setcap")]
-    if criu.user is None or None in tools:
-        pytest.skip("only root grants capabilities to another user, by setcap, for a copy of setpriv")
-    raiser = bench.folder.parent / "data" / "dmtcp-py" / "setpriv"
-    raiser.parent.mkdir(parents=True)
-    shutil.copy(str(tools[0]), raiser)
     program = bench.python("sleeps.py", SLEEPS + PRINTS_CAPABILITIES)
     line = bench.line("-i", "1", "--stdout", "out.txt", *program)
-    subprocess.run([str(tools[1]), f"{','.join(privileges.NEEDED)}+ep", raiser], check=True, timeout=LONG_S)
-    environ = {**bench.environ, "XDG_DATA_HOME": str(raiser.parents[1])}
+    environ = granted_capabilities(bench, criu)
     process = bench.start_line(with_clocks(first_s, line), env=environ)
     bench.wait_generations(1, process)
     assert bench.manifest["engine_way"] == "with capabilities"
@@ -209,6 +213,33 @@ def test_with_capabilities_clocks_go_on_and_the_program_has_none_of_them(
     again = with_clocks(FIVE_DAYS_S - first_s, line)
     assert bench.start_line(again, env=environ).wait(LONG_S) == 0, bench.said()
     assert (bench.folder / "out.txt").read_text().split()[-2:] == ["True", "0000000000000000"]
+
+
+def test_with_capabilities_a_connection_that_is_shut_down_in_one_direction_goes_on(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    line = bench.line("-i", "1", "--stdout", "out.txt", *bench.python("half.py", HALF_CLOSED))
+    environ = granted_capabilities(bench, criu)
+    process = bench.start_line(line, env=environ)
+    bench.wait_generations(1, process)
+    assert bench.manifest["engine_way"] == "with capabilities"
+    kill_all(process)
+    assert bench.start_line(line, env=environ).wait(LONG_S) == 0, bench.said()
+    assert bench.said("out.txt").splitlines()[-1] == "b'question'"
+
+
+def granted_capabilities(bench: Workbench, criu: EngineHere) -> dict[str, str]:
+    """Run the line of the administrator that doctor prints; return the environment of a line for which it holds."""
+    tools = [shutil.which(name) for name in ("setpriv", "setcap")]
+    if criu.user is None or None in tools:
+        pytest.skip("only root grants capabilities to another user, by setcap, for a copy of setpriv")
+    raiser = bench.folder.parent / "data" / "dmtcp-py" / "setpriv"
+    raiser.parent.mkdir(parents=True)
+    shutil.copy(str(tools[0]), raiser)
+    # what is below becomes the user's, and a file that changes hands loses its capabilities
+    bench.line("true")
+    subprocess.run([str(tools[1]), f"{','.join(privileges.NEEDED)}+ep", raiser], check=True, timeout=LONG_S)
+    return {**bench.environ, "XDG_DATA_HOME": str(raiser.parents[1])}
 
 
 def with_clocks(ahead_s: int, line: Sequence[str]) -> list[str]:

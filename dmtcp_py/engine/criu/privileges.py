@@ -16,13 +16,15 @@ from dmtcp_py.system.tools import run_tool
 NEEDED = {
     "cap_setpcap": 8,
     "cap_net_admin": 12,
+    "cap_net_raw": 13,
     "cap_sys_ptrace": 19,
     "cap_sys_admin": 21,
     "cap_sys_nice": 23,
     "cap_sys_time": 25,
 }
 """The capabilities that CRIU needs, with their numbers in linux/capability.h: to drop those that a restored process
-must not have, to checkpoint and restore TCP connections, to look into processes where Yama restricts that, to create
+must not have, to checkpoint and restore TCP connections, also those shut down in one direction (criu sends their end as
+a packet), to look into processes where Yama restricts that, to create
 namespaces, to set timer slacks, and to have clocks go on."""
 _NEEDED_AS_ROOT = {**NEEDED, "cap_sys_chroot": 18}
 """For root, CRIU also restores root directories."""

@@ -28,8 +28,9 @@ Not CAP_SETUID, with which criu would become user 0, who does not exist in the n
 network outside would not accept.
 """
 OWN_NETWORK = "--own-network"
-"""Has the command have CAP_NET_ADMIN too, for a network that belongs to the namespace."""
-_CAP_NET_ADMIN = 12
+"""Has the command have `_OF_NETWORK` too, for a network that belongs to the namespace."""
+_OF_NETWORK = (12, 13)
+"""CAP_NET_ADMIN, and CAP_NET_RAW: criu sends the end of a connection that is shut down in one direction by itself."""
 _CLONE_NEWUSER = 0x10000000
 _CAPABILITY_VERSION_3 = 0x20080522
 _PR_CAP_AMBIENT = 47
@@ -86,7 +87,7 @@ def main(words: Sequence[str]) -> NoReturn:
     has_network = words[0] == OWN_NETWORK
     images, *argv = words[1:] if has_network else words
     try:
-        enter(Path(images) if images else None, (*CAPABILITIES, *((_CAP_NET_ADMIN,) if has_network else ())))
+        enter(Path(images) if images else None, (*CAPABILITIES, *(_OF_NETWORK if has_network else ())))
     except StepError as error:
         sys.exit(_failed(str(error)))
     os.execvp(argv[0], argv)  # noqa: S606 - the command that makes the other namespaces
