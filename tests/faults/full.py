@@ -1,15 +1,17 @@
 """The disk with a job's directory, or the one with temporary files, is full for some seconds at a random moment.
 
-The program goes on, what was committed is whole meanwhile, nothing is said again and again, and space that is freed is
-used: there is another generation then. Needs root, which mounts the disks.
+So is the quota on a job's directory, while the disk has room. The program goes on, what was committed is whole
+meanwhile, nothing is said again and again, and space that is freed is used: there is another generation then. Needs
+root, which mounts the disks; quotas need mkfs.btrfs and are left out without it.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from faults.figures import End, Trial
@@ -19,12 +21,13 @@ from kit.waits import LONG_S, happens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from kit.bench import Process
 
-JOBS, TEMPORARY = "the disk with the job", "the disk with temporary files"
-KINDS = (JOBS, TEMPORARY)
+JOBS, TEMPORARY, QUOTA = "the disk with the job", "the disk with temporary files", "the job's quota"
+KINDS = (JOBS, TEMPORARY, *([QUOTA] if shutil.which("mkfs.btrfs") else []))
 _STEPS = 60
 _MOST_WARNINGS = 3
 
@@ -36,31 +39,64 @@ def campaign(bench: Workbench, seeds: Iterable[int]) -> Iterator[Trial]:
         folder = bench.folder / f"{seed}" / "work"
         folder.mkdir(parents=True)
         one = Workbench(folder, bench.engine)
-        disk = one.jobs if kind == JOBS else one.temporary
+        disk = one.temporary if kind == TEMPORARY else one.jobs
         disk.mkdir(exist_ok=True, mode=0o700)
-        with small_disk(disk, "400m" if kind == JOBS else "64m"):
+        with _small(kind, disk):
             problem = _problem(one, disk, chosen)
         warned = "checkpoint failed" in one.said()
         yield Trial(kind, End.WRONG if problem else End.DETECTED if warned else End.SURVIVED, f"seed {seed} {problem}")
 
 
+def _small(kind: str, place: Path) -> AbstractContextManager[None]:
+    if kind == QUOTA:
+        return _quota(place, "400m")
+    return _mounted(place, "tmpfs", f"size={'400m' if kind == JOBS else '64m'},mode=0700,uid={os.getuid()}", "small")
+
+
 @contextmanager
-def small_disk(place: Path, size: str) -> Iterator[None]:
-    """Mount a file system of SIZE at PLACE."""
-    options = f"size={size},mode=0700,uid={os.getuid()}"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "small", place], timeout=LONG_S, check=True)
+def _quota(place: Path, size: str) -> Iterator[None]:
+    """Make PLACE a directory that may hold SIZE bytes, on a disk of 2 GiB."""
+    image, volume = place.with_name("disk"), place.with_name("volume")
+    image.touch()
+    os.truncate(image, 2 << 30)
+    volume.mkdir()
+    _run("mkfs.btrfs", "--quiet", image)
+    with _mounted(volume, "btrfs", "loop", image):
+        for words in (["quota", "enable", volume], ["subvolume", "create", volume / "of-the-job"]):
+            _run("btrfs", *words)
+        (volume / "of-the-job").chmod(0o700)
+        _run("btrfs", "qgroup", "limit", size, volume / "of-the-job")
+        with _mounted(place, "none", "bind", volume / "of-the-job"):
+            yield
+    image.unlink()
+
+
+@contextmanager
+def _mounted(place: Path, kind: str, options: str, device: str | Path) -> Iterator[None]:
+    _run("mount", "-t", kind, "-o", options, device, place)
     try:
         yield
     finally:
-        subprocess.run(["umount", "--lazy", place], timeout=LONG_S, check=True)
+        _run("umount", "--lazy", place)
+
+
+def _run(*words: str | Path) -> None:
+    subprocess.run(words, timeout=LONG_S, check=True, stdout=subprocess.DEVNULL)
 
 
 def fill(disk: Path, leave_bytes: int) -> Path:
-    """Fill DISK but for some bytes, and return the file that does."""
+    """Fill DISK, or the quota on it, but for some bytes, and return the file that does."""
     filler = disk / "filler"
-    with filler.open("wb") as file, suppress(OSError):
-        left = os.statvfs(disk)
-        os.posix_fallocate(file.fileno(), 0, max(left.f_bavail * left.f_frsize - leave_bytes, 1))
+    with filler.open("wb") as file:
+        found = os.statvfs(disk)
+        size, piece = 0, found.f_bavail * found.f_frsize
+        while piece >= 4096:
+            try:
+                os.posix_fallocate(file.fileno(), size, piece)
+                size += piece
+            except OSError:
+                piece //= 2
+        file.truncate(max(size - leave_bytes, 0))
     return filler
 
 
