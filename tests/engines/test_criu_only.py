@@ -18,7 +18,7 @@ from dmtcp_py.native import built
 from kit.bench import counted
 from kit.engines import EngineHere, kernel_gives_rings
 from kit.long_form import NO_LONG_TESTS
-from kit.processes import descendants
+from kit.processes import descendants, kill_all
 from kit.programs import without_environment
 from kit.waits import LONG_S, wait_until
 
@@ -312,28 +312,98 @@ for step in range(60):
     assert "about a thread, which CRIU cannot open again" in bench.said()
 
 
-@pytest.mark.parametrize("side", ["printed", "typed"])
+@pytest.mark.parametrize("how", ["typed", "printed where nothing can print any more"])
 def test_no_checkpoint_is_taken_while_data_wait_in_a_pseudo_terminal(
-    bench: Workbench, criu: EngineHere, side: str
+    bench: Workbench, criu: EngineHere, how: str
 ) -> None:
-    """CRIU takes them out and prints or types them once more: what ends a line comes twice then."""
+    """CRIU types once more what was typed, which is echoed then, and drops what nothing can print again."""
     del criu
     text = f"""
-import os, time, tty
+import os, time
 master, slave = os.openpty()
-if "{side}" == "typed":
-    tty.setraw(slave)
+if "{how}" == "typed":
     os.write(master, b"typed\\n")
 else:
     os.write(slave, b"printed\\n")
+    os.close(slave)
 for step in range(60):
     if step == 20:
-        print(os.read(slave if "{side}" == "typed" else master, 100), flush=True)
+        print(os.read(slave if "{how}" == "typed" else master, 100), flush=True)
     print(step, flush=True)
     time.sleep(0.1)
 """
     bench.assert_survives(bench.python("terminal.py", text), options=["-i", "0.5"])
     assert "that were not read yet, which CRIU would change" in bench.said()
+
+
+@pytest.mark.parametrize("modes", ["usual", "raw", "two openings", "read in part"])
+@pytest.mark.parametrize("action", ["checkpoint", "stop"])
+def test_what_was_printed_to_a_pseudo_terminal_waits_there_after_a_resume(
+    bench: Workbench, criu: EngineHere, modes: str, action: str
+) -> None:
+    """CRIU prints it once more, with the end of each line turned into two characters twice."""
+    del criu
+    text = f"""
+import os, time, tty
+master, slave = os.openpty()
+if "{modes}" == "raw":
+    tty.setraw(slave)
+if "{modes}" == "two openings":
+    second = os.open(os.ttyname(slave), os.O_RDWR | os.O_NONBLOCK)
+for number in range(300):
+    os.write(slave, b"line %d\\n" % number)
+read = os.read(master, 7) if "{modes}" == "read in part" else b""
+print("printed", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.05)
+os.write(slave, b"end\\n")
+while b"end" not in read:
+    read += os.read(master, 10000)
+print(read, flush=True)
+"""
+    program = bench.python("terminal.py", text)
+    line = ["-i", "0", "--job", "prints", "--stdout", "out.txt", *program]
+    process = bench.start(*line)
+    bench.wait_lines(1, process)
+    assert bench.ctl(action, "prints").returncode == 0
+    if action == "checkpoint":
+        # what runs on finds them as they were, too
+        assert bench.ctl("checkpoint", "prints").returncode == 0
+        kill_all(process)
+    else:
+        process.wait(LONG_S)
+    plain = bench.start_plain(*program)
+    for folder in (bench.folder, bench.plain):
+        (folder / "go").touch()
+    assert bench.start(*line).wait(LONG_S) == 0, bench.said()
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt")
+
+
+def test_a_program_that_prints_to_a_pseudo_terminal_all_the_time_is_checkpointed(
+    bench: Workbench, criu: EngineHere
+) -> None:
+    """As mpirun's processes do. What was printed while criu froze the processes was not seen before the dump."""
+    del criu
+    text = """
+import os, pty, time
+child, master = pty.fork()
+if child == 0:
+    for number in range(200000):
+        print("line", number, flush=True)
+        if number % 50 == 0:
+            time.sleep(0.002)
+    os._exit(0)
+read = 0
+try:
+    while data := os.read(master, 1000):
+        print(data.decode(), end="", flush=True)
+except OSError:
+    pass
+print(os.waitpid(child, 0)[1])
+"""
+    bench.assert_survives(bench.python("prints.py", text), options=["-i", "0.3"], times=3)
+    assert "checkpoint failed" not in bench.said()
 
 
 @pytest.mark.skipif(built("environment") is None, reason="there was no compiler at the installation")

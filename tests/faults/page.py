@@ -44,8 +44,8 @@ _SENTENCES = {
     "full": (
         "Full disks",
         (
-            "When the disk with the job, the quota on it, or the disk with temporary files is full for some seconds, the "
-            "program goes on, what was committed stays whole, and the space is used again once it is free."
+            "When the disk with the job, the quota on it, or the disk with temporary files is full for some seconds, "
+            "the program goes on, what was committed stays whole, and the space is used again once it is free."
         ),
     ),
     "calls": (

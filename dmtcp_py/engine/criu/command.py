@@ -62,7 +62,8 @@ class Tool(Struct, frozen=True):
 def dump_argv(tool: Tool, images: Path, *, then_stop: bool) -> list[str]:
     """Return the command that dumps a tree of processes; the keeper adds the tree and the external descriptors."""
     refused = ",".join(tool.way.refused_while_frozen)
-    words = inside_argv("engine.criu.inside.frozen", refused, str(int(tool.covers_shm)), str(tool.undo or ""))
+    facts = (str(int(not then_stop)), str(int(tool.covers_shm)), str(tool.undo or ""))
+    words = inside_argv("engine.criu.inside.frozen", refused, *facts)
     script = _action_script(tool, "post-dump", words)
     running = [] if then_stop else ["--leave-running"]
     # with the library that has interrupted calls begin again

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dmtcp_py.engine.criu.inside import audit, socket_options, timers
+from dmtcp_py.engine.criu.inside import audit, socket_options, terminals, timers
 from dmtcp_py.state import record
 from dmtcp_py.system.proc import has_ended
 
@@ -175,5 +175,6 @@ def main(words: Sequence[str]) -> None:
     recorded = read(images)
     # an older dmtcp-run kept both in one file
     was = record.read(images) or recorded.get("audit", {})
+    terminals.put_back_modes(images, map(int, was))
     lost = [*put_back(recorded), *compare(was)]
     Path(words[0]).write_text("\n".join(lost), encoding="utf-8")

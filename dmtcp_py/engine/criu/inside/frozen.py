@@ -13,19 +13,23 @@ from dmtcp_py.system.proc import processes_below
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_CHANGED = "criu changed data in a pseudo-terminal that were not read yet when the checkpoint began"
+_CHANGED = refusals.Refusal(
+    "criu changed data in a pseudo-terminal that were not read yet when the checkpoint began", has_changed=True
+)
 
 
 def main(words: Sequence[str]) -> None:
-    """Record what the images lack; WORDS: the names of what is refused, with commas; then those of `post_dump`."""
-    names, *others = words
+    """Record what the images lack.
+
+    WORDS: the names of what is refused, with commas; whether the program is to run on; then those of `post_dump`.
+    """
+    names, runs_on, *others = words
     images = Path(os.environ["CRTOOLS_IMAGE_DIR"])
     clocks.record(images)
     pids = processes_below(int(os.environ["CRTOOLS_INIT_PID"]))
-    refusal = refusals.first(pids, [name for name in names.split(",") if name])
-    # printed between the look from outside and the freeze, and already put back as something else
-    if refusal is None and terminals.are_in(images):
-        refusal = refusals.Refusal(_CHANGED, has_changed=True)
+    # typed between the look from outside and the freeze, and already put back as something else
+    is_kept = terminals.keep(images, pids, runs_on=runs_on == "1")
+    refusal = refusals.first(pids, [name for name in names.split(",") if name]) if is_kept else _CHANGED
     if refusal is not None:
         refusals.write(images, refusal)
         # a dump whose script fails lets the program run on

@@ -29,7 +29,7 @@ SECCOMP, HIDDEN, TCP, WATCHES = "seccomp", "hidden", "tcp", "watches"
 NAMELESS_MEMORY, SYSV_IDS, ENDED = "memory", "sysv", "ended"
 RENAMED, UNDONE, DESCRIPTORS, OF_THREAD = "renamed", "undone", "descriptors", "of thread"
 MEMFD, TERMINALS = "memfd", "terminals"
-UNNOTICED = (NAMELESS_MEMORY, SYSV_IDS, ENDED, RENAMED, UNDONE, DESCRIPTORS, OF_THREAD, MEMFD)
+UNNOTICED = (NAMELESS_MEMORY, SYSV_IDS, ENDED, RENAMED, UNDONE, DESCRIPTORS, OF_THREAD, MEMFD, TERMINALS)
 """What criu would not notice at the dump."""
 FROZEN_ONLY = (SYSV_IDS, OF_THREAD)
 """Seen only in the namespaces of the computation."""
