@@ -6,7 +6,7 @@ import signal
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from dmtcp_py.system.units import format_size, short_duration
+from dmtcp_py.system.units import format_duration, format_size, short_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _GAP = "  "
 _HEADER = ("JOB", "IS", "COMPUTED", "LAST", "NEXT", "LEFT", "SIZE")
+_GENERATIONS_HEADER = ("JOB", "GENERATION", "CREATED", "REASON", "SIZE", "PAUSE", "ENGINE")
 _LEAST_NAME = 12
 _DASH = "-"
 _WORDS = {
@@ -73,8 +74,32 @@ def cells(row: dict[str, Any], now: datetime, step: Step | None = None) -> list[
 
 def table(rows: Sequence[Sequence[str]], columns: int | None) -> list[str]:
     """Return ROWS of cells under a header, in lines of COLUMNS; only the names of jobs are shortened for that."""
-    lines = [_HEADER, *rows]
-    widths = [max(len(line[number]) for line in lines) for number in range(len(_HEADER))]
+    return _in_columns([_HEADER, *rows], columns)
+
+
+def table_of_generations(rows: Sequence[dict[str, Any]], columns: int | None) -> list[str]:
+    """Return ROWS of generations in lines of COLUMNS, as `table` does; what is damaged follows."""
+    damaged = [f"generation {row['generation']} of {row['job']}: {row['problem']}" for row in rows if row["problem"]]
+    return [*_in_columns([_GENERATIONS_HEADER, *map(_generation_cells, rows)], columns), *damaged]
+
+
+def _generation_cells(row: dict[str, Any]) -> Sequence[str]:
+    name = (row["job"], str(row["generation"]))
+    if row["problem"]:
+        return (*name, _DASH, "damaged", _DASH, _DASH, _DASH)
+    created = f"{datetime.fromisoformat(row['created']).astimezone():%m-%d %H:%M:%S}"
+    return (
+        *name,
+        created,
+        row["reason"],
+        format_size(row["size"]),
+        format_duration(row["checkpoint_s"]),
+        row["engine"],
+    )
+
+
+def _in_columns(lines: Sequence[Sequence[str]], columns: int | None) -> list[str]:
+    widths = [max(len(line[number]) for line in lines) for number in range(len(lines[0]))]
     if columns is not None:
         too_long = sum(widths) + len(_GAP) * (len(widths) - 1) - columns
         widths[0] = max(widths[0] - max(too_long, 0), min(widths[0], _LEAST_NAME))

@@ -305,6 +305,12 @@ class TestList:
         header, *found = columns(stopped.ctl("list"))
         assert header[:4] == ["JOB", "GENERATION", "CREATED", "REASON"]
         assert [row[:2] for row in found] == [[JOB, "1"], [JOB, "2"], [JOB, "3"]]
+        assert "LINEAGE" in columns(stopped.ctl("list", "--wide"))[0]
+
+    def test_they_fit_in_eighty_columns(self, stopped: Workbench) -> None:
+        lines = stopped.ctl("list").stdout.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert [line.split()[4] for line in lines[1:]] == ["request"] * 3
 
     def test_and_in_json(self, stopped: Workbench, one_engine: EngineHere) -> None:
         found = rows(stopped.ctl("list", JOB, "--json"))
