@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -14,6 +13,7 @@ from msgspec import Struct
 from dmtcp_py.attempt.host import this_host
 from dmtcp_py.attempt.named_files import changed, own_folders
 from dmtcp_py.attempt.policy import INTERVAL
+from dmtcp_py.attempt.stdio import size_written
 from dmtcp_py.attempt.written import drawn
 from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError, StoreError
 from dmtcp_py.messages import NORMAL, VERBOSE
@@ -26,6 +26,7 @@ from dmtcp_py.system.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from dmtcp_py.attempt.feed import Feed
     from dmtcp_py.attempt.plan import Plan
@@ -231,10 +232,9 @@ def _check_space(subject: CheckpointSubject) -> None:
 
 def _size(path: Path | None, inherited_fd: int) -> int | None:
     """Return the size of the file behind a standard stream; None if it is no regular file."""
+    if path is None:
+        return size_written(inherited_fd)
     try:
-        if path is not None:
-            return path.stat().st_size
-        found = os.fstat(inherited_fd)
+        return path.stat().st_size
     except OSError:
         return None
-    return found.st_size if Path(f"/proc/self/fd/{inherited_fd}").is_file() else None

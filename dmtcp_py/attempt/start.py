@@ -20,7 +20,7 @@ from dmtcp_py.attempt.mirroring import without_passwords
 from dmtcp_py.attempt.named_files import notes_on_changed, notes_on_copies
 from dmtcp_py.attempt.policy import STOP_SIGNALS
 from dmtcp_py.attempt.start_point import none_came_up
-from dmtcp_py.attempt.stdio import losses_on_resume, note_on_reader, notes_on_start, repeats_on_resume
+from dmtcp_py.attempt.stdio import losses_on_resume, note_on_reader, notes_on_start, repeats_on_resume, sizes_now
 from dmtcp_py.attempt.verifying import shown
 from dmtcp_py.engine.choice import Choice, engine_named
 from dmtcp_py.engine.protocol import Launch, Restart
@@ -38,7 +38,7 @@ from dmtcp_py.system.proc import SHARED_MEMORY
 from dmtcp_py.system.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from dmtcp_py.attempt.feed import Feed
@@ -199,6 +199,7 @@ class Starter(Struct, frozen=True):
         if not self.plan.options.accept_changed_files:
             changed_files.refuse(manifest)
         self._begin_life(manifest)
+        sizes = sizes_now()
         with self._standard_input(manifest):
             compared: list[Compared] = []
             computation = engine.restart(self._restart(manifest, images, stream, compared.append))
@@ -207,7 +208,7 @@ class Starter(Struct, frozen=True):
         is_first = manifest.lineage not in numbers_in_history(self.plan.store.layout, "resumed", "lineage")
         facts = {**self._facts(choice, began), "compared": compared[0]._asdict() if compared else None}
         self.plan.store.record("resumed", generation=number, lineage=manifest.lineage, **facts)
-        self._say_resumed(manifest, choice, is_first=is_first)
+        self._say_resumed(manifest, choice, sizes, is_first=is_first)
         return Running(choice=choice, computation=computation, quirks=tuple(manifest.quirks), parent=manifest)
 
     def _begin_life(self, manifest: Manifest | None) -> None:
@@ -272,7 +273,7 @@ class Starter(Struct, frozen=True):
         """The folder of the journal; None on several nodes, which would see too late that a new part began."""
         return None if self.plan.nodes else self.plan.store.layout.undo
 
-    def _say_resumed(self, manifest: Manifest, choice: Choice, *, is_first: bool) -> None:
+    def _say_resumed(self, manifest: Manifest, choice: Choice, sizes: Sequence[int], *, is_first: bool) -> None:
         store, stdio = self.plan.store, self.plan.stdio
         self.report.say(
             f"job {store.layout.name}: resumed generation {manifest.generation} of "
@@ -283,10 +284,11 @@ class Starter(Struct, frozen=True):
         )
         is_fed = self.feed is not None
         edited = notes_on_changed(self.plan.start.job.named_files, manifest.changed_files)
-        for text in [*losses_on_resume(manifest, stdio, is_fed=is_fed), *changed_files.notes(manifest), *edited]:
+        losses = losses_on_resume(manifest, stdio, sizes, is_fed=is_fed)
+        for text in [*losses, *changed_files.notes(manifest), *edited]:
             self.report.warn(text)
         # what is so at each resume is read at the first
-        for text in repeats_on_resume(manifest, stdio):
+        for text in repeats_on_resume(manifest, stdio, sizes):
             self.report.say(text, level=QUIET if is_first else VERBOSE, event="warning")
         if (note := note_on_reader(manifest, stdio)) is not None:
             self.report.say(note, level=NORMAL if is_first else VERBOSE)

@@ -118,29 +118,46 @@ def notes_on_start(stdio: Stdio) -> list[str]:
     return notes
 
 
-def losses_on_resume(manifest: Manifest, stdio: Stdio, *, is_fed: bool) -> list[str]:
-    """Return what the program's streams lack since the generation of MANIFEST was taken."""
+def sizes_now() -> tuple[int, ...]:
+    """Return the sizes of our own streams, -1 for one that is no file; call it before the program runs on."""
+    return tuple(-1 if (size := _size(fd)) is None else size for fd in range(3))
+
+
+def size_written(fd: int) -> int | None:
+    """Return the size of our own stream FD, 0 if nobody but us has written there; None if it is no file."""
+    try:
+        size = _size(fd)
+        return 0 if size and _are_ours(fd, 0, size) else size
+    except OSError:
+        return None
+
+
+def losses_on_resume(manifest: Manifest, stdio: Stdio, sizes: Sequence[int], *, is_fed: bool) -> list[str]:
+    """Return what the program's streams, which had SIZES before it ran on, lack since MANIFEST's generation."""
     notes = []
     if is_read_once(stdio) or (is_fed and manifest.stdin_bytes is None):
         notes.append("standard input was not kept: the program continues to read at the beginning of this one")
-    for fd, name in _NAMES:
-        now, size = _size(fd), _size_then(manifest, fd)
-        is_short = size is not None and now is not None and now < size
-        if stdio.paths[fd] is None and is_short and not _is_another(manifest, fd):
-            notes.append(
-                f"{name} has {now} bytes and had {size} when generation {manifest.generation} was taken: it lacks what "
-                f"the program wrote before ('>' empties a file); use '>>', or --{name} FILE"
-            )
+    emptied = [
+        name
+        for fd, name in _NAMES
+        if stdio.paths[fd] is None and _is_short(manifest, fd, sizes) and not _is_another(manifest, fd)
+    ]
+    if emptied:
+        notes.append(
+            f"{' and '.join(emptied)} lack{'s' if len(emptied) == 1 else ''} what the program wrote before generation "
+            f"{manifest.generation} was taken, as '>' empties a file; use '>>', or "
+            f"{' and '.join(f'--{name} FILE' for name in emptied)}"
+        )
     return notes
 
 
-def repeats_on_resume(manifest: Manifest, stdio: Stdio) -> list[str]:
-    """Return what will be in the program's streams once more after a crash, as after each one."""
+def repeats_on_resume(manifest: Manifest, stdio: Stdio, sizes: Sequence[int]) -> list[str]:
+    """Return what will be in the program's streams, which had SIZES before, once more after a crash, as after each."""
     if manifest.program_stopped:
         return []
     notes = []
     inherited = {fd: stdio.paths[fd] is None for fd, _ in _NAMES}
-    files = [name for fd, name in _NAMES if inherited[fd] and _has_more(fd, _size_then(manifest, fd))]
+    files = [name for fd, name in _NAMES if inherited[fd] and _has_more(manifest, fd, sizes)]
     if files:
         keep = "keeps" if len(files) == 1 else "keep"
         notes.append(
@@ -167,18 +184,26 @@ def note_on_reader(manifest: Manifest, stdio: Stdio) -> str | None:
     )
 
 
-def _has_more(fd: int, size: int | None) -> bool:
-    """Whether the file of FD has more than SIZE bytes, and more than our own lines."""
-    if size is None or (_size(fd) or 0) <= size:
-        return False
+def _is_short(manifest: Manifest, fd: int, sizes: Sequence[int]) -> bool:
+    size = _size_then(manifest, fd)
+    return size is not None and 0 <= sizes[fd] < size
+
+
+def _has_more(manifest: Manifest, fd: int, sizes: Sequence[int]) -> bool:
+    """Whether the file of FD, now of SIZES, had more than when MANIFEST was taken, and more than our own lines."""
+    size = _size_then(manifest, fd)
+    return size is not None and sizes[fd] > size and not _are_ours(fd, size, sizes[fd])
+
+
+def _are_ours(fd: int, start: int, end: int) -> bool:
+    """Whether the file of FD has only lines of ours from START to END, which may be much."""
     try:
         with Path(f"/proc/self/fd/{fd}").open("rb") as file:
-            file.seek(size)
-            added = file.read(_MOST_BYTES + 1)
+            file.seek(start)
+            lines = file.read(min(end - start, _MOST_BYTES)).splitlines()
     except OSError:
-        return True
-    is_ours = all(line.startswith(_OUR_LINE) for line in added.splitlines())
-    return not is_ours or len(added) > _MOST_BYTES
+        return False
+    return end - start <= _MOST_BYTES and all(line.startswith(_OUR_LINE) for line in lines)
 
 
 def _size_then(manifest: Manifest, fd: int) -> int | None:

@@ -107,11 +107,24 @@ void record_descriptors(void)
     each_entry("/proc/self/fd", record);
 }
 
+/* Whether it is a stream of this life whose file ends before the place, as one that the shell's > emptied: what comes
+   next would follow upon a hole. */
+static int was_emptied(int fd)
+{
+    struct stat found, stream;
+    if (RAW(SYS_fstat, fd, &found) < 0 || !S_ISREG(found.st_mode) || found.st_size >= known[fd].position)
+        return 0;
+    for (int i = 1; i < 3; i++)
+        if (RAW(SYS_fstat, i, &stream) == 0 && stream.st_dev == found.st_dev && stream.st_ino == found.st_ino)
+            return 1;
+    return 0;
+}
+
 /* DMTCP opens folders again at their beginning, where a stream of one would have entries twice, and leaves a file there
    if the program was beyond its end. */
 static void put_back_place(int fd)
 {
-    if (known[fd].is_open && known[fd].position > 0)
+    if (known[fd].is_open && known[fd].position > 0 && !was_emptied(fd))
         RAW(SYS_lseek, fd, known[fd].position, SEEK_SET);
 }
 

@@ -384,8 +384,27 @@ def test_an_output_that_the_shell_emptied_before_a_resume_is_said(bench: Workben
     kill_after_a_generation(bench, process)
     assert count(bench, out=out, err=bench.folder / "err.2", flags=os.O_TRUNC).wait(LONG_S) == 0
     said = (bench.folder / "err.2").read_text()
-    assert "dmtcp-run: stdout " in said
+    assert said.count("dmtcp-run: stdout lacks what the program wrote before generation ") == 1
     assert "--stdout" in said
+    assert "will be repeated" not in said
+    rest = out.read_bytes()
+    assert numbers(rest, "")[-1] == 40
+    assert b"\0" not in rest
+
+
+def test_a_file_for_our_lines_alone_lacks_nothing_when_it_is_emptied(bench: Workbench, engine: EngineHere) -> None:
+    assert engine
+    log = bench.folder / "log"
+    for life in ("first", "second"):
+        with log.open("wb") as err:
+            process = bench.start("-i", "1", "--stdout", "out", *bench.counting(40), stderr=err)
+        if life == "first":
+            kill_after_a_generation(bench, process)
+    assert process.wait(LONG_S) == 0
+    said = log.read_text()
+    assert "resumed generation" in said
+    assert "lacks" not in said
+    assert "repeated" not in said
 
 
 @contextmanager
