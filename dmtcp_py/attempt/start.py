@@ -20,7 +20,14 @@ from dmtcp_py.attempt.mirroring import without_passwords
 from dmtcp_py.attempt.named_files import notes_on_changed, notes_on_copies
 from dmtcp_py.attempt.policy import STOP_SIGNALS
 from dmtcp_py.attempt.start_point import none_came_up
-from dmtcp_py.attempt.stdio import losses_on_resume, note_on_reader, notes_on_start, repeats_on_resume, sizes_now
+from dmtcp_py.attempt.stdio import (
+    losses_on_resume,
+    note_on_reader,
+    notes_on_start,
+    own_files,
+    repeats_on_resume,
+    sizes_now,
+)
 from dmtcp_py.attempt.verifying import shown
 from dmtcp_py.engine.choice import Choice, engine_named
 from dmtcp_py.engine.protocol import Launch, Restart
@@ -30,6 +37,7 @@ from dmtcp_py.messages import NORMAL, QUIET, VERBOSE
 from dmtcp_py.rollback import changed_files, kept_code, undo
 from dmtcp_py.store import inside
 from dmtcp_py.store.history import numbers_in_history
+from dmtcp_py.store.records import path_text
 from dmtcp_py.store.restorable import restorable
 from dmtcp_py.store.verify import is_sealed
 from dmtcp_py.system.environment import given_environ
@@ -311,5 +319,6 @@ class Starter(Struct, frozen=True):
             if job is None or job.submitted is None
             else datetime.fromtimestamp(job.submitted, timezone.utc),
             "engine": choice.engine_text,
+            "streams": [path_text(path) for path in own_files()],
             "options": without_passwords(self.plan.options.in_force()),
         }

@@ -123,6 +123,11 @@ def sizes_now() -> tuple[int, ...]:
     return tuple(-1 if (size := _size(fd)) is None else size for fd in range(3))
 
 
+def own_files() -> list[Path]:
+    """Return the files that our own output streams are."""
+    return [Path(os.readlink(f"/proc/self/fd/{fd}")) for fd, _ in _NAMES if stat.S_ISREG(_mode(fd))]
+
+
 def size_written(fd: int) -> int | None:
     """Return the size of our own stream FD, 0 if nobody but us has written there; None if it is no file."""
     try:

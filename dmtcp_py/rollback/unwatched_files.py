@@ -28,8 +28,9 @@ from dmtcp_py.rollback import held_files
 from dmtcp_py.rollback.journal import begun_at, read_entries
 from dmtcp_py.rollback.parts import UNFINISHED, has_begun, numbers_of, undone
 from dmtcp_py.rollback.undo import ACCEPT
+from dmtcp_py.store.history import read_history
 from dmtcp_py.store.layout import JobLayout, jobs_in
-from dmtcp_py.store.records import Job, read_record
+from dmtcp_py.store.records import Job, path_of, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -160,6 +161,8 @@ def _paths_of(job: JobLayout, *, is_own: bool) -> set[Path]:
     with suppress(OSError, StoreError):
         record = read_record(job.job, Job)
         found |= {Path(name) for name in (record.stdout, record.stderr) if name}
+        # those of dmtcp-run itself, which the program may have inherited
+        found |= {path_of(name) for line in read_history(job) for name in line.get("streams", ())}
     if is_own:
         return found
     for number in job.generation_numbers():

@@ -253,6 +253,23 @@ def test_the_tasks_of_an_array_are_not_taken_for_one_another(bench: Workbench, l
 
 
 @static
+def test_the_redirected_output_of_another_job_is_not_taken_for_its_own(bench: Workbench, line: list[str]) -> None:
+    """Of a program that is watched, as the shell opened it with ``>``."""
+    with (bench.folder / "other.out").open("wb") as out, (bench.folder / "other.log").open("wb") as err:
+        other = bench.start("-i", "0", "--job", "other", *bench.counting(200), stdout=out, stderr=err)
+    mine = ["-i", "1", "--job", "mine", "--stdout", "out.txt", line[0], str(STEPS), "-", "held.txt"]
+    process = bench.start(*mine)
+    wait_until(lambda: list(bench.jobs.glob("mine/generations/00000[1-9]")))
+    before = (bench.folder / "other.out").stat().st_size
+    wait_until(lambda: (bench.folder / "other.out").stat().st_size > before)
+    kill_all(process)
+    done = bench.run(*mine)
+    assert done.returncode == 7, done.stderr
+    assert (bench.folder / "out.txt").read_text() == NUMBERS
+    assert other.wait(LONG_S) == 0
+
+
+@static
 def test_a_file_that_was_made_in_a_folder_that_the_line_names_is_refused(bench: Workbench, line: list[str]) -> None:
     elsewhere = bench.folder.parent / "elsewhere"
     elsewhere.mkdir()
