@@ -39,6 +39,11 @@ def open_for(layout: JobLayout, allocation: Allocation, scheduler: Scheduler | N
         except LockedError as error:
             held = holding(layout)
             if held is None or not _is_superseded(held, allocation, scheduler) or time.monotonic() > until:
+                if held is not None and _is_in_another(held, allocation):
+                    error.hint = (
+                        f"batch job {held.record.scheduler_job} runs it, so this one was not needed: nothing was "
+                        "started, and nothing is to be done; for a second run beside it, use --job NAME"
+                    )
                 if allocation.is_array_chain:
                     error.hint = f"with --array-chain tasks run one at a time, as with --array=1-10%1; {error.hint}"
                 raise
@@ -54,6 +59,11 @@ def open_for(layout: JobLayout, allocation: Allocation, scheduler: Scheduler | N
         else:
             # it has answered or ended: it releases its lock a moment later, or its heartbeat stops
             time.sleep(HEARTBEAT_S / 10)
+
+
+def _is_in_another(held: Holding, allocation: Allocation) -> bool:
+    """Whether another batch job than ours runs the job."""
+    return allocation.job_id is not None and held.record.scheduler_job not in (None, allocation.job_id)
 
 
 def _is_superseded(held: Holding, allocation: Allocation, scheduler: Scheduler | None) -> bool:

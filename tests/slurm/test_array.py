@@ -117,6 +117,18 @@ def test_a_chain_starts_over_once_and_goes_on_after_a_task_that_was_killed(desk:
     desk.bench.assert_counted(100)
 
 
+def test_a_script_that_is_submitted_again_while_it_runs_is_not_needed(desk: Desk) -> None:
+    script = desk.script(f"{desk.run} -i 2 --stdout out.txt {desk.counting(60)}")
+    first = desk.submit(script, "--output=log-1")
+    desk.bench.wait_generation(1)
+    second = desk.submit(script, "--output=log-2")
+    assert desk.cluster.exit_status(second) == (11, 0)
+    assert f"batch job {first} runs it, so this one was not needed: nothing was started" in desk.bench.said("log-2")
+    assert "for a second run beside it, use --job NAME" in desk.bench.said("log-2")
+    desk.assert_finished(first)
+    desk.bench.assert_counted(60)
+
+
 def test_a_chain_of_tasks_side_by_side_is_refused(desk: Desk) -> None:
     line = f"{desk.run} --array-chain --stdout out.txt {desk.counting(60)}"
     array = desk.submit(desk.script(line), "--array=1-2", "--output=log-%a")
