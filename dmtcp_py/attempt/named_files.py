@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from dmtcp_py.attempt.identity import SCRIPT
+from dmtcp_py.attempt.imported import imported
 from dmtcp_py.errors import UsageError
 from dmtcp_py.store.records import NamedFile, path_of, path_text
 
@@ -30,7 +31,10 @@ _MOST_COMPARED_BYTES = 8 << 20
 
 
 def named_files(program: Path, command: Sequence[str], cwd: Path) -> list[NamedFile]:
-    """Return PROGRAM, and the regular files that words of COMMAND name in directory CWD, as they are now."""
+    """Return PROGRAM, and the regular files that words of COMMAND name in directory CWD, as they are now.
+
+    With the script are those beside it that it imports.
+    """
     found, has_script = {program: _described(program, is_code=True)}, False
     for word in command[1:]:
         path = cwd / (word.partition("=")[2] if word.startswith("--") else word)
@@ -39,6 +43,8 @@ def named_files(program: Path, command: Sequence[str], cwd: Path) -> list[NamedF
         is_script = not has_script and _is_script(path)
         has_script = has_script or is_script
         found[path] = _described(path, is_code=is_script)
+        for other in imported(path) if is_script else ():
+            found.setdefault(other, _described(other, is_code=True))
     return [file for file in found.values() if file is not None]
 
 

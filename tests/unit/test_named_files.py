@@ -25,6 +25,22 @@ def test_the_first_script_is_code_and_other_files_are_not(tmp_path: Path) -> Non
     assert found == {"run.py": True, "other.py": False, "in.cfg": False}
 
 
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        ("run.py", "import os\nfrom model import step\n"),
+        ("run.R", 'source("model.py")\n'),
+        ("run.sh", ". ./model.py\n"),
+    ],
+)
+def test_what_a_script_imports_from_its_folder_is_code_too(tmp_path: Path, script: str, text: str) -> None:
+    (tmp_path / script).write_text(text)
+    (tmp_path / "model.py").write_text("import tools\nplot = 1\n")
+    for name in ("tools.py", "plot.py", "os.txt"):
+        (tmp_path / name).write_text("import run\n")
+    assert _names(tmp_path, script) == {script: True, "model.py": True, "tools.py": True}
+
+
 @pytest.mark.parametrize("word", ["pipe", "folder", "", "\0", "x" * 5000, "/dev/zero", "/proc/self/mem"])
 def test_words_that_are_no_files_are_left_out_without_a_wait(tmp_path: Path, word: str) -> None:
     os.mkfifo(tmp_path / "pipe")
