@@ -28,6 +28,9 @@ void record_linked(int from, const char *old, int to, const char *new, int flags
 void record_moved(int from, const char *old, int to, const char *new, unsigned flags);
 void record_truncated(const char *path, off_t size);
 
+void record_keyed(struct held *held, long get, key_t key, int flags);
+void record_queue(struct held *held, const char *name, int flags);
+
 int find_file(int dir, const char *path, char *real, struct stat *found);
 void hold_nothing(struct held *held);
 

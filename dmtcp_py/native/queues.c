@@ -217,7 +217,10 @@ mqd_t mq_open(const char *name, int flags, ...)
     va_end(rest);
     if (!keeps_pipes())
         return next(name, flags, mode, attributes);
-    return answer(*name == '/' ? RAW(SYS_mq_open, name + 1, flags, mode, attributes) : -EINVAL);
+    if (*name == '/')
+        return (mqd_t)syscall(SYS_mq_open, name + 1, flags, mode, attributes); /* of the plugin `files`, which records it */
+    errno = EINVAL;
+    return -1;
 }
 
 int mq_close(mqd_t queue)

@@ -10,11 +10,31 @@
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 
+#include "changes.h"
 #include "files.h"
 
 #if defined(__x86_64__) || defined(__aarch64__) /* elsewhere files.h calls syscall() itself */
 
 #define PATH(n) (const char *)given[n]
+
+static long ask_kernel(long number, const long given[6])
+{
+    long result = RAW(number, given[0], given[1], given[2], given[3], given[4], given[5]);
+    if (result < 0 && result > -4096) {
+        errno = (int)-result;
+        return -1;
+    }
+    return result;
+}
+
+static long open_queue(const long given[6])
+{
+    struct held held;
+    record_queue(&held, PATH(0), (int)given[1]);
+    long result = ask_kernel(SYS_mq_open, given);
+    release(&held);
+    return result;
+}
 
 /* Make the call NUMBER with what is GIVEN if it changes files, and write what it returns to RESULT. */
 static int is_made(long number, const long given[6], long *result)
@@ -74,6 +94,7 @@ static int is_made(long number, const long given[6], long *result)
         *result = (long)mmap((void *)given[0], (size_t)given[1], (int)given[2], (int)given[3], (int)given[4],
                              given[5]);
         return 1;
+    case SYS_mq_open: *result = open_queue(given); return 1;
     default: return 0;
     }
 }
@@ -89,16 +110,6 @@ __attribute__((constructor)) static void find_next(void)
     is_looking = 1;
     next = (long (*)(long, ...))below("syscall");
     is_looking = 0;
-}
-
-static long ask_kernel(long number, const long given[6])
-{
-    long result = RAW(number, given[0], given[1], given[2], given[3], given[4], given[5]);
-    if (result < 0 && result > -4096) {
-        errno = (int)-result;
-        return -1;
-    }
-    return result;
 }
 
 #define MOST_NESTED 4

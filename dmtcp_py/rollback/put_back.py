@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import EngineError
-from dmtcp_py.rollback import ranges
+from dmtcp_py.rollback import objects, ranges
 from dmtcp_py.rollback.journal import is_as_noted, reset_lost
 from dmtcp_py.rollback.list_lines import LIST, cut
 from dmtcp_py.system.files import make_private_dir, remove_tree
@@ -143,7 +143,9 @@ class SetAside:
 
 def _undo(note: Entry, aside: SetAside, names: NamesOfFiles) -> None:
     note = names.found(note)
-    if note.kind == "C" and os.path.lexists(note.path):
+    if objects.is_object(note.path):
+        objects.remove(note.path)
+    elif note.kind == "C" and os.path.lexists(note.path):
         _take_away(note.path, aside)
     elif note.kind == "A":
         _cut(note, aside)

@@ -20,6 +20,7 @@ from dmtcp_py.rollback.in_memory import is_in_memory
 from dmtcp_py.rollback.joining import settle
 from dmtcp_py.rollback.journal import lost_in, problems_of, read_entries
 from dmtcp_py.rollback.list_lines import LIST, read_lines
+from dmtcp_py.rollback.objects import is_object
 from dmtcp_py.rollback.parts import START, UNDONE, UNFINISHED, VOID, next_name, numbers_of, remember_undone
 from dmtcp_py.rollback.put_back import NamesOfFiles, SetAside, problems_named, undo_part
 from dmtcp_py.rollback.recording import begin, has_gone_down, has_lost_memory
@@ -176,7 +177,8 @@ class _Rollback(Struct, frozen=True):
         return [
             entry
             for entry in read_entries(folder)
-            if not (is_lost and is_in_memory(entry.path)) and not (entry.kind in "AFR" and entry.path in self.kept)
+            if not (is_lost and (is_in_memory(entry.path) or is_object(entry.path)))
+            and not (entry.kind in "AFR" and entry.path in self.kept)
         ]
 
 

@@ -67,7 +67,10 @@ PREAMBLE = """
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/sendfile.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -447,6 +450,10 @@ CASES: dict[str, list[Case]] = {
     ],
     "tmpfile": [Case("have no name", "use_unnamed(tmpfile());")],
     "tmpfile64": [Case("have no name", "use_unnamed(tmpfile64());")],
+    # recorded under DMTCP only, see test_what_a_program_makes_after_a_checkpoint_is_new_when_it_makes_it_again
+    "msgget": [Case("make", "MUST(!msgctl(msgget(getpid(), IPC_CREAT | 0600), IPC_RMID, NULL));")],
+    "semget": [Case("make", "MUST(!semctl(semget(getpid(), 1, IPC_CREAT | 0600), 0, IPC_RMID));")],
+    "shmget": [Case("make", "MUST(!shmctl(shmget(getpid(), 1, IPC_CREAT | 0600), IPC_RMID, NULL));")],
 }
 ALL = [(name, case) for name, cases in CASES.items() for case in cases]
 

@@ -142,7 +142,7 @@ KINDS = (
             """
             if (!has_mail) {
                 struct mq_attr how = {.mq_maxmsg = 6, .mq_msgsize = 100};
-                mail = mq_open(name_of_mail(), O_RDWR | O_CREAT | O_NONBLOCK | O_CLOEXEC, 0600, &how);
+                mail = mq_open(name_of_mail(), O_RDWR | O_CREAT | O_EXCL | O_NONBLOCK | O_CLOEXEC, 0600, &how);
                 MUST(mail);
                 has_mail = 1;
             }
@@ -180,7 +180,7 @@ KINDS = (
             """,
             """
             if (!posix_memory) {
-                int fd = shm_open(name_of_memory(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+                int fd = shm_open(name_of_memory(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
                 MUST(ftruncate(fd, 2 * PAGE));
                 posix_memory = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
                 close(fd);
@@ -225,7 +225,7 @@ KINDS = (
             """,
             """
             if (!named_semaphore)
-                named_semaphore = sem_open(name_of_semaphore(), O_CREAT, 0600, 0);
+                named_semaphore = sem_open(name_of_semaphore(), O_CREAT | O_EXCL, 0600, 0);
             if (named_value && n % 3 == 0)
                 named_value -= sem_trywait(named_semaphore) == 0;
             else

@@ -11,7 +11,7 @@ KINDS = (
             "MODEL char *sysv_memory; MODEL unsigned sysv_seed; MODEL int sysv_id;",
             """
             if (!sysv_memory) {
-                sysv_id = shmget((key_t)key + me, 3 * PAGE, IPC_CREAT | 0600);
+                sysv_id = shmget((key_t)key + me, 3 * PAGE, IPC_CREAT | IPC_EXCL | 0600);
                 MUST(sysv_id);
                 sysv_memory = shmat(sysv_id, NULL, 0);
             }
@@ -34,7 +34,7 @@ KINDS = (
             "MODEL int semaphores, semaphore_models[3]; MODEL int has_semaphores;",
             """
             if (!has_semaphores) {
-                semaphores = semget((key_t)key + me, 3, IPC_CREAT | 0600);
+                semaphores = semget((key_t)key + me, 3, IPC_CREAT | IPC_EXCL | 0600);
                 MUST(semaphores);
                 for (int i = 0; i < 3; i++)
                     MUST(semctl(semaphores, i, SETVAL, 0));
@@ -79,7 +79,7 @@ KINDS = (
             """,
             """
             if (!has_notes)
-                MUST(notes_queue = msgget((key_t)key + me, IPC_CREAT | 0600));
+                MUST(notes_queue = msgget((key_t)key + me, IPC_CREAT | IPC_EXCL | 0600));
             has_notes = 1;
             if (note_count < 6)
                 send_note(note_seeds[note_count++] = n);

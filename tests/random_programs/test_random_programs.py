@@ -57,6 +57,14 @@ OPTIONS_SET_WITH_A_CHILD = (
     *(Step("TCP options", 0, n) for n in (4, 5, 6, 7)),
 )
 MESSAGES = tuple(Step("System V messages", actor, 88) for actor in (0, 1, 0, 1))
+SHARED_BY_A_KEY_OR_A_NAME = (
+    "System V messages",
+    "System V semaphores",
+    "System V memory",
+    "POSIX messages",
+    "POSIX shared memory",
+    "POSIX semaphore with a name",
+)
 HELD = {
     "one of two names of an empty file replaced": (
         Step("second name", 1, 913823163),
@@ -109,6 +117,16 @@ def test_what_a_program_goes_on_with_is_right(tmp_path: Path, one_of_each: Engin
 def test_files_have_the_names_that_they_had(tmp_path: Path, one_of_each: EngineHere, name: str) -> None:
     """The last step is done after the checkpoint, undone, and done once more."""
     result = Life(Program(HELD[name], is_c=True), tmp_path / "one", one_of_each).run(held_plan([Moment(1, 0, 1)]))
+    assert result == Result(Outcome.RIGHT, lives=1)
+
+
+def test_what_a_program_makes_after_a_checkpoint_is_new_when_it_makes_it_again(
+    tmp_path: Path, one_of_each: EngineHere
+) -> None:
+    """The kernel keeps objects that a killed program has made."""
+    made = [Step(kind, actor, 7) for kind in SHARED_BY_A_KEY_OR_A_NAME for actor in (0, 1)]
+    wanted = Program((Step("umask", 0, 1), *made), is_c=True)
+    result = Life(wanted, tmp_path / "one", one_of_each).run(held_plan([Moment(0, 0, len(made))]))
     assert result == Result(Outcome.RIGHT, lives=1)
 
 
