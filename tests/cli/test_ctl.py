@@ -303,7 +303,7 @@ class TestList:
 
     def test_they_are_told_in_columns_oldest_first(self, stopped: Workbench) -> None:
         header, *found = columns(stopped.ctl("list"))
-        assert header[:4] == ["JOB", "GENERATION", "CREATED", "REASON"]
+        assert header[:4] == ["JOB", "GEN", "CREATED", "REASON"]
         assert [row[:2] for row in found] == [[JOB, "1"], [JOB, "2"], [JOB, "3"]]
         assert "LINEAGE" in columns(stopped.ctl("list", "--wide"))[0]
 

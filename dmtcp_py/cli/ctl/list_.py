@@ -37,9 +37,9 @@ Examples:
 def command(directory: Path, job: str | None, *, mirrors: tuple[str, ...], wide: bool, as_json: bool) -> None:
     """List the generations of each job, here or at a mirror.
 
-    A generation is one complete checkpoint. REASON: why it was taken. PAUSE: how long the program waited for it. With
-    --wide, LINEAGE: which start from the beginning it belongs to. ATTEMPT: which run of the line took it. PARENT: the
-    generation before it. CHECKPOINT: as PAUSE.
+    A generation (GEN) is one complete checkpoint. REASON: why it was taken. PAUSE: how long the program waited for it.
+    With --wide, LINEAGE: which start from the beginning it belongs to. ATTEMPT: which run of the line took it. PARENT:
+    the generation before it. CHECKPOINT: as PAUSE.
     """
     if mirrors:
         from dmtcp_py.report.mirrors import listed_at  # noqa: PLC0415 - only for mirrors
