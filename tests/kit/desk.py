@@ -87,9 +87,14 @@ class Desk:
 
     def assert_finished(self, job: str, *, status: int = 0, restarts: int | None = None) -> None:
         """Assert that JOB ends with STATUS, after so many RESTARTS."""
-        assert self.cluster.exit_status(job) == (status, 0), self.bench.said() + self.cluster.log()
+        assert self.cluster.exit_status(job) == (status, 0), self._said() + self.cluster.log()
         if restarts is not None:
-            assert self.cluster.show(job)["Restarts"] == str(restarts), self.bench.said()
+            assert self.cluster.show(job)["Restarts"] == str(restarts), self._said()
+
+    def _said(self) -> str:
+        """Return what jobs have printed here: tasks of an array often into a file each."""
+        logs = sorted(self.folder.glob("log-*"))
+        return self.bench.said() + "".join(f"--- {path.name}\n{path.read_text()}" for path in logs)
 
     def _give(self, path: Path) -> None:
         if self.cluster.user or self.cluster.guest:

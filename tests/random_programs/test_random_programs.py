@@ -171,8 +171,8 @@ def test_a_trial_that_stands_still_is_shown_and_ended(
     wanted = Program((Step("umask", 0, 1),), is_c=True)
     life = Life(wanted, tmp_path / "one", one_engine)
     life._words = lambda *_: ["sleep", "1000"]  # type: ignore[method-assign]
-    result = life.run(holding_plan(wanted), bound_s=3)
-    assert (result.outcome, result.detail) == (Outcome.STUCK, "not over after 3 s")
+    result = life.run(holding_plan(wanted), bound_s=15)
+    assert (result.outcome, result.detail) == (Outcome.STUCK, "not over after 15 s")
     assert "(sleep)" in capfd.readouterr().err
 
 

@@ -68,12 +68,12 @@ def test_a_job_whose_node_is_lost_goes_on_from_its_last_generation_on_another(de
 
 @NO_LONG_TESTS
 def test_a_job_at_its_time_limit_is_requeued_and_finished(desk: Desk) -> None:
-    line = f"{desk.run} --lead=50 --stdout out.txt {desk.counting(105)}"
+    line = f"{desk.run} --lead=40 --stdout out.txt {desk.counting(210)}"
     job = desk.submit(desk.script(line, options=["--time=1"]))
     desk.bench.wait_said("requeueing")
     desk.assert_finished(job, restarts=1)
-    desk.bench.assert_counted(105)
-    desk.bench.assert_done_once(105)
+    desk.bench.assert_counted(210)
+    desk.bench.assert_done_once(210)
 
 
 @NO_LONG_TESTS
