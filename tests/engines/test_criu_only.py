@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_what_it_was_is_named_and_nothing_is_started(
     bench: Workbench, criu: EngineHere, damage: Callable[[Path], None]
 ) -> None:
     del criu
-    line = ["-i", "1", "--keep", "1", "--stdout", "out.txt", *bench.counting(30, append="log.txt")]
+    line = ["-i", "1", "--keep", "1", "--stdout", "out.txt", *bench.counting(300, append="log.txt")]
     bench.crash(line)
     damage(bench.folder / "log.txt")
     before = {path.name: path.read_bytes() for path in bench.folder.glob("*.txt") if path.name != "stderr.txt"}
