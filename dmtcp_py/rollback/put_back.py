@@ -13,13 +13,14 @@ from dmtcp_py.errors import EngineError
 from dmtcp_py.rollback import objects, ranges
 from dmtcp_py.rollback.journal import is_as_noted, reset_lost
 from dmtcp_py.rollback.list_lines import LIST, cut
-from dmtcp_py.system.files import make_private_dir, remove_tree
+from dmtcp_py.rollback.set_aside import clear, make_folders, mode_of, move_away, take_away
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from dmtcp_py.rollback.journal import Entry
+    from dmtcp_py.rollback.set_aside import SetAside
 
 
 def undo_part(folder: Path, notes: Sequence[Entry], aside: SetAside, names: NamesOfFiles) -> None:
@@ -101,52 +102,12 @@ class NamesOfFiles:
         self._again[inode] = path
 
 
-class SetAside:
-    """Where things go that the generation did not have; those of the rollback before make room for these."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.left: list[Path] = []
-        """Folders that are not empty once all is undone that was noted."""
-        self.made: set[Path] = set()
-        """Folders that were gone, and are there again."""
-        self._ranges: dict[Path, Path] = {}
-        self._unfinished = folder / ".unfinished"
-        # what a rollback that was interrupted has set aside belongs to this one
-        self.count = sum(1 for _ in folder.iterdir()) - 1 if self._unfinished.exists() else 0
-
-    def place(self, path: Path) -> Path:
-        """Return a free name for what was at PATH."""
-        if not self._unfinished.exists():
-            remove_tree(self.folder)
-            make_private_dir(self.folder)
-            self._unfinished.touch(mode=0o600)
-        self.count += 1
-        while os.path.lexists(self.folder / self._name(path)):
-            self.count += 1
-        return self.folder / self._name(path)
-
-    def place_of_ranges(self, path: Path) -> Path:
-        """Return where ranges of the file at PATH go: one file for all of them, with each in its place."""
-        if path not in self._ranges:
-            self._ranges[path] = self.place(path)
-        return self._ranges[path]
-
-    def close(self) -> None:
-        """Say that the rollback came to its end."""
-        self._unfinished.unlink(missing_ok=True)
-
-    def _name(self, path: Path) -> str:
-        # a name may be as long as names can be
-        return f"{self.count:04}-{path.name[:40]}"
-
-
 def _undo(note: Entry, aside: SetAside, names: NamesOfFiles) -> None:
     note = names.found(note)
     if objects.is_object(note.path):
         objects.remove(note.path)
     elif note.kind == "C" and os.path.lexists(note.path):
-        _take_away(note.path, aside)
+        take_away(note.path, aside)
     elif note.kind == "A":
         _cut(note, aside)
     elif note.kind == "F" and note.copy is not None and os.path.lexists(note.copy):
@@ -171,8 +132,8 @@ def _restore(note: Entry, copy: Path, aside: SetAside, names: NamesOfFiles) -> N
 
 def _make_again(note: Entry, aside: SetAside) -> None:
     """Make the folder or the pipe that NOTE tells of, unless it is there."""
-    if stat.S_IFMT(_mode(note.path)) != stat.S_IFMT(note.mode):
-        _clear(note.path, aside)
+    if stat.S_IFMT(mode_of(note.path)) != stat.S_IFMT(note.mode):
+        clear(note.path, aside)
         if note.kind == "D":
             note.path.mkdir()
             aside.made.add(note.path)
@@ -190,11 +151,11 @@ def _move_back(note: Entry, aside: SetAside) -> None:
     moved = note.moved_to
     if moved is not None and moved != note.path and (_inode(moved) == note.inode or moved in aside.made):
         if os.path.lexists(note.path):
-            _take_away(note.path, aside)
+            take_away(note.path, aside)
         moved.rename(note.path)
         aside.made = {_moved(path, moved, note.path) for path in aside.made}
     elif not os.path.lexists(note.path):
-        _make_folders(note.path, aside)
+        make_folders(note.path, aside)
     if _inode(note.path) != note.inode:
         _have_mode(note)
 
@@ -214,13 +175,13 @@ def _link_again(note: Entry, other: Path, aside: SetAside) -> None:
     """Let the file at OTHER have the name of NOTE too, as it had."""
     found, there = other.lstat(), note.path.lstat() if os.path.lexists(note.path) else None
     if there is None or (there.st_dev, there.st_ino) != (found.st_dev, found.st_ino):
-        _clear(note.path, aside)
+        clear(note.path, aside)
         os.link(other, note.path, follow_symlinks=False)
 
 
 def _have_mode(note: Entry) -> None:
     """Let the file of NOTE have the mode that it had, also where the rollback that made it again was killed then."""
-    if stat.S_IMODE(_mode(note.path)) != stat.S_IMODE(note.mode):
+    if stat.S_IMODE(mode_of(note.path)) != stat.S_IMODE(note.mode):
         with suppress(PermissionError):
             note.path.chmod(stat.S_IMODE(note.mode))
 
@@ -233,52 +194,10 @@ def _have_time(note: Entry) -> None:
             os.utime(note.path, ns=(found.st_atime_ns, note.mtime_ns))
 
 
-def _mode(path: Path) -> int:
-    with suppress(OSError):
-        return path.lstat().st_mode
-    return 0
-
-
-def _clear(path: Path, aside: SetAside) -> None:
-    """Let there be a folder for PATH, and nothing in its place."""
-    if os.path.lexists(path):
-        _move_away(path, aside)
-    _make_folders(path.parent, aside)
-
-
-def _take_away(path: Path, aside: SetAside) -> None:
-    """Move away what was not there, but no folder with what the program was not seen to put into it."""
-    if stat.S_ISDIR(_mode(path)):
-        try:
-            path.rmdir()
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            aside.left.append(path)
-    else:
-        _move_away(path, aside)
-
-
-def _move_away(path: Path, aside: SetAside) -> None:
-    found = path.lstat()
-    mode = found.st_mode
-    if stat.S_ISDIR(mode):
-        with suppress(OSError):
-            path.rmdir()
-            return
-    elif not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
-        path.unlink()  # a pipe or a socket holds nothing
-        return
-    elif found.st_nlink > 1:
-        path.unlink()  # it stays at its other names; moved, it would have one more than the program knows
-        return
-    shutil.move(path, aside.place(path))
-
-
 def _cut(note: Entry, aside: SetAside) -> None:
     """Cut a file that was appended to; what is cut off may be another program's too, so it is kept."""
-    if note.size == 0 and not stat.S_ISREG(_mode(note.path)):
-        _clear(note.path, aside)
+    if note.size == 0 and not stat.S_ISREG(mode_of(note.path)):
+        clear(note.path, aside)
         note.path.touch()
     if note.size == 0:
         _have_mode(note)
@@ -316,8 +235,8 @@ def _put_back(note: Entry, copy: Path, aside: SetAside) -> None:
         if is_same:
             shutil.copyfile(note.path, aside.place(note.path))
         else:
-            _move_away(note.path, aside)
-    _make_folders(note.path.parent, aside)
+            move_away(note.path, aside)
+    make_folders(note.path.parent, aside)
     if stat.S_ISLNK(note.mode):
         note.path.symlink_to(os.readlink(copy))
         return
@@ -332,10 +251,3 @@ def _put_back(note: Entry, copy: Path, aside: SetAside) -> None:
     shutil.copyfile(copy, note.path)
     if not is_same:
         note.path.chmod(stat.S_IMODE(note.mode))
-
-
-def _make_folders(folder: Path, aside: SetAside) -> None:
-    for path in reversed([folder, *folder.parents]):
-        if not path.is_dir():
-            path.mkdir(exist_ok=True)
-            aside.made.add(path)

@@ -22,8 +22,9 @@ from dmtcp_py.rollback.journal import lost_in, problems_of, read_entries
 from dmtcp_py.rollback.list_lines import LIST, read_lines
 from dmtcp_py.rollback.objects import is_object
 from dmtcp_py.rollback.parts import START, UNDONE, UNFINISHED, VOID, next_name, numbers_of, remember_undone
-from dmtcp_py.rollback.put_back import NamesOfFiles, SetAside, problems_named, undo_part
+from dmtcp_py.rollback.put_back import NamesOfFiles, problems_named, undo_part
 from dmtcp_py.rollback.recording import begin, has_gone_down, has_lost_memory
+from dmtcp_py.rollback.set_aside import SetAside
 from dmtcp_py.rollback.shared_files import shared
 from dmtcp_py.system.files import make_private_dir, write_atomic
 

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from dmtcp_py.engine.criu import obstacles
 from dmtcp_py.engine.criu.command import dump_argv, failure_in
-from dmtcp_py.engine.criu.inside import keeper, refusals
+from dmtcp_py.engine.criu.inside import keeper
+from dmtcp_py.engine.criu.inside.refusal import left_in
 from dmtcp_py.engine.criu.reasons import explained
 from dmtcp_py.engine.protocol import EndKind, ProgramEnd
 from dmtcp_py.errors import BlockedError, CheckpointFailedError
@@ -170,7 +171,7 @@ class CriuComputation:
     def _refuse(self) -> None:
         """Raise BlockedError for what CRIU cannot take in this way."""
         obstacles.refuse(self.pid)
-        refusal = refusals.left_in(self._staging) or self._tool.way.refusal(self.pid)
+        refusal = left_in(self._staging) or self._tool.way.refusal(self.pid)
         if refusal is not None and refusal.has_changed:
             self._fail(refusal.what)
         if refusal is not None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from dmtcp_py.engine.criu.inside.refusals import Refusal
+    from dmtcp_py.engine.criu.inside.refusal import Refusal
 
 ROOT, CAPABILITIES, USER_NAMESPACE = "as root", "with capabilities", "in a user namespace"
 _ALWAYS_REFUSED = (

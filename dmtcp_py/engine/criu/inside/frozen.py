@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.criu.inside import clocks, post_dump, refusals, terminals
+from dmtcp_py.engine.criu.inside.refusal import Refusal, write
 from dmtcp_py.system.proc import processes_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_CHANGED = refusals.Refusal(
+_CHANGED = Refusal(
     "criu changed data in a pseudo-terminal that were not read yet when the checkpoint began", has_changed=True
 )
 
@@ -31,7 +32,7 @@ def main(words: Sequence[str]) -> None:
     is_kept = terminals.keep(images, pids, runs_on=runs_on == "1")
     refusal = refusals.first(pids, [name for name in names.split(",") if name]) if is_kept else _CHANGED
     if refusal is not None:
-        refusals.write(images, refusal)
+        write(images, refusal)
         # a dump whose script fails lets the program run on
         sys.exit(refusal.what)
     post_dump.main(others)

@@ -6,17 +6,15 @@ frozen. Uses the standard library alone.
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import re
 import resource
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from dmtcp_py.engine.criu.inside import terminals
-from dmtcp_py.system import libc
+from dmtcp_py.engine.criu.inside import refused_memory, terminals
+from dmtcp_py.engine.criu.inside.refusal import Refusal
 from dmtcp_py.system.proc import DELETED, has_ended, names_left, open_descriptors, processes_below, sockets_of
 from dmtcp_py.system.tcp import readable, tcp_sockets
 
@@ -33,35 +31,15 @@ UNNOTICED = (NAMELESS_MEMORY, SYSV_IDS, ENDED, RENAMED, UNDONE, DESCRIPTORS, OF_
 """What criu would not notice at the dump."""
 FROZEN_ONLY = (SYSV_IDS, OF_THREAD)
 """Seen only in the namespaces of the computation."""
-_NAME = "refused.json"
 _MARK = "/undo/gate"
 _CRIUS_LINK = "link_remap."
 _ADMINISTRATOR = "as root, or with the capabilities that 'dmtcp-ctl doctor' names, CRIU can"
-_COMPILER = "install dmtcp-py on a machine with a C compiler"
 _INOTIFY, _FANOTIFY = "anon_inode:inotify", "anon_inode:[fanotify]"
 _OF_PROCESS = re.compile(r"/proc/(\d+)(?:/task/(\d+))?/")
 _LISTENING, _CLOSED = "0A", "07"
 _LOST_BIT = 128
 _CRIUS_DESCRIPTORS, _ALIGNED_TO = 64, 128
 """How many descriptors criu has above those of a process at a restore, at most, and what their limit is rounded to."""
-_MAPS_FIELDS = 6
-_MEMFD = "/memfd:"
-_F_SEAL_FUTURE_WRITE = 0x10
-"""In linux/fcntl.h from 5.1 on; Python names it from 3.13 on."""
-_CLONE_NEWIPC = 0x08000000
-_SYSV = Path("/proc/sysvipc")
-_NEXT_ID = Path("/proc/sys/kernel/shm_next_id")
-
-
-class Refusal(NamedTuple):
-    """What cannot be checkpointed, and the next step."""
-
-    what: str
-    hint: str = ""
-    is_temporary: bool = False
-    """Whether a later checkpoint may be possible."""
-    has_changed: bool = False
-    """Whether the dump has changed the program, which must not run on."""
 
 
 def first(pids: Iterable[int], names: Iterable[str]) -> Refusal | None:
@@ -75,18 +53,6 @@ def first(pids: Iterable[int], names: Iterable[str]) -> Refusal | None:
             with suppress(FileNotFoundError, ProcessLookupError):
                 if (found := finder(pid, known[0])) is not None:
                     return found._replace(what=f"process {pid} ({_name(pid)}) {found.what}")
-    return None
-
-
-def write(images: Path, refusal: Refusal) -> None:
-    """Leave a refusal while frozen beside what there is of the images."""
-    (images / _NAME).write_text(json.dumps(refusal), encoding="utf-8")
-
-
-def left_in(images: Path) -> Refusal | None:
-    """Return the refusal of the last dump into IMAGES; None if there was none."""
-    with suppress(FileNotFoundError):
-        return Refusal(*json.loads((images / _NAME).read_text(encoding="utf-8")))
     return None
 
 
@@ -217,32 +183,6 @@ def _of_thread(pid: int, _init: int) -> Refusal | None:
     return None
 
 
-def _memfd(pid: int, _init: int) -> Refusal | None:
-    """Find a memfd that is executed, or mapped and sealed against writing: no restore would succeed."""
-    # with capabilities: what hides its memory is for criu alone
-    with suppress(PermissionError):
-        if os.readlink(f"/proc/{pid}/exe").startswith(_MEMFD):
-            return Refusal("was executed from a file in memory (memfd), which CRIU does not restore")
-    sealed = {place.stat().st_ino for place, target, _ in open_descriptors(pid) if _is_sealed(place, target)}
-    for line in os.fsdecode(Path(f"/proc/{pid}/maps").read_bytes()).split("\n") if sealed else ():
-        fields = line.split(None, _MAPS_FIELDS - 1)
-        if len(fields) == _MAPS_FIELDS and fields[1].endswith("s") and int(fields[4]) in sealed:
-            return Refusal(
-                "has mapped a file in memory (memfd) that is sealed against writing, which CRIU does not restore"
-            )
-    return None
-
-
-def _is_sealed(place: Path, target: str) -> bool:
-    if not target.startswith(_MEMFD):
-        return False
-    fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return bool(fcntl.fcntl(fd, fcntl.F_GET_SEALS) & (fcntl.F_SEAL_WRITE | _F_SEAL_FUTURE_WRITE))
-    finally:
-        os.close(fd)
-
-
 def _terminals(pid: int, init: int) -> Refusal | None:
     """Find a pseudo-terminal of the computation's own with data that nobody has read yet."""
     if (name := terminals.waiting_in(pid, init)) is None:
@@ -273,51 +213,6 @@ def _undone(pid: int, _init: int) -> Refusal | None:
     )
 
 
-def _nameless_memory(pid: int, _init: int) -> Refusal | None:
-    """Find a mapped file without a name, such as a memfd; the library for criu finds its descriptor."""
-    for line in os.fsdecode(Path(f"/proc/{pid}/maps").read_bytes()).split("\n"):
-        fields = line.split(None, _MAPS_FIELDS - 1)
-        if len(fields) == _MAPS_FIELDS and fields[5].startswith("/") and fields[5].endswith(DELETED):
-            path = fields[5].removesuffix(DELETED)
-            return Refusal(
-                f"has mapped {path}, a file without a name, which CRIU without privileges would restore wrongly",
-                _COMPILER,
-            )
-    return None
-
-
-def _sysv_ids(pid: int, init: int) -> Refusal | None:
-    """Find System V objects with ids that neither criu nor a new namespace gives them, which counts from 0."""
-    if pid == init or os.readlink(f"/proc/{pid}/ns/ipc") == os.readlink("/proc/self/ns/ipc"):
-        return None
-    child = os.fork()
-    if child == 0:
-        status = 1
-        with suppress(Exception):
-            status = _judge_ids(pid)
-        os._exit(status)
-    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
-        return None
-    return Refusal("has System V objects made after others were removed: CRIU without privileges cannot number them so")
-
-
-def _judge_ids(pid: int) -> int:
-    """Enter the IPC namespace of PID; return 1 if the ids in it are not those of objects made one after the other.
-
-    Return 0 if criu can choose the ids there, as in newer kernels.
-    """
-    fd = os.open(f"/proc/{pid}/ns/ipc", os.O_RDONLY | os.O_CLOEXEC)
-    libc.call("setns", fd, _CLONE_NEWIPC)
-    # with effective ids: the check with real ones leaves capabilities out
-    if os.access(_NEXT_ID, os.W_OK, effective_ids=True):
-        return 0
-    for table in ("shm", "sem", "msg"):
-        rows = (_SYSV / table).read_text(encoding="ascii").splitlines()[1:]
-        if sorted(int(row.split()[1]) for row in rows) != list(range(len(rows))):
-            return 1
-    return 0
-
-
 def _name(pid: int) -> str:
     with suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
@@ -329,13 +224,13 @@ _FINDERS: dict[str, Callable[[int, int], Refusal | None]] = {
     HIDDEN: _hidden,
     TCP: _tcp,
     WATCHES: _watches,
-    NAMELESS_MEMORY: _nameless_memory,
-    SYSV_IDS: _sysv_ids,
+    NAMELESS_MEMORY: refused_memory.nameless,
+    SYSV_IDS: refused_memory.sysv_ids,
     ENDED: _ended,
     RENAMED: _renamed,
     UNDONE: _undone,
     DESCRIPTORS: _descriptors,
     OF_THREAD: _of_thread,
-    MEMFD: _memfd,
+    MEMFD: refused_memory.memfd,
     TERMINALS: _terminals,
 }
