@@ -8,24 +8,31 @@ KINDS = (
     Kind(
         "System V memory",
         c=Text(
-            "MODEL char *sysv_memory; MODEL unsigned sysv_seed; MODEL int sysv_id;",
+            "MODEL char *sysv_memory, *private_memory; MODEL unsigned sysv_seed; MODEL int sysv_id, private_id;",
             """
             if (!sysv_memory) {
                 sysv_id = shmget((key_t)key + me, 3 * PAGE, IPC_CREAT | IPC_EXCL | 0600);
                 MUST(sysv_id);
                 sysv_memory = shmat(sysv_id, NULL, 0);
+                private_id = shmget(IPC_PRIVATE, 5 * PAGE, IPC_CREAT | 0600);
+                MUST(private_id);
+                private_memory = shmat(private_id, NULL, 0);
             }
             fill(sysv_memory, 3 * PAGE, sysv_seed = n);
+            fill(private_memory, 5 * PAGE, ~n);
             """,
             """
-            char wanted[3 * PAGE];
-            fill(wanted, sizeof wanted, sysv_seed);
-            same_bytes("content", sysv_memory, wanted, sizeof wanted);
+            char wanted[5 * PAGE];
+            fill(wanted, 3 * PAGE, sysv_seed);
+            same_bytes("content", sysv_memory, wanted, 3 * PAGE);
+            fill(wanted, sizeof wanted, ~sysv_seed);
+            same_bytes("content without a key", private_memory, wanted, sizeof wanted);
+            same("number by the key", shmget((key_t)key + me, 0, 0), sysv_id);
             struct shmid_ds now = {0};
             MUST(shmctl(sysv_id, IPC_STAT, &now));
             same("size", (long)now.shm_segsz, 3 * PAGE);
             """,
-            "shmctl(sysv_id, IPC_RMID, NULL);",
+            "shmctl(sysv_id, IPC_RMID, NULL); shmctl(private_id, IPC_RMID, NULL);",
         ),
     ),
     Kind(
@@ -47,6 +54,7 @@ KINDS = (
             semaphore_models[i] += change;
             """,
             """
+            same("number by the key", semget((key_t)key + me, 0, 0), semaphores);
             for (int i = 0; i < 3; i++)
                 same("value", semctl(semaphores, i, GETVAL), semaphore_models[i]);
             """,
@@ -90,6 +98,7 @@ KINDS = (
                     return;
             struct msqid_ds now = {.msg_qnum = 99};
             msgctl(notes_queue, IPC_STAT, &now);
+            same("number by the key", msgget((key_t)key + me, 0), notes_queue);
             same("messages left", (long)now.msg_qnum, 0);
             for (int i = 0; i < note_count; i++)
                 send_note(note_seeds[i]);

@@ -56,7 +56,12 @@ OPTIONS_SET_WITH_A_CHILD = (
     Step("child that waits in read", 0, 5),
     *(Step("TCP options", 0, n) for n in (4, 5, 6, 7)),
 )
-MESSAGES = tuple(Step("System V messages", actor, 88) for actor in (0, 1, 0, 1))
+OF_SYSTEM_V = tuple(
+    Step(f"System V {kind}", actor, n)
+    for n in (88, 91)
+    for kind in ("memory", "messages", "semaphores")
+    for actor in (0, 1)
+)
 SHARED_BY_A_KEY_OR_A_NAME = (
     "System V messages",
     "System V semaphores",
@@ -81,7 +86,7 @@ HELD = {
 RUNNING_ON = {
     "a file that is mapped and has no name": MAPPED_WITHOUT_A_NAME,
     "a file whose first name was removed": FIRST_OF_TWO_NAMES_REMOVED,
-    "messages in a queue of System V": MESSAGES,
+    "objects of System V that a process and its child have": OF_SYSTEM_V,
     "options of a socket that a child inherited before they were set": OPTIONS_SET_WITH_A_CHILD,
 }
 
