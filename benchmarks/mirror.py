@@ -1,9 +1,10 @@
 """Measure how fast a generation of 500 MB is copied to each kind of mirror, beside that protocol's own client.
 
 Run it with ``make bench-mirror`` on an idle machine; it starts the servers of the tests. Every value is the median of
-three copies, in which dmtcp-run and the client take turns. dmtcp-run's time is that of its process that copies, from
+five copies, in which dmtcp-run and the client take turns. dmtcp-run's time is that of its process that copies, from
 the moment at which it opens the first image until the manifest is there: every image is then verified. Memory is
-the most that this process ever had.
+the most that this process ever had. The client runs at the same low priority, and its time ends where dmtcp-run's
+does: `cp` has the file on disk, `xrdcp` and `rclone` compare checksums, `sftp` does neither.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from kit import servers
 
 SIZE_MB = 500
-RUNS = 3
+RUNS = 5
 BOUND_S = 600.0
 RUN = shutil.which("dmtcp-run") or sys.exit("dmtcp-run is not on PATH: run this with 'make bench-mirror'")
 CTL = shutil.which("dmtcp-ctl") or "dmtcp-ctl"
 BIN = Path(RUN).parent
+LOW_PRIORITY = ("nice", "-n", "19", "ionice", "-c", "3")
 PROGRAM = """
 import os, sys, time
 memory = os.urandom(int(sys.argv[1]) * 1_000_000)
@@ -121,9 +123,7 @@ def copy_by_client(
     if server is None:
         argv = ["sh", "-c", 'cp "$0" "$1" && sync "$1"', str(image), f"{folder}/copy"]
     elif kind == "sftp":
-        keys = Path(environ["HOME"], ".ssh")
-        options = ["-i", f"{keys}/id_ed25519", "-o", f"UserKnownHostsFile={keys}/known_hosts"]
-        argv = ["sftp", "-q", "-b", "-", *options, "-P", str(server.port), "127.0.0.1"]
+        argv = ["sftp", "-q", "-b", "-", "-S", f"{server.folder}/bin/ssh", "-P", str(server.port), "127.0.0.1"]
         given = f"put {image} {server.data}/copy\n".encode()
     elif kind == "root":
         argv = ["xrdcp", "-f", "-s", "--cksum", "adler32:source", str(image), f"{server.url}/copy"]
@@ -131,7 +131,7 @@ def copy_by_client(
         remote = f':s3,provider=Other,env_auth=true,endpoint="{environ["AWS_ENDPOINT_URL"]}":bucket/mirror/copy'
         argv = [str(BIN / "rclone"), "--config", "/dev/null", "--ignore-times", "copyto", str(image), remote]
     began = time.monotonic()
-    subprocess.run(argv, input=given, env=environ, check=True, capture_output=True, timeout=BOUND_S)
+    subprocess.run([*LOW_PRIORITY, *argv], input=given, env=environ, check=True, capture_output=True, timeout=BOUND_S)
     return image.stat().st_size / 1e6 / (time.monotonic() - began)
 
 

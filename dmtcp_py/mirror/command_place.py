@@ -19,10 +19,10 @@ from dmtcp_py.mirror.place import BLOCK_BYTES
 from dmtcp_py.system.files import temporary_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from dmtcp_py.mirror.address import Address
-    from dmtcp_py.mirror.place import Digest, Place
+    from dmtcp_py.mirror.place import Digest, Meter, Place
 
 _MISSING = 66
 _MOST_CHARS = 200
@@ -76,12 +76,10 @@ class _CommandPlace:
             path.write_bytes(data)
             self._run("put", str(path), name)
 
-    def send(self, source: Path, name: str, start: int, meter: Callable[[bytes], None]) -> None:  # noqa: ARG002 - protocol
+    def send(self, source: Path, name: str, start: int, meter: Meter) -> None:  # noqa: ARG002 - protocol
         """Send file SOURCE to NAME."""
         self._run("put", str(source), name)
-        with source.open("rb", buffering=0) as file:
-            while block := file.read(BLOCK_BYTES):
-                meter(block)
+        meter.sent(source.stat().st_size)
 
     def digest(self, source: Path) -> Digest | None:  # noqa: ARG002 - protocol
         """Return None: it has to be read."""

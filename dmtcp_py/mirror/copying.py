@@ -126,10 +126,11 @@ class Copier:
         # the part of the journal that begins with the generation has to be there before it counts
         self.copy_rest()
         send_manifest(self._place, self._layout, number)
+        seconds = round(time.monotonic() - began, 3)
         self._there[number] = manifest
         self._prune()
         self._note_there()
-        self._tell(copied=number, size=manifest.size, seconds=round(time.monotonic() - began, 3))
+        self._tell(copied=number, size=manifest.size, seconds=seconds)
 
     def _moved_of(self, number: int) -> Callable[[int, float], None]:
         # what was the newest when its copy began is finished, or a slow mirror would never have one
@@ -137,10 +138,12 @@ class Copier:
 
         def moved(size: int, patience_s: float) -> None:
             self._progress.moved(size, patience_s)
-            if not self.wants_generations or (may_stop and (self._next() or number) > number):
+            if not self.wants_generations:
                 raise _NoMoreError
             if time.monotonic() - self._rest_at > REST_S:
                 self.copy_rest()
+                if may_stop and (self._next() or number) > number:
+                    raise _NoMoreError
 
         return moved
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dmtcp_py.mirror.address import Address
 
 _MOST_CHARS = 300
-_EXTRAS = {"sftp": "sftp", "root": "xrootd", "s3": "s3"}
+_EXTRAS = {"root": "xrootd", "s3": "s3"}
 
 
 class MirrorError(DmtcpRunError):

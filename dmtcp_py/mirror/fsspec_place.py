@@ -11,11 +11,11 @@ from fsspec.core import url_to_fs
 from dmtcp_py.mirror.place import BLOCK_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from dmtcp_py.mirror.address import Address
-    from dmtcp_py.mirror.place import Digest, Place
+    from dmtcp_py.mirror.place import Digest, Meter, Place
 
 
 def connect(address: Address) -> Place:
@@ -65,14 +65,14 @@ class FsspecPlace:
             self._flush(file)
         self._replace(part, name)
 
-    def send(self, source: Path, name: str, start: int, meter: Callable[[bytes], None]) -> None:
+    def send(self, source: Path, name: str, start: int, meter: Meter) -> None:
         """Send file SOURCE to NAME."""
         with source.open("rb", buffering=0) as local:
             local.seek(start)
             with self._opened(name, "ab" if start else "wb", os.fstat(local.fileno()).st_size) as remote:
                 for block in iter(lambda: local.read(self._block_bytes(remote)), b""):
                     remote.write(block)
-                    meter(block)
+                    meter.add(block)
                 self._flush(remote)
 
     def digest(self, source: Path) -> Digest | None:  # noqa: ARG002 - others need it

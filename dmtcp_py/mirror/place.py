@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 64 << 10
+"""How much is read and written at once: malloc(3) requests larger blocks from the kernel, which takes more time."""
 LEAST_RATE = 2e6
 """A server that stores, hashes or hands out fewer bytes a second counts as one that does not answer."""
-"""How much is read and written at once."""
 
 
 class Digest(Protocol):
@@ -20,6 +20,16 @@ class Digest(Protocol):
 
     def update(self, data: bytes, /) -> None:
         """Add DATA."""
+
+
+class Meter(Protocol):
+    """Is told what is sent. It may wait, or raise to end the sending."""
+
+    def add(self, data: bytes, /) -> None:
+        """Count DATA, and add it to the digest of the file."""
+
+    def sent(self, size: int, /) -> None:
+        """Count SIZE bytes, where the place computes no digest."""
 
 
 class Place(Protocol):
@@ -43,8 +53,8 @@ class Place(Protocol):
     def write(self, name: str, data: bytes) -> None:
         """Replace the small file NAME: a reader finds the old content or the new one."""
 
-    def send(self, source: Path, name: str, start: int, meter: Callable[[bytes], None]) -> None:
-        """Send file SOURCE to NAME, from byte START on if that `continues`; METER is called with each block."""
+    def send(self, source: Path, name: str, start: int, meter: Meter) -> None:
+        """Send file SOURCE to NAME, from byte START on if that `continues`."""
 
     def digest(self, source: Path) -> Digest | None:
         """Return what the place can compute of a copy of file SOURCE; None if it can compute nothing."""

@@ -13,7 +13,7 @@ from dmtcp_py.mirror.place import BLOCK_BYTES, LEAST_RATE
 from dmtcp_py.store.layout import manifest_path
 from dmtcp_py.store.mirrored import MANIFEST, generation_name, image_name
 from dmtcp_py.store.restorable import raw_image
-from dmtcp_py.store.verify import is_sealed, read_manifest
+from dmtcp_py.store.verify import hash_file, is_sealed, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,21 +54,20 @@ class Pace:
         self._progress(0, size / LEAST_RATE)
 
 
-class _Sums:
-    """The hashes of what is sent: the one that the manifest has, and the one that the place computes."""
+class _Meter:
+    """Counts what is sent of SOURCE, and computes the hash of the manifest and of the place, if the place has one."""
 
     def __init__(self, place: Place, source: Path, pace: Pace) -> None:
-        self.ours, self.theirs, self._pace = xxhash.xxh3_128(), place.digest(source), pace
-        self.is_sending = True
+        self.ours, self.theirs, self.sent = xxhash.xxh3_128(), place.digest(source), pace.sent
 
     def add(self, data: bytes) -> None:
-        self.ours.update(data)
+        self.hash(data)
+        self.sent(len(data))
+
+    def hash(self, data: bytes) -> None:
         if self.theirs is not None:
+            self.ours.update(data)
             self.theirs.update(data)
-        if self.is_sending:
-            self._pace.sent(len(data))
-        else:
-            self._pace.read()
 
 
 def send_images(place: Place, layout: JobLayout, number: int, pace: Pace) -> Manifest:
@@ -122,24 +121,28 @@ def _continue(  # noqa: PLR0913, PLR0917 - one file of a generation
     place: Place, source: Path, name: str, image: ImageFile, start: int, pace: Pace
 ) -> bool:
     """Send SOURCE from byte START on; return whether the copy then equals what was committed."""
-    sums = _Sums(place, source, pace)
-    sums.is_sending = False
-    _add_beginning(source, start, sums)
-    sums.is_sending = True
+    meter = _Meter(place, source, pace)
+    if meter.theirs is not None:
+        _hash_beginning(source, start, meter, pace)
     if start < image.size or image.size == 0:
         pace.expect(image.size)
-        place.send(source, name, start, sums.add)
-    if sums.ours.hexdigest() != image.xxh3_128:
-        raise StoreError(f"{source} does not have the content that was committed", "it is not copied")
+        place.send(source, name, start, meter)
     pace.expect(image.size)
-    has = None if sums.theirs is None else place.has(name, sums.theirs)
-    return has if has is not None else _is_there(place, name, image, pace)
+    if meter.theirs is None:
+        if _is_there(place, name, image, pace):
+            return True
+        _refuse_changed(source, hash_file(source, lambda _size: pace.read()), image)
+        return False
+    _refuse_changed(source, meter.ours.hexdigest(), image)
+    has = place.has(name, meter.theirs)
+    return _is_there(place, name, image, pace) if has is None else has
 
 
-def _add_beginning(source: Path, end: int, sums: _Sums) -> None:
+def _hash_beginning(source: Path, end: int, meter: _Meter, pace: Pace) -> None:
     with source.open("rb", buffering=0) as file:
         while end > 0 and (block := file.read(min(BLOCK_BYTES, end))):
-            sums.add(block)
+            meter.hash(block)
+            pace.read()
             end -= len(block)
 
 
@@ -149,3 +152,8 @@ def _is_there(place: Place, name: str, image: ImageFile, pace: Pace) -> bool:
         found.update(block)
         pace.read()
     return bool(found.hexdigest() == image.xxh3_128)
+
+
+def _refuse_changed(source: Path, found: str, image: ImageFile) -> None:
+    if found != image.xxh3_128:
+        raise StoreError(f"{source} does not have the content that was committed", "it is not copied")

@@ -71,7 +71,8 @@ def mirror_of(tmp_path: Path) -> Iterator[Callable[[str], Mirror]]:
             return Mirror(words, data)
         if (why := servers.missing(kind)) is not None:
             pytest.skip(why)
-        pytest.importorskip({"sftp": "paramiko", "root": "fsspec_xrootd", "s3": "s3fs"}[kind])
+        if package := {"root": "fsspec_xrootd", "s3": "botocore"}.get(kind):
+            pytest.importorskip(package)
         server = servers.make(kind, tmp_path / kind)
         server.start()
         made.append(server)

@@ -87,7 +87,7 @@ def make(kind: str, folder: Path) -> Server:
 
 
 def sftp(folder: Path, *, password: str | None = None) -> Server:
-    """Return an sshd that knows one key, which the client finds below HOME."""
+    """Return an sshd that knows one key, which an ssh(1) on the PATH of the client uses."""
     home, data, port = folder / "home", folder / "data", free_port()
     (home / ".ssh").mkdir(parents=True, exist_ok=True)
     data.mkdir(exist_ok=True)
@@ -101,6 +101,11 @@ def sftp(folder: Path, *, password: str | None = None) -> Server:
         f"PidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\n"
         f"PasswordAuthentication {'yes' if password else 'no'}\n"
     )
+    (folder / "client").write_text(f"IdentityFile {home}/.ssh/id_ed25519\nUserKnownHostsFile {home}/.ssh/known_hosts\n")
+    # the real one takes the home directory from the list of users, not from HOME
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "bin" / "ssh").write_text(f'#!/bin/sh\nexec {_which("ssh")} -F {folder}/client "$@"\n')
+    (folder / "bin" / "ssh").chmod(0o755)
     if os.geteuid() == 0:
         # only there sshd needs it
         Path("/run/sshd").mkdir(exist_ok=True)
@@ -112,7 +117,7 @@ def sftp(folder: Path, *, password: str | None = None) -> Server:
         argv=argv,
         url=url,
         data=data / "mirror",
-        environ={"HOME": str(home)},
+        environ={"PATH": f"{folder}/bin:{os.environ['PATH']}"},
     )
 
 
