@@ -8,7 +8,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import click.core
@@ -19,7 +19,9 @@ from dmtcp_py.mirror.address import address_of
 from dmtcp_py.system.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from dmtcp_py.mirror.address import Address
 
 INTERRUPTED_STATUS = 130
 BROKEN_PIPE_STATUS = 141
@@ -59,20 +61,33 @@ def bytes_a_second(_context: click.Context, _option: click.Parameter, value: str
         raise click.BadParameter(str(error)) from error
 
 
-def mirror_urls(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the mirrors in VALUES; refuse what names no place, and passwords that ps(1) would show to everybody."""
-    for value in values if values != ("-",) else ():
-        try:
-            address = address_of(value)
-        except UsageError as error:
-            raise click.BadParameter(str(error)) from error
-        source = context.get_parameter_source(option.name or "")
-        if address.has_password and source is click.core.ParameterSource.COMMANDLINE:
-            raise click.BadParameter(
-                f"{address.shown}: every user of this machine can read a password on a command line; set "
-                "DMTCP_RUN_MIRROR, or mirror in ~/.config/dmtcp-py/config.toml"
-            )
-    return values
+class MirrorOption(click.Option):
+    """An option that names mirrors; on the command line without passwords, which ps(1) would show to everybody."""
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, click.core.ParameterSource]:
+        """Return the mirrors and where they are named. A callback is not told the latter by every release of click."""
+        values, source = super().consume_value(ctx, opts)
+        for address in _addresses(values) if source is click.core.ParameterSource.COMMANDLINE else ():
+            if address.has_password:
+                raise click.BadParameter(
+                    f"{address.shown}: every user of this machine can read a password on a command line; set "
+                    "DMTCP_RUN_MIRROR, or mirror in ~/.config/dmtcp-py/config.toml",
+                    param=self,
+                )
+        return values, source
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Return VALUE; refuse what names no place."""
+        values = super().process_value(ctx, value)
+        _addresses(values)
+        return values
+
+
+def _addresses(values: tuple[str, ...]) -> list[Address]:
+    try:
+        return [address_of(value) for value in values if value != "-"]
+    except UsageError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 directory_option = click.option(

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from dmtcp_py import __version__
-from dmtcp_py.cli.common import bytes_a_second, directory_option, duration_s, interval_s, mirror_urls, run_and_exit
+from dmtcp_py.cli.common import MirrorOption, bytes_a_second, directory_option, duration_s, interval_s, run_and_exit
 from dmtcp_py.cli.completion import complete_program
 from dmtcp_py.cli.config import defaults
 from dmtcp_py.cli.sections import Section, SectionedCommand
@@ -135,7 +135,7 @@ Exit status:
     "mirrors",
     multiple=True,
     metavar="URL",
-    callback=mirror_urls,
+    cls=MirrorOption,
     help="Copy each generation there while the program runs: file:/PATH, s3://BUCKET/PATH, sftp://HOST/PATH, "
     "root://HOST//PATH or command:PROGRAM. A resume without the job's directory fetches from there. Repeatable.",
 )

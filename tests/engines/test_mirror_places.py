@@ -29,6 +29,16 @@ KINDS = ("file", "sftp", "root", "s3", "tool", "rclone", "xrdcp")
 SIZES = (0, 1, 5 << 20, (5 << 20) + 1, 13_000_001)
 
 
+class Unheard:
+    """A meter that nobody reads."""
+
+    def add(self, data: bytes) -> None:
+        """Count nothing."""
+
+    def sent(self, size: int) -> None:
+        """Count nothing."""
+
+
 class Spot:
     """A place with a name for what lies in it."""
 
@@ -128,8 +138,8 @@ def test_half_a_copy_is_continued_where_the_place_can(spot: Spot, tmp_path: Path
     source = content(tmp_path / "source", 13_000_001)
     half = tmp_path / "half"
     half.write_bytes(source.read_bytes()[:6_000_000])
-    spot.send(half)
-    spot.sent = 0
+    # unverified, as a copy that is cut off: XRootD keeps the checksum of a file that does not change for a second
+    spot.place.send(half, "job/generations/000001/image", 0, Unheard())
     spot.send(source)
     assert spot.sent == (7_000_001 if spot.place.continues else 13_000_001)
     assert b"".join(spot.place.read("job/generations/000001/image")) == source.read_bytes()

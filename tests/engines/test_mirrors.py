@@ -372,7 +372,7 @@ def test_old_generations_go_at_the_mirror_too(bench: Workbench, mirror_of: Calla
     mirror = mirror_of("file")
     process = start(bench, mirror, "--keep", "2", steps=10_000)
     mirror.wait_generation(4)
-    assert len(mirror.complete()) <= 2
+    wait_until(lambda: len(mirror.complete()) <= 2)
     process.send_signal(signal.SIGTERM)
     process.wait(LONG_S)
     folders = {path.name for path in (mirror.data / "job" / "generations").iterdir()}

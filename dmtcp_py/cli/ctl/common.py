@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from dmtcp_py.cli.common import mirror_urls
+from dmtcp_py.cli.common import MirrorOption
 from dmtcp_py.cli.completion import complete_job
 from dmtcp_py.errors import NoSuchJobError, UsageError
 from dmtcp_py.messages import one_line
@@ -32,7 +32,7 @@ mirror_option = click.option(
     "mirrors",
     multiple=True,
     metavar="URL",
-    callback=mirror_urls,
+    cls=MirrorOption,
     help="Look there instead of into the directory of the jobs; - for what is set for dmtcp-run.",
 )
 answer_timeout_option = click.option(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dmtcp_py.cli.common import mirror_urls
+from dmtcp_py.cli.common import MirrorOption
 from dmtcp_py.cli.ctl.common import mirrors_meant
 from dmtcp_py.store.layout import job_layout
 
@@ -30,7 +30,7 @@ Examples:
     "mirrors",
     multiple=True,
     metavar="URL",
-    callback=mirror_urls,
+    cls=MirrorOption,
     default=("-",),
     help="Where to fetch from.  [default: what is set for dmtcp-run]",
 )
