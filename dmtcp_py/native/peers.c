@@ -15,6 +15,7 @@
 #include "peers.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,6 +143,8 @@ int listen(int fd, int backlog)
 {
     int failed = (int)syscall(SYS_listen, fd, backlog), error = errno;
     if (!failed) {
+        /* inherited by the connections: DMTCP writes a message in parts, and each would wait for the answer to delay */
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         is_on = can_tell(fd);
         say(is_on ? "dmtcp-run: admits user %u only\n" : "dmtcp-run: admits everybody, not only user %u\n", me);
     }

@@ -116,6 +116,7 @@ void check_sockets(void);
 
 /* state_reserved.c: the numbers of descriptors that DMTCP keeps for itself. */
 void reserve_numbers(void);
+void send_at_once(void);
 
 /* state_system_v.c: messages, and what the kernel undoes of semaphores at the end of a process. */
 void record_undone(void);

@@ -71,6 +71,7 @@ static void on_event(int event, void *data)
         forget_all_undone();
         break;
     case BEFORE_SUSPENSION:
+        send_at_once();
         forget_queued();
         begin_count();
         forget_threads();
@@ -101,6 +102,7 @@ static void on_event(int event, void *data)
         reserve_numbers();
         break;
     case AFTER_RESTART:
+        send_at_once();
         is_suspending = 0;
         tell_other_names(0);
         install_guards();

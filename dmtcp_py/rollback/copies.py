@@ -1,8 +1,8 @@
 """Copies of files whose old content a program may read back, made while a checkpoint has it suspended.
 
-DMTCP cuts open files back to their size, but does not bring back what was overwritten in them. Its processes stay
-suspended for some 40 ms after it has said that all images are written, and, if ``native/files`` is loaded into them,
-until the copies are made; without it a copy counts only if it was made by then.
+DMTCP cuts open files back to their size, but does not bring back what was overwritten in them. Once all images are
+written, its processes wait until the copies are made if ``native/files`` is loaded into them. Without it they run on
+some milliseconds later, and a copy counts only if it was made by then.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ STATE_PLUGIN = "state"
 _RESTART_S = 60.0
 _SLOWEST_BYTES_PER_S = 20e6
 _POLL_S = 0.05
+_ASKS_ANYWAY_S = 2.0
+"""How often the coordinator is asked whether all run, while its log does not show that all have connected."""
 _COMPARISON_S, _REPORT_POLL_S = 15.0, 0.005
 
 
@@ -31,7 +34,7 @@ def await_all(computation: DmtcpComputation, restart: Restart) -> bool:
     """
     manifest = restart.manifest
     limit_s = _RESTART_S + manifest.size / _SLOWEST_BYTES_PER_S
-    timeout = Timeout(limit_s)
+    timeout, asks_at = Timeout(limit_s), time.monotonic() + _ASKS_ANYWAY_S
     while True:
         if computation.has_ended():
             end = computation.poll()
@@ -49,10 +52,13 @@ def await_all(computation: DmtcpComputation, restart: Restart) -> bool:
             return False
         # of processes that had all connected before the status was read, some may have ended since
         all_connected = computation.coordinator.log_state.connected >= manifest.processes
-        with suppress(EngineError):
-            status = computation.coordinator.status()
-            if status.is_running and (all_connected or status.peers == manifest.processes):
-                return True
+        # each question takes a processor from those that still read their images
+        if all_connected or time.monotonic() >= asks_at:
+            asks_at = time.monotonic() + _ASKS_ANYWAY_S
+            with suppress(EngineError):
+                status = computation.coordinator.status()
+                if status.is_running and (all_connected or status.peers == manifest.processes):
+                    return True
         if (message := computation.workspace.failure_message()) is not None:
             # the others wait for the process that failed
             raise RestartFailedError(explained(message))
