@@ -192,15 +192,13 @@ def resumes(results: Results, where: str) -> None:
     process = subprocess.Popen(line, **SILENT)
     wait_for(Path("ready").exists)
     subprocess.run([CTL, "checkpoint", "resume"], check=True, capture_output=True, timeout=BOUND_S)
-    process.kill()
-    process.wait(BOUND_S)
+    end(process)
     bare_line, address = launch([PYTHON, "-c", PAUSE, "stop", SIZE_MB])
     Path("ready").unlink()
     process = subprocess.Popen(bare_line, **SILENT)
     wait_for(Path("ready").exists)
     checkpoint(address)
-    process.kill()
-    process.wait(BOUND_S)
+    end(process)
     ours, bare = alternate(lambda: until_it_looks(line), lambda: until_it_looks(restart()))
     results.ratio(f"resume {where}, beside dmtcp_restart", ours, bare, PAIRS, bound=1.15)
 
@@ -218,8 +216,7 @@ def resume_under_criu(results: Results) -> None:
     process = subprocess.Popen(line, **SILENT)
     wait_for(Path("ready").exists)
     subprocess.run([CTL, "checkpoint", "criu"], check=True, capture_output=True, timeout=BOUND_S)
-    process.kill()
-    process.wait(BOUND_S)
+    end(process)
     Path("ready").unlink()
     Path("images").mkdir()
     process = subprocess.Popen(line[line.index(PYTHON) :], start_new_session=True, **SILENT)
@@ -239,12 +236,17 @@ def until_it_looks(line: Sequence[str]) -> float:
     process = subprocess.Popen(line, start_new_session=True, **SILENT)
     wait_for(lambda: not Path("look").exists())
     took_s = time.perf_counter() - began
+    end(process)
+    return took_s
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill PROCESS and all below it: what goes on for a moment would look for the resumed program."""
     # those below first, so that criu waits for what it restored, which keeps its number for the next restore
     for one in [*psutil.Process(process.pid).children(recursive=True), process]:
         with suppress(psutil.NoSuchProcess):
             one.kill()
     process.wait(BOUND_S)
-    return took_s
 
 
 def pause_of_ours() -> float:

@@ -8,7 +8,6 @@ packing is interrupted, nothing is lost: what is removed is in the file by then.
 from __future__ import annotations
 
 import shutil
-import tarfile
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import StoreError
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 def pack(layout: JobLayout) -> None:
     """Replace the journal of the program's changes to files by one file, and remove all links. Raises OSError."""
+    import tarfile  # noqa: PLC0415 - 2 to 10 ms with the compressors, and most jobs are never packed
+
     if layout.undo.is_dir():
         partial = layout.packed.with_suffix(".partial")
         with partial.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -36,6 +37,8 @@ def unpack(layout: JobLayout) -> None:
     """Put back what `pack` has packed, if it has. Raises StoreError if that is damaged."""
     if not layout.packed.exists():
         return
+    import tarfile  # noqa: PLC0415 - as above
+
     try:
         # an unpacking that was interrupted begins anew
         shutil.rmtree(layout.undo, ignore_errors=True)
