@@ -473,6 +473,17 @@ def test_criu_takes_connections_over_ipv6(bench: Workbench, criu: EngineHere) ->
     _comes_through(bench, *bench.python("ipv6.py", OVER_IPV6), "to IPv6", "30")
 
 
+HIDDEN = "import ctypes, time; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); time.sleep(20)"
+
+
+def test_a_process_that_hides_its_memory_is_named(bench: Workbench, dmtcp: EngineHere) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("from root nothing is hidden")
+    done = bench.run("--engine", dmtcp.name, "-i", "0.5", *bench.python("hidden.py", HIDDEN))
+    assert done.returncode == 125
+    assert "hides its memory from its own user (PR_SET_DUMPABLE), and DMTCP runs as that user" in done.stderr
+
+
 @pytest.mark.parametrize("kind", ["a pair", "TCP"])
 def test_a_connection_that_is_shut_down_in_one_direction_is_refused_before_it_is_lost(
     bench: Workbench, dmtcp: EngineHere, kind: str

@@ -121,13 +121,24 @@ def _not_under_dmtcp(pid: int) -> Obstacle | None:
         if is_inside(pid):
             return None
     except PermissionError:
-        return Obstacle(
-            f"process {pid} ({name_of(pid)}) has other privileges, and DMTCP cannot checkpoint it", USE_CRIU
-        )
+        return _out_of_reach(pid)
     return Obstacle(
         f"process {pid} ({name_of(pid)}) does not run under DMTCP: it is statically linked, or dropped its environment",
         USE_CRIU,
     )
+
+
+def _out_of_reach(pid: int) -> Obstacle:
+    """Say why this user may not look into process PID."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    uids = next((line.split()[1:] for line in status.splitlines() if line.startswith("Uid:")), [])
+    if set(uids) == {str(os.geteuid())}:
+        return Obstacle(
+            f"process {pid} ({name_of(pid)}) hides its memory from its own user (PR_SET_DUMPABLE), and DMTCP runs as "
+            "that user",
+            UNPROTECTED,
+        )
+    return Obstacle(f"process {pid} ({name_of(pid)}) has other privileges, and DMTCP cannot checkpoint it", USE_CRIU)
 
 
 def _stopped(pid: int) -> Obstacle | None:
