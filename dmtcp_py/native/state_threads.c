@@ -5,6 +5,7 @@
 
 #define _GNU_SOURCE
 #include <linux/capability.h>
+#include <linux/securebits.h>
 #include <sys/prctl.h>
 
 #include "state.h"
@@ -269,8 +270,9 @@ static void put_back_setting(int which, long value)
 {
     if (which == PR_MCE_KILL)
         RAW(SYS_prctl, which, PR_MCE_KILL_SET, value, 0, 0);
-    else
-        RAW(SYS_prctl, which, value, 0, 0, 0);
+    else if (RAW(SYS_prctl, which, value, 0, 0, 0) < 0 && which == PR_SET_SECUREBITS)
+        /* the one of them for which no privilege is needed */
+        RAW(SYS_prctl, PR_SET_KEEPCAPS, value >> SECURE_KEEP_CAPS & 1, 0, 0, 0);
 }
 
 void put_back_thread(void)
