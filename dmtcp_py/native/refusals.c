@@ -9,6 +9,7 @@
    - namespaces: DMTCP ends a process that calls clone() for another than a thread, as programs that make containers do.
    - trace: DMTCP does not translate the numbers of processes for ptrace().
    - message-thread: the C library starts a thread for mq_notify() that DMTCP does not know, and that crashes.
+   - timer-thread: DMTCP 5.0 asks for the signal of a timer with a thread's number that the kernel does not know.
    - open-files N: DMTCP makes a limit on open files below 1024 one of 1024, or fails. Its own descriptors are below 900,
      so that a higher limit is set past it.
 
@@ -31,6 +32,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "forks.h"
@@ -111,6 +113,15 @@ int mq_notify(mqd_t queue, const struct sigevent *event)
     note("message-thread\n");
     errno = ENOSYS;
     return -1;
+}
+
+int timer_create(clockid_t clock, struct sigevent *event, timer_t *timer)
+{
+    FIND_AFTER(timer_create);
+    int result = next(clock, event, timer);
+    if (result < 0 && errno == EINVAL && event && event->sigev_notify == SIGEV_THREAD)
+        note("timer-thread\n");
+    return result;
 }
 
 typedef long ptrace_function(int request, pid_t pid, void *address, void *data);

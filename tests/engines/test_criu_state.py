@@ -52,6 +52,8 @@ elif kind == "page faults":
     held = libc.syscall({"x86_64": 323, "aarch64": 282}[os.uname().machine], 1)
 elif kind == "semaphore":
     held = libc.eventfd(3, 1)
+elif kind == "packets":
+    held = os.pipe2(os.O_DIRECT)[0]
 if held < 0:
     sys.exit(99)
 time.sleep(30)
@@ -152,6 +154,7 @@ REASONS = {
     "queue": "the POSIX message queue",
     "page faults": "handles its own page faults (userfaultfd), which CRIU cannot checkpoint",
     "semaphore": "has an eventfd that counts down one by one (EFD_SEMAPHORE), which CRIU forgets",
+    "packets": "has a pipe of packets (O_DIRECT), which CRIU cannot checkpoint",
 }
 
 

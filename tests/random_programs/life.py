@@ -41,7 +41,7 @@ _POSTPONED_S = 150.0
 _LOOK_S = 0.02
 _ASKED_TIMES = 3
 """So often a checkpoint is asked for, as the first one may come too early."""
-_DETAIL_CHARS = 300
+_DETAIL_CHARS = 600
 _USUAL = (" committed (", ": started with ", ": resumed generation ", "will be repeated")
 """What dmtcp-run says when all is well."""
 

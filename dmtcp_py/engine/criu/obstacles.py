@@ -31,6 +31,7 @@ _ANONYMOUS = {
     "kvm-vm": ("runs a virtual machine (KVM), which CRIU cannot checkpoint", ""),
 }
 """Descriptors without a file, by what the kernel calls them."""
+_FLAGS = re.compile(r"flags:\s*([0-7]+)")
 _SEMAPHORE = re.compile(r"^eventfd-semaphore:\s*1", re.MULTILINE)
 _QUEUE_NAME = re.compile(r"/[^/]+")
 _MQUEUE_MAGIC = 0x19800202
@@ -83,8 +84,10 @@ def _of_descriptor(place: Path) -> tuple[str, str] | None:
     kind = target.removeprefix("anon_inode:")
     if kind in _ANONYMOUS and kind != target:
         return _ANONYMOUS[kind]
-    if kind == "[eventfd]":
+    if kind == "[eventfd]" or target.startswith("pipe:"):
         info = Path(str(place).replace("/fd/", "/fdinfo/")).read_text(encoding="ascii", errors="replace")
+        if (flags := _FLAGS.search(info)) and target.startswith("pipe:") and int(flags[1], 8) & os.O_DIRECT:
+            return "has a pipe of packets (O_DIRECT), which CRIU cannot checkpoint", ""
         if _SEMAPHORE.search(info):
             return "has an eventfd that counts down one by one (EFD_SEMAPHORE), which CRIU forgets", ""
     if _QUEUE_NAME.fullmatch(target) and _is_message_queue(place):

@@ -32,6 +32,7 @@ _ALWAYS_REFUSED = (
     refusals.OF_THREAD,
     refusals.MEMFD,
     refusals.TERMINALS,
+    refusals.LIMITS,
 )
 _UNPRIVILEGED = ("--unprivileged",)
 _NAMESPACES = ("--pid", "--mount", "--propagation", "slave", "--fork", "--kill-child=KILL", "--mount-proc")

@@ -21,6 +21,7 @@ _WHAT = {
     "user-namespace": ("a user namespace", _NO_ENGINE),
     "namespaces": ("namespaces for a new process, as a container has", f"{_INSIDE}; {UNPROTECTED}"),
     "message-thread": ("a thread for messages (mq_notify with SIGEV_THREAD)", _NO_ENGINE),
+    "timer-thread": ("a thread for a timer (timer_create with SIGEV_THREAD)", USE_CRIU),
     "trace": ("the tracing of a process (ptrace)", _NO_ENGINE),
 }
 _FAILS_WITHIN_S = 10.0

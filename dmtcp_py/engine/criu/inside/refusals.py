@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SECCOMP, HIDDEN, TCP, WATCHES = "seccomp", "hidden", "tcp", "watches"
 NAMELESS_MEMORY, SYSV_IDS, ENDED = "memory", "sysv", "ended"
 RENAMED, UNDONE, DESCRIPTORS, OF_THREAD = "renamed", "undone", "descriptors", "of thread"
-MEMFD, TERMINALS = "memfd", "terminals"
+MEMFD, TERMINALS, LIMITS = "memfd", "terminals", "limits"
 UNNOTICED = (NAMELESS_MEMORY, SYSV_IDS, ENDED, RENAMED, UNDONE, DESCRIPTORS, OF_THREAD, MEMFD, TERMINALS)
 """What criu would not notice at the dump."""
 FROZEN_ONLY = (SYSV_IDS, OF_THREAD)
@@ -151,6 +151,15 @@ def _descriptors(pid: int, _init: int) -> Refusal | None:
     )
 
 
+def _limits(pid: int, _init: int) -> Refusal | None:
+    """Find a process whose limits criu may not read, as a root without all capabilities: it has several users."""
+    try:
+        resource.prlimit(pid, resource.RLIMIT_CPU)
+    except PermissionError:
+        return Refusal("has another saved user or group, and CRIU lacks CAP_SYS_RESOURCE to read its limits")
+    return None
+
+
 def own_names_left(place: Path) -> list[Path] | None:
     """Return what `names_left` does, without the names that criu makes for a dump."""
     names = names_left(place)
@@ -233,4 +242,5 @@ _FINDERS: dict[str, Callable[[int, int], Refusal | None]] = {
     OF_THREAD: _of_thread,
     MEMFD: refused_memory.memfd,
     TERMINALS: _terminals,
+    LIMITS: _limits,
 }
