@@ -14,6 +14,9 @@ _OBJECTS = (Path("/dev/shm"), Path("/dev/mqueue"), Path("/tmp"))
 _OF_CHANCE = "-journal"
 """How the name of a file ends in which SQLite writes random numbers."""
 _KEYS = 5
+_SEGMENTS = Path("/proc/sysvipc/shm")
+_SIZES = {"12288", "20480"}
+"""Those of the segments that random programs make."""
 _IPC_RMID = 0
 
 
@@ -73,3 +76,15 @@ def remove_objects(key: int) -> None:
         libc.shmctl(libc.shmget(number, 0, 0), _IPC_RMID, None)
         libc.msgctl(libc.msgget(number, 0), _IPC_RMID, None)
         libc.semctl(libc.semget(number, 0, 0), 0, _IPC_RMID, 0)
+    for segment in _left_segments():
+        libc.shmctl(segment, _IPC_RMID, None)
+
+
+def _left_segments() -> list[int]:
+    """Return the segments that killed random programs have left, which have other keys after a restart, or none."""
+    rows = (line.split() for line in _SEGMENTS.read_text().splitlines()[1:]) if _SEGMENTS.exists() else ()
+    return [
+        int(shmid)
+        for _, shmid, _, size, creator, _, attached, *_ in rows
+        if size in _SIZES and attached == "0" and not Path(f"/proc/{creator}").exists()
+    ]
