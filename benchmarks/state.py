@@ -120,7 +120,7 @@ def main() -> None:
 def plugin_alone() -> None:
     """Print what DMTCP's plugin uses in a process, by the threads that it has."""
     native = Path(next(iter(dmtcp_py.__path__))) / "native"
-    sources = [str(Path(__file__).with_name("state_plugin.c")), *map(str, native.glob("state_*.c"))]
+    sources = map(str, (Path(__file__).with_name("state_plugin.c"), native / "undone.c", *native.glob("state_*.c")))
     compiler = ["cc", "-O2", "-pthread", "-w", "-I", str(native), "-o", "alone", *sources, "-ldl"]
     subprocess.run(compiler, check=True, timeout=BOUND_S)
     for count in THREADS:
