@@ -44,24 +44,27 @@ def folder_on_another_file_system(desk: Desk) -> Iterator[Path]:
 
 
 def test_each_task_of_an_array_resumes_its_own_job(desk: Desk) -> None:
-    line = f"{desk.run} --lead 45 --stdout out-$SLURM_ARRAY_TASK_ID.txt {desk.counting(170)} $SLURM_ARRAY_TASK_ID"
+    line = f"{desk.run} --lead 54 --stdout out-$SLURM_ARRAY_TASK_ID.txt {desk.counting(75)} $SLURM_ARRAY_TASK_ID"
     # the task that starts last has the id of the array, by which a command would mean all of them
     array = desk.submit(desk.script(line), "--time=1", "--array=1-5%2", "--output=log-%a")
     for task in range(1, 6):
         desk.assert_finished(f"{array}_{task}", restarts=1)
-        desk.bench.assert_counted(170, f"out-{task}.txt")
+        desk.bench.assert_counted(75, f"out-{task}.txt")
         assert desk.bench.said(f"log-{task}").count("resumed generation ") == 1
     assert len(jobs_in(desk.bench.jobs)) == 5
 
 
 def test_a_task_of_an_array_is_submitted_again_alone(desk: Desk) -> None:
     out = "out-$SLURM_ARRAY_TASK_ID.txt"
-    line = f"{desk.run} --lead 45 --at-limit resubmit --stdout {out} {desk.counting(170)} $SLURM_ARRAY_TASK_ID"
-    array = desk.submit(desk.script(line), "--time=1", "--array=1-2", "--output=log-%a", "--no-requeue")
+    line = f"exec {desk.run} --at-limit resubmit --stdout {out} {desk.counting(200)} $SLURM_ARRAY_TASK_ID"
+    array = desk.submit(desk.script(line), "--array=1-2", "--output=log-%a", "--no-requeue")
+    for task in (1, 2):
+        desk.bench.wait_steps(10, f"out-{task}.txt")
+        desk.cluster.scancel(f"{array}_{task}", "--signal=USR1", "--batch")
     for task in (1, 2):
         desk.assert_finished(f"{array}_{task}", status=85, restarts=0)
         desk.assert_finished(desk.bench.said_with("submitted as job ", f"log-{task}").rpartition(" ")[2])
-        desk.bench.assert_counted(170, f"out-{task}.txt")
+        desk.bench.assert_counted(200, f"out-{task}.txt")
     assert len(jobs_in(desk.bench.jobs)) == 2
 
 
