@@ -119,7 +119,8 @@ def _stdin_file(asked: Path | None, cwd: Path) -> tuple[str | None, int, bool]:
         return None, 0, False
     offset = os.lseek(0, 0, os.SEEK_CUR)
     path = Path(os.readlink("/proc/self/fd/0"))
-    if path.exists() and os.path.samestat(path.stat(), found):
+    # another user may have opened it for us
+    if os.access(path, os.R_OK) and os.path.samestat(path.stat(), found):
         return str(path), offset, False
     return hashlib.sha256(os.pread(0, min(found.st_size, _MOST_STDIN_BYTES), 0)).hexdigest(), offset, True
 

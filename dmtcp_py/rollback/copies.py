@@ -51,8 +51,10 @@ class FileCopies:
     def find(self) -> None:
         """Find out which files these are."""
         found = files_open(self._pid, but_in=self._but_in)
-        self._paths, self._mapped = found.for_update, found.mapped
-        others = found.for_writing.difference(self._paths)
+        inherited = _inherited()
+        self._paths = [path for path in found.for_update if not _is_passed_on(Path(path), inherited)]
+        self._mapped = found.mapped
+        others = found.for_writing.difference(found.for_update)
         self._only_written = [Path(path) for path in sorted(others) if not Path(path).is_relative_to(self._but_in)]
         self._only_read = {
             path: place for path, place in found.for_reading.items() if not Path(path).is_relative_to(self._but_in)
@@ -104,6 +106,14 @@ class FileCopies:
                 if is_in_time and time.monotonic() < until and not in_memory.is_in_memory(path):
                     found.append(described(path, status, None)._replace(tail=tail))
         return found
+
+
+def _is_passed_on(path: Path, inherited: set[tuple[int, int]]) -> bool:
+    """Whether PATH is one of the INHERITED streams that this user could not open to put its content back."""
+    with suppress(OSError):
+        status = path.stat()
+        return (status.st_dev, status.st_ino) in inherited and not os.access(path, os.W_OK)
+    return False
 
 
 def _inherited() -> set[tuple[int, int]]:

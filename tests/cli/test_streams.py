@@ -453,3 +453,26 @@ def test_what_the_reader_of_a_pipe_gets_after_a_resume_is_said_and_true(
     assert "and nothing from before" in line
     assert "'tee' without -a empties its file" in line
     assert ("comes once more" in line) == is_crash
+
+
+@pytest.mark.plain_user_too
+def test_streams_may_be_files_that_only_the_one_who_opened_them_can_reach(
+    bench: Workbench, criu: EngineHere, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if not criu.is_an_ordinary_users:
+        pytest.skip("root can reach all files")
+    folder = tmp_path_factory.mktemp("others")
+    (folder / "in").write_text("".join(f"{n} 0\n" for n in range(1, 61)))
+    line = ["-i", "1", *bench.python("read.py", READ)]
+    with (folder / "in").open("rb") as stdin, (folder / "out").open("ab") as out:
+        folder.chmod(0)
+        try:
+            bench.crash(line, progress=lambda: os.fstat(out.fileno()).st_size, stdin=stdin, stdout=out)
+            stdin.seek(0)
+            process = bench.start(*line, stdin=stdin, stdout=out)
+            assert process.wait(LONG_S) == 0, bench.said()
+        finally:
+            folder.chmod(0o700)
+    assert "failed" not in bench.said()
+    assert bench.events.count("resumed") == 1
+    assert sorted({*numbers((folder / "out").read_bytes())}) == list(range(1, 61))

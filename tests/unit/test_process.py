@@ -9,8 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -27,7 +29,6 @@ from kit.waits import LONG_S, happens, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 SLEEP = ["sleep", "1000"]
 DEAF = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1000; done"]
@@ -483,3 +484,30 @@ def test_a_tool_is_not_reaped_as_an_orphan_while_a_thread_waits_for_it() -> None
     )
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=LONG_S, check=False)
     assert (done.stdout, done.stderr) == ("30\n", "")
+
+
+_LOOKS_AS_ANOTHER = """
+import ctypes, os, sys
+from dmtcp_py.system.proc import files_open
+files_open(os.getpid())  # imports what another user may not
+hidden = open(os.path.join(sys.argv[1], "out.txt"), "w")
+os.chmod(sys.argv[1], 0)
+if os.geteuid() == 0:
+    os.setresuid(65534, 65534, 65534)
+    ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE: /proc/self is this user's again
+seen = open(sys.argv[2], "w")
+found = files_open(os.getpid())
+print(sorted(found.for_writing))
+"""
+
+
+def test_a_file_that_was_passed_on_and_cannot_be_reached_hides_no_other(tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        seen = Path(folder) / "seen.txt"
+        line = [sys.executable, "-c", _LOOKS_AS_ANOTHER, hidden, seen]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
+        hidden.chmod(0o700)
+        assert done.stdout == f"['{seen}']\n", done.stderr
