@@ -144,7 +144,6 @@ def _take(subject: CheckpointSubject, reason: str, *, then_stop: bool) -> Checkp
     finally:
         subject.images_taken()
     checkpointed = time.monotonic()
-    kept_code.keep(staged.folder, store.layout.programs, own_folders(subject.plan.start.job, subject.plan.program))
     written.sync(staged.undo_part, within_s=max(SYNC_STALL_S, subject.longest_s))
 
     def describe(number: int, images: list[ImageFile]) -> Manifest:
@@ -164,7 +163,15 @@ def _take(subject: CheckpointSubject, reason: str, *, then_stop: bool) -> Checkp
         commit_s=round(time.monotonic() - checkpointed, 3),
         program_stopped=then_stop,
     )
+    _keep_code(subject.plan, manifest)
     return CheckpointDone(manifest=manifest, notes=staged.notes)
+
+
+def _keep_code(plan: Plan, manifest: Manifest) -> None:
+    """Copy what the program of MANIFEST runs, where there is room for that besides the next images."""
+    layout, folders = plan.store.layout, own_folders(plan.start.job, plan.program)
+    spare_bytes = int(manifest.size * _GROWTH) + _SPARE_BYTES
+    kept_code.keep(layout.generation(manifest.generation), layout.programs, folders, spare_bytes=spare_bytes)
 
 
 def _written(subject: CheckpointSubject) -> WrittenFiles:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,12 +74,12 @@ def changed(files: Iterable[NamedFile]) -> list[str]:
 
 
 def notes_on_changed(files: Sequence[NamedFile], changed_before: Sequence[str]) -> list[str]:
-    """Return warnings on those FILES of a resumed program that somebody changed.
+    """Return warnings on those FILES of a resumed program that somebody changed, or removed if they are its code.
 
     What CHANGED BEFORE its checkpoint the program may have written itself, unless that is its code.
     """
     now = set(changed(files))
-    notes = []
+    notes = [f"{path_of(file.path)} is gone; the resumed program is the old one" for file in files if _is_gone(file)]
     for file in files:
         path = path_of(file.path)
         if file.path not in now or (file.path in changed_before and not file.is_code):
@@ -89,8 +90,8 @@ def notes_on_changed(files: Sequence[NamedFile], changed_before: Sequence[str]) 
 
 
 def notes_on_copies(files: Sequence[NamedFile], paths: Iterable[str]) -> list[str]:
-    """Return warnings on PATHS of code of which a resumed program has copies, but those of FILES that changed."""
-    named = set(changed(files))
+    """Return warnings on PATHS of code of which a resumed program has copies, but those of FILES with other ones."""
+    named = {*changed(files), *(file.path for file in files if _is_gone(file))}
     return [
         f"{path}, which the program runs, has changed or is gone: the resumed program runs a copy of the old one; "
         "--fresh starts over"
@@ -116,6 +117,13 @@ def _is_regular(path: Path) -> bool:
         return stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):
         return False
+
+
+def _is_gone(file: NamedFile) -> bool:
+    """Whether FILE is code that is not there any more."""
+    with suppress(OSError):
+        return file.is_code and not path_of(file.path).exists()
+    return False
 
 
 def _is_same(file: NamedFile) -> bool:

@@ -25,7 +25,14 @@ from dmtcp_py.engine.choice import Choice, Needs, check_asked, choose, choose_an
 from dmtcp_py.engine.executable import find_program, is_mpi_launcher
 from dmtcp_py.engine.protocol import NodeList
 from dmtcp_py.engine.unprotected import Unprotected
-from dmtcp_py.errors import BatchError, DmtcpRunError, EngineError, UsageError
+from dmtcp_py.errors import (
+    BatchError,
+    CannotExecuteError,
+    DmtcpRunError,
+    EngineError,
+    ProgramNotFoundError,
+    UsageError,
+)
 from dmtcp_py.options import OWN_NETWORK
 from dmtcp_py.store.access import refuse_directory
 from dmtcp_py.store.packed import pack, unpack
@@ -104,11 +111,13 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
     cwd = _working_directory()
     check_asked(options.engine, options.engine_plugin)
     refuse_directory(cwd / options.directory)
-    program = find_program(options.command[0], cwd, os.environ.get("PATH"))
+    program, missing = _program(options.command[0], cwd)
     allocation, scheduler, batch_job = _allocation(options, cwd)
     _look_at_transfers(cwd / options.directory, options, report)
     identity = identify(options, cwd, allocation.array_task)
     layout = find_job(cwd / options.directory, options, identity)
+    if missing is not None and not layout.generation_numbers() and not options.mirrors:
+        raise missing
     nodes = _nodes(options, program, scheduler, layout)
     # where there may be something to resume, whichever engine made it is used
     choice = None if layout.generation_numbers() or options.mirrors else _choice(program, options, nodes)
@@ -117,6 +126,8 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
         unpack(layout)
         bring(store, options, report)
         start = find_start_point(store, identity, options, allocation)
+        if missing is not None and not start.candidates and start.finished is None:
+            raise missing
         if start.begins_lineage:
             files = named_files(program, options.command, cwd)
             refuse_to_empty(files, stdio_of(identity, layout))
@@ -143,6 +154,14 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
         if htcondor.sandbox(os.environ) is not None:
             pack(layout)
         store.lock.release()
+
+
+def _program(name: str, cwd: Path) -> tuple[Path, DmtcpRunError | None]:
+    """Return the path of program NAME, and the error if it cannot be run: a job of it may be resumed all the same."""
+    try:
+        return find_program(name, cwd, os.environ.get("PATH")), None
+    except (ProgramNotFoundError, CannotExecuteError) as error:
+        return cwd / name, error
 
 
 def _look_at_transfers(directory: Path, options: RunOptions, report: Report) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ import xxhash
 
 from dmtcp_py.rollback import held_files
 from dmtcp_py.rollback.inputs import changes
-from dmtcp_py.system.files import make_private_dir, remove_tree, size_below
+from dmtcp_py.system.files import free_bytes, fsync_path, make_private_dir, remove_tree, size_below, why_not_room
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -28,25 +29,28 @@ if TYPE_CHECKING:
 _MOST_BYTES = 256 << 20
 """So much is kept of one job."""
 _INSTALLED = ("/usr/", "/lib", "/bin/", "/sbin/", "/opt/")
-_PACKAGES = {"site-packages", "dist-packages"}
+_PACKAGES = {"site-packages", "dist-packages", "node_modules"}
+_ENVIRONMENTS = ("conda-meta", "pyvenv.cfg")
+"""What lies in a folder into which conda, or pip, installs."""
 _BLOCK = 1 << 20
 _EXECUTABLE = 0o700
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-def keep(images: Path, kept: Path, folders: Collection[Path]) -> None:
-    """Copy to KEPT the code that the program of the images in folder IMAGES runs from below FOLDERS, each file once."""
-    files = [file for file in _code_of(images) if _is_own(file.path, folders)]
-    # without a copy the program can be resumed all the same, as long as the file stays
+def keep(images: Path, kept: Path, folders: Collection[Path], *, spare_bytes: int) -> None:
+    """Copy to KEPT the code that the program of the images in folder IMAGES runs from below FOLDERS, each file once.
+
+    SPARE_BYTES stay free on the disk. Without a copy the program can be resumed all the same, as long as the file
+    stays: so nothing is raised where one cannot be made.
+    """
     with suppress(OSError):
-        found = [_found(file, kept) for file in files]
-        for copy in filter(None, found):
-            os.utime(copy.parent)
-        new = [file for file, copy in zip(files, found, strict=True) if copy is None]
-        if new:
-            make_private_dir(kept)
-            _make_room(kept, sum(file.size for file in new), {copy.parent for copy in found if copy is not None})
-        for file in new:
-            _copy(file, kept)
+        files = [file for file in _code_of(images) if _is_own(file.path, (*folders, kept.resolve()))]
+        needed = {copy.parent for copy in (_found(file, kept) for file in files) if copy is not None}
+        for folder in needed:
+            os.utime(folder)
+        for file in sorted(files, key=lambda file: file.size):
+            if _found(file, kept) is None and _make_room(kept, file.size, needed, spare_bytes):
+                needed |= _copied(file, kept)
 
 
 def copies(images: Path, kept: Path) -> dict[str, Path]:
@@ -66,8 +70,10 @@ def _code_of(images: Path) -> Iterator[InputFile]:
 
 def _is_own(path: str, folders: Collection[Path]) -> bool:
     """Whether users build such a file as PATH is themselves, in one of FOLDERS."""
-    is_installed = path.startswith(_INSTALLED) or not _PACKAGES.isdisjoint(Path(path).parts)
-    return not is_installed and any(Path(path).is_relative_to(folder) for folder in folders)
+    if path.startswith(_INSTALLED) or not _PACKAGES.isdisjoint(Path(path).parts):
+        return False
+    is_here = any(Path(path).is_relative_to(folder) for folder in folders)
+    return is_here and not any((folder / name).exists() for folder in Path(path).parents for name in _ENVIRONMENTS)
 
 
 def _key(file: InputFile) -> str:
@@ -77,7 +83,16 @@ def _key(file: InputFile) -> str:
 
 
 def _found(file: InputFile, kept: Path) -> Path | None:
-    return next((folder / Path(file.path).name for folder in kept.glob(f"{_key(file)}-*")), None)
+    """Return the copy of FILE in KEPT that nobody else can have put there, if there is one."""
+    found = (folder / Path(file.path).name for folder in kept.glob(f"{_key(file)}-*"))
+    return next((copy for copy in found if _is_mine(copy)), None)
+
+
+def _is_mine(copy: Path) -> bool:
+    with suppress(OSError):
+        found = copy.lstat()
+        return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & _OTHERS_WRITE
+    return False
 
 
 def _verified(file: InputFile, kept: Path) -> Path | None:
@@ -91,26 +106,39 @@ def _verified(file: InputFile, kept: Path) -> Path | None:
     return None
 
 
-def _make_room(kept: Path, size: int, needed: Collection[Path]) -> None:
-    """Remove from KEPT the copies that were not needed for the longest time, but none NEEDED, until SIZE fits."""
-    for folder in sorted(kept.iterdir(), key=lambda folder: folder.stat().st_mtime):
+def _make_room(kept: Path, size: int, needed: Collection[Path], spare_bytes: int) -> bool:
+    """Remove from KEPT what was not needed for the longest time, but none NEEDED, until SIZE fits; return if it does.
+
+    It does not if less than SPARE_BYTES would be left on the disk.
+    """
+    if sum(map(size_below, needed)) + size > _MOST_BYTES:
+        return False
+    make_private_dir(kept)
+    for folder in sorted(kept.iterdir(), key=lambda folder: folder.lstat().st_mtime):
         if size_below(kept) + size > _MOST_BYTES and folder not in needed:
             remove_tree(folder)
+    return free_bytes(kept) >= size + spare_bytes and why_not_room(kept, size + spare_bytes) is None
 
 
-def _copy(file: InputFile, kept: Path) -> None:
-    """Copy FILE to KEPT, unless that is full or FILE has changed since the images were taken."""
-    if size_below(kept) + file.size > _MOST_BYTES or any(changes([file])):
-        return
-    new = kept / "new"
+def _copied(file: InputFile, kept: Path) -> set[Path]:
+    """Copy FILE to a folder in KEPT, and return that; none if FILE has changed since the images were taken."""
+    # a mirror leaves out what has a dot
+    new = kept / ".new"
     remove_tree(new)
-    make_private_dir(new)
-    copy = new / Path(file.path).name
-    shutil.copy2(file.path, copy)
-    if any(changes([file])) or copy.stat().st_size != file.size:
+    try:
+        make_private_dir(new)
+        copy = new / Path(file.path).name
+        shutil.copyfile(file.path, copy)
+        os.utime(copy, ns=(file.changed_ns, file.changed_ns))
+        copy.chmod(_EXECUTABLE)
+        fsync_path(copy)
+        if any(changes([file])) or copy.stat().st_size != file.size:
+            return set()
+        folder = kept / f"{_key(file)}-{_hash_of(copy)}"
+        new.rename(folder)
+        return {folder}
+    finally:
         remove_tree(new)
-    else:
-        new.rename(kept / f"{_key(file)}-{_hash_of(copy)}")
 
 
 def _hash_of(path: Path) -> str:

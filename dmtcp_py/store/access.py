@@ -32,7 +32,7 @@ def refuse_directory(directory: Path) -> None:
 def refuse_job(layout: JobLayout) -> None:
     """Raise StoreError if another user could change what is in the directory of a job, or in those in it."""
     refuse_directory(layout.root.parent)
-    inner = (layout.generations, layout.requests, layout.undo, layout.inputs, layout.staging)
+    inner = (layout.generations, layout.requests, layout.undo, layout.inputs, layout.staging, layout.programs)
     for path in (layout.root, *inner):
         with suppress(FileNotFoundError, NotADirectoryError):
             found = path.stat()

@@ -12,7 +12,7 @@ import pytest
 
 from dmtcp_py import native
 from kit.processes import kill_all, program_of
-from kit.waits import LONG_S
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from kit.bench import Workbench
@@ -231,6 +231,44 @@ def test_a_program_that_was_built_again_goes_on_as_the_old_one_and_says_so(
     assert "which the program runs" not in again.stderr
     assert "has changed since the job started" in doctor
     assert "problem" not in doctor
+    assert again.returncode == 0
+    assert (bench.folder / "out.txt").read_text() == "".join(f"old {n}\n" for n in range(60))
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler on this machine")
+def test_a_program_that_is_gone_goes_on_as_the_old_one_until_its_end(bench: Workbench, engine: EngineHere) -> None:
+    assert engine
+    program = bench.folder / "counts"
+    _build(program, "old")
+    line = ["-i", "1", "--stdout", "out.txt", "./counts"]
+    bench.crash(line)
+    program.unlink()
+    assert bench.run("--fresh", *line).returncode == 127
+    again = bench.run(*line)
+    assert again.stderr.count(f"{program} is gone; the resumed program is the old one\n") == 1
+    assert again.stderr.count("is gone") == 1
+    assert again.returncode == 0
+    assert (bench.folder / "out.txt").read_text() == "".join(f"old {n}\n" for n in range(60))
+    assert bench.run(*line).returncode == 127
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler on this machine")
+@pytest.mark.parametrize("change", ["built again", "gone"])
+def test_a_mirror_has_what_the_program_was(bench: Workbench, criu: EngineHere, tmp_path: Path, change: str) -> None:
+    assert criu
+    program = bench.folder / "counts"
+    _build(program, "old")
+    line = ["-i", "1", "--stdout", "out.txt", "--mirror", f"file:{tmp_path / 'mirror'}", "./counts"]
+    process = bench.start(*line)
+    wait_until(lambda: any((tmp_path / "mirror").glob("*/generations/*/manifest.json")))
+    kill_all(process)
+    shutil.rmtree(bench.jobs)
+    if change == "gone":
+        program.unlink()
+    else:
+        _build(program, "new")
+    again = bench.run(*line)
+    assert f"{program} {'is gone' if change == 'gone' else 'has changed'}" in again.stderr
     assert again.returncode == 0
     assert (bench.folder / "out.txt").read_text() == "".join(f"old {n}\n" for n in range(60))
 
