@@ -24,6 +24,7 @@ from faults import (
     kills,
     lists,
     nfs,
+    nodes,
     page,
     power,
     sealed_power,
@@ -50,6 +51,7 @@ WITH_ENGINE: dict[str, OfBench] = {
     "hangs": hangs.campaign,
     "copies": copies.campaign,
     "nfs": nfs.campaign,
+    "nodes": nodes.campaign,
     "clocks": clocks.campaign,
     "soak": soak.campaign,
 }

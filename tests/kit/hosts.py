@@ -16,7 +16,7 @@ import os
 import shutil
 import signal
 import subprocess
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -169,6 +169,16 @@ class Hosts:
     def rsh(self) -> Path:
         """A script that is called as ssh is, ``rsh HOST WORDS...``: a shell with a new environment runs WORDS there."""
         return self._folder / "rsh"
+
+    @contextmanager
+    def cut_off(self, host: Host) -> Iterator[None]:
+        """Have the switch pass nothing on to and from HOST meanwhile; nobody is told, and what is sent is lost."""
+        port = ["nsenter", "--target", str(self._keepers[0].pid), "--net", "ip", "link", "set", host.name]
+        subprocess.run([*port, "nomaster"], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run([*port, "master", "switch"], check=True)
 
     def _make(self) -> None:
         self._folder.mkdir()

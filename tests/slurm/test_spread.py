@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,19 +16,19 @@ import pytest
 from dmtcp_py.native import built
 from dmtcp_py.system.files import own_folder
 from dmtcp_py.system.proc import SHARED_MEMORY
+from faults import nodes
 from faults.intruders import message_of, port_of
-from kit.cluster import Cluster
 from kit.cluster import why_not as why_no_slurm
 from kit.desk import Desk
 from kit.engines import EngineHere, find_dmtcp
-from kit.hosts import Hosts, why_not
-from kit.places import REPOSITORY, WITHOUT
+from kit.hosts import why_not
+from kit.places import WITHOUT
 from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_TMP = Path(tempfile.gettempdir())
+    from kit.cluster import Cluster
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +36,8 @@ def _spread_cluster() -> Iterator[Cluster]:
     """Start a cluster of three nodes, each with a network, a host name, /tmp and /dev/shm of its own."""
     if reason := why_no_slurm() or why_not():
         pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-    shared = [path for path in (REPOSITORY, Path(sys.prefix)) if path.is_relative_to(_TMP)]
-    with Hosts(3, folder, shared=shared, prefix=f"n{os.getpid()}x") as hosts:
-        cluster = Cluster(folder, size=3, hosts=hosts)
-        try:
-            cluster.start()
-            yield cluster
-        finally:
-            cluster.close()
-    shutil.rmtree(folder)
+    with nodes.spread_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture
