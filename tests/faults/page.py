@@ -67,6 +67,14 @@ _SENTENCES = {
         "Damaged records of changed files",
         "A damaged record of what the program did to files is found out before anything is undone by it.",
     ),
+    "nodes": (
+        "Several nodes",
+        (
+            "Of a computation on two nodes under DMTCP either node may die, and the network between them may stop for "
+            "up to five minutes: the job ends with the output of an uninterrupted run, from its newest generation "
+            "where the computation was lost."
+        ),
+    ),
     "clocks": (
         "Clocks",
         (

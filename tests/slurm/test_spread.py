@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shlex
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from kit.cluster import why_not as why_no_slurm
 from kit.desk import Desk
 from kit.engines import EngineHere, find_dmtcp
 from kit.hosts import why_not
+from kit.long_form import NO_LONG_TESTS
 from kit.places import WITHOUT
 from kit.waits import LONG_S, wait_until
 
@@ -86,6 +88,18 @@ def test_mpirun_over_two_nodes_goes_on_on_others(desk: Desk, examples: Path) -> 
     desk.assert_finished(job, restarts=1)
     assert (desk.folder / "out.txt").read_bytes() == plain
     assert [shared_folder(desk, node) for node in desk.cluster.nodes[1:]] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [nodes.OTHER_DIES, *(pytest.param(kind, marks=NO_LONG_TESTS) for kind in nodes.KINDS if kind != nodes.OTHER_DIES)],
+)
+def test_a_job_on_two_nodes_outlives_one_of_them_and_a_network_that_stops(
+    one_desk: Desk, examples: Path, kind: str
+) -> None:
+    if why := nodes.why_not():
+        pytest.skip(why)
+    assert nodes.problem_with(one_desk, kind, examples / "ring", random.Random(0)) == ""
 
 
 def test_the_first_checkpoint_lets_mpirun_start_its_processes_on_the_other_node(desk: Desk, examples: Path) -> None:
