@@ -6,6 +6,12 @@ the next step, worded so that it can be typed.
 
 from __future__ import annotations
 
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 FAILED_STATUS = 125
 """Exit status if dmtcp-run itself failed, as in env(1) and timeout(1)."""
 
@@ -30,13 +36,28 @@ class UsageError(DmtcpRunError):
     status = 2
 
 
-class CannotExecuteError(DmtcpRunError):
+class UnusableProgramError(DmtcpRunError):
+    """The program cannot be run. INSTEAD is a command that can be, if one is known, and ADVICE what leads to it."""
+
+    def __init__(self, what: str, hint: str = "", *, instead: Sequence[str] = (), advice: str = "type") -> None:
+        super().__init__(what, hint)
+        self.instead = tuple(instead)
+        self._advice = advice
+        self.be_typed_after(())
+
+    def be_typed_after(self, words: Sequence[str]) -> None:
+        """Have the hint name the whole line, which begins with WORDS."""
+        if self.instead:
+            self.hint = f"{self._advice}: {shlex.join((*words, *self.instead))}"
+
+
+class CannotExecuteError(UnusableProgramError):
     """The program exists but cannot be executed; same status as in env(1)."""
 
     status = 126
 
 
-class ProgramNotFoundError(DmtcpRunError):
+class ProgramNotFoundError(UnusableProgramError):
     """The program does not exist; same status as in env(1)."""
 
     status = 127

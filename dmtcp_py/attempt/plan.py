@@ -27,10 +27,9 @@ from dmtcp_py.engine.protocol import NodeList
 from dmtcp_py.engine.unprotected import Unprotected
 from dmtcp_py.errors import (
     BatchError,
-    CannotExecuteError,
     DmtcpRunError,
     EngineError,
-    ProgramNotFoundError,
+    UnusableProgramError,
     UsageError,
 )
 from dmtcp_py.options import OWN_NETWORK
@@ -38,7 +37,7 @@ from dmtcp_py.store.access import refuse_directory
 from dmtcp_py.store.packed import pack, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dmtcp_py.attempt.identity import Identity
     from dmtcp_py.attempt.start_point import StartPoint
@@ -111,7 +110,7 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
     cwd = _working_directory()
     check_asked(options.engine, options.engine_plugin)
     refuse_directory(cwd / options.directory)
-    program, missing = _program(options.command[0], cwd)
+    program, missing = _program(options.command, cwd)
     allocation, scheduler, batch_job = _allocation(options, cwd)
     _look_at_transfers(cwd / options.directory, options, report)
     identity = identify(options, cwd, allocation.array_task)
@@ -156,12 +155,12 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
         store.lock.release()
 
 
-def _program(name: str, cwd: Path) -> tuple[Path, DmtcpRunError | None]:
-    """Return the path of program NAME, and the error if it cannot be run: a job of it may be resumed all the same."""
+def _program(command: Sequence[str], cwd: Path) -> tuple[Path, DmtcpRunError | None]:
+    """Return the path of COMMAND's program, and the error if it cannot be run: its job may be resumed all the same."""
     try:
-        return find_program(name, cwd, os.environ.get("PATH")), None
-    except (ProgramNotFoundError, CannotExecuteError) as error:
-        return cwd / name, error
+        return find_program(command[0], cwd, os.environ.get("PATH"), command[1:]), None
+    except UnusableProgramError as error:
+        return cwd / command[0], error
 
 
 def _look_at_transfers(directory: Path, options: RunOptions, report: Report) -> None:

@@ -6,20 +6,20 @@ import errno
 import io
 import os
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import click.core
 
-from dmtcp_py.errors import FAILED_STATUS, DmtcpRunError, UsageError
+from dmtcp_py.errors import FAILED_STATUS, DmtcpRunError, UnusableProgramError, UsageError
 from dmtcp_py.messages import one_line, prefix_on
 from dmtcp_py.mirror.address import address_of
 from dmtcp_py.system.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dmtcp_py.mirror.address import Address
 
@@ -99,6 +99,16 @@ directory_option = click.option(
     metavar="PATH",
     help="Directory of the jobs (DMTCP_RUN_DIR).  [default: .dmtcp-run in the current directory]",
 )
+
+
+@contextmanager
+def naming_the_line(prefix: str, command: Sequence[str]) -> Iterator[None]:
+    """Have what is to be run instead of COMMAND named with the options that stand before that on this command line."""
+    try:
+        yield
+    except UnusableProgramError as error:
+        error.be_typed_after([prefix, *sys.argv[1 : len(sys.argv) - len(command)]])
+        raise
 
 
 def run_and_exit(command: Callable[[], int | None], prefix: str, *, failed_status: int = FAILED_STATUS) -> NoReturn:

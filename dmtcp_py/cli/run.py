@@ -11,7 +11,15 @@ import click
 from click.core import ParameterSource
 
 from dmtcp_py import __version__
-from dmtcp_py.cli.common import MirrorOption, bytes_a_second, directory_option, duration_s, interval_s, run_and_exit
+from dmtcp_py.cli.common import (
+    MirrorOption,
+    bytes_a_second,
+    directory_option,
+    duration_s,
+    interval_s,
+    naming_the_line,
+    run_and_exit,
+)
 from dmtcp_py.cli.completion import complete_program
 from dmtcp_py.cli.config import defaults
 from dmtcp_py.cli.sections import Section, SectionedCommand
@@ -263,7 +271,8 @@ def command(*, as_json: bool, quiet: bool, verbose: bool, **values: Any) -> int:
     gc.enable()
     report = Report(_verbosity(quiet=quiet, verbose=verbose), as_json=as_json)
     try:
-        return run(options, report).status
+        with naming_the_line("dmtcp-run", options.command):
+            return run(options, report).status
     except MovedError as error:
         from dmtcp_py.cli.old_path import go_on_by_old_path  # noqa: PLC0415 - few lines ever need it
 

@@ -13,6 +13,7 @@ Section = tuple[str, tuple[str, ...]]
 _OTHER = "Other options"
 _ELSEWHERE = {"rm": "remove", "delete": "remove", "ls": "list"}
 """Names that other tools have for commands."""
+_RESUMES = ("resume", "start", "run", "restart", "continue")
 
 
 class SectionedCommand(click.Command):
@@ -21,6 +22,18 @@ class SectionedCommand(click.Command):
     def __init__(self, *args: Any, sections: Sequence[Section], **values: Any) -> None:
         super().__init__(*args, **values)
         self.sections = tuple(sections)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse ARGS; of ``-stdout``, which would be the option ``-s``, say that it has two dashes."""
+        words = [word.partition("=")[0] for word in args]
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            options = {name for option in self.params for name in option.opts}
+            near = next((word for word in words if f"-{word}" in options), None)
+            if near is None or error.option_name.startswith("--"):
+                raise
+            raise click.NoSuchOption(near, possibilities=[f"-{near}"], ctx=ctx) from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, section by section."""
@@ -39,6 +52,14 @@ class SectionedGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of that name, also by the names that other tools have for it."""
         return super().get_command(ctx, _ELSEWHERE.get(cmd_name, cmd_name))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that ARGS begin with, its name, and the other arguments."""
+        if args[0] in _RESUMES:
+            raise click.UsageError(f"there is no command {args[0]}: type the same dmtcp-run line again")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Write the commands, section by section, in the order of the sections."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import stat
 import struct
@@ -11,9 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.errors import CannotExecuteError, ProgramNotFoundError
+from dmtcp_py.errors import CannotExecuteError, ProgramNotFoundError, UnusableProgramError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import BinaryIO
 
 _ELF = b"\x7fELF"
@@ -37,44 +39,82 @@ Intel's launcher is much like MPICH's, but has the latter.
 _INTERPRETERS = {".py": "python3", ".R": "Rscript", ".r": "Rscript", ".jl": "julia", ".m": "octave", ".pl": "perl"}
 """What runs the scripts whose names end so."""
 _COMPILED = (".c", ".cc", ".cpp", ".cxx", ".f", ".f90", ".F90", ".go", ".rs", ".java")
+_OF_THE_SHELL = (
+    *("[[", "alias", "case", "cd", "command", "declare", "eval", "exec", "export", "for", "function", "if", "local"),
+    *("popd", "pushd", "read", "select", "set", "shopt", "source", "time", "trap", "ulimit", "umask", "unset"),
+    *("until", "while"),
+)
+"""Words with which a line of bash begins that are no programs."""
+_SHELL_SYNTAX = re.compile(r"[|<>;&$*?`(){}\[\]~\n]")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_FOR_A_SHELL = "have a shell run that line"
 _MOST_LAUNCHER_BYTES = 8 << 20
 _MOST_NAMES_BYTES = 1 << 20
 
 
-def find_program(name: str, cwd: Path, search: str | None) -> Path:
+def find_program(name: str, cwd: Path, search: str | None, arguments: Sequence[str] = ()) -> Path:
     """Return the path of program NAME as a shell in CWD with the PATH value SEARCH would find it.
 
-    Raises ProgramNotFoundError (127) or CannotExecuteError (126), as env(1) does.
+    Raises ProgramNotFoundError (127) or CannotExecuteError (126), as env(1) does; they say what to run instead, with
+    ARGUMENTS.
     """
     if "/" not in name:
         found = shutil.which(name, path=search) if name else None
-        if found is not None:
-            _refuse_broken(Path(found))
-            return Path(found).absolute()
-        hint = f"for the one in this folder type './{name}'" if name and (cwd / name).exists() else None
-        hint = hint or _without_quotes(name, search) or _like(name, search)
-        raise ProgramNotFoundError(f"'{name}' is not in PATH", hint)
+        if found is None:
+            raise _not_in_path(name, cwd, search, arguments)
+        _refuse_broken(Path(found), found, arguments)
+        return Path(found).absolute()
     path = cwd / name
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        hint = _without_quotes(name, search) or "check the spelling and the working directory"
-        raise ProgramNotFoundError(f"there is no file {path}", hint) from None
+        hint = "check the spelling and the working directory"
+        raise _not_found(f"there is no file {path}", hint, name, search, arguments) from None
     except OSError as error:
         raise CannotExecuteError(f"{path} cannot be executed: {error.strerror}", "check the path to it") from error
     if path.is_dir():
         raise CannotExecuteError(f"{path} is a directory", "name the program in it")
     if not os.access(path, os.X_OK):
-        raise CannotExecuteError(f"{path} is not executable", _how_to_run(name) or f"chmod +x '{path}'")
-    _refuse_broken(path)
+        raise _no_program(f"{path} is not executable", name, arguments) or CannotExecuteError(
+            f"{path} is not executable", f"run chmod +x {shlex.quote(str(path))}"
+        )
+    _refuse_broken(path, name, arguments)
     return path
 
 
-def _without_quotes(name: str, search: str | None) -> str | None:
-    """Return what to type for a NAME that is a whole command line whose program is on the PATH value SEARCH."""
+def _not_in_path(name: str, cwd: Path, search: str | None, arguments: Sequence[str]) -> UnusableProgramError:
+    """Return the error for a NAME that is no program on the PATH value SEARCH."""
+    what = f"'{name}' is not in PATH"
+    # a long line in quotes is no name of a file, of which Path.exists() complains
+    if not name or not os.path.exists(cwd / name):  # noqa: PTH110
+        return _not_found(what, _like(name, search), name, search, arguments)
+    try:
+        find_program(f"./{name}", cwd, search, arguments)
+    except UnusableProgramError as error:
+        return error
+    return ProgramNotFoundError(what, instead=(f"./{name}", *arguments), advice="for the one in this folder type")
+
+
+def _not_found(what: str, hint: str, name: str, search: str | None, arguments: Sequence[str]) -> ProgramNotFoundError:
+    """Return the error for a NAME that is no file: WHAT, and HINT unless it is a line in quotes, or the shell's."""
     words = name.split()
-    is_line = len(words) > 1 and shutil.which(words[0], path=search) is not None
-    return f"leave the quotes out: dmtcp-run {name}" if is_line else None
+    if len(words) == 1:
+        if _ASSIGNMENT.match(name) and arguments:
+            return ProgramNotFoundError(what, instead=("env", name, *arguments))
+        if name in _OF_THE_SHELL:
+            line = f"{shlex.join((name, *arguments))}; …"
+            return ProgramNotFoundError(what, instead=("bash", "-c", line), advice=_FOR_A_SHELL)
+        return ProgramNotFoundError(what, hint)
+    is_of_shell = bool(words) and (words[0] in _OF_THE_SHELL or _ASSIGNMENT.match(words[0]) is not None)
+    if not is_of_shell and (not words or shutil.which(words[0], path=search) is None):
+        return ProgramNotFoundError(what, hint)
+    if is_of_shell or _SHELL_SYNTAX.search(name):
+        return ProgramNotFoundError(what, instead=("bash", "-c", name, *arguments), advice=_FOR_A_SHELL)
+    try:
+        return ProgramNotFoundError(what, instead=(*shlex.split(name), *arguments), advice="leave the quotes out")
+    except ValueError:
+        # a quotation mark without its partner
+        return ProgramNotFoundError(what, hint)
 
 
 def _like(name: str, search: str | None) -> str:
@@ -85,16 +125,18 @@ def _like(name: str, search: str | None) -> str:
     for folder in (search or "").split(":"):
         with suppress(OSError):
             found.update(path.name for path in Path(folder or ".").iterdir())
-    near = difflib.get_close_matches(name, sorted(found), n=1, cutoff=0.75)
+    near = difflib.get_close_matches(name, sorted(found), n=1, cutoff=0.81)
     return f"did you mean '{near[0]}'?" if near else "check its spelling, and PATH"
 
 
-def _how_to_run(name: str) -> str | None:
-    """Return what to type for a file NAME that is not made to be executed, by its ending; None for any other."""
+def _no_program(what: str, name: str, arguments: Sequence[str]) -> CannotExecuteError | None:
+    """Return error WHAT for a file NAME that is not made to be executed, by its ending; None for any other."""
     ending = Path(name).suffix
     if ending in _COMPILED:
-        return "compile it, and name the program that comes of it"
-    return f"type '{_INTERPRETERS[ending]} {name}'" if ending in _INTERPRETERS else None
+        return CannotExecuteError(what, "compile it, and name the program that comes of it")
+    if ending in _INTERPRETERS:
+        return CannotExecuteError(what, instead=(_INTERPRETERS[ending], name, *arguments))
+    return None
 
 
 def is_static(program: Path) -> bool:
@@ -165,7 +207,7 @@ def _elf_of(program: Path) -> tuple[Path, bytes] | None:
     return None
 
 
-def _refuse_broken(path: Path) -> None:
+def _refuse_broken(path: Path, name: str, arguments: Sequence[str]) -> None:
     """Refuse a file that the kernel would not run: under an engine that is hard to tell from a program that fails."""
     try:
         with path.open("rb") as file:
@@ -178,9 +220,11 @@ def _refuse_broken(path: Path) -> None:
     if is_elf and (len(head) < _ELF_HEADER_BYTES or any(end > path.stat().st_size for _, end in _segments(head))):
         raise CannotExecuteError(f"{path} is shorter than its ELF header says", "build or copy it again")
     interpreter = _shebang(head)
-    if interpreter is None and not is_elf and (hint := _how_to_run(str(path))):
-        # otherwise it would run as a shell script, as in a shell
-        raise CannotExecuteError(f"{path} names no interpreter in its first line (#!)", hint)
+    if interpreter is None and not is_elf:
+        # others run as shell scripts, as in a shell
+        error = _no_program(f"{path} names no interpreter in its first line (#!)", name, arguments)
+        if error is not None:
+            raise error
     if interpreter is not None and not os.access(interpreter, os.X_OK):
         raise CannotExecuteError(
             f"{path} names the interpreter {interpreter}, which cannot be executed", "fix the first line"

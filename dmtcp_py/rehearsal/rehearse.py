@@ -42,7 +42,7 @@ def rehearse(request: Request, say: Callable[[str], None]) -> Rehearsal:
     directory is too large to copy.
     """
     began, cwd = time.monotonic(), Path.cwd()
-    program = find_program(request.command[0], cwd, os.environ.get("PATH"))
+    program = find_program(request.command[0], cwd, os.environ.get("PATH"), request.command[1:])
     names, absent = _engines(request.engine)
     with open_place(request, cwd) as place:
         until = began + request.time_s

@@ -103,7 +103,40 @@ def test_a_program_of_this_folder_that_is_not_in_path_is_pointed_at(bench: Workb
 
 @pytest.mark.parametrize("line", ["sh job.sh", "/bin/sh job.sh"])
 def test_a_line_in_quotes_is_answered_with_how_to_type_it(bench: Workbench, line: str) -> None:
-    assert f"leave the quotes out: dmtcp-run {line}" in refused(bench, 127, line)
+    assert refused(bench, 127, "--keep", "3", line).endswith(f"leave the quotes out: dmtcp-run --keep 3 {line}")
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["sh job.sh | sort"], "bash -c 'sh job.sh | sort'"),
+        (["for i in 1 2; do sh job.sh; done"], "bash -c 'for i in 1 2; do sh job.sh; done'"),
+        (["A=1 sh job.sh"], "bash -c 'A=1 sh job.sh'"),
+        (["A=1", "sh", "my job.sh"], "env A=1 sh 'my job.sh'"),
+        (["cd", "a b"], """bash -c 'cd '"'"'a b'"'"'; …'"""),
+    ],
+)
+def test_what_only_a_shell_understands_is_answered_with_the_whole_line(
+    bench: Workbench, words: list[str], hint: str
+) -> None:
+    assert refused(bench, 127, "--stdout", "my out", *words).endswith(f": dmtcp-run --stdout 'my out' {hint}")
+
+
+@pytest.mark.parametrize("name", ["./loop.py", "loop.py"])
+def test_a_script_that_is_not_executable_is_answered_with_the_whole_line(bench: Workbench, name: str) -> None:
+    (bench.folder / "loop.py").write_text("print(1)\n")
+    line = refused(bench, 126, "--stdout", "out", name, "a b")
+    assert line.endswith("is not executable; type: dmtcp-run --stdout out python3 ./loop.py 'a b'")
+
+
+def test_a_folder_is_not_offered_as_a_program(bench: Workbench) -> None:
+    (bench.folder / "folder").mkdir()
+    for name in (".", "folder"):
+        assert "is a directory; name the program in it" in refused(bench, 126, name)
+
+
+def test_an_option_with_one_dash_is_answered_with_two(bench: Workbench) -> None:
+    assert "'-stdout'. Did you mean '--stdout'?" in refused(bench, 2, "-stdout", "out", "true")
 
 
 @pytest.mark.parametrize("script", ["#!/no/such/interpreter\n", "#!/no/such\x1b[31m\n"])

@@ -142,11 +142,17 @@ class TestFindProgram:
             find_program("simluate", Path("/"), f"/nowhere:{tmp_path}")
         assert refused.value.hint == "did you mean 'simulate'?"
 
+    def test_one_that_has_only_some_letters_in_common_is_not_suggested(self, tmp_path: Path) -> None:
+        put(tmp_path / "open", "#!/bin/sh\n")
+        with pytest.raises(ProgramNotFoundError) as refused:
+            find_program("nope", Path("/"), str(tmp_path))
+        assert refused.value.hint == "check its spelling, and PATH"
+
     @pytest.mark.parametrize(
         ("name", "mode", "hint"),
         [
-            ("model.py", 0o755, "type 'python3 {}'"),
-            ("model.R", 0o644, "type 'Rscript {}'"),
+            ("model.py", 0o755, "type: python3 {}"),
+            ("model.R", 0o644, "type: Rscript {}"),
             ("model.c", 0o644, "compile it, and name the program that comes of it"),
         ],
     )
@@ -182,7 +188,7 @@ class TestFindProgram:
         program = put(tmp_path / "my count", "#!/bin/sh\n", mode=0o644)
         with pytest.raises(CannotExecuteError, match="is not executable") as refused:
             find_program("./my count", tmp_path, "/usr/bin")
-        assert refused.value.hint == f"chmod +x '{program}'"
+        assert refused.value.hint == f"run chmod +x '{program}'"
 
     @pytest.mark.parametrize(
         ("content", "words"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from dmtcp_py.cli.common import duration_s
+from dmtcp_py.cli.common import duration_s, naming_the_line
 from dmtcp_py.cli.completion import complete_program
 from dmtcp_py.cli.ctl.common import json_option
 from dmtcp_py.messages import one_line
@@ -91,7 +91,8 @@ def command(directory: Path, /, *, as_json: bool, **values: Any) -> int:
         signal.signal(number, signal.default_int_handler)
     say, clear = _progress()
     try:
-        found = rehearse(Request(directory=directory.absolute(), **values), say)
+        with naming_the_line("dmtcp-ctl", values["command"]):
+            found = rehearse(Request(directory=directory.absolute(), **values), say)
     finally:
         clear()
     if as_json:
