@@ -89,7 +89,7 @@ def paths_of(layout: JobLayout, job: Job) -> list[Path]:
 
 def refusal(layout: JobLayout, job: Job, identity: Identity) -> MovedError:
     """Return the error for the unfinished JOB, whose path does not lead here."""
-    old, here = _path(job.cwd), shlex.quote(identity.cwd)
+    old = _path(job.cwd)
     what = f"job {layout.name} is unfinished, and was started by the same line in {old}"
     if not _is_gone(old):
         return MovedError(
@@ -99,10 +99,28 @@ def refusal(layout: JobLayout, job: Job, identity: Identity) -> MovedError:
         )
     return MovedError(
         f"{what}: that directory is gone or has another path now, and the program knows its files by the old one",
-        f"move it back, or type 'ln -s {here} {shlex.quote(str(old))}', and --job {layout.name} resumes it; --fresh "
-        "starts over",
+        f"{_to_have_the_old_path(identity.cwd, old)}, and --job {layout.name} resumes it; --fresh starts over",
         old=str(old),
     )
+
+
+def how_to_have_its_path(layout: JobLayout, job: Job) -> str | None:
+    """Return what gives JOB's directory, which is gone, its path again; None if it was not moved with LAYOUT in it."""
+    old, kept_in, root = (
+        _path(job.cwd),
+        path_of(job.kept_in) if job.kept_in is not None else None,
+        layout.root.resolve(),
+    )
+    if kept_in is None or not kept_in.is_relative_to(old):
+        return None
+    below = kept_in.relative_to(old)
+    if root == kept_in or root.parts[-len(below.parts) :] != below.parts:
+        return None
+    return _to_have_the_old_path(str(root.parents[len(below.parts) - 1]), old)
+
+
+def _to_have_the_old_path(here: str, old: Path) -> str:
+    return f"move it back, or type 'ln -s {shlex.quote(here)} {shlex.quote(str(old))}'"
 
 
 def _name(directory: Path, options: RunOptions, identity: Identity) -> str:

@@ -76,7 +76,9 @@ def _engines(rehearsal: Rehearsal) -> Iterator[tuple[str, str]]:
             text = f"does not work: {_reason(trial.problem or '', rehearsal)}"
         yield trial.engine_text, text
     for name, problem in rehearsal.absent.items():
-        yield name, _absent(problem) if rehearsal.works else f"not here: {problem}"
+        # another engine does not help a program that fails
+        is_of_use = not rehearsal.works and not any(trial.ended_early for trial in rehearsal.trials)
+        yield name, f"not here: {problem}" if is_of_use else _absent(problem)
     yield "where", rehearsal.place
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.attempt.fit import compare, ok, problem, warning
 from dmtcp_py.attempt.host import this_host
+from dmtcp_py.attempt.moved import how_to_have_its_path
 from dmtcp_py.attempt.named_files import notes_on_changed
 from dmtcp_py.attempt.outcome import Kind
 from dmtcp_py.engine.choice import engine_of
@@ -53,7 +54,7 @@ def _findings(layout: JobLayout) -> Iterator[Finding]:
     job, images = read_record(layout.job, Job), list(_images(layout, is_running=is_running))
     yield from (finding for finding, _ in images)
     manifest = next((found for _, found in images if found is not None), None)
-    yield _directory(job)
+    yield _directory(layout, job)
     if manifest is None:
         return
     yield _engine(manifest)
@@ -90,10 +91,10 @@ def _images(layout: JobLayout, *, is_running: bool) -> Iterator[tuple[Finding, M
         return
 
 
-def _directory(job: Job) -> Finding:
+def _directory(layout: JobLayout, job: Job) -> Finding:
     about, folder = "directory", Path(job.cwd)
     if not folder.is_dir():
-        hint = "mount it here, or resume where it is"
+        hint = how_to_have_its_path(layout, job) or "mount it here, or resume where it is"
         return problem(about, f"{folder}, in which the program runs, is not here", hint)
     if not os.access(folder, os.W_OK | os.X_OK):
         return warning(about, f"{folder} cannot be written by you", f"ls -ld '{folder}' shows who can")

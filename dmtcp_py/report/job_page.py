@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dmtcp_py.report.events import clock, event_text
-from dmtcp_py.report.status import GATED
+from dmtcp_py.report.status import GATED, SUSPENDED
 from dmtcp_py.report.words import doing, mirror_in_words, since, until
 from dmtcp_py.system.units import format_size, short_duration
 
@@ -30,7 +30,7 @@ def page(row: dict[str, Any], history: Sequence[dict[str, Any]], now: datetime, 
 
 
 def _facts(row: dict[str, Any], now: datetime) -> dict[str, str | None]:
-    generations, is_running = row["generations"] or [], row["phase"] in ("running", GATED)
+    generations, is_running = row["generations"] or [], row["phase"] in ("running", GATED, SUSPENDED)
     where = f"{row['host']}, pid {row['pid']}" if row["host"] and is_running else row["host"]
     return {
         "problem": row["problem"],
@@ -61,7 +61,7 @@ def _computed(row: dict[str, Any]) -> str | None:
     total_s, saved_s = row["computed_s"], row["saved_s"]
     if total_s is None:
         return None
-    unsaved = f", {short_duration(saved_s or 0)} of it saved" if row["phase"] in ("running", "dead") else ""
+    unsaved = f", {short_duration(saved_s or 0)} of it saved" if row["phase"] in ("running", SUSPENDED, "dead") else ""
     return f"{short_duration(total_s)}{unsaved}"
 
 
@@ -74,7 +74,7 @@ def _last(row: dict[str, Any], now: datetime) -> str | None:
 
 
 def _to_resume(row: dict[str, Any]) -> str | None:
-    if row["phase"] in ("running", GATED, "waiting", "finished", "damaged"):
+    if row["phase"] in ("running", SUSPENDED, GATED, "waiting", "finished", "damaged"):
         return None
     if not row["generations"]:
         return "there is nothing to resume: the same line of dmtcp-run starts the program again"

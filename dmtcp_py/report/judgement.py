@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dmtcp_py.attempt.fit import Finding, ok, problem, warning
 from dmtcp_py.attempt.outcome import Kind
 from dmtcp_py.report.lives import newest_of
-from dmtcp_py.report.status import GATED
+from dmtcp_py.report.status import GATED, SUSPENDED
 from dmtcp_py.report.words import doing, since, until
 from dmtcp_py.system.units import short_duration
 
@@ -25,7 +25,7 @@ _LONG_ENOUGH_S = 600.0
 _CANNOT_GO_ON = ("refused", "unsuitable engine", "engine failed", "out of time")
 _LATE_S = 300.0
 """A checkpoint that is due for longer is not merely being written."""
-_WAITS = ("waiting", GATED, Kind.HELD.value)
+_WAITS = ("waiting", GATED, SUSPENDED, Kind.HELD.value)
 _JOB = "job"
 
 

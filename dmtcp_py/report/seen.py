@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from dmtcp_py.report.status import GATED, status_of
+from dmtcp_py.report.status import GATED, SUSPENDED, status_of
 from dmtcp_py.report.step import Step, step_of
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dmtcp_py.report.status import BatchId
     from dmtcp_py.store.layout import JobLayout
 
-_ACTIVE = ("running", "waiting", GATED)
+_ACTIVE = ("running", "waiting", GATED, SUSPENDED)
 
 
 class Seen(Struct, frozen=True):

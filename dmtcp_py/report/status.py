@@ -18,6 +18,7 @@ from dmtcp_py.store.lock import holding
 from dmtcp_py.store.mirrored import mirror_states
 from dmtcp_py.store.records import Job, read_record, utc_now
 from dmtcp_py.store.store import read_state
+from dmtcp_py.system.proc import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 GATED = "gate closed"
 """The phase of a job that waits for its gate."""
+SUSPENDED = "suspended"
+"""The phase of a job whose supervisor is stopped, as by Ctrl-Z."""
 
 
 BatchId = tuple[str | None, str | None]
@@ -81,8 +84,8 @@ class Status(Struct, frozen=True):
 def status_of(layout: JobLayout, batch: Mapping[BatchId, BatchJob]) -> Status:
     """Return what a job is doing, together with its scheduler's report in BATCH.
 
-    ``phase`` is running, gate closed, waiting (in the scheduler's queue), dead (its supervisor was killed) or how it
-    ended.
+    ``phase`` is running, suspended (as by Ctrl-Z), gate closed, waiting (in the scheduler's queue), dead (its
+    supervisor was killed) or how it ended.
     """
     numbers = layout.generation_numbers()
     try:
@@ -95,7 +98,7 @@ def status_of(layout: JobLayout, batch: Mapping[BatchId, BatchJob]) -> Status:
     is_alive, phase = held is not None and held.is_alive, _phase(job, state, held, queued)
     history = read_history(layout)
     last_seen = held.heartbeat if held is not None and not held.record.released else None
-    lives = lives_of(history, job.lineage, now=utc_now() if phase == "running" else None, last_seen=last_seen)
+    lives = lives_of(history, job.lineage, now=_until(phase, held), last_seen=last_seen)
     past = computed(lives)
     row = {
         "job": layout.name,
@@ -104,7 +107,7 @@ def status_of(layout: JobLayout, batch: Mapping[BatchId, BatchJob]) -> Status:
         **_lock_fields(held),
         "generation": numbers[-1] if numbers else None,
         "generations": numbers,
-        **_running_fields(state if is_alive else None),
+        **_running_fields(state if is_alive and phase != SUSPENDED else None),
         "computed_s": _seconds(past.total_s),
         "saved_s": _seconds(past.saved_s),
         "last_checkpoint": _time(past.last_checkpoint),
@@ -120,6 +123,13 @@ def status_of(layout: JobLayout, batch: Mapping[BatchId, BatchJob]) -> Status:
         "problem": None,
     }
     return Status(_in_order(row), lives)
+
+
+def _until(phase: str, held: Holding | None) -> datetime | None:
+    """Return until when the program of a job in PHASE is known to run; None if it does not."""
+    if phase == SUSPENDED and held is not None:
+        return held.heartbeat
+    return utc_now() if phase == "running" else None
 
 
 def _size(numbers: Sequence[int], history: Sequence[dict[str, Any]]) -> int:
@@ -191,6 +201,8 @@ _FIELDS = (
 def _phase(job: Job, state: State | None, held: Holding | None, queued: BatchJob | None) -> str:
     if held is not None and held.is_alive:
         is_held = state is not None and state.phase == Kind.HELD.value and state.epoch == held.record.epoch
+        if held.is_seen and state_of(held.record.pid) == "T":
+            return SUSPENDED
         return GATED if is_held else "running"
     if queued is not None and queued.state is BatchState.WAITING:
         return "waiting"

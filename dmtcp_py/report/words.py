@@ -20,6 +20,7 @@ _LEAST_NAME = 12
 _DASH = "-"
 _WORDS = {
     "waiting": "waiting in queue",
+    "suspended": "suspended; fg goes on",
     "dead": "killed",
     "checkpointed": "stopped",
     "stopped": "stopped at once",

@@ -150,6 +150,13 @@ def is_running(layout: JobLayout) -> bool:
     return held is not None and held.is_alive
 
 
+def refuse_running(layout: JobLayout) -> None:
+    """Raise LockedError if an attempt holds the job, as far as this machine can tell."""
+    held = holding(layout)
+    if held is not None and held.is_alive:
+        raise _locked(layout, held, _to_stop(layout))
+
+
 def acquire(
     layout: JobLayout, *, least_epoch: int, batch: BatchRun, say: Callable[[str], None]
 ) -> tuple[JobLock, Holding | None]:
@@ -193,14 +200,13 @@ def hold_for_maintenance(layout: JobLayout) -> Iterator[JobLock]:
     """
     fd = _opened(layout)
     try:
-        if not _is_locked(layout, fd):
+        if not _is_locked(layout, fd, _to_stop(layout)):
             raise StoreError(
                 f"the file system of {layout.root} cannot lock files, so another command could change the job, too",
                 "copy the job's directory to another file system",
             )
+        refuse_running(layout)
         before = holding(layout)
-        if before is not None and before.is_alive:
-            raise _locked(layout, before)
         beat = os.fstat(fd)
         record = before.record if before else LockRecord(epoch=0, host="", pid=0, boot_id="", released=True)
         yield JobLock(layout, fd, record)
@@ -219,12 +225,12 @@ def _opened(layout: JobLayout) -> int:
         ) from error
 
 
-def _is_locked(layout: JobLayout, fd: int) -> bool:
+def _is_locked(layout: JobLayout, fd: int, hint: str = "") -> bool:
     """Lock FD; return False if its file system cannot lock. Raises LockedError if another process has the lock."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise _locked(layout, holding(layout)) from None
+        raise _locked(layout, holding(layout), hint) from None
     except OSError as error:
         if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
             return False
@@ -232,13 +238,17 @@ def _is_locked(layout: JobLayout, fd: int) -> bool:
     return True
 
 
-def _locked(layout: JobLayout, found: Holding | None) -> LockedError:
+def _to_stop(layout: JobLayout) -> str:
+    return f"'dmtcp-ctl stop {layout.name}' stops it first"
+
+
+def _locked(layout: JobLayout, found: Holding | None, hint: str = "") -> LockedError:
     holder = f"on {found.record.host} as pid {found.record.pid}" if found else "elsewhere"
     if found and found.record.scheduler_job:
         holder += f", scheduler job {found.record.scheduler_job}"
     return LockedError(
         f"job {layout.name} is running {holder}",
-        f"see 'dmtcp-ctl --dir {layout.root.parent} status {layout.name}', or use another --job NAME",
+        hint or f"see 'dmtcp-ctl --dir {layout.root.parent} status {layout.name}', or use another --job NAME",
     )
 
 

@@ -206,6 +206,12 @@ class TestStatus:
         assert [row["job"] for row in rows(stopped.ctl("status", "--json"))] == ["another", JOB]
         assert [row["job"] for row in rows(stopped.ctl("status", "--json", JOB))] == [JOB]
 
+    def test_a_report_on_one_of_several_can_be_on_all(self, stopped: Workbench) -> None:
+        shutil.copytree(stopped.jobs / JOB, stopped.jobs / "another", symlinks=True)
+        refused = stopped.ctl("report")
+        assert refused.returncode == 10
+        assert f"name one of them, or type --all: another, {JOB}" in refused.stderr
+
     def test_one_damaged_job_hides_no_other(self, stopped: Workbench) -> None:
         shutil.copytree(stopped.jobs / JOB, stopped.jobs / "another", symlinks=True)
         (stopped.jobs / "another" / "job.json").write_text("garbage")
@@ -236,6 +242,19 @@ class TestStatus:
         assert bench.run(*line(bench)).returncode == 7
         ended = status_of(bench)
         assert (ended["phase"], ended["status"], ended["heartbeat_s"]) == ("finished", 7, None)
+
+    def test_a_suspended_job_computes_nothing(self, bench: Workbench, running: Process) -> None:
+        running.send_signal(signal.SIGTSTP)
+        try:
+            wait_until(lambda: status_of(bench)["phase"] == "suspended")
+            assert "suspended; fg goes on" in bench.ctl("status").stdout
+            computed_s = status_of(bench)["computed_s"]
+            wait_until(lambda: status_of(bench)["heartbeat_s"] > 3)
+            assert status_of(bench)["computed_s"] == computed_s
+            assert status_of(bench)["next_checkpoint"] is None
+        finally:
+            running.send_signal(signal.SIGCONT)
+        wait_until(lambda: status_of(bench)["phase"] == "running")
 
     def test_the_next_checkpoint_is_told(self, bench: Workbench, one_engine: EngineHere) -> None:
         assert one_engine
@@ -330,6 +349,10 @@ class TestList:
         assert "manifest.json is damaged" in rows(done)[1]["problem"]
         assert "manifest.json is damaged" in stopped.ctl("list").stdout
 
+    def test_a_job_that_has_none_is_no_lack_of_jobs(self, stopped: Workbench) -> None:
+        shutil.rmtree(stopped.job / "generations")
+        assert stopped.ctl("list").stderr == "no job here has a generation yet\n"
+
     def test_half_done_ones_are_no_generations(self, stopped: Workbench) -> None:
         (stopped.job / "generations" / "000003").rename(stopped.job / "generations" / "000004.partial")
         assert [row["generation"] for row in rows(stopped.ctl("list", "--json"))] == [1, 2]
@@ -403,9 +426,11 @@ class TestRemove:
         assert not job.exists()
 
     def test_a_running_job_is_not_removed(self, bench: Workbench, running: Process) -> None:
-        refused = bench.ctl("remove", JOB, "--unfinished")
-        assert refused.returncode == 11
-        assert f"job {JOB} is running" in refused.stderr
+        for options in ([], ["--unfinished"]):
+            refused = bench.ctl("remove", JOB, *options)
+            assert refused.returncode == 11
+            assert f"job {JOB} is running" in refused.stderr
+            assert f"'dmtcp-ctl stop {JOB}' stops it first" in refused.stderr
         assert running.poll() is None
         assert bench.job.is_dir()
 
@@ -590,6 +615,14 @@ class TestDoctor:
         (line,) = [line for line in done.stdout.splitlines() if line.startswith("problem")]
         assert "/no/such/folder" in line
 
+    def test_a_directory_that_was_moved_is_a_problem_with_what_to_type(self, stopped: Workbench) -> None:
+        path, old = stopped.job / "job.json", "/no/such/folder"
+        moved = {"cwd": old, "kept_in": f"{old}/.dmtcp-run/{JOB}"}
+        path.write_text(json.dumps({**json.loads(path.read_text()), **moved}))
+        done = stopped.ctl("doctor", JOB)
+        assert done.returncode == 1
+        assert f"type 'ln -s {stopped.folder.resolve()} {old}'" in done.stdout
+
     def test_a_processor_that_lacks_instructions_is_refused_with_what_to_ask_for(
         self, bench: Workbench, running: Process
     ) -> None:
@@ -627,6 +660,12 @@ class TestExitStatus:
         assert done.returncode == 10
         assert "--dir" in done.stderr
         assert not bench.jobs.exists()
+
+    @pytest.mark.parametrize("name", ["resume", "start", "run", "restart", "continue"])
+    def test_a_command_that_would_resume_is_answered_with_the_same_line(self, bench: Workbench, name: str) -> None:
+        done = bench.ctl(name, JOB)
+        assert done.returncode == 2
+        assert f"there is no command {name}: type the same dmtcp-run line again" in done.stderr
 
     @pytest.mark.parametrize(
         "words",

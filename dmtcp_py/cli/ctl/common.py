@@ -84,10 +84,10 @@ def mirrors_meant(urls: Sequence[str]) -> list[str]:
     return list(found.value)
 
 
-def one_job(directory: Path, name: str | None) -> JobLayout:
+def one_job(directory: Path, name: str | None, *, otherwise: str = "") -> JobLayout:
     """Return the job NAME in DIRECTORY, or without a NAME the only one, or the only one that runs.
 
-    Raises NoSuchJobError if there is none, or several.
+    Raises NoSuchJobError if there is none, or several; OTHERWISE is what else can be typed then.
     """
     found = jobs_named(directory, name)
     if len(found) > 1:
@@ -97,7 +97,7 @@ def one_job(directory: Path, name: str | None) -> JobLayout:
         raise NoSuchJobError(f"there is no job in {directory}", "name the directory of the jobs with --dir")
     if len(found) > 1:
         names = ", ".join(layout.name for layout in found)
-        raise NoSuchJobError(f"there are several jobs in {directory}", f"name one of them: {names}")
+        raise NoSuchJobError(f"there are several jobs in {directory}", f"name one of them{otherwise}: {names}")
     return found[0]
 
 
@@ -108,14 +108,14 @@ def request_and_show(directory: Path, job: str | None, action: str, timeout_s: f
     return 0 if answer.ok else 1
 
 
-def show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
-    """Print ROWS as JSON, or as columns in which a dash stands for None."""
+def show(rows: Sequence[dict[str, Any]], *, as_json: bool, without: str = "nothing to show") -> None:
+    """Print ROWS as JSON, or as columns in which a dash stands for None; WITHOUT is printed if there are none."""
     if as_json:
         click.echo(msgspec.json.format(json_of(rows), indent=2))
         return
     shown = [{key: value for key, value in row.items() if not isinstance(value, list | dict)} for row in rows]
     if not shown:
-        click.echo("nothing to show", err=True)
+        click.echo(without, err=True)
         return
     cells = [
         [key.removesuffix("_s").replace("_", " ").upper() for key in shown[0]],

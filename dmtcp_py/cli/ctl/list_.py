@@ -48,7 +48,7 @@ def command(directory: Path, job: str | None, *, mirrors: tuple[str, ...], wide:
     else:
         rows = [row for layout in jobs_named(directory, job) for row in generations_of(layout)]
     if wide or as_json or not rows:
-        show(rows, as_json=as_json)
+        show(rows, as_json=as_json, without="no generation yet" if job else "no job here has a generation yet")
         return
     for mirror, found in groupby(rows, lambda row: row.get("mirror")):
         _print(list(found), mirror)

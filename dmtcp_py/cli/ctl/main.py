@@ -71,7 +71,8 @@ Examples:
 def command(context: click.Context, directory: Path) -> None:
     """Show and control the jobs of dmtcp-run.
 
-    The beginning of a job's name is enough. Where JOB may be left out, every job is meant, or the only one.
+    The beginning of a job's name is enough. Where JOB may be left out, every job is meant, or the only one; for
+    doctor, the machine.
     """
     context.obj = directory
 

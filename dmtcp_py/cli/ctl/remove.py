@@ -10,7 +10,7 @@ from dmtcp_py.attempt.outcome import Kind
 from dmtcp_py.cli.completion import complete_job
 from dmtcp_py.cli.ctl.common import jobs_named, one_job, warn
 from dmtcp_py.errors import DmtcpRunError
-from dmtcp_py.store.lock import hold_for_maintenance, is_running
+from dmtcp_py.store.lock import hold_for_maintenance, is_running, refuse_running
 from dmtcp_py.store.removal import remove_all, take_out_job
 from dmtcp_py.store.store import read_state
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dmtcp_py.store.layout import JobLayout
 
-_PATIENCE_S = 0.2
+_PATIENCE_S = 1.0
 _EXAMPLES = """\
 \b
 Examples:
@@ -44,8 +44,9 @@ def command(directory: Path, jobs: tuple[str, ...], *, unfinished: bool, finishe
     found = {layout.name: layout for layout in (one_job(directory, name) for name in jobs)}
     if finished:
         found = {layout.name: layout for layout in jobs_named(directory, None) if _has_finished(layout)}
-    if not unfinished:
-        for layout in found.values():
+    for layout in found.values():
+        refuse_running(layout)
+        if not unfinished:
             _refuse_unfinished(layout)
     doomed = [_taken_out(layout) for layout in found.values()]
     text = remove_all(doomed, patience_s=_PATIENCE_S)

@@ -51,7 +51,7 @@ def command(directory: Path, job: str | None, *, is_all: bool, output: Path | No
 
     if is_all and job is not None:
         raise click.UsageError("--all is for all jobs: leave JOB out")
-    layouts = jobs_named(directory, None) if is_all else [one_job(directory, job)]
+    layouts = jobs_named(directory, None) if is_all else [one_job(directory, job, otherwise=", or type --all")]
     batch = batch_jobs(layouts, warn)
     found = [account_of(layout, batch) for layout in layouts]
     if as_json:
