@@ -138,7 +138,8 @@ class Starter(Struct, frozen=True):
             job=store.layout.name,
         )
         # once a lineage, as they stay true
-        for note in [*notes_on_start(plan.stdio), *plan.options.notes()] if plan.start.begins_lineage else ():
+        notes = [*notes_on_start(plan.stdio), *plan.options.notes(), *plan.start.notes]
+        for note in notes if plan.start.begins_lineage else ():
             self.report.warn(note)
         return Running(choice=choice, computation=computation, quirks=quirks.notes, parent=None)
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from dmtcp_py.store.store import Store
 
 
+_FRESH = "--fresh"
+
+
 class StartPoint(Struct, frozen=True):
     """From what an attempt starts: the generations to try, best first; none means from the beginning."""
 
@@ -33,6 +36,14 @@ class StartPoint(Struct, frozen=True):
     begins_lineage: bool = False
     is_new: bool = False
     """Whether nothing of the job was there."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of such a start."""
+        if self.why != _FRESH:
+            return ()
+        return ("--fresh leaves files as they are: what an earlier run appended to files by name is still in them",)
+
     finished: int | None = None
     """The status with which the program finished in an earlier run of the same batch job: there is nothing to do."""
 
@@ -56,7 +67,7 @@ def find_start_point(store: Store, identity: Identity, options: RunOptions, allo
     if options.generation is not None:
         return _chosen(store.layout, job, options.generation)
     if options.fresh:
-        return StartPoint(job=_new_job(store, identity, job.lineage + 1), begins_lineage=True, why="--fresh")
+        return StartPoint(job=_new_job(store, identity, job.lineage + 1), begins_lineage=True, why=_FRESH)
     if finished is not None:
         earlier = _finished_earlier(job, finished, allocation)
         return earlier or _after_the_end(store, identity, job, finished, options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import stat
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.protocol import Stdio
     from dmtcp_py.store.records import Manifest
 
-_OUR_LINE = b"dmtcp-run: "
+_NOT_THE_PROGRAMS = re.compile(rb"dmtcp-run: |\S+: line \d+: +\d+ (Killed|Terminated) .*dmtcp-run|slurmstepd: ")
+"""Lines of ours, and of a shell or Slurm that report how we ended."""
 _MOST_BYTES = 1 << 16
 """So much of a file is looked at for lines of the program's."""
 _NAMES = ((1, "stdout"), (2, "stderr"))
@@ -208,7 +210,7 @@ def _are_ours(fd: int, start: int, end: int) -> bool:
             lines = file.read(min(end - start, _MOST_BYTES)).splitlines()
     except OSError:
         return False
-    return end - start <= _MOST_BYTES and all(line.startswith(_OUR_LINE) for line in lines)
+    return end - start <= _MOST_BYTES and all(map(_NOT_THE_PROGRAMS.match, lines))
 
 
 def _size_then(manifest: Manifest, fd: int) -> int | None:

@@ -392,11 +392,18 @@ def test_an_output_that_the_shell_emptied_before_a_resume_is_said(bench: Workben
     assert b"\0" not in rest
 
 
-def test_a_file_for_our_lines_alone_lacks_nothing_when_it_is_emptied(bench: Workbench, engine: EngineHere) -> None:
+@pytest.mark.parametrize("mode", ["wb", "ab"], ids=["emptied", "appended"])
+def test_a_file_without_lines_of_the_program_lacks_and_repeats_nothing(
+    bench: Workbench, engine: EngineHere, mode: str
+) -> None:
     assert engine
     log = bench.folder / "log"
     for life in ("first", "second"):
-        with log.open("wb") as err:
+        with log.open(mode) as err:
+            if life == "second":
+                # as bash does in a script, with the number of the line
+                err.write(b"job.sh: line 3:  4711 Killed                  dmtcp-run -i 1 ./count\n")
+                err.flush()
             process = bench.start("-i", "1", "--stdout", "out", *bench.counting(40), stderr=err)
         if life == "first":
             kill_after_a_generation(bench, process)
