@@ -304,6 +304,7 @@ class TestLineages:
         assert bench.generations == [1, 2]
         staged.commit(1)
         wait_until(lambda: bench.generations == [3], 10)
+        assert "--fresh leaves files as they are" in (bench.folder / "stderr.txt").read_text()
         kill_all(process)
         done = staged.finish()
         assert "resumed generation 3" in done.stderr
@@ -316,7 +317,6 @@ class TestLineages:
         assert bench.generations == [1]
         done = staged.finish()
         assert "from the beginning, as no checkpoint was complete yet" in done.stderr
-        assert "--fresh leaves files as they are" not in done.stderr
         assert [line["event"] for line in bench.history].count("resumed") == 0
 
     def test_the_same_line_after_the_end_begins_a_new_run(self, staged: Staged) -> None:
