@@ -16,7 +16,7 @@ from dmtcp_py.errors import DmtcpRunError
 from dmtcp_py.rollback import changed_files, kept_code
 from dmtcp_py.rollback.journal import lost_in, problems_of, read_entries
 from dmtcp_py.rollback.parts import numbers_of
-from dmtcp_py.rollback.restore_held_files import look
+from dmtcp_py.rollback.restore_held_files import BACK, look
 from dmtcp_py.rollback.undo import ACCEPT
 from dmtcp_py.store.lock import holding
 from dmtcp_py.store.records import Job, read_record
@@ -122,10 +122,11 @@ def _files(layout: JobLayout, manifest: Manifest) -> Finding:
         problems += [text for folder in folders for text in lost_in(folder)]
         problems += problems_of([entry for folder in folders for entry in read_entries(folder)])
     images = layout.generation(manifest.generation)
-    lost, inputs = look(images, but=kept_code.copies(images, layout.programs))
-    if lost := [*lost, *(change.text for change in inputs if not change.can_be_accepted)]:
-        return problem(about, lost[0], "put it back as it was, or start over with --fresh")
-    problems += [change.text for change in inputs if change.matters]
+    code = kept_code.copies(images, layout.programs)
+    found = look(images, but=code, needs_same_size=manifest.engine == "criu")
+    if lost := [change.text for change in found if not change.can_be_accepted]:
+        return problem(about, lost[0], BACK)
+    problems += [change.text for change in found if change.matters]
     if not problems:
         return ok(about, "what the program changed since then can be restored")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

@@ -102,8 +102,11 @@ class Found:
         )
 
 
-def changes(files: Iterable[InputFile]) -> Iterator[Change]:
-    """Yield which of FILES are not what they were; one that has only grown is, up to its former end."""
+def changes(files: Iterable[InputFile], *, needs_same_size: bool = False) -> Iterator[Change]:
+    """Yield which of FILES are not what they were.
+
+    One that has only grown is, up to its former end, unless the engine NEEDS the SAME SIZE.
+    """
     for file in files:
         use = ", which the program runs," if file.is_executed else ", which the program was reading,"
         what = f"{file.path}{use}"
@@ -115,9 +118,10 @@ def changes(files: Iterable[InputFile]) -> Iterator[Change]:
         is_mine = file.is_executed or (found.st_uid == os.geteuid() and not file.is_mapped)
         if (found.st_size, found.st_mtime_ns) == (file.size, file.changed_ns):
             continue
-        if found.st_size < file.size or (file.is_executed and found.st_size != file.size):
+        is_fixed = file.is_executed or needs_same_size
+        if found.st_size < file.size or (is_fixed and found.st_size != file.size):
             text = f"{what} had {file.size} bytes and now has {found.st_size}"
-            yield Change(text, matters=is_mine, can_be_accepted=not file.is_executed)
+            yield Change(text, matters=is_mine, can_be_accepted=not is_fixed)
         elif file.content and _read_again(file) != file.content:
             yield Change(f"{what} has changed since then", matters=is_mine, can_be_accepted=not file.is_executed)
         elif file.is_large and found.st_size == file.size and not file.is_executed:

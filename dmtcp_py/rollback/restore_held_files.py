@@ -12,13 +12,13 @@ import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
 from dmtcp_py.errors import FilesChangedError
 from dmtcp_py.rollback import held_files, in_memory
-from dmtcp_py.rollback.inputs import changes
+from dmtcp_py.rollback.inputs import Change, changes
 from dmtcp_py.rollback.put_back import problems_named
 from dmtcp_py.rollback.undo import ACCEPT
 from dmtcp_py.system.files import PRIVATE_DIR, make_private_dir
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
-    from dmtcp_py.rollback.inputs import Change, InputFile
+    from dmtcp_py.rollback.inputs import InputFile
 
-_BACK = "put it back as it was, or use --fresh"
+BACK = "put it back as it was (same size and content), or use --fresh"
 _BLOCK = 1 << 20
 _MOST_OF_END_BYTES = 16 << 20
 
@@ -45,6 +45,16 @@ class Since(Struct, frozen=True, kw_only=True):
     """Where the ends of files go that are cut; None where nothing is kept of them."""
     own: frozenset[Path]
     """The files that the program changed by name, as far as that was recorded."""
+    needs_same_size: bool
+    """Whether the engine resumes only with inputs of the size that they had."""
+    is_undone: Callable[[HeldFile | InputFile], bool] = lambda _file: False
+    """Whether a file is still to be made what it was, so that it says nothing as it is now."""
+
+
+def refuse(images: Path, since: Since, *, but: Collection[str] = (), accept: bool) -> None:
+    """Raise FilesChangedError as `restore` would, without changing anything; see there."""
+    if (images / held_files.NAME).exists():
+        _judge(held_files.read(images), since, but=but, accept=accept, warn=lambda _text: None)
 
 
 def restore(
@@ -52,28 +62,22 @@ def restore(
 ) -> None:
     """Make the files of the generation in folder IMAGES what they were, BUT those that it is not to be restarted with.
 
-    SINCE says what is known of the time since then. With ACCEPT what others changed in files that the program only
-    writes to, or only reads, is WARNed of. Raises FilesChangedError with the first file that cannot be what it was;
-    then none has been touched.
+    SINCE says what is known of the time since then. With ACCEPT a file that others changed is resumed with, as far as
+    that is possible, and WARNed of. Raises FilesChangedError with the first file that cannot be what it was; then none
+    has been touched.
     """
     if not (images / held_files.NAME).exists():
         return
     held = held_files.read(images)
-    _refuse_lost(held.files)
-    is_known = since.is_recorded and not held.unwatched
-    if is_known:
-        _look_for_others(held.files, accept=accept, warn=warn)
-    # otherwise the program itself may have written them since
-    inputs = [
-        file for file in held.inputs if file.path not in but and not (file.is_large and Path(file.path) in since.own)
-    ]
-    _look_at_inputs(inputs, accept=accept or (since.has_run_on and not is_known), warn=warn)
+    _judge(held, since, but=but, accept=accept, warn=warn)
+    # said before: our own output may be in such a file
+    _warn_of_ends(held.files, since.aside, warn)
     for folder in filter(in_memory.is_in_memory, held.folders):
         _make_folders(Path(folder, "any"), held)
     _make_fifos(held)
     for file in held.files:
         with problems_named(file.path):
-            if file.copy is not None:
+            if file.copy is not None or not os.path.lexists(file.path):
                 _make_folders(Path(file.path), held)
             _put_back(file, images, since.aside)
     _make_links(held)
@@ -94,68 +98,96 @@ def kept_in_memory(images: Path) -> frozenset[Path]:
     return frozenset(Path(file.path) for file in files if file.copy is not None and in_memory.is_in_memory(file.path))
 
 
-def look(images: Path, *, but: Collection[str] = ()) -> tuple[list[str], list[Change]]:
-    """Return what about files stops a resume from the images in folder IMAGES, and which files changed that it reads.
+def look(images: Path, *, but: Collection[str] = (), needs_same_size: bool) -> list[Change]:
+    """Return which files are not what they were when the images in folder IMAGES were taken; those in BUT may differ.
 
-    Files in BUT are not needed.
+    NEEDS_SAME_SIZE says whether the engine resumes only with inputs of the size that they had.
     Looks at the files as they are now: before what the program did since then is undone.
     """
     if not (images / held_files.NAME).exists():
-        return [], []
+        return []
     held = held_files.read(images)
-    return list(_lost(held.files)), list(changes(file for file in held.inputs if file.path not in but))
+    losses = [loss.change for loss in _losses(held.files, sees_others=False)]
+    inputs = [file for file in held.inputs if file.path not in but]
+    return [*losses, *changes(inputs, needs_same_size=needs_same_size)]
 
 
-def _refuse_lost(files: Sequence[HeldFile]) -> None:
-    for problem in _lost(files):
-        raise FilesChangedError(problem, _BACK)
+def _judge(held: HeldFiles, since: Since, *, but: Collection[str], accept: bool, warn: Callable[[str], None]) -> None:
+    is_known = since.is_recorded and not held.unwatched
+    for loss in _losses([file for file in held.files if not since.is_undone(file)], sees_others=is_known):
+        _accept(loss.change, accept=accept, warn=warn, then=loss.then)
+    inputs = [
+        file
+        for file in held.inputs
+        if file.path not in but and not (file.is_large and Path(file.path) in since.own) and not since.is_undone(file)
+    ]
+    # otherwise the program itself may have written them since
+    accept = accept or (since.has_run_on and not is_known)
+    # data that is mapped, or that belongs to others, may change all the time, such as caches of the system's services
+    for change in changes(inputs, needs_same_size=since.needs_same_size):
+        _accept(change, accept=accept or not change.matters, warn=warn, then="the program goes on with it as it is now")
 
 
-def _lost(files: Sequence[HeldFile]) -> Iterator[str]:
-    for file in files:
-        problem = _problem(file) if file.copy is None else None
-        if problem:
-            yield f"{file.path}, which the program had open, {problem}"
+def _accept(change: Change, *, accept: bool, warn: Callable[[str], None], then: str) -> None:
+    """WARN of CHANGE and what happens THEN, if it can be and is to be ACCEPTed; raise FilesChangedError otherwise."""
+    if not change.can_be_accepted:
+        raise FilesChangedError(change.text, BACK)
+    if not accept:
+        raise FilesChangedError(change.text, f"{BACK}; {ACCEPT}")
+    warn(f"{change.text}: {then}")
 
 
-def _look_for_others(files: Sequence[HeldFile], *, accept: bool, warn: Callable[[str], None]) -> None:
-    """Compare the ends of the files that the program only writes to with what they were."""
-    for file in files:
-        if file.copy or file.is_read or not file.tail or held_files.tail_of(file.path, file.size) == file.tail:
-            continue
-        problem = f"{file.path}, which the program had open, was changed by another program"
-        if not accept:
-            raise FilesChangedError(problem, f"{_BACK}; {ACCEPT}")
-        warn(f"{problem}: left as it is")
+class _Loss(NamedTuple):
+    """A file that cannot be what it was, and what happens THEN to it if that is accepted."""
+
+    change: Change
+    then: str
 
 
-def _look_at_inputs(inputs: Sequence[InputFile], *, accept: bool, warn: Callable[[str], None]) -> None:
-    """Compare the files that the program only reads with what they were.
+def _losses(files: Sequence[HeldFile], *, sees_others: bool) -> Iterator[_Loss]:
+    """Yield what is wrong with those FILES of which there is no copy.
 
-    Data that is mapped, or that belongs to others, may change all the time, such as caches of the system's services:
-    of such files it only warns.
+    SEES_OTHERS says whether the program itself is known not to have overwritten anything since.
     """
-    for change in changes(inputs):
-        if change.can_be_accepted and (accept or not change.matters):
-            warn(f"{change.text}: the program goes on with it as it is now")
-            continue
-        raise FilesChangedError(change.text, f"{_BACK}; {ACCEPT}" if change.can_be_accepted else _BACK)
+    for file in files:
+        found = _problem(file, sees_others=sees_others) if file.copy is None else None
+        if found is not None:
+            problem, then = found
+            text = f"{file.path}, which the program had open, {problem}"
+            yield _Loss(Change(text, matters=True, can_be_accepted=then is not None), then or "")
 
 
-def _problem(file: HeldFile) -> str | None:
-    """Return why FILE, of which there is no copy, cannot be what it was."""
+def _problem(file: HeldFile, *, sees_others: bool) -> tuple[str, str | None] | None:
+    """Return why FILE cannot be what it was, and what a resume makes of it; None for that if it cannot be resumed."""
     try:
         found = Path(file.path).stat()
     except OSError as error:
-        return f"is gone ({error.strerror})"
+        then = f"made again, with zeros for its {file.size} bytes" if isinstance(error, FileNotFoundError) else None
+        return f"is gone ({error.strerror})", then
     if not stat.S_ISREG(found.st_mode):
-        return "is no regular file any more"
+        return "is no regular file any more", None
     if found.st_size < file.size:
-        return f"had {file.size} bytes and now has {found.st_size}"
+        then = f"bytes {found.st_size} to {file.size} are zeros now"
+        return f"had {file.size} bytes and now has {found.st_size}", then
     is_another = (found.st_dev, found.st_ino) != (file.device, file.inode)
-    if is_another and file.tail and held_files.tail_of(file.path, file.size) != file.tail:
-        return "was replaced by another"
+    is_compared = file.tail and (is_another or (sees_others and not file.is_read))
+    if is_compared and held_files.tail_of(file.path, file.size) != file.tail:
+        return "was replaced by another" if is_another else "was changed by another program", "left as it is"
     return None
+
+
+def _warn_of_ends(files: Sequence[HeldFile], aside: Path | None, warn: Callable[[str], None]) -> None:
+    """WARN of the ends of FILES that are to be cut off and kept in folder ASIDE: others may have written there, too."""
+    longer = [file.path for file in files if file.copy is None and _size_of(file) > file.size]
+    if aside is not None and longer:
+        what = longer[0] if len(longer) == 1 else f"{len(longer)} files"
+        warn(f"cut off what was written to {what} after the checkpoint; it is in {aside}")
+
+
+def _size_of(file: HeldFile) -> int:
+    with suppress(FileNotFoundError):
+        return Path(file.path).stat().st_size
+    return 0
 
 
 def _make_fifos(held: HeldFiles) -> None:
@@ -181,16 +213,22 @@ def _make_folders(path: Path, held: HeldFiles) -> None:
 
 
 def _put_back(file: HeldFile, images: Path, aside: Path | None) -> None:
-    if file.copy is None:
-        if Path(file.path).stat().st_size != file.size:
-            if aside is not None:
+    path = Path(file.path)
+    if file.copy is None and path.exists():
+        # one that is as it was keeps its times, and may be read-only by now
+        if path.stat().st_size != file.size:
+            if aside is not None and path.stat().st_size > file.size:
                 _keep_end(file, aside)
-            os.truncate(file.path, file.size)
+            os.truncate(path, file.size)
         return
     # in place if the file is still there: its other names, and whoever holds it open, keep it
-    fd = os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, file.mode)
-    with os.fdopen(fd, "wb") as target, (images / Path(file.copy).name).open("rb") as source:
-        shutil.copyfileobj(source, target, _BLOCK)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, file.mode)
+    with os.fdopen(fd, "wb") as target:
+        if file.copy is not None:
+            with (images / Path(file.copy).name).open("rb") as source:
+                shutil.copyfileobj(source, target, _BLOCK)
+        else:
+            os.fchmod(fd, file.mode)
         target.truncate(file.size)
 
 

@@ -151,6 +151,36 @@ def test_an_input_that_was_changed_is_read_on_when_that_is_accepted(bench: Workb
     assert "has changed since then: the program goes on with it as it is now" in accepted.stderr
 
 
+@pytest.mark.parametrize("way", ["shortened", "appended to"])
+def test_an_input_of_another_size_is_refused_before_anything_is_restored_and_no_option_that_fails_is_offered(
+    bench: Workbench, criu: EngineHere, way: str
+) -> None:
+    assert criu
+    path, text = _inputs(bench, "lines.txt", "".join(f"line {n:02}\n" for n in range(60)))
+    program = bench.python("reads.py", READS.replace("print(line", 'open("log", "a").write(line); print(line'))
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    plain = bench.start_plain(*program)
+    bench.crash(line, progress="log")
+    path.write_bytes(text[:-8] if way == "shortened" else text + b"one more\n")
+    log = (bench.folder / "log").read_bytes()
+    for options in ([], ["--accept-changed-files"]):
+        refused = bench.run(*options, *line)
+        assert refused.returncode == 125
+        said = f"{path}, which the program was reading, had {len(text)} bytes and now has {path.stat().st_size}"
+        assert said in refused.stderr
+        assert "put it back as it was (same size and content)" in refused.stderr
+        assert "--accept-changed-files" not in refused.stderr
+        assert "goes on with it" not in refused.stderr
+        assert "restored" not in refused.stderr
+    assert (bench.folder / "log").read_bytes() == log
+    path.write_bytes(text)
+    resumed = bench.run(*line)
+    assert resumed.returncode == 0
+    assert "restored 1 file changed since the checkpoint" in resumed.stderr
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt", "log")
+
+
 def test_an_input_that_only_grew_or_was_copied_is_no_reason_to_refuse(bench: Workbench, engine: EngineHere) -> None:
     assert engine
     lines = "".join(f"line {n:02}\n" for n in range(60))

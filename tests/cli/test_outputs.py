@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,7 +70,10 @@ def test_what_others_appended_to_an_output_is_set_aside(bench: Workbench, engine
     for name in ("out.txt", "kept.txt"):
         with (bench.folder / name).open("a") as file:
             file.write("a note of mine\n")
-    assert bench.start(*line).wait(LONG_S) == 0
+    resumed = bench.run(*line)
+    assert resumed.returncode == 0
+    aside = bench.job / "set-aside"
+    assert f"cut off what was written to 2 files after the checkpoint; it is in {aside}" in resumed.stderr
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt", "kept.txt")
     for name in ("out.txt", "kept.txt"):
@@ -114,3 +119,44 @@ def test_an_output_that_another_program_changed_is_seen_before_the_resume(bench:
     assert bench.start(*line).wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt")
+
+
+def _insert_line(path: Path) -> None:
+    """Insert a line at the top of the file at PATH, as editors do."""
+    new = path.with_name("new")
+    new.write_bytes(b"a note of mine\n" + path.read_bytes())
+    new.replace(path)
+
+
+CHANGED = {
+    "removed": (Path.unlink, r"is gone \(No such file or directory\): made again, with zeros for its (\d+) bytes"),
+    "emptied": (lambda path: path.write_bytes(b""), r"had (\d+) bytes and now has 0: bytes 0 to \1 are zeros now"),
+    "edited": (_insert_line, "was replaced by another: left as it is"),
+}
+
+
+@pytest.mark.parametrize("way", CHANGED)
+def test_outputs_that_somebody_changed_are_resumed_with_when_that_is_accepted(
+    bench: Workbench, engine: EngineHere, way: str
+) -> None:
+    assert engine
+    change, text = CHANGED[way]
+    program = bench.counting(60, append="log.csv")
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    plain = bench.start_plain(*program)
+    bench.crash(line)
+    files = [bench.folder / name for name in ("out.txt", "log.csv")]
+    for path in files:
+        change(path)
+    refused = bench.run(*line)
+    assert refused.returncode == 125
+    assert "--accept-changed-files resumes all the same" in refused.stderr.splitlines()[-1]
+    found = [path.read_bytes() if path.exists() else b"" for path in files]
+    accepted = bench.run("--accept-changed-files", *line)
+    assert accepted.returncode == 0, accepted.stderr
+    assert plain.wait(LONG_S) == 0
+    for path, before in zip(files, found, strict=True):
+        assert re.search(f"{re.escape(str(path))}, which the program had open, {text}", accepted.stderr)
+        now, whole = path.read_bytes(), (bench.plain / path.name).read_bytes()
+        sizes = range(1, len(whole))
+        assert any(now == before[:size].ljust(size, b"\0") + whole[size:] for size in sizes), now

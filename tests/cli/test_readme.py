@@ -27,6 +27,7 @@ for step in range(120):
 """
 _CHANGES = (
     (re.compile(r"simulate-[0-9a-f]{8}"), "JOB"),
+    (re.compile(r"(?<= )/\S*/"), "DIR/"),
     (re.compile(r"\b(?:dmtcp|criu) [0-9.]+"), "ENGINE"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "DATE"),
     (re.compile(r"[0-9.]+ [kMG]?B\b"), "SIZE"),
@@ -79,6 +80,7 @@ def test_the_session_of_the_readme_is_what_is_printed(bench: Workbench, one_engi
     terminal = Terminal()
     process = bench.start(*words, env=environ, stderr=terminal.end)
     wait_until(lambda: any("committed" in line for line in terminal.lines))
+    bench.wait_beyond_checkpoint(process)
     kill_all(process)
     assert terminal.lines == [form(line) for line in first]
     table = bench.ctl("status").stdout

@@ -151,7 +151,7 @@ class CriuEngine:
                 accept=restart.accepts_changed,
                 warn=restart.warn,
             )
-        images = Images(restart.folder, restart.manifest, copied=restart.code)
+        images = Images(restart.folder, restart.manifest, copied=restart.code, needs_same_size=True)
         restore(images, restart.undo, accept=restart.accepts_changed, warn=restart.warn)
         way = networks.recorded(record, self._way, restart.say)
         tool = self._tool(restart, way, covers_shm=record["covers_shm"])
