@@ -23,6 +23,8 @@ _MOST_STATUS = 255
 _MOST_PER_CENT = 50
 _OURS = ("--stdin", "--stdout", "--stderr", "--fresh", "--resume-only", "--time-limit", "--at-limit", "--interval")
 """Options of dmtcp-run that few programs have."""
+DIRECTORY = ".dmtcp-run"
+"""Where jobs are, in the directory in which they are started, unless another is asked for."""
 _SAID_ELSEWHERE = ("command", "directory", "job")
 
 
@@ -48,7 +50,7 @@ class RunOptions(Struct, frozen=True):
     """
 
     command: tuple[str, ...]
-    directory: Path = Path(".dmtcp-run")
+    directory: Path = Path(DIRECTORY)
     job: str | None = None
     interval_s: float | None = -1.0
     keep: int = 2

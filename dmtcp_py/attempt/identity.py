@@ -47,12 +47,12 @@ class Identity(Struct, frozen=True):
         stdin = None if self.stdin is None else _same_in_all_locales(self.stdin)
         parts = [command, _same_in_all_locales(self.cwd), self.array_task, stdin, self.stdin_offset]
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
-        stem = re.sub(_UNSAFE, "-", Path(_named(self.command)).name).strip("-.")[:40] or "job"
+        stem = re.sub(_UNSAFE, "-", Path(named_in(self.command)).name).strip("-.")[:40] or "job"
         task = f"-{re.sub(_UNSAFE, '-', self.array_task)}" if self.array_task else ""
         return f"{stem}{task}-{digest}"
 
 
-def _named(command: tuple[str, ...]) -> str:
+def named_in(command: tuple[str, ...]) -> str:
     """Return the word of COMMAND that tells it from others of the same interpreter: its script, or else its program.
 
     Only by the words, as the name of a job must stay what it is when a file is gone.

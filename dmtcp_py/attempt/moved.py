@@ -59,7 +59,7 @@ def recorded_in(cwd: str, identity: Identity) -> dict[str, Any]:
 def leads_here(cwd: str, identity: Identity) -> bool:
     """Whether CWD, as a record has it, is a path of our working directory."""
     with suppress(OSError):
-        return _path(cwd).samefile(identity.cwd)
+        return recorded_path(cwd).samefile(identity.cwd)
     return False
 
 
@@ -69,7 +69,7 @@ def was_moved(layout: JobLayout, job: Job, identity: Identity, *, is_held: bool 
     Where its directory is gone but its folder stayed where it was, that cannot be known. It was not moved if the job IS
     HELD by an attempt, which then has its directory on another node.
     """
-    old, kept_in = _path(job.cwd), path_of(job.kept_in) if job.kept_in is not None else None
+    old, kept_in = recorded_path(job.cwd), path_of(job.kept_in) if job.kept_in is not None else None
     if leads_here(job.cwd, identity):
         return False
     is_elsewhere = kept_in is not None and not _is_same(kept_in, layout.root)
@@ -89,7 +89,7 @@ def paths_of(layout: JobLayout, job: Job) -> list[Path]:
 
 def refusal(layout: JobLayout, job: Job, identity: Identity) -> MovedError:
     """Return the error for the unfinished JOB, whose path does not lead here."""
-    old = _path(job.cwd)
+    old = recorded_path(job.cwd)
     what = f"job {layout.name} is unfinished, and was started by the same line in {old}"
     if not _is_gone(old):
         return MovedError(
@@ -107,7 +107,7 @@ def refusal(layout: JobLayout, job: Job, identity: Identity) -> MovedError:
 def how_to_have_its_path(layout: JobLayout, job: Job) -> str | None:
     """Return what gives JOB's directory, which is gone, its path again; None if it was not moved with LAYOUT in it."""
     old, kept_in, root = (
-        _path(job.cwd),
+        recorded_path(job.cwd),
         path_of(job.kept_in) if job.kept_in is not None else None,
         layout.root.resolve(),
     )
@@ -178,7 +178,7 @@ def _is_gone(path: Path) -> bool:
     return False
 
 
-def _path(recorded: str) -> Path:
+def recorded_path(recorded: str) -> Path:
     """Return the path that a record has, whose bytes that are no text stand there as escapes."""
     path = Path(recorded)
     if os.path.lexists(path):

@@ -1,7 +1,7 @@
 """Keeps the files of --stdout and --stderr for one job at a time: another one would empty them while this one writes.
 
-A running job holds its files by a lock. An unfinished one, which needs them when it is resumed, is found by its record,
-if it is in the same directory of jobs.
+A running job holds its files by a lock. What it needs besides, and what an unfinished one needs to be resumed, is found
+by the records of jobs: those in the same directory of jobs, and in those of the folders above the file.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.attempt.identity import as_recorded
-from dmtcp_py.attempt.other_jobs import can_be_resumed
+from dmtcp_py.attempt.needed_files import needed_by, outputs_of
+from dmtcp_py.attempt.other_jobs import can_be_resumed, line_to_remove
 from dmtcp_py.errors import StoreError, UsageError
+from dmtcp_py.options import DIRECTORY
+from dmtcp_py.store.access import refuse_directory
 from dmtcp_py.store.layout import jobs_in
 from dmtcp_py.store.lock import is_running
 from dmtcp_py.store.records import Job, read_record
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dmtcp_py.attempt.plan import Plan
+    from dmtcp_py.store.layout import JobLayout
 
 
 @contextmanager
@@ -34,8 +37,8 @@ def sole_writer(plan: Plan) -> Iterator[Callable[[], None]]:
     """
     # both streams may go to one file
     options = {path: name for name, path in (("stderr", plan.stdio.stderr), ("stdout", plan.stdio.stdout)) if path}
-    if not plan.start.candidates and any(path.is_file() and path.stat().st_size for path in options):
-        _refuse_anothers(plan)
+    if not plan.start.candidates:
+        _refuse_anothers(plan.store.layout, options)
     with ExitStack() as stack:
         outputs = _Outputs(options, stack)
         outputs.hold_existing()
@@ -82,25 +85,49 @@ class _Outputs:
         self._left.remove(path)
 
 
-def _refuse_anothers(plan: Plan) -> None:
-    """Raise UsageError if a file that this start would empty is the output of an unfinished job."""
-    layout, recorded = plan.store.layout, as_recorded(plan.identity)
-    mine = {recorded[name]: name for name in ("stderr", "stdout") if recorded[name]}
-    for other in jobs_in(layout.root.parent):
-        if other.root == layout.root:
-            continue
+def _refuse_anothers(layout: JobLayout, options: dict[Path, str]) -> None:
+    """Raise UsageError if a file that a start of the job in LAYOUT would empty is one that another job needs."""
+    emptied = {path: name for path, name in options.items() if path.is_file() and path.stat().st_size}
+    folders = {folder for path in emptied for folder in (*path.parents, *path.resolve().parents)}
+    # nobody has jobs where they cannot write
+    beside = {folder / DIRECTORY for folder in folders if os.access(folder, os.W_OK)}
+    for directory in {path.resolve() for path in (layout.root.parent, *beside)} if emptied else ():
         with suppress(OSError, StoreError):
-            job = read_record(other.job, Job)
-            for path in {job.stdout, job.stderr} & mine.keys():
-                if is_running(other):
-                    raise _taken(mine[path], path, f"job {other.name}, which runs")
-                if can_be_resumed(other, job):
-                    error = _taken(mine[path], path, f"job {other.name}, which is unfinished")
-                    error.hint += f"; 'dmtcp-ctl remove {other.name} --unfinished' gives that job up"
-                    raise error
+            refuse_directory(directory)
+            for other in jobs_in(directory):
+                if other.root != layout.root.resolve():
+                    _refuse_files_of(other, emptied)
 
 
-def _taken(name: str, path: Path | str | None, whose: str) -> UsageError:
+def _refuse_files_of(layout: JobLayout, emptied: dict[Path, str]) -> None:
+    """Raise UsageError if the job in LAYOUT needs one of the files EMPTIED."""
+    with suppress(OSError, StoreError):
+        job = read_record(layout.job, Job)
+        runs = is_running(layout)
+        if not runs and not can_be_resumed(layout, job):
+            return
+        by_id = {_id_of(path): path for path in emptied}
+        for files, use in ((outputs_of(job), "the output of"), (needed_by(layout, job), "needed by")):
+            for path in filter(None, (by_id.get(_id_of(file)) for file in files)):
+                raise _needed(layout, path, emptied[path], use, runs=runs)
+
+
+def _id_of(path: Path) -> tuple[int, int]:
+    with suppress(OSError, ValueError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return 0, 0
+
+
+def _needed(layout: JobLayout, path: Path, name: str, use: str, *, runs: bool) -> UsageError:
+    hint = f"name another file with --{name}"
+    if not runs:
+        hint += f"; '{line_to_remove(layout)}' gives that job up"
+    state = "runs" if runs else "is unfinished"
+    return UsageError(f"--{name} {path} is {use} job {layout.name}, which {state}", hint)
+
+
+def _taken(name: str, path: Path, whose: str) -> UsageError:
     return UsageError(f"--{name} {path} is the output of {whose}", f"name another file with --{name}")
 
 

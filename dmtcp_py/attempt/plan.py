@@ -14,7 +14,7 @@ from dmtcp_py.attempt.fetched import bring
 from dmtcp_py.attempt.identity import identify, stdio_of
 from dmtcp_py.attempt.moved import find_job
 from dmtcp_py.attempt.named_files import named_files, refuse_to_empty
-from dmtcp_py.attempt.other_jobs import note_on_near
+from dmtcp_py.attempt.other_jobs import note_on_unfinished
 from dmtcp_py.attempt.start_point import find_start_point
 from dmtcp_py.attempt.takeover import open_for
 from dmtcp_py.batch import allocation as batch
@@ -130,7 +130,7 @@ def make_plan(options: RunOptions, report: Report) -> Iterator[Plan]:
         if start.begins_lineage:
             files = named_files(program, options.command, cwd)
             refuse_to_empty(files, stdio_of(identity, layout))
-            if start.is_new and (note := note_on_near(layout, identity)) is not None:
+            if start.is_new and (note := note_on_unfinished(layout, identity)) is not None:
                 report.warn(note)
             start = replace(start, job=replace(start.job, named_files=files))
         if choice is None and not start.candidates and start.finished is None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kit.processes import kill_all
-from kit.waits import LONG_S
+from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from kit.bench import Workbench
@@ -93,6 +95,95 @@ def test_the_output_of_an_unfinished_job_is_not_emptied(bench: Workbench) -> Non
     assert bench.start(*line).wait(LONG_S) == 0
     assert plain.wait(LONG_S) == 0
     bench.assert_same("out.txt")
+
+
+_READING = """\
+import sys, time
+import numbers_of_mine
+log, data = open("log.csv", "a"), open("data.txt")
+for step in range(int(sys.argv[1])):
+    print(step, file=log, flush=True)
+    print(step, data.read(1), numbers_of_mine.ONE, flush=True)
+    time.sleep(0.1)
+"""
+_FILES = ("data.txt", "loop.py", "numbers_of_mine.py")
+
+
+def reading(bench: Workbench, folder: Path) -> list[str]:
+    """Return the line of a program in FOLDER that imports a module, reads one file and writes another."""
+    for place in {folder, bench.plain}:
+        place.mkdir(exist_ok=True)
+        (place / "loop.py").write_text(_READING)
+        (place / "numbers_of_mine.py").write_text("ONE = 1\n")
+        (place / "data.txt").write_text("data\n" * 100)
+    return ["--job", "first", "-i", "1", "--stdout", "out.txt", sys.executable, "loop.py", "60"]
+
+
+def assert_not_emptied(bench: Workbench, path: str, said: str, **popen: Any) -> None:
+    """Assert that a job with output PATH is refused with SAID."""
+    folder = Path(popen.get("cwd", bench.folder))
+    before = (folder / path).stat().st_size
+    assert before
+    refused = bench.run("--dir", "seconds", "--job", "second", "--stdout", path, "true", **popen)
+    assert (refused.returncode, (folder / path).stat().st_size >= before) == (2, True), refused.stderr
+    assert said in " ".join(refused.stderr.split())
+
+
+def test_no_file_that_another_job_needs_is_emptied(bench: Workbench, engine: EngineHere) -> None:
+    # DMTCP records what is open for writing only where the program has not written to it again meanwhile
+    names = ("log.csv", *_FILES) if engine.name == "criu" else _FILES
+    line = reading(bench, bench.folder)
+    plain, process = bench.start_plain(*line[-3:]), bench.start(*line)
+    bench.wait_generations(1, process)
+    for name in names:
+        assert_not_emptied(bench, name, "is needed by job first, which runs")
+    bench.wait_beyond_checkpoint(process)
+    kill_all(process)
+    for name in names:
+        assert_not_emptied(bench, name, "is needed by job first, which is unfinished")
+    assert_not_emptied(bench, "data.txt", "'dmtcp-ctl remove first --unfinished' gives that job up")
+    assert bench.start(*line).wait(LONG_S) == 0
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt", "log.csv")
+    assert bench.run("--dir", "seconds", "--job", "second", "--stdout", "log.csv", "true").returncode == 0
+    assert (bench.folder / "log.csv").read_bytes() == b""
+
+
+@pytest.mark.usefixtures("one_engine")
+def test_no_file_that_a_job_of_another_directory_needs_is_emptied(bench: Workbench, tmp_path: Path) -> None:
+    other = bench.folder / "other"
+    line = reading(bench, other)
+    process = bench.start(*line, cwd=other)
+    wait_until((other / ".dmtcp-run/first/generations/000001/manifest.json").exists)
+    wait_until(lambda: (other / "out.txt").stat().st_size > 0)
+    kill_all(process)
+    said = "job first, which is unfinished"
+    assert_not_emptied(bench, "other/out.txt", said)
+    assert_not_emptied(bench, "other/data.txt", "dmtcp-ctl --dir other/.dmtcp-run remove first --unfinished")
+    (tmp_path / "link.txt").symlink_to(other / "data.txt")
+    assert_not_emptied(bench, "link.txt", said, cwd=tmp_path)
+    assert bench.start(*line, cwd=other).wait(LONG_S) == 0
+
+
+@pytest.mark.usefixtures("one_engine")
+def test_an_unfinished_job_of_the_same_script_is_named_with_the_line_that_resumes_it(bench: Workbench) -> None:
+    line = reading(bench, bench.folder)
+    plain, process = bench.start_plain(*line[-3:]), bench.start(*line)
+    bench.wait_generations(1, process)
+    another = ["--stdout", "another.txt", sys.executable, "loop.py"]
+    assert "this is a new job" not in bench.run(*another, "2").stderr
+    kill_all(process)
+    (bench.folder / "log.csv").rename(bench.folder / "mine.csv")
+    said = " ".join(bench.run(*another, "3").stderr.split())
+    (bench.folder / "mine.csv").rename(bench.folder / "log.csv")
+    named = re.search(r"job first of the same script is unfinished and does not run: '(.+?)' resumes it", said)
+    assert named
+    assert "'dmtcp-ctl remove first --unfinished' gives it up" in said
+    resumed = bench.run(*shlex.split(named[1])[1:])
+    assert resumed.returncode == 0
+    assert plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt")
+    assert "this is a new job" not in bench.run(*another, "1").stderr
 
 
 @pytest.mark.usefixtures("one_engine")
