@@ -19,7 +19,7 @@ from kit.engines import EngineHere, find_criu, find_dmtcp, reaching, without_pri
 from kit.long_form import share_out
 from kit.places import REPOSITORY
 from kit.processes import descendants
-from kit.waits import LONG_S, wait_until
+from kit.waits import LONG_S, happens, wait_until
 from rerun_failed import END
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def bench(
         for one in _left_behind():
             one.kill()
     assert not left, f"processes were left behind: {left}"
-    wait_until(lambda: not list(bench.temporary.iterdir()), 20)
+    assert happens(lambda: not list(bench.temporary.iterdir()), 20), f"left: {sorted(bench.temporary.rglob('*'))}"
     shutil.rmtree(bench.temporary)
 
 
