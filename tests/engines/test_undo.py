@@ -662,7 +662,8 @@ def test_as_many_parts_as_there_are_generations_stay(recorded: RecordedFolder) -
         joining.join_unneeded(recorded.notes, {part, recorded.checkpoint()})
         sizes.append(size_below(recorded.notes))
     assert len(parts.numbers_of(recorded.notes)) <= joining._LEAST_PARTS + 4
-    assert max(sizes[len(sizes) // 2 :]) <= 1.1 * max(sizes[: len(sizes) // 2])
+    # without joining it would be twice as much
+    assert max(sizes[len(sizes) // 2 :]) <= 1.5 * max(sizes[: len(sizes) // 2])
     recorded.undo(part)
     assert hash_file(recorded.folder / "large") == before
     assert not (recorded.folder / "last").exists()
