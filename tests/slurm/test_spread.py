@@ -299,6 +299,7 @@ ENOUGH_S = 20.0
 """For such a line; what then goes on hangs."""
 
 
+@NO_LONG_TESTS
 @pytest.mark.parametrize("setting", NEEDED)
 def test_without_a_setting_mpirun_does_over_nodes_what_dmtcp_cannot_take(
     one_desk: Desk, examples: Path, setting: str
