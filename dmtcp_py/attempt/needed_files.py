@@ -16,7 +16,9 @@ from dmtcp_py.rollback import held_files
 from dmtcp_py.rollback.journal import read_entries
 from dmtcp_py.rollback.parts import numbers_of
 from dmtcp_py.store.layout import manifest_path
+from dmtcp_py.store.lock import holding
 from dmtcp_py.store.records import Manifest, path_of, read_record
+from dmtcp_py.system.proc import open_descriptors, process_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,11 +37,21 @@ def needed_by(layout: JobLayout, job: Job) -> Iterator[Path]:
     if job.stdin and not job.stdin_unnamed:
         yield recorded_path(job.stdin)
     yield from (path_of(file.path) for file in job.named_files)
+    yield from _open_now(layout)
     for number in layout.generations_from(job.first_generation)[:1]:
         yield from _held_open(layout.generation(number))
     for number in numbers_of(layout.undo):
         for entry in read_entries(layout.undo / f"{number:06}"):
             yield entry.moved_to or entry.path
+
+
+def _open_now(layout: JobLayout) -> Iterator[Path]:
+    """Yield what the processes of an attempt that runs on this machine have open; no generation names all of it."""
+    found = holding(layout)
+    for pid, _ in process_tree(found.record.pid) if found and found.is_seen and found.is_alive else ():
+        # a process may end while it is looked at
+        with suppress(OSError):
+            yield from (Path(target) for _, target, _ in open_descriptors(pid) if target.startswith("/"))
 
 
 def _held_open(generation: Path) -> Iterator[Path]:
