@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MOST_NAMES = 4
 _MOST_WARNINGS = 3
 _BUFFERED = " (into a file, programs print some kB at a time: python3 -u and stdbuf -oL print each line at once)"
-_EXPECTED = ("restored ", "what ")
+_EXPECTED = ("restored ", "what ", "cut off ")
 
 
 def lines(rehearsal: Rehearsal, columns: int | None) -> list[str]:

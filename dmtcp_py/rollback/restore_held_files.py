@@ -172,7 +172,8 @@ def _problem(file: HeldFile, *, sees_others: bool) -> tuple[str, str | None] | N
     is_another = (found.st_dev, found.st_ino) != (file.device, file.inode)
     is_compared = file.tail and (is_another or (sees_others and not file.is_read))
     if is_compared and held_files.tail_of(file.path, file.size) != file.tail:
-        return "was replaced by another" if is_another else "was changed by another program", "left as it is"
+        then = f"left as it is up to byte {file.size}, where the program goes on"
+        return "was replaced by another" if is_another else "was changed by another program", then
     return None
 
 
