@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dmtcp_py.store.records import Manifest
 
 _NOT_THE_PROGRAMS = re.compile(rb"dmtcp-run: |\S+: line \d+: +\d+ (Killed|Terminated) .*dmtcp-run|slurmstepd: ")
-"""Lines of ours, and of a shell or Slurm that report how we ended."""
+"""Matches the lines of dmtcp-run, and those in which a shell or Slurm reports how dmtcp-run ended."""
 _MOST_BYTES = 1 << 16
 """So much of a file is looked at for lines of the program's."""
 _NAMES = ((1, "stdout"), (2, "stderr"))
@@ -203,7 +203,7 @@ def _has_more(manifest: Manifest, fd: int, sizes: Sequence[int]) -> bool:
 
 
 def _are_ours(fd: int, start: int, end: int) -> bool:
-    """Whether the file of FD has only lines of ours from START to END, which may be much."""
+    """Return whether the file behind FD holds only lines of dmtcp-run from START to END, which may be far apart."""
     try:
         with Path(f"/proc/self/fd/{fd}").open("rb") as file:
             file.seek(start)

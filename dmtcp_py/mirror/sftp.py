@@ -116,7 +116,7 @@ class Sftp:
         self._ask(_CLOSE, handle)
 
     def write(self, path: str, start: int, mode: int, blocks: Iterable[bytes]) -> None:
-        """Write BLOCKS to file PATH, which gets MODE, from its byte START on; from 0 they replace what is there."""
+        """Write BLOCKS to file PATH from byte START on, and set its MODE; a START of 0 replaces the file."""
         wanted = struct.pack(">II", _HAS_MODE, mode)
         handle = self._ask(_OPEN, _text(path) + struct.pack(">I", _CONTINUED if start else _NEW) + wanted)
         self._ask(_SETSTAT, _text(path) + wanted)

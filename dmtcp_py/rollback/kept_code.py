@@ -19,6 +19,7 @@ import xxhash
 
 from dmtcp_py.rollback import held_files
 from dmtcp_py.rollback.inputs import changes
+from dmtcp_py.store.verify import hash_file
 from dmtcp_py.system.files import free_bytes, fsync_path, make_private_dir, remove_tree, size_below, why_not_room
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ _INSTALLED = ("/usr/", "/lib", "/bin/", "/sbin/", "/opt/")
 _PACKAGES = {"site-packages", "dist-packages", "node_modules"}
 _ENVIRONMENTS = ("conda-meta", "pyvenv.cfg")
 """What lies in a folder into which conda, or pip, installs."""
-_BLOCK = 1 << 20
 _EXECUTABLE = 0o700
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -99,7 +99,7 @@ def _verified(file: InputFile, kept: Path) -> Path | None:
     """Return the copy of FILE if it is what was copied and may be executed where it is."""
     copy = _found(file, kept)
     with suppress(OSError):
-        if copy is not None and copy.parent.name.endswith(f"-{_hash_of(copy)}"):
+        if copy is not None and copy.parent.name.endswith(f"-{hash_file(copy)}"):
             # a mirror keeps no modes
             copy.chmod(_EXECUTABLE)
             return None if os.statvfs(copy).f_flag & os.ST_NOEXEC else copy
@@ -134,16 +134,8 @@ def _copied(file: InputFile, kept: Path) -> set[Path]:
         fsync_path(copy)
         if any(changes([file])) or copy.stat().st_size != file.size:
             return set()
-        folder = kept / f"{_key(file)}-{_hash_of(copy)}"
+        folder = kept / f"{_key(file)}-{hash_file(copy)}"
         new.rename(folder)
         return {folder}
     finally:
         remove_tree(new)
-
-
-def _hash_of(path: Path) -> str:
-    hashed = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            hashed.update(block)
-    return hashed.hexdigest()

@@ -25,7 +25,8 @@ def is_object(path: Path) -> bool:
 
 def remove(path: Path) -> None:
     """Remove the object at PATH, if it is there."""
-    libc = ctypes.CDLL(None, use_errno=True)
+    # before glibc 2.34 the C library itself had no message queues
+    libc = ctypes.CDLL("librt.so.1", use_errno=True)
     kind, _, name = str(path).removeprefix(FOLDER).partition("/")
     if kind == "mqueue":
         failed = libc.mq_unlink(os.fsencode(f"/{name}"))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import xxhash
 
+from dmtcp_py.store.verify import hash_file
 from dmtcp_py.system.files import PRIVATE_FILE, append_lines, fsync_path, make_private_dir, remove_tree, write_atomic
 from dmtcp_py.system.units import format_size
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 1 << 30
 """How much content is kept."""
-_BLOCK = 1 << 20
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +86,7 @@ class KeptInput:
             path.unlink()
             return
         self._sizes[start] = size
-        self._add(Segment(start=start, end=start + size, xxh3_128=_hash(path)))
+        self._add(Segment(start=start, end=start + size, xxh3_128=hash_file(path)))
 
     def append(self, data: bytes) -> None:
         """Add DATA, which the program has read."""
@@ -204,7 +204,7 @@ class KeptInput:
 
     def _is_intact(self, segment: Segment) -> bool:
         try:
-            return _hash(self._path(segment.start)) == segment.xxh3_128
+            return hash_file(self._path(segment.start)) == segment.xxh3_128
         except OSError:
             return False
 
@@ -255,14 +255,6 @@ def _read_segments(path: Path) -> list[Segment]:
                 if segment.start == (found[-1].end if found else 0):
                     found.append(segment)
     return found
-
-
-def _hash(path: Path) -> str:
-    digest = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -172,7 +172,7 @@ class Hosts:
 
     @contextmanager
     def cut_off(self, host: Host) -> Iterator[None]:
-        """Have the switch pass nothing on to and from HOST meanwhile; nobody is told, and what is sent is lost."""
+        """Drop all traffic to and from HOST in this block, without an error on either side."""
         port = ["nsenter", "--target", str(self._keepers[0].pid), "--net", "ip", "link", "set", host.name]
         subprocess.run([*port, "nomaster"], check=True)
         try:

@@ -30,7 +30,7 @@ network outside would not accept.
 OWN_NETWORK = "--own-network"
 """Has the command have `_OF_NETWORK` too, for a network that belongs to the namespace."""
 _OF_NETWORK = (12, 13)
-"""CAP_NET_ADMIN, and CAP_NET_RAW: criu sends the end of a connection that is shut down in one direction by itself."""
+"""CAP_NET_ADMIN and CAP_NET_RAW. criu restores a half-closed connection by sending its FIN through a raw socket."""
 _CLONE_NEWUSER = 0x10000000
 _CAPABILITY_VERSION_3 = 0x20080522
 _PR_CAP_AMBIENT = 47
