@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from fsspec.core import url_to_fs
 
 from dmtcp_py.mirror.place import BLOCK_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from dmtcp_py.mirror.address import Address
@@ -28,8 +27,8 @@ class FsspecPlace:
 
     continues = False
     streams = True
-    folder_options: ClassVar[Mapping[str, Any]] = {}
-    """What folders are made with."""
+    block_bytes = BLOCK_BYTES
+    """How much is sent at once."""
 
     def __init__(self, fs: Any, base: str) -> None:
         self.fs, self.base = fs, base
@@ -69,8 +68,8 @@ class FsspecPlace:
         """Send file SOURCE to NAME."""
         with source.open("rb", buffering=0) as local:
             local.seek(start)
-            with self._opened(name, "ab" if start else "wb", os.fstat(local.fileno()).st_size) as remote:
-                for block in iter(lambda: local.read(self._block_bytes(remote)), b""):
+            with self._opened(name, "ab" if start else "wb") as remote:
+                for block in iter(lambda: local.read(self.block_bytes), b""):
                     remote.write(block)
                     meter.add(block)
                 self._flush(remote)
@@ -93,18 +92,15 @@ class FsspecPlace:
         """Return the path of NAME at the server."""
         return f"{self.base}/{name}".rstrip("/")
 
-    def _opened(self, name: str, mode: str, size: int = 0) -> Any:  # noqa: ARG002 - S3 needs it
+    def _opened(self, name: str, mode: str) -> Any:
         if mode != "rb":
             self._make_folder(name.rpartition("/")[0])
         return self.fs.open(self.path(name), mode)
 
     def _make_folder(self, folder: str) -> None:
         if folder not in self._folders:
-            self.fs.makedirs(self.path(folder), exist_ok=True, **self.folder_options)
+            self.fs.makedirs(self.path(folder), exist_ok=True)
             self._folders.add(folder)
-
-    def _block_bytes(self, _file: Any) -> int:
-        return BLOCK_BYTES
 
     def _flush(self, file: Any) -> None:
         """Have FILE on disk, if the protocol can say that."""

@@ -48,6 +48,8 @@ class _XrootdPlace(FsspecPlace):
     """Asks CLIENT itself what is there: what FS has of it is cached, and hides errors."""
 
     continues = True
+    block_bytes = 2 << 20
+    """Each block is a request, whose answer is waited for."""
 
     def __init__(self, fs: Any, client: Any, base: str) -> None:
         super().__init__(fs, base)
