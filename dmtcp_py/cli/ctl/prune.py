@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-_PATIENCE_S = 1.0
+_PATIENCE_S = 0.25
 _EXAMPLES = """\
 \b
 Examples:
