@@ -23,6 +23,7 @@ struct used {
 };
 
 static struct used process_before, process_seen, children_before, children_seen;
+static int counts_on BESIDE_ADDRESSES; /* whether a restart has put something into them */
 static __thread struct used thread_before __attribute__((tls_model("initial-exec")));
 static __thread struct used thread_seen __attribute__((tls_model("initial-exec")));
 
@@ -91,6 +92,7 @@ void record_clocks_of_thread(void)
 
 void put_back_clocks(void)
 {
+    counts_on = 1;
     go_on_from(&process_seen, &process_before, RUSAGE_SELF, CLOCK_PROCESS_CPUTIME_ID);
     go_on_from(&children_seen, &children_before, RUSAGE_CHILDREN, -1);
 }
@@ -104,7 +106,10 @@ void put_back_clocks_of_thread(void)
 void forget_clocks(void)
 {
     static const struct used none;
+    if (!counts_on)
+        return;
     process_before = children_before = thread_before = none;
+    counts_on = 0;
 }
 
 static int (*next_gettime)(clockid_t, struct timespec *);

@@ -9,8 +9,8 @@
 #define MOST_UNDONE 1024
 
 struct undone undone[MOST_UNDONE];
-unsigned undone_count;
-static volatile int turn;
+unsigned undone_count BESIDE_ADDRESSES;
+static volatile int turn BESIDE_ADDRESSES;
 
 extern int dmtcp_get_ckpt_signal(void) __attribute__((weak));
 
@@ -77,6 +77,6 @@ void forget_undone(int set, int number)
 
 void forget_all_undone(void)
 {
-    undone_count = 0;
-    turn = 0;
+    if (undone_count || turn)
+        undone_count = turn = 0;
 }
