@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.attempt.needed_files import needed_by, outputs_of
 from dmtcp_py.attempt.other_jobs import can_be_resumed, line_to_remove
-from dmtcp_py.errors import StoreError, UsageError
+from dmtcp_py.errors import FencedError, StoreError, UsageError
 from dmtcp_py.options import DIRECTORY
 from dmtcp_py.store.access import refuse_directory
 from dmtcp_py.store.layout import jobs_in
@@ -33,7 +33,7 @@ def sole_writer(plan: Plan) -> Iterator[Callable[[], None]]:
     """Hold the files to which the program writes its output; yield what makes and holds those that do not exist.
 
     That is to be called before the program is launched. A file that was made so and is still empty goes if the attempt
-    fails. Both raise UsageError if a file is another job's.
+    fails, unless a generation or another attempt may need it. Both raise UsageError if a file is another job's.
     """
     # both streams may go to one file
     options = {path: name for name, path in (("stderr", plan.stdio.stderr), ("stdout", plan.stdio.stdout)) if path}
@@ -44,8 +44,11 @@ def sole_writer(plan: Plan) -> Iterator[Callable[[], None]]:
         outputs.hold_existing()
         try:
             yield outputs.make_missing
+        except FencedError:
+            raise
         except BaseException:
-            outputs.remove_empty()
+            if not plan.store.layout.generation_numbers():
+                outputs.remove_empty()
             raise
 
 

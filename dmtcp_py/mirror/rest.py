@@ -54,7 +54,9 @@ class Rest:
             try:
                 state = path.lstat()
                 if stat.S_ISLNK(state.st_mode):
-                    found[name] = StoredFile(name=name, link=os.readlink(path))
+                    # one that leads out of the job's directory is of this machine alone
+                    if "/" not in (link := os.readlink(path)):
+                        found[name] = StoredFile(name=name, link=link)
                 elif stat.S_ISREG(state.st_mode):
                     found[name] = self._file(path, name, send)
             except FileNotFoundError:

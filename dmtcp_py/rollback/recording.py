@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,7 +31,7 @@ from dmtcp_py.rollback.parts import (
     numbers_of,
 )
 from dmtcp_py.rollback.shared_files import remember_appended
-from dmtcp_py.system.files import make_private_dir, remove_tree, write_atomic
+from dmtcp_py.system.files import claim_folder, make_private_dir, own_folder, remove_tree, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,11 +53,39 @@ def begin(root: Path | None) -> None:
     for name in (HOLD, SHUT, UNFINISHED, SEEN):
         (root / name).unlink(missing_ok=True)
     make_ready(root)
-    (root / GATE).touch(mode=0o600)
+    _make_gate(root)
     write_atomic(root / BOOT, "\n".join(_boot()).encode())
     begin_next(root)
     for leftover in [*root.glob(f"*{VOID}"), *root.glob(".*.tmp")]:
         remove_tree(leftover)
+
+
+def _make_gate(root: Path) -> None:
+    """Make the gate; where its file system has no locks, it is a link to a file of the job on this machine.
+
+    The file has the same path on each machine: a process may have it open in an image.
+    """
+    gate = root / GATE
+    if not gate.is_symlink():
+        gate.touch(mode=0o600)
+        if _can_lock(gate):
+            return
+        gate.unlink()
+        gate.symlink_to(own_folder(root.parent, Path(tempfile.gettempdir())) / GATE)
+    target = Path(os.readlink(gate))
+    claim_folder(target.parent)
+    target.touch(mode=0o600)
+
+
+def _can_lock(path: Path) -> bool:
+    with path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def make_ready(root: Path) -> str:

@@ -37,6 +37,17 @@ def test_a_file_into_which_a_job_writes_is_no_other_jobs_output(bench: Workbench
 
 
 @pytest.mark.usefixtures("one_engine")
+def test_an_attempt_that_is_stopped_by_another_one_leaves_an_empty_output_to_it(bench: Workbench) -> None:
+    process = bench.start("-i", "0", "--job", "mine", "--stderr", "err.txt", *bench.counting(600))
+    wait_until((bench.folder / "err.txt").exists)
+    lock = bench.jobs / "mine/lock"
+    wait_until(lock.read_bytes)
+    lock.write_bytes(lock.read_bytes().replace(b'"host": "', b'"host": "another-'))
+    assert process.wait(LONG_S) == 11, bench.said()
+    assert (bench.folder / "err.txt").read_bytes() == b""
+
+
+@pytest.mark.usefixtures("one_engine")
 def test_of_jobs_that_start_at_the_same_moment_one_has_the_output(bench: Workbench) -> None:
     programs = [bench.counting(20, status=number) for number in (3, 4, 5)]
     running = [

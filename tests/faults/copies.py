@@ -2,7 +2,8 @@
 
 They start at the same moment, or the second while the first runs, or it takes over from a first that is frozen, with
 all of its processes, and wakes later. They are on one host, or on two that share storage whose locks the other does not
-see. Needs root for two hosts.
+see, or that has none. On one host a frozen first is seen, and nothing takes over from it. Needs root for all but one
+host's own disk.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faults.figures import End, Trial
-from faults.shared import Shared, shared_by_two, storages
+from faults.shared import NO_LOCKS, Shared, shared_by_two, storages
 from kit.bench import Workbench, counted
+from kit.processes import descendants
 from kit.waits import LONG_S, happens, wait_until
 
 if TYPE_CHECKING:
@@ -32,10 +34,10 @@ _LEAST_STALL_S = 30.0
 class _Copies:
     """A bench on each of two hosts, or twice the same one."""
 
-    def __init__(self, bench: Workbench, shared: Shared | None) -> None:
+    def __init__(self, bench: Workbench, shared: Shared | None, hosts: tuple[int, int] = (0, 1)) -> None:
         self.seen = Workbench(shared.backing / "work" if shared else bench.folder, bench.engine)
         self.seen.folder.mkdir(exist_ok=True)
-        self.shared = shared
+        self.shared, self.hosts = shared, hosts
 
     def start(self, number: int, steps: int) -> Process:
         """Start copy NUMBER of a job that counts its STEPS."""
@@ -44,7 +46,7 @@ class _Copies:
         with (self.seen.folder.parent / f"said-{number}.txt").open("wb") as said:
             if self.shared is None:
                 return self.seen.start(*options, *counting, stderr=said)
-            return self.shared.hosts[number].start(
+            return self.shared.hosts[self.hosts[number]].start(
                 self.seen.line(*options, *counting),
                 cwd=self.shared.place / "work",
                 # the folder for temporary files is each host's own
@@ -107,6 +109,23 @@ def _frozen(copies: _Copies, chosen: random.Random) -> str:
     return _one_has_taken_over(copies, first, second)
 
 
+def _frozen_here(copies: _Copies, chosen: random.Random) -> str:
+    """Freeze all of the first, start the second on the same host, and wake the first."""
+    first = copies.start(0, _MANY_STEPS)
+    copies.seen.wait_generations(1, first)
+    happens(lambda: False, chosen.uniform(0, 2))
+    frozen = [first.pid, *(one.pid for one in descendants(first.pid))]
+    _send(frozen, signal.SIGSTOP)
+    second = copies.start(1, _MANY_STEPS)
+    status = second.wait(LONG_S)
+    _send(frozen, signal.SIGCONT)
+    if status != _LOCKED:
+        return f"the second ended with {status}:\n{copies.said()}"
+    if (status := first.wait(LONG_S)) != 0:
+        return f"the first ended with {status}:\n{copies.said()}"
+    return copies.wrong_output(_MANY_STEPS)
+
+
 def _one_has_taken_over(copies: _Copies, first: Process, second: Process) -> str:
     if (status := first.wait(LONG_S)) != _LOCKED:
         return f"the first ended with {status}:\n{copies.said()}"
@@ -161,8 +180,14 @@ def _send(pids: Iterable[int], signum: int) -> None:
 
 AT_ONCE, WHILE, FROZEN = "two at once", "a second while the first runs", "a first that wakes after the second took over"
 STALLED, PARTED = "storage that does not answer for a while", "a first whose storage answers once the second took over"
-ONE_HOST = "on one host"
-_HOW: dict[str, Callable[[_Copies, random.Random], str]] = {
+FROZEN_HERE = "a second while the first is frozen"
+ONE_HOST, NO_LOCKS_HERE = "on one host", "on one host, FUSE that refuses locks (ENOLCK)"
+_ON_ONE: dict[str, Callable[[_Copies, random.Random], str]] = {
+    AT_ONCE: _at_once,
+    WHILE: _while_it_runs,
+    FROZEN_HERE: _frozen_here,
+}
+_ON_TWO: dict[str, Callable[[_Copies, random.Random], str]] = {
     AT_ONCE: _at_once,
     WHILE: _while_it_runs,
     FROZEN: _frozen,
@@ -173,9 +198,10 @@ _HOW: dict[str, Callable[[_Copies, random.Random], str]] = {
 
 def kinds() -> list[tuple[str, str]]:
     """Return what can be tried here: what happens, and on what storage."""
+    here = [ONE_HOST, NO_LOCKS_HERE] if NO_LOCKS in storages() else [ONE_HOST]
     return [
-        *((how, ONE_HOST) for how in (AT_ONCE, WHILE)),
-        *((how, storage) for storage in storages() for how in _HOW),
+        *((how, storage) for storage in here for how in _ON_ONE),
+        *((how, storage) for storage in storages() for how in _ON_TWO),
     ]
 
 
@@ -193,13 +219,14 @@ def _end(bench: Workbench, folder: Path, how: str, storage: str, chosen: random.
     if storage == ONE_HOST:
         (folder / "work").mkdir(parents=True)
         return _carried_out(_Copies(Workbench(folder / "work", bench.engine), None), how, chosen)
-    with shared_by_two(folder, storage) as shared:
-        return _carried_out(_Copies(bench, shared), how, chosen)
+    is_one_host = storage == NO_LOCKS_HERE
+    with shared_by_two(folder, NO_LOCKS if is_one_host else storage) as shared:
+        return _carried_out(_Copies(bench, shared, (0, 0) if is_one_host else (0, 1)), how, chosen)
 
 
 def _carried_out(copies: _Copies, how: str, chosen: random.Random) -> tuple[End, str]:
     try:
-        problem = _HOW[how](copies, chosen)
+        problem = {**_ON_ONE, **_ON_TWO}[how](copies, chosen)
     except AssertionError as error:
         problem = f"{error}\n{copies.said()}"
     finally:

@@ -31,6 +31,19 @@ if TYPE_CHECKING:
 
 FAULTS = 4
 ALL, SUPERVISOR, ONE = "all of the job", "dmtcp-run", "a process below dmtcp-run"
+_ROLES = {
+    "dmtcp-run-guard": "the guard",
+    "dmtcp_coor": "the coordinator",
+    "dmtcp_command": "a tool of DMTCP",
+    "dmtcp_restart": "a tool of DMTCP",
+    "dmtcp_launch": "a tool of DMTCP",
+    "seal_process": "the compressor",
+    "mirror.worker": "the copier of a mirror",
+    "criu.inside.keeper": "the keeper",
+    "criu.inside": "a tool of CRIU",
+    "criu": "a tool of CRIU",
+}
+_PROGRAM = "a process of the program"
 KILL, PAUSE, PAUSE_AND_KILL = "SIGKILL of", "SIGSTOP and SIGCONT of", "SIGSTOP and SIGKILL of"
 SEALING = "in sealing"
 _STEPS = 40
@@ -78,10 +91,12 @@ class _Fault(NamedTuple):
     moment: str
     delay_s: float
     pause_s: float
+    role: str = ""
+    """What the process was that it was done to, if it was one."""
 
     @property
     def kind(self) -> str:
-        return f"{self.what} {self.victim}"
+        return f"{self.what} {self.role or self.victim}"
 
 
 class _Job:
@@ -152,7 +167,9 @@ class _Job:
             return
         with suppress(psutil.NoSuchProcess):
             first = psutil.Process(process.pid)
-            victims = {ALL: [first, *below], SUPERVISOR: [first], ONE: [self.chosen.choice(below)]}[fault.victim]
+            one, role = self._one_of(below)
+            victims = {ALL: [first, *below], SUPERVISOR: [first], ONE: [one]}[fault.victim]
+            fault = fault._replace(role=role if fault.victim == ONE else "")
             self.faults.append(fault)
             self.done.append(f"{fault.kind}, {fault.moment}: {[_words(one) for one in victims]}")
             if fault.what != KILL:
@@ -163,6 +180,14 @@ class _Job:
                 process.wait(LONG_S)
             if fault.what != PAUSE and fault.victim == ALL:
                 happens(lambda: not any(map(is_alive, below)))
+
+    def _one_of(self, below: list[psutil.Process]) -> tuple[psutil.Process, str]:
+        """Choose what a process is, and then one of those: a program may have many, and there is one guard."""
+        by_role: dict[str, list[psutil.Process]] = {}
+        for one in below:
+            by_role.setdefault(_role(one), []).append(one)
+        role = self.chosen.choice(sorted(by_role))
+        return self.chosen.choice(by_role[role]), role
 
     def _wrong_at_the_end(self) -> str:
         bench = self.bench
@@ -192,6 +217,14 @@ def _state(one: psutil.Process) -> str:
         threads = [path.read_text() for path in Path(f"/proc/{one.pid}/task").glob("*/wchan")]
         return f"{one.pid} of {one.ppid()}, {one.status()} in {threads}: {one.cmdline()}"
     return "gone"
+
+
+def _role(one: psutil.Process) -> str:
+    """Return what ONE is for: each module of the package that runs in a process of its own is named in its line."""
+    with suppress(psutil.Error):
+        name, words = one.name(), " ".join(one.cmdline())
+        return next((role for mark, role in _ROLES.items() if mark in words or name.startswith(mark)), _PROGRAM)
+    return _PROGRAM
 
 
 def _words(one: psutil.Process) -> str:

@@ -1,8 +1,14 @@
-"""The page of what users can rely on, written from the figures of the campaigns in docs/faults.json."""
+"""The page of what users can rely on, written from the figures of the campaigns in docs/faults.json.
+
+Figures of several runs add up where the code of the package was the same and no seed came
+twice; otherwise a run takes the place of what was there.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
+import subprocess
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -102,9 +108,9 @@ _SENTENCES = {
         "Two copies",
         (
             "Of two copies of a job, on one host or on two, one runs and the other stops with status 11, also where "
-            "the hosts do not see each other's locks, and their output is not mixed. A copy that was frozen with its "
-            "host, and wakes after another took over, is stopped; the other goes back to where it began, as the first "
-            "may have written for a moment (those count as detected)."
+            "the hosts do not see each other's locks or the file system has none (ENOLCK), and their output is not "
+            "mixed. A copy that was frozen with its host, and wakes after another took over, is stopped; the other "
+            "goes back to where it began, as the first may have written for a moment (those count as detected)."
         ),
     ),
     "nfs": (
@@ -120,7 +126,9 @@ _HEAD = """# What you can rely on
 Campaigns try to break the promises of dmtcp-py. The figures here are theirs: `make faults` runs them and writes this
 page. *Survived* means that all was as if nothing had happened; *detected*, that dmtcp-run said what was wrong and used
 what was committed before, or nothing; *wrong*, that a result, a committed generation or a file was not what it should
-have been, without a word.
+have been, without a word. The last column names the state of `dmtcp_py` that was tried (`git rev-parse
+COMMIT:dmtcp_py`): figures of several runs add up only if it was the same, with other seeds. It is empty for figures
+from before that was noted.
 """
 _TAIL = """
 Other users of a machine can do nothing with your jobs: [shared nodes](security.md#shared-nodes). What a restart keeps
@@ -129,12 +137,50 @@ of a process is in [the table of state](state.md).
 
 
 def add(campaign: str, engine: str, seeds: range, trials: Iterable[Trial]) -> None:
-    """Put the figures of a CAMPAIGN on ENGINE in place of those that were there."""
-    figures = _read()
-    counts = Counter(trial.end.value for trial in trials)
-    row = {"first_seed": seeds.start, "tried": counts.total(), **{end.value: counts[end.value] for end in End}}
-    figures.setdefault(campaign, {})[engine] = row
-    FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+    """Add the figures of a CAMPAIGN on ENGINE with SEEDS to those of the same code, or put them in their place."""
+    counts, kinds = Counter[str](), Counter[str]()
+    for trial in trials:
+        counts[trial.end.value] += 1
+        kinds[trial.kind] += 1
+    if not counts:
+        return
+    row = {
+        "code": _code(),
+        "seeds": [[seeds.start, seeds.stop]],
+        "tried": counts.total(),
+        **{end.value: counts[end.value] for end in End},
+        "kinds": dict(kinds),
+    }
+    with FIGURES.open("a") as held:
+        # campaigns may run at the same time
+        fcntl.flock(held, fcntl.LOCK_EX)
+        figures = _read()
+        by_engine = figures.setdefault(campaign, {})
+        by_engine[engine] = together(by_engine.get(engine, {}), row)
+        FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+
+
+def together(before: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """Return ROW with the figures BEFORE, if those are of the same code and of other seeds."""
+    is_same = row["code"] != "" and before.get("code") == row["code"]
+    ranges = [range(*both) for both in before.get("seeds", ())]
+    ((start, stop),) = row["seeds"]
+    if not is_same or any(start < other.stop and other.start < stop for other in ranges):
+        return row
+    sums = {name: before[name] + row[name] for name in ("tried", *(end.value for end in End))}
+    kinds = dict(Counter(before["kinds"]) + Counter(row["kinds"]))
+    return {**row, **sums, "kinds": kinds, "seeds": sorted([*before["seeds"], *row["seeds"]])}
+
+
+def _code() -> str:
+    """Return what names the code that is tried, as git does; empty where it was changed since the last commit."""
+    changed = _git("status", "--porcelain", "--", "dmtcp_py", "tests/faults", "tests/kit")
+    return "" if changed else _git("rev-parse", "HEAD:dmtcp_py")[:10]
+
+
+def _git(*words: str) -> str:
+    argv = ["git", "-C", str(REPOSITORY), *words]
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
 
 def write() -> None:
@@ -151,13 +197,12 @@ def _section(name: str, by_engine: dict[str, Any]) -> str:
         "",
         sentence,
         "",
-        "| engine | tried | survived | detected | wrong |",
-        "|---|---|---|---|---|",
+        "| engine | tried | survived | detected | wrong | code |",
+        "|---|---|---|---|---|---|",
     ]
     for engine, row in sorted(by_engine.items()):
-        lines.append(
-            f"| {engine or 'any'} | {row['tried']:,} | " + " | ".join(f"{row[end.value]:,}" for end in End) + " |"
-        )
+        counts = [f"{row[name]:,}" for name in ("tried", *(end.value for end in End))]
+        lines.append(f"| {' | '.join([engine or 'any', *counts, row.get('code', '')])} |")
     return "\n".join([*lines, ""])
 
 

@@ -1,12 +1,14 @@
 """Folders that two hosts share, each through a mount of its own: what flock does on one, the other may not see.
 
 A host is of `kit.hosts`, here with an identity of a boot of its own too. The same campaign runs on each kind of shared
-storage that can be mounted where it runs.
+storage that can be mounted where it runs: bindfs, which leaves locks to each host's kernel, and bindfs with a library
+that has it refuse each lock, as a file server without a lock service does.
 """
 
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import uuid
 from contextlib import ExitStack, contextmanager
@@ -25,6 +27,28 @@ if TYPE_CHECKING:
     from kit.hosts import Host
 
 FUSE = "FUSE, whose locks are each host's own"
+NO_LOCKS = "FUSE that refuses locks (ENOLCK)"
+_REFUSING = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <string.h>
+
+extern int fuse_version(void);
+static int refuse(void) { return -ENOLCK; }
+
+/* The operations of a file system are functions in a row: lock is the 36th of libfuse 2 and the 32nd of libfuse 3,
+   flock the 44th and the 39th. */
+int fuse_main_real(int count, char **words, void *const *given, size_t size, void *data)
+{
+    int (*next)(int, char **, void *const *, size_t, void *) = dlsym(RTLD_NEXT, "fuse_main_real");
+    int is_old = fuse_version() < 30;
+    void *operations[64] = { 0 };
+    memcpy(operations, given, size);
+    operations[is_old ? 35 : 31] = operations[is_old ? 43 : 38] = refuse;
+    return next(count, words, operations, size, data);
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -67,12 +91,21 @@ def _bindfs(backing: Path, place: Path) -> list[str]:
     return ["bindfs", str(backing), str(place)]
 
 
-MOUNTS = {FUSE: _bindfs}
+def _bindfs_without_locks(backing: Path, place: Path) -> list[str]:
+    source, library = backing.with_name("refusing.c"), backing.with_name("refusing.so")
+    source.write_text(_REFUSING)
+    subprocess.run(["cc", "-shared", "-fPIC", "-w", "-o", library, source], check=True, timeout=LONG_S)
+    return ["env", f"LD_PRELOAD={library}", *_bindfs(backing, place)]
+
+
+MOUNTS = {FUSE: _bindfs, NO_LOCKS: _bindfs_without_locks}
 
 
 def storages() -> list[str]:
     """Return the kinds of shared storage that can be had here."""
-    return [FUSE] if shutil.which("bindfs") else []
+    if shutil.which("bindfs") is None:
+        return []
+    return [FUSE, NO_LOCKS] if shutil.which("cc") else [FUSE]
 
 
 def why_not() -> str:

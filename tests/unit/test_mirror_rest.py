@@ -104,6 +104,13 @@ def test_what_is_gone_here_goes_elsewhere_too(pair: Pair) -> None:
     assert pair.tree(pair.elsewhere) == pair.tree(pair.here)
 
 
+def test_a_link_out_of_the_jobs_directory_stays_here(pair: Pair, tmp_path: Path) -> None:
+    (pair.here.undo / "gate").symlink_to(tmp_path / "gate")
+    fetch_rest(pair.place, pair.elsewhere, decode(encode(pair.copy()), Index, "index"))
+    (pair.here.undo / "gate").unlink()
+    assert pair.tree(pair.elsewhere) == pair.tree(pair.here)
+
+
 def test_a_damaged_piece_changes_nothing_elsewhere(pair: Pair, tmp_path: Path) -> None:
     index = pair.copy()
     fetch_rest(pair.place, pair.elsewhere, index)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.criu.ways import Way
 
 _TRIAL_S = 60.0
+_SIGNALLED = 128
 _WORKS = "criu-works"
 _FORMAT = "2"
 _STATUS_FIELDS = ("Uid", "Gid", "CapPrm", "CapEff", "CapAmb", "CapBnd", "NoNewPrivs", "Seccomp")
@@ -134,16 +135,25 @@ def _nothing_lacks() -> None:
 
 
 def _check(installation: Installation, way: Way) -> Tried:
-    """Run ``criu check``, which suffices where CRIU has the privileges that it asks for."""
+    """Run ``criu check``, which suffices where CRIU has the privileges that it asks for.
+
+    One that was killed, as where memory is short, or that hung, says nothing of the kernel, and is run once more.
+    """
     check = [*way.entering(None), str(installation.path), "check", *way.options]
-    try:
-        # without a folder for its cache CRIU only warns
-        result = run_tool(check, timeout_s=_TRIAL_S)
-    except EngineError as error:
-        return Tried(way, str(error), is_criu_at_fault=True)
-    if result.status == 0:
-        return Tried(way, None)
-    return Tried(way, _failed_check(installation, result.output, result.status), is_criu_at_fault=True)
+    problem = ""
+    for _ in range(2):
+        try:
+            # without a folder for its cache CRIU only warns
+            result = run_tool(check, timeout_s=_TRIAL_S)
+        except EngineError as error:
+            problem = str(error)
+            continue
+        if result.status == 0:
+            return Tried(way, None)
+        problem = _failed_check(installation, result.output, result.status)
+        if result.status <= _SIGNALLED:
+            break
+    return Tried(way, problem, is_criu_at_fault=True)
 
 
 def _do_steps(installation: Installation, way: Way) -> Tried:

@@ -21,7 +21,7 @@ from dmtcp_py.engine.executable import is_go
 from dmtcp_py.rollback import held_files, in_memory
 from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
 from dmtcp_py.rollback.inputs import Found, InputFile
-from dmtcp_py.rollback.parts import begin_next
+from dmtcp_py.rollback.parts import GATE, begin_next
 from dmtcp_py.system.proc import (
     DELETED,
     has_ended,
@@ -83,10 +83,15 @@ def record(root: int, images: Path, *, covers_shm: bool, journal: str) -> None:
         trees=sorted({place for pid in unwatched for place in _directory_of(pid)}),
         writes_in=sorted({folder for pid in unwatched for folder in _writes_in(pid, excluded)}),
         taken_ns=_time_ns(images),
-        inputs=_inputs_of(living, excluded, files),
+        inputs=_inputs_of(living, (*excluded, *_gate_of(journal)), files),
         **_connections(living),
     )
     held_files.write(images, held)
+
+
+def _gate_of(journal: str) -> tuple[str, ...]:
+    """Return the gate of JOURNAL, which a process may have open to wait there, and of which no content counts."""
+    return (os.path.realpath(Path(journal) / GATE),) if journal else ()
 
 
 def _files_of(pids: Sequence[int], images: Path, excluded: tuple[str, ...]) -> tuple[list[HeldFile], dict[str, int]]:
