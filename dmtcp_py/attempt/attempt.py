@@ -33,7 +33,7 @@ from dmtcp_py.errors import EngineError
 from dmtcp_py.store import requests
 from dmtcp_py.store.records import utc_now
 from dmtcp_py.system.events import EventStream
-from dmtcp_py.system.files import remove_temporaries
+from dmtcp_py.system.files import remove_abandoned, remove_temporaries
 from dmtcp_py.system.prctl import become_subreaper
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ class _Attempt(Struct, frozen=True):
         for owner in moved.paths_of(store.layout, plan.start.job):
             remove_temporaries(owner)
             remove_temporaries(owner, SHARED)
+        for place in (None, SHARED, plan.options.stage_local):
+            remove_abandoned(place)
         become_subreaper()
         Starter(plan, self.report).make_room()
         requests.clear(store.layout)

@@ -62,6 +62,8 @@ class HeldFiles(NamedTuple):
     """The directories of what they had open for writing, and of what their command lines name."""
     taken_ns: int = 0
     """When the images were taken, by the clock of the file system on which they are: nothing ran then."""
+    seen: dict[str, Stamp] | None = None
+    """By what all that was then in `trees` and `writes_in` is recognized; None if there was too much, or nothing to."""
     streams: list[str] = []  # noqa: RUF012 - as above
     """The files to which dmtcp-run itself wrote the program's output."""
     outside: list[str] = []  # noqa: RUF012 - as above
@@ -93,6 +95,7 @@ def write(folder: Path, held: HeldFiles) -> None:
         "fifos": {_text_of(path): mode for path, mode in held.fifos.items()},
         "folders": {_text_of(path): mode for path, mode in held.folders.items()},
         "links": {_text_of(link): _text_of(name) for link, name in held.links.items()},
+        "seen": None if held.seen is None else {_text_of(path): stamp for path, stamp in held.seen.items()},
     }
     (folder / NAME).write_text(json.dumps(values), encoding="utf-8")
 
@@ -111,6 +114,7 @@ def read(folder: Path) -> HeldFiles:
         fifos={_path_of(text): mode for text, mode in values.get("fifos", {}).items()},
         folders={_path_of(text): mode for text, mode in values.get("folders", {}).items()},
         links={_path_of(link): _path_of(name) for link, name in values.get("links", {}).items()},
+        seen=_stamps_of(values.get("seen")),
     )
 
 
@@ -124,6 +128,10 @@ def tail_of(place: str | Path, size: int) -> str:
         return hashlib.sha256(os.pread(fd, size - start, start)).hexdigest()
     finally:
         os.close(fd)
+
+
+def _stamps_of(values: dict[str, Any] | None) -> dict[str, Stamp] | None:
+    return None if values is None else {_path_of(text): Stamp._make(stamp) for text, stamp in values.items()}
 
 
 def _text_of(path: str) -> str:

@@ -10,8 +10,9 @@ name: it may have been written by such a process, which would write it once more
 output and to files that it keeps open alone resumes as any other.
 
 What lies elsewhere is not looked at: a warning at the checkpoint and one at the resume say so. Directories that
-everybody may write to, as /tmp, are looked at only where they are a working directory. The time of an image is read
-from the file system on which it is written.
+everybody may write to, as /tmp, are looked at only where they are a working directory. What was there when the image
+was taken is recognized by its stamp, whatever the clocks say. Only where there was too much for that, and in images of
+older releases, the time of an image decides, as the file system says on which it was written.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from dmtcp_py.rollback import held_files
 from dmtcp_py.rollback.journal import begun_at, read_entries
 from dmtcp_py.rollback.parts import UNFINISHED, has_begun, numbers_of, undone
 from dmtcp_py.rollback.undo import ACCEPT
+from dmtcp_py.rollback.watched_folders import folders_in
 from dmtcp_py.store.history import read_history
 from dmtcp_py.store.layout import JobLayout, jobs_in
 from dmtcp_py.store.records import Job, path_of, read_record
+from dmtcp_py.system.stamps import differs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,7 +91,7 @@ def check(images: Path, root: Path, manifest: Manifest, *, accept: bool, warn: C
 def _changed(held: HeldFiles, explained: _Explained) -> Iterator[str]:
     """Yield, as sentences, what changed since the images were taken and is not EXPLAINED."""
     left, parents = MOST_ENTRIES, {path.parent for path in explained.paths | explained.undone}
-    for folder, names in _folders(held, explained.jobs):
+    for folder, names in folders_in(held.trees, held.writes_in, explained.jobs):
         is_explained, made = False, 0
         for name in names:
             left -= 1
@@ -98,7 +101,7 @@ def _changed(held: HeldFiles, explained: _Explained) -> Iterator[str]:
             path = folder / name
             with suppress(OSError):
                 found = path.lstat()
-                if max(found.st_ctime_ns, found.st_mtime_ns) <= held.taken_ns or stat.S_ISDIR(found.st_mode):
+                if stat.S_ISDIR(found.st_mode) or not _is_changed(path, found, held):
                     continue
                 made += 1
                 if explained.covers(path, found):
@@ -106,34 +109,24 @@ def _changed(held: HeldFiles, explained: _Explained) -> Iterator[str]:
                 else:
                     yield f"{path} changed since then"
         with suppress(OSError):
-            was_changed = folder.stat().st_mtime_ns > held.taken_ns
+            was_changed = _is_changed_folder(folder, folder.stat(), held)
             is_explained = is_explained or folder in parents
             if was_changed and not is_explained and not made:
                 yield f"something in {folder} was made, moved or removed since then"
 
 
-def _folders(held: HeldFiles, jobs: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Yield the directories to be looked at, and the names in each; none twice, and none of another file system."""
-    seen: set[Path] = set()
-    for top in map(Path, held.trees):
-        for name, below, files in os.walk(top):
-            folder = Path(name)
-            is_known = folder in seen
-            below[:] = [] if is_known else [one for one in below if folder / one != jobs and _is_on(folder / one, top)]
-            if not is_known:
-                seen.add(folder)
-                yield folder, files
-    for folder in map(Path, held.writes_in):
-        with suppress(OSError):
-            if folder not in seen and not folder.stat().st_mode & stat.S_ISVTX:
-                seen.add(folder)
-                yield folder, os.listdir(folder)  # noqa: PTH208 - names alone
+def _is_changed(path: Path, found: os.stat_result, held: HeldFiles) -> bool:
+    if held.seen is None:
+        return max(found.st_ctime_ns, found.st_mtime_ns) > held.taken_ns
+    stamp = held.seen.get(str(path))
+    return stamp is None or differs(found, stamp)
 
 
-def _is_on(folder: Path, top: Path) -> bool:
-    with suppress(OSError):
-        return folder.lstat().st_dev == top.stat().st_dev
-    return False
+def _is_changed_folder(folder: Path, found: os.stat_result, held: HeldFiles) -> bool:
+    if held.seen is None:
+        return found.st_mtime_ns > held.taken_ns
+    stamp = held.seen.get(str(folder))
+    return stamp is None or found.st_mtime_ns != stamp.mtime_ns
 
 
 def _explained(held: HeldFiles, root: Path, part: str) -> _Explained:

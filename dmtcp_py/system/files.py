@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -17,11 +18,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmtcp_py.system.proc import boot_id
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIR = 0o700
+_PREFIX, _BOOT = "dmtcp-run-", ".boot"
+_REMOVED_WITHIN_S, _LOOK_S = 10.0, 0.01
+_held: dict[Path, int] = {}
+"""The temporary directories of this process, each with a descriptor that has it locked."""
 
 
 def fsync_path(path: Path) -> None:
@@ -174,7 +181,9 @@ def make_temporary(owner: Path, parent: Path | None = None) -> Path:
 
     The default is on a local disk, unless TMPDIR is not. Raises OSError.
     """
-    return Path(tempfile.mkdtemp(prefix=temporary_prefix(owner), dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix=temporary_prefix(owner), dir=parent))
+    _hold(folder)
+    return folder
 
 
 def own_folder(owner: Path, parent: Path) -> Path:
@@ -187,28 +196,84 @@ def claim_folder(path: Path) -> None:
 
     Raises FileExistsError if PATH belongs to another user or is not a directory, and other OSErrors.
     """
+    until = time.monotonic() + _REMOVED_WITHIN_S
+    while not _is_claimed(path) and time.monotonic() < until:
+        time.sleep(_LOOK_S)
+
+
+def _is_claimed(path: Path) -> bool:
     with suppress(FileExistsError):
         path.mkdir(mode=PRIVATE_DIR)
-        return
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise FileExistsError(errno.EEXIST, "it belongs to another user or is not a directory", str(path))
     path.chmod(PRIVATE_DIR)
+    return _hold(path)
 
 
 def remove_temporaries(owner: Path, parent: Path | None = None) -> None:
     """Remove the temporary directories of OWNER that killed attempts left behind. No attempt may be running."""
-    place, prefix = Path(parent or tempfile.gettempdir()), temporary_prefix(owner)
-    names: list[str] = []
+    for folder in _temporaries(parent, temporary_prefix(owner)):
+        with suppress(OSError):
+            remove_tree(folder)
+        if (fd := _held.pop(folder, None)) is not None:
+            os.close(fd)
+
+
+def remove_abandoned(parent: Path | None = None) -> None:
+    """Remove the temporary directories of other jobs of this user whose processes on this machine were all killed.
+
+    A job that goes on elsewhere, or never, leaves them: the guard that removes them was killed as well.
+    """
+    for folder in _temporaries(parent, _PREFIX):
+        with suppress(OSError):
+            # of another machine that shares the place, a lock may not be seen
+            if (folder / _BOOT).read_text(encoding="ascii") == boot_id() and not _is_in_use(folder):
+                remove_tree(folder)
+
+
+def _temporaries(parent: Path | None, prefix: str) -> list[Path]:
+    place, names = Path(parent or tempfile.gettempdir()), []
     with suppress(OSError):
         names = os.listdir(place)  # noqa: PTH208 - there may be thousands
+    found = []
     for folder in (place / name for name in names if name.startswith(prefix)):
         with suppress(OSError):
-            found = folder.lstat()
-            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
-                remove_tree(folder)
+            status = folder.lstat()
+            if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
+                found.append(folder)
+    return found
+
+
+def _hold(folder: Path) -> bool:
+    """Show that FOLDER is in use as long as this process lives: by a lock, and the boot for which that counts.
+
+    Return False if another job's attempt is about to remove it, or has.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if (before := _held.pop(folder, None)) is not None:
+        os.close(before)
+    _held[folder] = fd
+    with suppress(OSError):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        (folder / _BOOT).write_text(boot_id(), encoding="ascii")
+    return folder.exists()
+
+
+def _is_in_use(folder: Path) -> bool:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def temporary_prefix(owner: Path) -> str:
     """Return the beginning of the names of OWNER's temporary directories, which `remove_temporaries` removes."""
-    return f"dmtcp-run-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:12]}-"
+    return f"{_PREFIX}{hashlib.sha256(os.fsencode(owner)).hexdigest()[:12]}-"

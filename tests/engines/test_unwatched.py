@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING
 
 import pexpect
 import pytest
+from msgspec.structs import replace
 
 from dmtcp_py.native import built
 from dmtcp_py.rollback import undo
+from dmtcp_py.store.layout import JobLayout
+from dmtcp_py.store.records import encode
+from dmtcp_py.store.verify import hash_file, read_manifest
 from kit.processes import kill_all
 from kit.programs import without_environment
 from kit.waits import LONG_S, wait_until
@@ -289,6 +293,41 @@ def test_a_file_that_is_gone_since_is_refused(bench: Workbench, line: list[str])
     done = bench.run("-i", "0", "--stdout", "out.txt", *line[:2])
     assert done.returncode == FAILED
     assert f"something in {bench.folder / 'below'} was made, moved or removed since then" in done.stderr
+
+
+def of_an_hour_later(bench: Workbench) -> None:
+    """Have the images be from a clock that was an hour ahead, and has been set back."""
+    folder = bench.job / "generations" / "000001"
+    held = json.loads((folder / "files.json").read_text())
+    held["taken_ns"] += 3600 * 10**9
+    (folder / "files.json").write_text(json.dumps(held))
+    layout = JobLayout(bench.job)
+    read = read_manifest(layout, 1)
+    images = [
+        replace(one, size=(folder / one.name).stat().st_size, xxh3_128=hash_file(folder / one.name))
+        for one in read.images
+    ]
+    (folder / "manifest.json").write_bytes(encode(replace(read, images=images)))
+
+
+@static
+def test_a_file_that_changed_after_the_clock_went_back_is_refused(bench: Workbench, line: list[str]) -> None:
+    interrupt(bench, line)
+    of_an_hour_later(bench)
+    done = bench.run("-i", "0", "--stdout", "out.txt", *line)
+    assert done.returncode == FAILED, bench.said("out.txt")
+    assert f"{bench.folder / 'rows.txt'} changed since then" in done.stderr
+
+
+@static
+def test_files_that_nothing_changed_are_not_refused_after_the_clock_went_on(bench: Workbench, line: list[str]) -> None:
+    """As on a file server whose clock is ahead of that of the disk with the images."""
+    (bench.folder / "theirs").touch()
+    os.utime(bench.folder / "theirs", (2**31, 2**31))
+    interrupt(bench, line[:2])
+    done = bench.run("-i", "0", "--stdout", "out.txt", *line[:2])
+    assert done.returncode == 7, done.stderr
+    assert (bench.folder / "out.txt").read_text() == NUMBERS
 
 
 # ------------------------------------------------------------------------------- each warning, as a person sees it

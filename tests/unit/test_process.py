@@ -20,7 +20,7 @@ import pytest
 
 from dmtcp_py.errors import EngineError
 from dmtcp_py.system.child import Child, ChildStdio, ExitStatus, Guard
-from dmtcp_py.system.files import make_temporary, remove_temporaries
+from dmtcp_py.system.files import make_temporary, remove_abandoned, remove_temporaries
 from dmtcp_py.system.proc import boot_id, process_tree, started_at
 from dmtcp_py.system.reaping import end_group, end_leftovers, reap_group, signal_group
 from dmtcp_py.system.timeout import Timeout
@@ -439,6 +439,27 @@ class TestTemporary:
         (mine[0] / "file").touch()
         remove_temporaries(tmp_path / "job")
         assert [folder.exists() for folder in (*mine, other)] == [False, False, True]
+
+    def test_those_of_another_job_go_once_the_process_that_made_them_was_killed(self, tmp_path: Path) -> None:
+        program = "import sys; from pathlib import Path; from dmtcp_py.system.files import make_temporary; "
+        program += "print(make_temporary(Path('other'), Path(sys.argv[1])), flush=True); sys.stdin.read()"
+        argv = [sys.executable, "-c", program, str(tmp_path)]
+        mine = make_temporary(tmp_path / "job")
+        unknown = tmp_path / "dmtcp-run-faults-of-others"
+        unknown.mkdir()
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            theirs = Path(other.stdout.readline().strip())
+            remove_abandoned()
+            assert [folder.exists() for folder in (mine, theirs, unknown)] == [True, True, True]
+            other.kill()
+            other.wait(LONG_S)
+            (theirs / ".boot").write_text("of another machine that shares this place")
+            remove_abandoned()
+            assert theirs.exists()
+            (theirs / ".boot").write_text(boot_id())
+            remove_abandoned()
+        assert [folder.exists() for folder in (mine, theirs, unknown)] == [True, False, True]
 
     def test_a_symlink_with_such_a_name_is_not_followed(self, tmp_path: Path) -> None:
         precious = tmp_path / "precious"

@@ -22,6 +22,7 @@ from dmtcp_py.rollback import held_files, in_memory
 from dmtcp_py.rollback.held_files import HeldFile, HeldFiles
 from dmtcp_py.rollback.inputs import Found, InputFile
 from dmtcp_py.rollback.parts import GATE, begin_next
+from dmtcp_py.rollback.watched_folders import stamps_in
 from dmtcp_py.system.proc import (
     DELETED,
     has_ended,
@@ -72,6 +73,8 @@ def record(root: int, images: Path, *, covers_shm: bool, journal: str) -> None:
         pack = ["tar", "--create", "--sparse", "--file", str(images / "shm.tar"), "-C", SHM, "."]
         subprocess.run(pack, check=True, timeout=_TOOL_S)
     unwatched = [pid for pid in living if journal and not _is_watched(pid, journal)]
+    trees = sorted({place for pid in unwatched for place in _directory_of(pid)})
+    writes_in = sorted({folder for pid in unwatched for folder in _writes_in(pid, excluded)})
     paths = [Path(file.path) for file in files] + [Path(name) for name in fifos]
     held = HeldFiles(
         files=[*files, *memory],
@@ -80,9 +83,10 @@ def record(root: int, images: Path, *, covers_shm: bool, journal: str) -> None:
         links={link: name for pid in living for link, name in _links_of(pid, excluded)},
         processes=len(pids),
         unwatched=sorted(set(map(_name, unwatched))),
-        trees=sorted({place for pid in unwatched for place in _directory_of(pid)}),
-        writes_in=sorted({folder for pid in unwatched for folder in _writes_in(pid, excluded)}),
+        trees=trees,
+        writes_in=writes_in,
         taken_ns=_time_ns(images),
+        seen=stamps_in(trees, writes_in, Path(journal).parents[1].resolve()) if unwatched else None,
         inputs=_inputs_of(living, (*excluded, *_gate_of(journal)), files),
         **_connections(living),
     )
