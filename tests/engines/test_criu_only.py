@@ -18,6 +18,7 @@ from dmtcp_py.native import built
 from kit.bench import counted
 from kit.engines import EngineHere, kernel_gives_rings
 from kit.long_form import NO_LONG_TESTS
+from kit.paths import path_without
 from kit.processes import descendants, kill_all
 from kit.programs import without_environment
 from kit.waits import LONG_S, wait_until
@@ -48,6 +49,18 @@ exec {criu} "$@"
 """
 """A criu that takes no image of a job before the program has ended."""
 KINDS = ("file", "pipe", "terminal", "nothing")
+
+
+@pytest.mark.parametrize("tool", ["tar", "cp", "unshare"])
+def test_a_tool_that_criu_needs_and_that_is_not_here_is_named(
+    bench: Workbench, criu: EngineHere, tool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del criu
+    monkeypatch.setenv("PATH", path_without(tool, bench.folder.parent / "path"))
+    done = bench.run("touch", "begun")
+    assert done.returncode == 125
+    assert f"there is no {tool} on PATH, which the CRIU engine needs; install " in done.stderr
+    assert not (bench.folder / "begun").exists()
 
 
 @pytest.mark.parametrize("how", ["append", "write"])

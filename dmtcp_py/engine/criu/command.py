@@ -78,15 +78,22 @@ def restore_argv(tool: Tool, images: Path) -> list[str]:
 
 
 def failure_in(tool: Tool, action: str) -> str:
-    """Return why ACTION failed, by the first errors that criu logged, as later ones follow from them."""
-    reasons: list[str] = []
-    for path in (tool.log(action), tool.output(action)):
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                is_reason = "Error (" in line and not any(word in line for word in _HARMLESS)
-                if is_reason or (path == tool.output(action) and line.strip() and not reasons):
-                    reasons.append(line.partition("Error ")[2].strip() or line.strip())
+    """Return why ACTION failed: the first errors that criu logged, as later ones follow from them.
+
+    If a script of ours failed, its last line says why.
+    """
+    logged, said = _lines(tool.log(action)), _lines(tool.output(action))
+    errors = [line for line in (*logged, *said) if "Error (" in line and not any(word in line for word in _HARMLESS)]
+    if any("action-scripts" in line for line in errors):
+        errors = said[-1:] or errors
+    reasons = [line.partition("Error ")[2].strip() if "Error (" in line else line for line in errors or said[:1]]
     return "; ".join(dict.fromkeys(reasons[:_MOST_REASONS]))[:_MOST_CHARS] or NO_REASON
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    return [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
 
 
 def _action_script(tool: Tool, action: str, words: list[str]) -> list[str]:

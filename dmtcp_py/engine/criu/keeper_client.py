@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dmtcp_py.engine.criu.ways import Way
 
 _JOIN_S = 5.0
+_TOOLS = {"unshare": "util-linux", "tar": "tar", "cp": "coreutils"}
+"""What starts the namespaces, then what is run in them, with Debian's packages."""
 
 
 class KeeperState(Struct, frozen=True):
@@ -45,10 +47,15 @@ class KeeperState(Struct, frozen=True):
 
 def in_namespaces(way: Way, images: Path | None, argv: Sequence[str]) -> list[str]:
     """Return the command that runs ARGV as the first process of the namespaces of WAY; IMAGES are those to restore."""
-    unshare = shutil.which("unshare")
-    if unshare is None:
-        raise EngineError("there is no unshare on PATH, which the CRIU engine needs", "install util-linux")
+    unshare, *_ = [_tool(name, package) for name, package in _TOOLS.items()]
     return [*way.entering(images), unshare, *way.namespaces, *argv]
+
+
+def _tool(name: str, package: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise EngineError(f"there is no {name} on PATH, which the CRIU engine needs", f"install {package}")
+    return path
 
 
 class KeeperClient:
