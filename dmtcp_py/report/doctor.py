@@ -58,13 +58,19 @@ def _engine(state: EngineState, working: str | None) -> list[Finding]:
     about, found = f"{_ENGINE}{state.engine}", state.description
     # what an administrator could do is of use only where nothing works yet
     enough = f"not needed, as {working} works" if working else ""
-    ways = [ok(f"{state.engine} {name}", (enough or lack) if lack else "works") for name, lack in state.ways]
+    ways = [_way(f"{state.engine} {name}", lack, enough) for name, lack in state.ways]
     if state.works:
         return [ok(about, found), *ways]
     if working and state.version is None:
         lack = "not installed" if "not installed" in found else found.partition(";")[0]
         return [ok(about, f"not needed, as {working} works ({lack})"), *ways]
     return [(warning if working else problem)(about, found), *ways]
+
+
+def _way(about: str, lack: str | None, enough: str) -> Finding:
+    if lack is None:
+        return ok(about, "works")
+    return ok(about, enough) if enough else warning(about, lack)
 
 
 def _choice() -> Finding:

@@ -125,6 +125,16 @@ def test_a_criu_that_this_kernel_refuses_is_told_with_its_reason(bench: Workbenc
     assert "Unexpected rt vDSO" in finding
 
 
+def test_a_criu_on_path_that_this_kernel_refuses_can_be_replaced_without_an_administrator(
+    bench: Workbench, nothing: dict[str, str]
+) -> None:
+    criu = fake(bench, "criu", '[ "$1" = --version ] && echo "Version: 3.0" && exit; echo no good >&2; exit 1')
+    path = f"{criu.parent}:{os.environ['PATH']}"
+    rows = doctor(bench, 1, **{**nothing, "DMTCP_RUN_CRIU": "", "PATH": path, "XDG_DATA_HOME": str(bench.temporary)})
+    assert "'dmtcp-ctl setup --engine criu' installs a newer one in your home" in rows["engine criu"]["finding"]
+    assert "ok" not in {row["level"] for about, row in rows.items() if about.startswith(_WAY)}
+
+
 def test_a_criu_that_is_named_and_not_there_is_told(bench: Workbench, nothing: dict[str, str]) -> None:
     rows = doctor(bench, 1, **{**nothing, "DMTCP_RUN_CRIU": "/no/such/criu"})
     assert "/no/such/criu" in rows["engine criu"]["finding"]

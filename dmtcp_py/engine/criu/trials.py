@@ -18,7 +18,7 @@ from dmtcp_py.engine.criu.command import COMMON
 from dmtcp_py.engine.criu.denials import advice, step_that_failed
 from dmtcp_py.engine.criu.inside.argv import inside_argv
 from dmtcp_py.engine.criu.inside.trial import CRIU_FAILED
-from dmtcp_py.engine.criu.installation import candidates
+from dmtcp_py.engine.criu.installation import candidates, private_prefix
 from dmtcp_py.engine.criu.keeper_client import in_namespaces
 from dmtcp_py.errors import EngineError
 from dmtcp_py.system.cache import facts_of, forget, remember, remembered
@@ -177,16 +177,22 @@ def _do_steps(installation: Installation, way: Way) -> Tried:
     said = [line.strip() for line in result.output.splitlines() if line.strip()]
     why = step_that_failed(said[-1]) if said else f"status {result.status}"
     if result.status == CRIU_FAILED:
-        return Tried(
-            way, f"{installation.path} fails on this kernel ({os.uname().release}): {why}", is_criu_at_fault=True
-        )
+        what = f"{installation.path} fails on this kernel ({os.uname().release}): {why}{_another(installation)}"
+        return Tried(way, what, is_criu_at_fault=True)
     return Tried(way, f"{why}; {advice(why)}")
 
 
 def _failed_check(installation: Installation, output: str, status: int) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("Warn")]
     reason = lines[0] if lines else f"status {status}"
-    return f"'{installation.path} check' fails on this kernel ({os.uname().release}): {reason}"
+    kernel = os.uname().release
+    return f"'{installation.path} check' fails on this kernel ({kernel}): {reason}{_another(installation)}"
+
+
+def _another(installation: Installation) -> str:
+    """Return how to get another CRIU than INSTALLATION; nothing if it is the private copy or was asked for."""
+    is_chosen = installation.path == private_prefix() / "criu" or bool(os.environ.get("DMTCP_RUN_CRIU"))
+    return "" if is_chosen else "; 'dmtcp-ctl setup --engine criu' installs a newer one in your home"
 
 
 _TRIALS: dict[str, tuple[Callable[[], str | None], Callable[[Installation, Way], Tried]]] = {
