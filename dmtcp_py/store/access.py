@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import StoreError
 from dmtcp_py.system.ownership import write_problem
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dmtcp_py.store.layout import JobLayout
 
 _ROOT = 0
+_NOBODY = Path("/proc/sys/kernel/overflowuid")
+_OWN_DIRECTORY = "choose a directory of your own with --dir or DMTCP_RUN_DIR"
+_SQUASHED = f"on NFS with root_squash, root's files become nobody's: run as the job's user, or {_OWN_DIRECTORY}"
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -53,8 +55,12 @@ def _refuse_owner(path: Path, found: os.stat_result) -> None:
     if found.st_uid != os.geteuid():
         raise StoreError(
             f"{path} belongs to user {found.st_uid}, who could have dmtcp-run run anything as user {os.geteuid()}",
-            "choose a directory of your own with --dir or DMTCP_RUN_DIR, or run as that user",
+            _SQUASHED if _is_squashed(found) else f"{_OWN_DIRECTORY}, or run as that user",
         )
+
+
+def _is_squashed(found: os.stat_result) -> bool:
+    return os.geteuid() == _ROOT and found.st_uid == int(_NOBODY.read_text(encoding="ascii"))
 
 
 def _refuse_mode(path: Path, found: os.stat_result) -> None:

@@ -496,6 +496,19 @@ def test_a_generation_of_a_newer_version_is_refused(stopped: Workbench, one_engi
     assert "newer" in refused_resume(stopped)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's files become another user's on NFS")
+def test_root_whose_directory_has_become_nobodys_learns_of_root_squash(
+    bench: Workbench, one_engine: EngineHere
+) -> None:
+    del one_engine
+    bench.jobs.mkdir(mode=0o700)
+    nobody = int(Path("/proc/sys/kernel/overflowuid").read_text())
+    os.chown(bench.jobs, nobody, nobody)
+    line = refused(bench, 125, "true")
+    assert f"{bench.jobs} belongs to user {nobody}" in line
+    assert "on NFS with root_squash" in line
+
+
 def test_a_generation_of_an_unknown_engine_is_refused(stopped: Workbench, one_engine: EngineHere) -> None:
     assert one_engine
     edit_manifest(stopped, lambda manifest: manifest.update(engine="teleport"))
