@@ -19,11 +19,11 @@ CHILDREN = """
 import subprocess, sys, time
 CHILD = "import time\\nwith open('rows.txt', 'a') as rows:\\n for row in range(8):\\n"
 CHILD += "  print(NUMBER, row, file=rows, flush=True)\\n  time.sleep(0.1)"
-last = 0
+pids = set()
 for number in range(6):
     child = subprocess.Popen([sys.executable, "-S", "-c", CHILD.replace("NUMBER", str(number))])
-    print(number, child.pid > last, child.wait(), flush=True)
-    last = child.pid
+    print(number, child.pid in pids, child.wait(), flush=True)
+    pids.add(child.pid)
 """
 THREADS = """
 import threading, time

@@ -218,7 +218,7 @@ def test_a_large_file_on_standard_input_is_read_as_if_nothing_had_happened(
 def test_stderr_and_files_that_the_program_keeps_open_are_exact(bench: Workbench, engine: EngineHere) -> None:
     """One file appended to, one written, one read and written at moving places: ``examples/files.py``."""
     del engine
-    program = [shutil.which("python3") or "", REPOSITORY / "examples" / "files.py", "35"]
+    program = [shutil.which("python3") or "", REPOSITORY / "examples" / "files.py", "70"]
     line = ["-i", "1", "--stdout", "out.txt", "--stderr", "err.txt", *program]
     plain = bench.start_plain(*program)
     bench.crash(line, times=2, progress=None)
@@ -232,7 +232,7 @@ def test_a_file_that_the_program_overwrites_in_place_is_exact_or_named_in_a_warn
 ) -> None:
     """What the program reads back may be what it wrote after the image, and not before: ``examples/ledger.py``."""
     del engine
-    program = [shutil.which("python3") or "", REPOSITORY / "examples" / "ledger.py", "25"]
+    program = [shutil.which("python3") or "", REPOSITORY / "examples" / "ledger.py", "50"]
     line = ["-q", "-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     bench.crash(line, progress=None)
