@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -17,7 +17,7 @@ from dmtcp_py.attempt.stdio import size_written
 from dmtcp_py.attempt.written import drawn
 from dmtcp_py.errors import CheckpointFailedError, DmtcpRunError, StoreError
 from dmtcp_py.messages import NORMAL, VERBOSE
-from dmtcp_py.rollback import kept_code
+from dmtcp_py.rollback import kept_code, written_files
 from dmtcp_py.rollback.durable import WrittenFiles
 from dmtcp_py.store.records import Cost, ImageFile, Manifest, path_text, utc_now
 from dmtcp_py.system.files import free_bytes, why_not_room
@@ -164,6 +164,7 @@ def _take(subject: CheckpointSubject, reason: str, *, then_stop: bool) -> Checkp
         program_stopped=then_stop,
     )
     _keep_code(subject.plan, manifest)
+    _remember(subject.plan, manifest, written)
     return CheckpointDone(manifest=manifest, notes=staged.notes)
 
 
@@ -172,6 +173,13 @@ def _keep_code(plan: Plan, manifest: Manifest) -> None:
     layout, folders = plan.store.layout, own_folders(plan.start.job, plan.program)
     spare_bytes = int(manifest.size * _GROWTH) + _SPARE_BYTES
     kept_code.keep(layout.generation(manifest.generation), layout.programs, folders, spare_bytes=spare_bytes)
+
+
+def _remember(plan: Plan, manifest: Manifest, written: WrittenFiles) -> None:
+    """Record which files the program has written; where that cannot be, the generation is as good without."""
+    layout = plan.store.layout
+    with suppress(OSError):
+        written_files.remember(layout.undo, manifest, layout.generation(manifest.generation), written)
 
 
 def _written(subject: CheckpointSubject) -> WrittenFiles:

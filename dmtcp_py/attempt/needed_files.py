@@ -1,7 +1,7 @@
 """The files that a job needs, as far as its records name them: emptied, they let it go wrong or stop its resume.
 
-A file that its program read and closed before the newest generation is not among them, unless the command line names
-it. Only reads.
+A file that its program only read, and closed before the newest generation, is not among them, unless the command line
+names it. Only reads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dmtcp_py.attempt.moved import recorded_path
 from dmtcp_py.errors import StoreError
-from dmtcp_py.rollback import held_files
+from dmtcp_py.rollback import held_files, written_files
 from dmtcp_py.rollback.journal import read_entries
 from dmtcp_py.rollback.parts import numbers_of
 from dmtcp_py.store.layout import manifest_path
@@ -33,7 +33,7 @@ def outputs_of(job: Job) -> list[Path]:
 
 
 def needed_by(layout: JobLayout, job: Job) -> Iterator[Path]:
-    """Yield the input of JOB in LAYOUT, its program and script, and what it has open or changed. Raises OSError."""
+    """Yield the input of JOB in LAYOUT, its program and script, and what it has open or has written. Raises OSError."""
     if job.stdin and not job.stdin_unnamed:
         yield recorded_path(job.stdin)
     yield from (path_of(file.path) for file in job.named_files)
@@ -43,6 +43,7 @@ def needed_by(layout: JobLayout, job: Job) -> Iterator[Path]:
     for number in numbers_of(layout.undo):
         for entry in read_entries(layout.undo / f"{number:06}"):
             yield entry.moved_to or entry.path
+    yield from written_files.names(layout.undo, job.lineage)
 
 
 def _open_now(layout: JobLayout) -> Iterator[Path]:

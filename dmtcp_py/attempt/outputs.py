@@ -10,7 +10,7 @@ import fcntl
 import os
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dmtcp_py.attempt.needed_files import needed_by, outputs_of
 from dmtcp_py.attempt.other_jobs import can_be_resumed, line_to_remove
@@ -88,31 +88,49 @@ class _Outputs:
         self._left.remove(path)
 
 
+class _Asked(NamedTuple):
+    """The files that a start would empty or make, with their options: by name, and by inode if they have content."""
+
+    options: dict[Path, str]
+    by_name: dict[str, Path]
+    by_id: dict[tuple[int, int], Path]
+
+
 def _refuse_anothers(layout: JobLayout, options: dict[Path, str]) -> None:
-    """Raise UsageError if a file that a start of the job in LAYOUT would empty is one that another job needs."""
-    emptied = {path: name for path, name in options.items() if path.is_file() and path.stat().st_size}
-    folders = {folder for path in emptied for folder in (*path.parents, *path.resolve().parents)}
+    """Raise UsageError if a start of the job in LAYOUT would empty or make a file that another job needs."""
+    files = [path for path in options if path.is_file() or not path.exists()]
+    asked = _Asked(
+        options=options,
+        by_name={os.path.realpath(path): path for path in files},
+        by_id={_id_of(path): path for path in files if path.is_file() and path.stat().st_size},
+    )
+    folders = {folder for path in files for folder in (*path.parents, *path.resolve().parents)}
     # nobody has jobs where they cannot write
     beside = {folder / DIRECTORY for folder in folders if os.access(folder, os.W_OK)}
-    for directory in {path.resolve() for path in (layout.root.parent, *beside)} if emptied else ():
+    for directory in {path.resolve() for path in (layout.root.parent, *beside)} if files else ():
         with suppress(OSError, StoreError):
             refuse_directory(directory)
             for other in jobs_in(directory):
                 if other.root != layout.root.resolve():
-                    _refuse_files_of(other, emptied)
+                    _refuse_files_of(other, asked)
 
 
-def _refuse_files_of(layout: JobLayout, emptied: dict[Path, str]) -> None:
-    """Raise UsageError if the job in LAYOUT needs one of the files EMPTIED."""
+def _refuse_files_of(layout: JobLayout, asked: _Asked) -> None:
+    """Raise UsageError if the job in LAYOUT writes one of the files ASKED for, or needs what is in it."""
     with suppress(OSError, StoreError):
         job = read_record(layout.job, Job)
+        outputs = [
+            asked.by_name.get(os.path.realpath(file)) or asked.by_id.get(_id_of(file)) for file in outputs_of(job)
+        ]
+        if not any(outputs) and not asked.by_id:
+            return
         runs = is_running(layout)
         if not runs and not can_be_resumed(layout, job):
             return
-        by_id = {_id_of(path): path for path in emptied}
-        for files, use in ((outputs_of(job), "the output of"), (needed_by(layout, job), "needed by")):
-            for path in filter(None, (by_id.get(_id_of(file)) for file in files)):
-                raise _needed(layout, path, emptied[path], use, runs=runs)
+        needed = (asked.by_id.get(_id_of(file)) for file in needed_by(layout, job)) if asked.by_id else ()
+        for files, use in ((outputs, "the output of"), (needed, "needed by")):
+            for path in filter(None, files):
+                raise _needed(layout, path, asked.options[path], use, runs=runs)
 
 
 def _id_of(path: Path) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from dmtcp_py.attempt.named_files import notes_on_changed
 from dmtcp_py.attempt.outcome import Kind
 from dmtcp_py.engine.choice import engine_of
 from dmtcp_py.errors import DmtcpRunError
-from dmtcp_py.rollback import changed_files, kept_code
+from dmtcp_py.rollback import changed_files, kept_code, written_files
 from dmtcp_py.rollback.journal import lost_in, problems_of, read_entries
 from dmtcp_py.rollback.parts import numbers_of
 from dmtcp_py.rollback.restore_held_files import BACK, look
@@ -127,6 +127,8 @@ def _files(layout: JobLayout, manifest: Manifest) -> Finding:
     if lost := [change.text for change in found if not change.can_be_accepted]:
         return problem(about, lost[0], BACK)
     problems += [change.text for change in found if change.matters]
+    if not problems and (left := written_files.look(layout.undo, manifest)) is not None:
+        return warning(about, left)
     if not problems:
         return ok(about, "what the program changed since then can be restored")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

@@ -51,7 +51,7 @@ class FileCopies:
     def find(self) -> None:
         """Find out which files these are."""
         found = files_open(self._pid, but_in=self._but_in)
-        inherited = _inherited()
+        inherited = inherited_streams()
         self._paths = [path for path in found.for_update if not _is_passed_on(Path(path), inherited)]
         self._mapped = found.mapped
         others = found.for_writing.difference(found.for_update)
@@ -95,7 +95,7 @@ class FileCopies:
 
     def _sizes(self, suspended_ns: int | None, until: float) -> list[HeldFile]:
         """Return those that the program cannot read back, whose size is enough; `save` explains the parameters."""
-        found, inherited = [], _inherited()
+        found, inherited = [], inherited_streams()
         for path in self._only_written:
             with suppress(OSError):
                 status = path.stat()
@@ -116,7 +116,7 @@ def _is_passed_on(path: Path, inherited: set[tuple[int, int]]) -> bool:
     return False
 
 
-def _inherited() -> set[tuple[int, int]]:
+def inherited_streams() -> set[tuple[int, int]]:
     """Return the files that are our own streams, which the program inherits: others write to them too."""
     found = set()
     for fd in (1, 2):

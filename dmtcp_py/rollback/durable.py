@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.errors import StoreError
-from dmtcp_py.rollback.journal import read_entries
+from dmtcp_py.rollback.journal import paths_now, read_entries
 from dmtcp_py.rollback.parts import numbers_of, undone
 from dmtcp_py.system.proc import files_open
 
@@ -42,7 +42,15 @@ class WrittenFiles:
 
     def __init__(self, pid: int, root: Path | None, *, streams: Iterable[Path | None], since: str | None) -> None:
         self._root, self._since = root, since
-        self._open = {*files_open(pid).for_writing, *(str(path) for path in streams if path is not None)}
+        self.open = {*map(Path, files_open(pid).for_writing), *(path for path in streams if path is not None)}
+        """Those that were open."""
+        self._entries: dict[int, list[Entry]] = {}
+
+    def entries(self, number: int) -> list[Entry]:
+        """Return what part NUMBER of the journal says, which ended by now; it is read once."""
+        if self._root is not None and number not in self._entries:
+            self._entries[number] = read_entries(self._root / f"{number:06}")
+        return self._entries.get(number, [])
 
     def sync(self, part: str | None, *, within_s: float) -> None:
         """Write them to the disk, and PART of the journal, which has begun with the images.
@@ -59,7 +67,7 @@ class WrittenFiles:
             # before the changes: those of which the record is lost would be made once more
             yield {path for folder in parts for path in folder.iterdir() if path.is_file()}
             yield {*parts, self._root / part, self._root}
-        paths = {Path(path) for path in self._open} | _paths_now(entry for one in parts for entry in read_entries(one))
+        paths = self.open | {*paths_now(entry for one in parts for entry in self.entries(int(one.name)))}
         if self._since is None and self._root is not None:
             paths |= undone(self._root)
         yield paths
@@ -116,20 +124,6 @@ class _Syncing:
 
     def _begin(self, what: str) -> None:
         self._done_at, self._now_at = time.monotonic(), what
-
-
-def _paths_now(entries: Iterable[Entry]) -> set[Path]:
-    """Return where the files of ENTRIES, in the order in which they were made, are now that folders were moved."""
-    paths: set[Path] = set()
-    for entry in entries:
-        if entry.moved_to is None:
-            paths.add(entry.path)
-            continue
-        target = entry.moved_to
-        paths = {target / path.relative_to(entry.path) if path.is_relative_to(entry.path) else path for path in paths}
-        # the folder that it was taken from has changed, too
-        paths |= {target, entry.path}
-    return paths
 
 
 def _sync(path: Path) -> None:

@@ -21,7 +21,7 @@ _WHOLE_BYTES = 1 << 20
 """Of larger files only the first and the last half of so much is compared."""
 _MOST_COMPARED_BYTES = 16 << 20
 """So much is read at one checkpoint, for which the program waits; of further files only size and time are recorded."""
-_NOT_ON_DISK = ("/dev/", "/proc/", "/sys/", "/SYSV", "/memfd:", "/dmtcp")
+NOT_ON_DISK = ("/dev/", "/proc/", "/sys/", "/SYSV", "/memfd:", "/dmtcp")
 
 
 class InputFile(NamedTuple):
@@ -67,7 +67,7 @@ class Found:
 
     def add(self, place: str, path: str, *, is_mapped: bool = False, is_executed: bool = False) -> None:
         """Add the file at PLACE, a link in /proc or its PATH, unless it is no regular file on a disk."""
-        if path.startswith(_NOT_ON_DISK) or not path.startswith("/"):
+        if path.startswith(NOT_ON_DISK) or not path.startswith("/"):
             return
         with suppress(OSError):
             found = Path(place).stat()

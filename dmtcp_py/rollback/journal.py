@@ -25,7 +25,10 @@ from dmtcp_py.system.files import write_atomic
 from dmtcp_py.system.proc import SHARED_MEMORY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    FileKey = Path | tuple[int, int]
+    Stamp = tuple[int, int] | None
 
 _LOST = "lost"
 _LOST_BYTES = 4096
@@ -89,6 +92,33 @@ def _parsed(folder: Path, start: int, fields: list[bytes]) -> list[Entry]:
             has_name=name.strip("0") != "",
         )
     ]
+
+
+def paths_now(entries: Iterable[Entry], before: Mapping[Path, Stamp] | None = None) -> dict[Path, Stamp]:
+    """Return where the files of ENTRIES are now that folders were moved, after those BEFORE, in the order of changes.
+
+    ENTRIES are in the order in which they were made. Files that they tell of have no stamp, the others keep theirs.
+    """
+    paths = dict(before or {})
+    for entry in entries:
+        changed = [entry.path]
+        if (target := entry.moved_to) is not None:
+            below = f"{entry.path}/"
+            paths = {
+                target / path.relative_to(entry.path) if str(path).startswith(below) else path: stamp
+                for path, stamp in paths.items()
+            }
+            # the folder that it was taken from has changed, too
+            changed.append(target)
+        for path in changed:
+            paths.pop(path, None)
+            paths[path] = None
+    return paths
+
+
+def files_of(entries: Iterable[Entry]) -> set[FileKey]:
+    """Return the files that ENTRIES tell of, by path and by device and inode."""
+    return {key for entry in entries for key in (entry.path, entry.linked_to, entry.inode) if key is not None}
 
 
 def reset_lost(folder: Path) -> None:

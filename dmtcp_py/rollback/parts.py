@@ -5,7 +5,8 @@ the one that the next checkpoint begins; ``hold``, while processes have to wait 
 ``shut``, by which an image is taken while no process is between a journal entry and the change that it announces;
 ``boot``, which machine wrote last; ``start``, the part with which the program began, and in which lineage;
 ``unfinished``, while a rollback is under way, the part with which it begins; ``undone``, the files that rollbacks have
-put back; ``seen``, where the journal came from a mirror, when it was so. A name with a dot in front is not whole.
+put back; ``written.json``, the files that the program has written; ``seen``, where the journal came from a mirror,
+when it was so. A name with a dot in front is not whole.
 """
 
 from __future__ import annotations
@@ -43,6 +44,13 @@ def remember_undone(root: Path, paths: Iterable[Path]) -> None:
     new = {os.fsencode(path) for path in paths}
     if not new <= (known := set(_undone(root))):
         write_atomic(root / UNDONE, b"".join(path + b"\0" for path in sorted(known | new)), durable=False)
+
+
+def started_with(root: Path) -> int:
+    """Return the number of the part that began with the program's start; 0 if that is not recorded."""
+    with suppress(FileNotFoundError, ValueError):
+        return int((root / START).read_text(encoding="ascii").split()[0])
+    return 0
 
 
 def undone(root: Path) -> set[Path]:

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 
-from dmtcp_py.rollback import restore_held_files
+from dmtcp_py.rollback import restore_held_files, written_files
 from dmtcp_py.rollback.inputs import InputFile
-from dmtcp_py.rollback.journal import read_entries
+from dmtcp_py.rollback.journal import files_of, read_entries
 from dmtcp_py.rollback.parts import numbers_of
+from dmtcp_py.rollback.put_back import problems_named
 from dmtcp_py.rollback.recording import has_gone_down
 from dmtcp_py.rollback.restore_held_files import Since
 from dmtcp_py.rollback.shared_files import files_noted
 from dmtcp_py.rollback.undo import SET_ASIDE, Goal, go_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection
 
     from dmtcp_py.rollback.held_files import HeldFile
     from dmtcp_py.rollback.journal import Entry
@@ -58,34 +59,36 @@ def restore(images: Images, undo: Path | None, *, accept: bool, warn: Callable[[
         needs_same_size=needs_same_size,
     )
     # what undoing does not change is judged before anything is changed; without its part, a generation is given up
+    undone = _Undone(undo, goal.part)
     if undo is None or goal.part is None or (undo / goal.part).is_dir():
-        early = structs.replace(since, is_undone=_Undone(undo, goal.part).has)
+        early = structs.replace(since, is_undone=undone.has)
         restore_held_files.refuse(folder, early, but=copied, accept=accept)
+    if undo is not None:
+        with problems_named(undo):
+            written_files.set_back(undo, manifest, folder, undone.all, is_recorded=is_recorded)
     go_back(undo, goal, accept=accept, warn=warn)
     restore_held_files.restore(folder, since, but=copied, accept=accept, warn=warn)
+    if undo is not None:
+        with problems_named(undo):
+            written_files.compare(undo, manifest, folder, warn)
 
 
 class _Undone:
     """The files that change when the PART of the journal in ROOT, and all later ones, are undone."""
 
     def __init__(self, root: Path | None, part: str | None) -> None:
-        self._entries: list[Entry] = []
+        self.entries: list[Entry] = []
         if root is not None and part is not None:
             numbers = [number for number in numbers_of(root) if number >= int(part)]
-            self._entries = [entry for number in numbers for entry in read_entries(root / f"{number:06}")]
+            self.entries = [entry for number in numbers for entry in read_entries(root / f"{number:06}")]
         # what is below a folder that was moved may have other names now
-        self._has_moves = any(entry.kind == "M" for entry in self._entries)
+        self._has_moves = any(entry.kind == "M" for entry in self.entries)
         # one that was only appended to keeps its beginning
-        self._whole = _files(entry for entry in self._entries if entry.kind != "A" or not entry.size)
-        self._all = _files(self._entries)
+        self._whole = files_of(entry for entry in self.entries if entry.kind != "A" or not entry.size)
+        self.all = files_of(self.entries)
 
     def has(self, file: HeldFile | InputFile) -> bool:
         """Whether FILE changes: more than that its end is cut off, if the program wrote to it."""
         path = Path(file.path)
-        found = self._all if isinstance(file, InputFile) else self._whole
+        found = self.all if isinstance(file, InputFile) else self._whole
         return self._has_moves or not found.isdisjoint((path, *path.parents, (file.device, file.inode)))
-
-
-def _files(entries: Iterable[Entry]) -> set[Path | tuple[int, int]]:
-    """Return the files that ENTRIES tell of, by path and by device and inode."""
-    return {key for entry in entries for key in (entry.path, entry.linked_to, entry.inode) if key is not None}
