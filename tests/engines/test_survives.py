@@ -166,7 +166,7 @@ def test_the_program_keeps_its_own_exit_status(
     del engine
     for folder in (bench.folder, bench.plain):
         (folder / "count").symlink_to(compiled(examples / "count"))
-    program = ["./count", "35", str(status), str(signum)]
+    program = ["./count", "70", str(status), str(signum)]
     line = ["-i", "1", "--stdout", "out.txt", *program]
     plain = bench.start_plain(*program)
     process = bench.start(*line)
@@ -189,7 +189,7 @@ def test_a_large_file_on_standard_input_is_read_as_if_nothing_had_happened(
     del engine
     source = REPOSITORY / "examples" / reader
     words = [shutil.which("python3") or "", source] if reader.endswith(".py") else [compiled(examples / reader)]
-    program = [*words, "24"]
+    program = [*words, "50"]
     big = bench.folder / "big.txt"
     big.write_text("".join(f"{number} {number * number:>220}\n" for number in range(60_000)))
     offset = big.read_bytes().index(b"\n777 ") + 1 if "already" in given else 0
@@ -250,7 +250,7 @@ def test_a_file_that_was_deleted_while_it_was_open_is_still_there(bench: Workben
 import os, time
 with open("scratch", "w+") as scratch:
     os.unlink("scratch")
-    for step in range(25):
+    for step in range(60):
         scratch.write(f"{step * step}\\n")
         scratch.flush()
         print(step, flush=True)
