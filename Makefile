@@ -69,6 +69,12 @@ bench-seal: $(BIN)/pytest  ## print what --seal saves and costs, beside other wa
 bench-files: $(BIN)/dmtcp-run  ## print what a program pays for the record of its changes to files
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/files.py
 
+bench-lost: $(BIN)/pytest  ## print what kills cost a program with dmtcp-run, with bare DMTCP, and without checkpoints
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/lost.py
+
+bench-scale: $(BIN)/pytest  ## print how pause, commit and resume grow with memory, processes, files and generations
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/scale.py
+
 bench-many: $(BIN)/dmtcp-run  ## print what 1,000 jobs in one directory and 100 supervisors on one machine cost
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/many_jobs.py
 
@@ -158,4 +164,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help man messages docs life demo test pristine wheel lint bench bench-engines bench-files bench-many bench-mirror bench-seal campaign cases cases-page dmtcp-programs faults faults-page zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes bench-state random random-kinds state state-page
+.PHONY: help man messages docs life demo test pristine wheel lint bench bench-engines bench-files bench-lost bench-many bench-mirror bench-scale bench-seal campaign cases cases-page dmtcp-programs faults faults-page zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes bench-state random random-kinds state state-page
