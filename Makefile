@@ -72,6 +72,9 @@ bench-files: $(BIN)/dmtcp-run  ## print what a program pays for the record of it
 bench-lost: $(BIN)/pytest  ## print what kills cost a program with dmtcp-run, with bare DMTCP, and without checkpoints
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/lost.py
 
+bench-nas: $(BIN)/pytest  ## print what NAS parallel benchmarks, built in DIR, cost under both engines, and resume each
+	DIR=$(DIR) PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/nas.py
+
 bench-scale: $(BIN)/pytest  ## print how pause, commit and resume grow with memory, processes, files and generations
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/scale.py
 
@@ -164,4 +167,4 @@ $(BIN)/ruff: pyproject.toml $(BIN)/dmtcp-run
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help man messages docs life demo test pristine wheel lint bench bench-engines bench-files bench-lost bench-many bench-mirror bench-scale bench-seal campaign cases cases-page dmtcp-programs faults faults-page zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes bench-state random random-kinds state state-page
+.PHONY: help man messages docs life demo test pristine wheel lint bench bench-engines bench-files bench-lost bench-many bench-mirror bench-nas bench-scale bench-seal campaign cases cases-page dmtcp-programs faults faults-page zoo zoo-page engine compiler programs clean bench-mpi bench-mpi-nodes bench-state random random-kinds state state-page
