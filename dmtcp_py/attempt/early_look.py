@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from dmtcp_py.attempt.another_engine import can_be_changed
 from dmtcp_py.attempt.outcome import MOST_LOST_S
+from dmtcp_py.engine.choice import AUTO
 from dmtcp_py.errors import BlockedError, DmtcpRunError
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ class EarlyLook:
         self._context = context
         self._computation = running.computation
         self._post = context.stream.post
-        self._is_wanted = running.parent is None and not context.plan.options.allow_unprotected
+        options = context.plan.options
+        # an engine that was asked for by name has no other
+        self._is_wanted = running.parent is None and not options.allow_unprotected and options.engine == AUTO
         self._began = time.monotonic()
         self._due_at = self._began + _FIRST_S
         self._is_looking = False

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 ACTORS = ("main", "child 1", "child 2", "thread 1", "thread 2")
-C_FLAGS = ("-O1", "-g", "-pthread", "-Wno-unused-result")
+C_FLAGS = ("-O1", "-pthread", "-Wno-unused-result")
 C_LIBRARIES = ("-lutil", "-lrt", "-lm", "-ldl")
 _LEAST, _MOST = 30, 200
 _CASTS = ((0,), (0,), (0, 1), (0, 3), (0, 1, 3), (0, 1, 2, 3, 4))

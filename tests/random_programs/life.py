@@ -38,7 +38,7 @@ _STUCK_S, _STUCK_BARE_S = 60.0, 20.0
 """So long nothing may move; less without what is ours, where much is stuck for ever."""
 _POSTPONED_S = 150.0
 """So long a request for a checkpoint may be without an answer: one that is postponed has one after two minutes."""
-_LOOK_S = 0.02
+_LOOK_S = 0.05
 _ASKED_TIMES = 3
 """So often a checkpoint is asked for, as the first one may come too early."""
 _DETAIL_CHARS = 600
@@ -236,11 +236,11 @@ class Life:
 
     def _wait(self, process: Process, condition: Callable[[], object], bound_s: float = 0) -> None:
         bound_s = bound_s or self._stuck_s
-        until, before = time.monotonic() + bound_s, b""
+        until, before = time.monotonic() + bound_s, 0
         while not condition():
             if process.poll() is not None:
                 raise _EndedError(process.returncode)
-            now = self._out.read_bytes() if self._out.exists() else b""
+            now = self._out.stat().st_size if self._out.exists() else 0
             if now != before:
                 until, before = time.monotonic() + bound_s, now
             if time.monotonic() > until:
