@@ -58,6 +58,20 @@ if held < 0:
     sys.exit(99)
 time.sleep(30)
 """
+STOPPED = """
+import os, signal
+child = os.fork()
+while child == 0:
+    signal.pause()
+os.kill(child, signal.SIGSTOP)
+os.waitid(os.P_PID, child, os.WSTOPPED | os.WNOWAIT)
+for step in range(80):
+    for _ in range(30000):
+        if os.waitid(os.P_PID, child, os.WSTOPPED | os.WNOWAIT | os.WNOHANG) is None:
+            print("it is not stopped", flush=True)
+    print(step, flush=True)
+os.kill(child, signal.SIGKILL)
+"""
 WAITS = """
 import ctypes, os, signal, sys, threading, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -207,6 +221,12 @@ def test_calls_that_wait_are_not_interrupted_by_a_checkpoint_or_a_resume(
     if platform.machine() != "x86_64":
         pytest.skip("only x86-64 has the registers that native/calls.c changes")
     bench.assert_survives([*bench.python("waits.py", WAITS), how_long], times=2)
+
+
+@pytest.mark.skipif(built("stops") is None, reason="there was no compiler at the installation")
+def test_a_child_that_was_stopped_is_so_whenever_its_parent_looks(bench: Workbench, criu: EngineHere) -> None:
+    del criu
+    bench.assert_survives(bench.python("stopped.py", STOPPED), times=2, options=("-i", "0.5"))
 
 
 @pytest.mark.parametrize("kind", REASONS)

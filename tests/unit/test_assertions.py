@@ -27,6 +27,13 @@ OTHER = {
     "ASSERT at threadlist.cpp:12: next != nullptr: no thread": (
         "DMTCP gave up at threadlist.cpp:12, where it expects next != nullptr"
     ),
+    "[2026-11-30T20:10:22.897, 40000, 40002, Error] at sysvipc.cpp:1154 in postRestart; REASON='JASSERT(_realId != -1) "
+    "failed; (strerror((*__errno_location ())) = File exists);    program: Terminating...": (
+        "DMTCP gave up at sysvipc.cpp:1154, where it expects _realId != -1 (File exists)"
+    ),
+    "ASSERT at svipc/sysvipc.cpp:1260: _realId != -1: msgget failed: errno=17 (EEXIST)": (
+        "DMTCP gave up at svipc/sysvipc.cpp:1260, where it expects _realId != -1 (EEXIST)"
+    ),
     "*** ERROR: a descriptor would be lost": "*** ERROR: a descriptor would be lost",
 }
 CRIU = {

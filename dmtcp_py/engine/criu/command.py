@@ -66,15 +66,15 @@ def dump_argv(tool: Tool, images: Path, *, then_stop: bool) -> list[str]:
     words = inside_argv("engine.criu.inside.frozen", refused, *facts)
     script = _action_script(tool, "post-dump", words)
     running = [] if then_stop else ["--leave-running"]
-    # with the library that has interrupted calls begin again
-    return [*_argv(tool, "dump", images, built("calls")), *running, "--timeout", str(_FREEZE_S), *script]
+    # with the libraries that have interrupted calls begin again, and stopped processes stop before others go on
+    return [*_argv(tool, "dump", images, built("calls"), built("stops")), *running, "--timeout", str(_FREEZE_S), *script]
 
 
 def restore_argv(tool: Tool, images: Path) -> list[str]:
     """Return the command that restores a tree as the caller's child; the keeper adds the descriptors to inherit."""
     first = inside_argv("engine.tcp_ports", str(images))
     script = _action_script(tool, "pre-resume", inside_argv("engine.criu.inside.attributes", str(tool.lost)))
-    return [*first, *_argv(tool, "restore", images), "--restore-detached", "--restore-sibling", *script]
+    return [*first, *_argv(tool, "restore", images, built("stops")), "--restore-detached", "--restore-sibling", *script]
 
 
 def failure_in(tool: Tool, action: str) -> str:

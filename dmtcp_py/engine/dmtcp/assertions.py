@@ -26,6 +26,7 @@ _KNOWN = (
 """Texts in messages, and what they mean; CRIU is named where it was seen to handle the program."""
 _ASSERTION = r"at (?P<where>\S+:\d+)(?: in (?P<function>\S+?);)?.*?ASSERT\((?P<condition>.+?)\) failed"
 _ASSERTION_OF_5 = r"ASSERT at (?P<where>\S+:\d+): (?P<condition>[^:]+)"
+_ERRNO = r"strerror\(.*?\) = (?P<words>[^()]+)\)|errno=\d+ \((?P<name>\w+)\)"
 
 
 def explained(message: str) -> str:
@@ -36,4 +37,6 @@ def explained(message: str) -> str:
     found = re.search(_ASSERTION, message) or re.search(_ASSERTION_OF_5, message)
     if found is None:
         return message
-    return f"DMTCP gave up at {found['where']}, where it expects {found['condition']}"
+    text = f"DMTCP gave up at {found['where']}, where it expects {found['condition']}"
+    errno = re.search(_ERRNO, message)
+    return text if errno is None else f"{text} ({errno['words'] or errno['name']})"
