@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _STREAMS = 3
-_OF_PROCESS = ("Umask", "Uid", "Gid", "Groups", "Threads", "NoNewPrivs", "Seccomp", "ShdPnd", "SigIgn", "SigCgt")
+_OF_PROCESS = ("Umask", "Uid", "Gid", "Groups", "Threads", "NoNewPrivs", "Seccomp", "ShdPnd", "SigIgn", "SigCgt", "VmLck")
 _OF_THREAD = ("Name", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "SigPnd")
 _PENDING = ("ShdPnd", "SigPnd")
 _MAY_COME = "signals of timers"
@@ -33,8 +33,8 @@ _OF_STAT = {"nice": 16, "real-time priority": 37, "scheduling policy": 38}
 _COMPARED_FLAGS = (
     os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_DIRECT | os.O_SYNC | getattr(os, "O_CLOEXEC", 0) | os.O_NOATIME
 )
-HARMLESS = ("limit", "nice", "real-time priority", "scheduling policy", "oom_score_adj", "Name", "Groups")
-"""How what cannot change what a program computes begins: priorities, limits that need privileges, names."""
+HARMLESS = ("limit", "nice", "real-time priority", "scheduling policy", "oom_score_adj", "Name", "Groups", "VmLck")
+"""How what cannot change what a program computes begins: priorities, limits that need privileges, names, locked memory."""
 
 
 def snapshot(pids: Iterable[int]) -> dict[str, dict[str, str]]:
