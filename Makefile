@@ -104,8 +104,8 @@ cases-page: $(BIN)/pytest  ## write docs/cases.md from docs/cases.json
 dmtcp-programs: $(BIN)/pytest  ## run DMTCP's own test programs, built in DIR, under all engines, and write the results to docs/
 	DMTCP_TESTS=$(DIR) PYTHONPATH=tests $(BIN)/python -m dmtcp_programs run --jobs $(JOBS)
 
-random: $(BIN)/pytest compiler  ## run random programs, kill and resume them, and print what differs
-	PYTHONPATH=tests $(BIN)/python -m random_programs run -n $(N) --seed $(SEED) --jobs $(JOBS) $(ENGINE:%=--engine %)
+random: $(BIN)/pytest compiler  ## run random programs, kill and resume them, print what differs, and count them in docs/
+	PYTHONPATH=tests $(BIN)/python -m random_programs run --keep -n $(N) --seed $(SEED) --jobs $(JOBS) $(ENGINE:%=--engine %)
 
 random-kinds: $(BIN)/pytest compiler  ## run each kind of random step alone, and write the list of what engines do not keep
 	PYTHONPATH=tests $(BIN)/python -m random_programs kinds --jobs $(JOBS) $(ENGINE:%=--engine %) $(KINDS)

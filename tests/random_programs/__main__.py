@@ -1,6 +1,6 @@
 """Random programs: ``run`` many, the ``kinds`` of steps alone, one ``again`` by its steps; ``show`` the text of one.
 
-``state`` runs each kind for docs/state.md, and ``page`` writes that anew.
+``state`` runs each kind for docs/state.md, ``run --keep`` counts programs for it, and ``page`` writes it anew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import psutil
 
 from kit.engines import EngineHere, find_criu, find_dmtcp, without_privileges
 from kit.processes import descendants
-from random_programs import known, state_cells, state_page
+from random_programs import counts, known, state_cells, state_page
 from random_programs.campaign import Campaign, measure_kinds, table
 from random_programs.generate import Program, Step, text
 from random_programs.life import Outcome
@@ -34,6 +34,7 @@ def main() -> None:
     run.add_argument("-n", type=int, default=100, help="how many for each engine")
     run.add_argument("--seed", type=int, default=0, help="the first seed")
     run.add_argument("--reduce-s", type=float, default=120, help="seconds for finding the steps that matter")
+    run.add_argument("--keep", action="store_true", help="count them in docs/random.json, and write the page")
     kinds = commands.add_parser("kinds", help="run each kind of step alone, and write known-wrong")
     kinds.add_argument("names", nargs="*", help="parts of names; all kinds, if there is none")
     state = commands.add_parser("state", help="run each kind of step, and write docs/state.json and the page")
@@ -85,13 +86,17 @@ def _is_meant(engine: str, name: str) -> bool:
 
 
 def _run(words: argparse.Namespace, campaigns: list[Campaign]) -> int:
-    findings = []
+    findings, at = [], counts.commit() if words.keep else ""
     for campaign in campaigns:
         for finding in campaign.findings(range(words.seed, words.seed + words.n), words.jobs):
             findings.append(finding)
+            if words.keep:
+                counts.keep(finding, at)
             print(finding, flush=True)
     bad = [finding for finding in findings if finding.result.is_bad]
     print("", table(findings), *bad, sep="\n")
+    if words.keep:
+        state_page.write()
     return len(bad) > 0
 
 

@@ -33,7 +33,7 @@ KINDS = (
                 : limits[i] == RLIMIT_FSIZE ? (rlim_t)(4 + n / 16 % 9) << 30
                 : limits[i] == RLIMIT_STACK ? (rlim_t)(6 + n / 16 % 9) << 20
                 : limits[i] == RLIMIT_CPU ? 100000 + n / 16 % 1000
-                : limits[i] == RLIMIT_SIGPENDING ? 1000 + n / 16 % 40  /* it counts those of all processes of the user */
+                : limits[i] == RLIMIT_SIGPENDING ? 1000 + n / 16 % 40  /* all processes of the user count */
                 : 5 + n / 16 % 40;
             now.rlim_cur = wanted < now.rlim_max ? wanted : now.rlim_max;
             if (setrlimit(limits[i], &now) == 0) {

@@ -82,7 +82,7 @@ def judge(kind: Kind, result: Result) -> tuple[str, str]:
         return REFUSED, _reason(result.detail)
     if kind.harmless and kind.name in result.differing:
         return HARMLESS, kind.harmless
-    return result.outcome.value, _without_numbers(result.detail)
+    return result.outcome.value, without_numbers(result.detail)
 
 
 def _reason(detail: str) -> str:
@@ -93,10 +93,11 @@ def _reason(detail: str) -> str:
     while word := next((word for word in _ROUTINE if detail.startswith(word)), ""):
         detail = detail.removeprefix(word)
     found = _REASON.match(detail)
-    return _without_numbers(found[1] if found else detail)
+    return without_numbers(found[1] if found else detail)
 
 
-def _without_numbers(text: str) -> str:
+def without_numbers(text: str) -> str:
+    """Return TEXT without folders and long numbers, which are others in each run."""
     return re.sub(r"\b\d{5,}\b", "N", re.sub(r"/\S*/", "", text))
 
 

@@ -1,4 +1,4 @@
-"""docs/state.md, written from docs/state.json and from the tables of the comparison, and from nothing else."""
+"""docs/state.md, written from docs/state.json and docs/random.json, and from nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from kit.places import REPOSITORY
-from random_programs import state_cells
+from random_programs import counts, state_cells
 from random_programs.kinds import SUBJECTS
 from zoo.tables import escaped, table, title
 
@@ -42,11 +42,11 @@ prints both.
 
 def write() -> None:
     """Write the page."""
-    PAGE.write_text(text(state_cells.load()))
+    PAGE.write_text(text(state_cells.load(), counts.load()))
 
 
-def text(results: dict[str, Any]) -> str:
-    """Return the page for RESULTS."""
+def text(results: dict[str, Any], counted: list[dict[str, Any]]) -> str:
+    """Return the page for the RESULTS of single kinds and what was COUNTED of random programs."""
     notes: dict[str, int] = {}
     engines, cells = results["engines"], results["cells"]
     parts = [_HEAD]
@@ -55,8 +55,9 @@ def text(results: dict[str, Any]) -> str:
         rows = [[name, *(_cell(cells[name].get(engine), notes) for engine in engines)] for name in names]
         if rows:
             parts.append(f"## {_title_of(subject)}\n\n{table(['state', *map(_column, engines)], rows)}")
-    counts = [[state, *(str(_count(cells, engine)[state]) for engine in engines)] for state in _states(cells)]
-    parts.append(f"## How many\n\n{table(['', *map(_column, engines)], counts)}")
+    rows = [[state, *(str(_count(cells, engine)[state]) for engine in engines)] for state in _states(cells)]
+    parts.append(f"## How many\n\n{table(['', *map(_column, engines)], rows)}")
+    parts.append(counts.section(counted))
     parts.append("\n".join(f"[^{number}]: {escaped(words)}" for words, number in notes.items()))
     return "\n".join([*parts, ""])
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from random_programs import state_cells, state_page
+from random_programs import counts, state_cells, state_page
+from random_programs.campaign import Finding
 from random_programs.kind import Kind, Text
 from random_programs.life import Outcome, Result
 
 
 def test_the_page_is_what_was_measured() -> None:
-    assert state_page.PAGE.read_text() == state_page.text(state_cells.load()), "write it anew: make state-page"
+    wanted = state_page.text(state_cells.load(), counts.load())
+    assert state_page.PAGE.read_text() == wanted, "write it anew: make state-page"
 
 
 def test_a_refusal_is_quoted_without_process_and_advice() -> None:
@@ -26,3 +28,15 @@ def test_a_difference_is_harmless_only_where_the_kind_says_why() -> None:
     result = Result(Outcome.WRONG, "DIFFERS main: wish: it is 1, not 0", differing=frozenset({"wish"}))
     assert state_cells.judge(Kind("wish", Text(), harmless="it is only a wish"), result)[0] == "harmless"
     assert state_cells.judge(Kind("wish", Text()), result)[0] == "WRONG"
+
+
+def test_a_program_counts_once_for_a_commit() -> None:
+    rows: list[dict[str, object]] = []
+    for seed, outcome in ((3, Outcome.RIGHT), (5, Outcome.STUCK), (4, Outcome.RIGHT), (4, Outcome.RIGHT)):
+        rows = counts.added(rows, Finding(seed, "criu-4.2.1", Result(outcome, "nothing moves")), "abc")
+    rows = counts.added(rows, Finding(3, "criu-4.2.1", Result(Outcome.RIGHT)), "def")
+    assert [(row["seeds"], row["counts"]) for row in rows] == [
+        ([[3, 5]], {"right": 2, "STUCK": 1}),
+        ([[3, 3]], {"right": 1}),
+    ]
+    assert "- CRIU 4.2.1, abc, seed 5: STUCK: nothing moves" in counts.section(rows)

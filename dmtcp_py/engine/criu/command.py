@@ -67,7 +67,13 @@ def dump_argv(tool: Tool, images: Path, *, then_stop: bool) -> list[str]:
     script = _action_script(tool, "post-dump", words)
     running = [] if then_stop else ["--leave-running"]
     # with the libraries that have interrupted calls begin again, and stopped processes stop before others go on
-    return [*_argv(tool, "dump", images, built("calls"), built("stops")), *running, "--timeout", str(_FREEZE_S), *script]
+    return [
+        *_argv(tool, "dump", images, built("calls"), built("stops")),
+        *running,
+        "--timeout",
+        str(_FREEZE_S),
+        *script,
+    ]
 
 
 def restore_argv(tool: Tool, images: Path) -> list[str]:

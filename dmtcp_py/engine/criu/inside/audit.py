@@ -17,7 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _STREAMS = 3
-_OF_PROCESS = ("Umask", "Uid", "Gid", "Groups", "Threads", "NoNewPrivs", "Seccomp", "ShdPnd", "SigIgn", "SigCgt", "VmLck")
+_OF_PROCESS = (
+    "Umask",
+    "Uid",
+    "Gid",
+    "Groups",
+    "Threads",
+    "NoNewPrivs",
+    "Seccomp",
+    "ShdPnd",
+    "SigIgn",
+    "SigCgt",
+    "VmLck",
+)
 _OF_THREAD = ("Name", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "SigPnd")
 _PENDING = ("ShdPnd", "SigPnd")
 _MAY_COME = "signals of timers"
@@ -34,7 +46,7 @@ _COMPARED_FLAGS = (
     os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_DIRECT | os.O_SYNC | getattr(os, "O_CLOEXEC", 0) | os.O_NOATIME
 )
 HARMLESS = ("limit", "nice", "real-time priority", "scheduling policy", "oom_score_adj", "Name", "Groups", "VmLck")
-"""How what cannot change what a program computes begins: priorities, limits that need privileges, names, locked memory."""
+"""How what cannot change what a program computes begins: priorities, names, locked memory, privileged limits."""
 
 
 def snapshot(pids: Iterable[int]) -> dict[str, dict[str, str]]:
