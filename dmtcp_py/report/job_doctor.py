@@ -45,8 +45,9 @@ def _findings(layout: JobLayout) -> Iterator[Finding]:
     held = holding(layout)
     is_running = held is not None and held.is_alive
     if held is not None and is_running:
-        where = f"is running on {held.record.host} as pid {held.record.pid}"
-        yield ok("job", where, f"'dmtcp-ctl stop {layout.name}' checkpoints and stops it")
+        stops = f"'dmtcp-ctl stop {layout.name}' checkpoints and stops it"
+        go_on = f"'fg' in its shell or 'kill -CONT {held.record.pid}' has it go on; "
+        yield warning("job", held.where, go_on + stops) if held.is_suspended else ok("job", held.where, stops)
     state = read_state(layout)
     if state is not None and state.phase == Kind.FINISHED.value:
         text = f"has finished with status {state.status}"

@@ -18,7 +18,6 @@ from dmtcp_py.store.lock import holding
 from dmtcp_py.store.mirrored import mirror_states
 from dmtcp_py.store.records import Job, read_record, utc_now
 from dmtcp_py.store.store import read_state
-from dmtcp_py.system.proc import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -201,7 +200,7 @@ _FIELDS = (
 def _phase(job: Job, state: State | None, held: Holding | None, queued: BatchJob | None) -> str:
     if held is not None and held.is_alive:
         is_held = state is not None and state.phase == Kind.HELD.value and state.epoch == held.record.epoch
-        if held.is_seen and state_of(held.record.pid) == "T":
+        if held.is_suspended:
             return SUSPENDED
         return GATED if is_held else "running"
     if queued is not None and queued.state is BatchState.WAITING:

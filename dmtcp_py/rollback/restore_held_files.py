@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -239,4 +240,10 @@ def _keep_end(file: HeldFile, aside: Path) -> None:
     # the program writes its own part once more, so that nothing is lost if this fails
     with suppress(OSError), Path(file.path).open("rb") as source:
         source.seek(file.size)
-        (aside / f"end-of-{Path(file.path).name[:200]}").write_bytes(source.read(_MOST_OF_END_BYTES))
+        _free_name(aside / f"end-of-{Path(file.path).name[:200]}").write_bytes(source.read(_MOST_OF_END_BYTES))
+
+
+def _free_name(path: Path) -> Path:
+    """Return PATH, or with a number the first name like it that is free: files in two folders may share a name."""
+    numbered = (path.with_name(f"{path.name}.{number}") for number in count(2))
+    return next(name for name in chain([path], numbered) if not name.exists())

@@ -24,7 +24,7 @@ from dmtcp_py.store.access import refuse_job
 from dmtcp_py.store.claims import claim
 from dmtcp_py.store.records import BatchRun, LockRecord, decode, encode
 from dmtcp_py.system.files import PRIVATE_FILE, file_time
-from dmtcp_py.system.proc import boot_id, pid_namespace, started_at
+from dmtcp_py.system.proc import boot_id, pid_namespace, started_at, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,6 +71,17 @@ class Holding(msgspec.Struct, frozen=True):
         if self.is_seen:
             return started_at(self.record.pid) == self.record.pid_started
         return self.heartbeat_age_s < STALE_S
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the supervisor lives and is suspended, as by Ctrl-Z; another machine cannot see that."""
+        return self.is_seen and self.is_alive and state_of(self.record.pid) == "T"
+
+    @property
+    def where(self) -> str:
+        """Whether the supervisor runs or is suspended, and where."""
+        doing = "suspended" if self.is_suspended else "running"
+        return f"is {doing} on {self.record.host} as pid {self.record.pid}"
 
 
 class JobLock:
@@ -243,11 +254,13 @@ def _to_stop(layout: JobLayout) -> str:
 
 
 def _locked(layout: JobLayout, found: Holding | None, hint: str = "") -> LockedError:
-    holder = f"on {found.record.host} as pid {found.record.pid}" if found else "elsewhere"
+    holder = found.where if found else "is running elsewhere"
     if found and found.record.scheduler_job:
         holder += f", scheduler job {found.record.scheduler_job}"
+    if found and found.is_suspended:
+        hint = f"'fg' in its shell or 'kill -CONT {found.record.pid}' has it go on; {_to_stop(layout)}"
     return LockedError(
-        f"job {layout.name} is running {holder}",
+        f"job {layout.name} {holder}",
         hint or f"see 'dmtcp-ctl --dir {layout.root.parent} status {layout.name}', or use another --job NAME",
     )
 

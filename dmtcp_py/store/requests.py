@@ -7,6 +7,7 @@ are regular files, those of the program itself links: see `dmtcp_py.store.inside
 from __future__ import annotations
 
 import os
+import signal
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dmtcp_py.store.layout import JobLayout
+    from dmtcp_py.store.lock import Holding
 
 ACTIONS = ("checkpoint", "stop")
 _POLL_S = 0.1
@@ -162,14 +164,30 @@ def _write_request(layout: JobLayout, path: Path, request: Request) -> None:
         ) from error
 
 
-def request_action(layout: JobLayout, action: str, *, timeout_s: float) -> Request:
-    """Request ACTION from the running attempt of a job and return its answer.
+def _wake(layout: JobLayout, held: Holding, say: Callable[[str], None]) -> None:
+    """Have a suspended attempt go on, and SAY so. Raises LockedError if it belongs to another user."""
+    try:
+        os.kill(held.record.pid, signal.SIGCONT)
+    except PermissionError:
+        raise LockedError(
+            f"job {layout.name} {held.where}, and belongs to another user",
+            f"ask them to type 'fg' in its shell, or 'kill -CONT {held.record.pid}'",
+        ) from None
+    say(f"job {layout.name} was suspended; dmtcp-run (pid {held.record.pid}) goes on")
+
+
+def request_action(
+    layout: JobLayout, action: str, *, timeout_s: float, say: Callable[[str], None] = lambda _: None
+) -> Request:
+    """Request ACTION from the running attempt of a job and return its answer; wake it if it is suspended, and SAY so.
 
     Raises DmtcpRunError if the job is not running, and LockedError if it does not answer within TIMEOUT_S.
     """
     held = holding(layout)
     if held is None or not held.is_alive:
         raise DmtcpRunError(f"job {layout.name} is not running", f"'dmtcp-ctl status {layout.name}' shows how it ended")
+    if held.is_suspended:
+        _wake(layout, held, say)
     answer = ask(layout, action, timeout_s=timeout_s, is_served=lambda: is_running(layout))
     if answer is None and not is_running(layout):
         raise DmtcpRunError(

@@ -256,6 +256,22 @@ class TestStatus:
             running.send_signal(signal.SIGCONT)
         wait_until(lambda: status_of(bench)["phase"] == "running")
 
+    def test_stop_wakes_a_suspended_job(self, bench: Workbench, running: Process) -> None:
+        running.send_signal(signal.SIGTSTP)
+        try:
+            wait_until(lambda: status_of(bench)["phase"] == "suspended")
+            for refused in (bench.ctl("remove", JOB, "--unfinished"), bench.run(*line(bench))):
+                assert refused.returncode == 11
+                assert f"is suspended on {os.uname().nodename} as pid {running.pid}" in refused.stderr
+                assert f"kill -CONT {running.pid}" in refused.stderr
+            assert f"kill -CONT {running.pid}" in bench.ctl("doctor", JOB).stdout
+            done = bench.ctl("stop", JOB)
+            assert done.returncode == 0, done.stderr
+            assert f"job {JOB} was suspended; dmtcp-run (pid {running.pid}) goes on" in done.stderr
+        finally:
+            running.send_signal(signal.SIGCONT)
+        assert running.wait(LONG_S) == 85
+
     def test_the_next_checkpoint_is_told(self, bench: Workbench, one_engine: EngineHere) -> None:
         assert one_engine
         process = bench.start("--job", JOB, "-i", "90", *line(bench)[4:])

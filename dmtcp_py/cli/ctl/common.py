@@ -103,7 +103,7 @@ def one_job(directory: Path, name: str | None, *, otherwise: str = "") -> JobLay
 
 def request_and_show(directory: Path, job: str | None, action: str, timeout_s: float) -> int:
     """Request ACTION from the running attempt of JOB and print the answer; return the exit status."""
-    answer = request_action(one_job(directory, job), action, timeout_s=timeout_s)
+    answer = request_action(one_job(directory, job), action, timeout_s=timeout_s, say=warn)
     click.echo(answer.answer, err=not answer.ok)
     return 0 if answer.ok else 1
 

@@ -51,7 +51,7 @@ _UNAVAILABLE = (
     # the mirror is out of date, or the clock is wrong; stable has no such date
     "is expired",
 )
-_HINT = "check the network and apt's proxy, then run 'dmtcp-ctl setup' again; nothing was changed"
+_HINT = "check the network and apt's proxy, then run 'dmtcp-ctl setup --engine criu' again; nothing was changed"
 _INSTALL_OTHERWISE = "install DMTCP or CRIU with your system's package manager"
 
 

@@ -37,7 +37,7 @@ _RESTORER = "mtcp_restart"
 _RESTORER_FOLDERS = (".", "../bin", "../lib64/dmtcp", "../lib/dmtcp")
 """Where dmtcp_restart looks for it, from its own folder."""
 _HOW_TO_INSTALL = (
-    "run 'dmtcp-ctl setup', or install DMTCP with dnf, zypper, pacman, spack or 'module load dmtcp'; "
+    "run 'dmtcp-ctl setup --engine dmtcp', or install DMTCP with dnf, zypper, pacman, spack or 'module load dmtcp'; "
     "see https://dmtcp.sourceforge.io"
 )
 
