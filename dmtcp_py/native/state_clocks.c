@@ -24,6 +24,7 @@ struct used {
 
 static struct used process_before, process_seen, children_before, children_seen;
 static int counts_on BESIDE_ADDRESSES; /* whether a restart has put something into them */
+static volatile unsigned restarts;
 static __thread struct used thread_before __attribute__((tls_model("initial-exec")));
 static __thread struct used thread_seen __attribute__((tls_model("initial-exec")));
 
@@ -93,6 +94,7 @@ void record_clocks_of_thread(void)
 void put_back_clocks(void)
 {
     counts_on = 1;
+    restarts++;
     go_on_from(&process_seen, &process_before, RUSAGE_SELF, CLOCK_PROCESS_CPUTIME_ID);
     go_on_from(&children_seen, &children_before, RUSAGE_CHILDREN, -1);
 }
@@ -120,6 +122,14 @@ void find_clocks(void)
     next_gettime = (int (*)(clockid_t, struct timespec *))next_function("clock_gettime");
 }
 
+/* Whether there was a restart since LIFE was read: the kernel's answer of before and what is put back after it would
+   count the same time twice. */
+static int is_other_life(unsigned life)
+{
+    __asm__ volatile("" ::: "memory");
+    return life != restarts;
+}
+
 static int answer(long result)
 {
     if (result < 0)
@@ -134,9 +144,14 @@ int clock_gettime(clockid_t clock, struct timespec *found)
                                                                    : NULL;
     if (!before && next_gettime)
         return next_gettime(clock, found);
-    int result = answer(RAW(SYS_clock_gettime, clock, found));
-    if (!result && before)
-        add_time(found, &before->cpu, 1);
+    int result;
+    unsigned life;
+    do {
+        life = restarts;
+        result = answer(RAW(SYS_clock_gettime, clock, found));
+        if (!result && before)
+            add_time(found, &before->cpu, 1);
+    } while (is_other_life(life));
     return result;
 }
 
@@ -155,8 +170,7 @@ int clock_getcpuclockid(pid_t pid, clockid_t *clock)
 clock_t clock(void)
 {
     struct timespec now = { 0 };
-    RAW(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &now);
-    add_time(&now, &process_before.cpu, 1);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
     return now.tv_sec * CLOCKS_PER_SEC + now.tv_nsec / (BILLION / CLOCKS_PER_SEC);
 }
 
@@ -165,9 +179,14 @@ int getrusage(__rusage_who_t who, struct rusage *found)
     const struct used *before = who == RUSAGE_SELF     ? &process_before
                                 : who == RUSAGE_THREAD ? &thread_before
                                                        : &children_before;
-    int result = answer(RAW(SYS_getrusage, who, found));
-    if (!result)
-        add_all(found, &before->all, 1);
+    int result;
+    unsigned life;
+    do {
+        life = restarts;
+        result = answer(RAW(SYS_getrusage, who, found));
+        if (!result)
+            add_all(found, &before->all, 1);
+    } while (is_other_life(life));
     return result;
 }
 
@@ -180,11 +199,16 @@ static clock_t ticks(const struct timeval *time)
 clock_t times(struct tms *found)
 {
     struct tms now;
-    long result = RAW(SYS_times, &now);
-    now.tms_utime += ticks(&process_before.all.ru_utime);
-    now.tms_stime += ticks(&process_before.all.ru_stime);
-    now.tms_cutime += ticks(&children_before.all.ru_utime);
-    now.tms_cstime += ticks(&children_before.all.ru_stime);
+    long result;
+    unsigned life;
+    do {
+        life = restarts;
+        result = RAW(SYS_times, &now);
+        now.tms_utime += ticks(&process_before.all.ru_utime);
+        now.tms_stime += ticks(&process_before.all.ru_stime);
+        now.tms_cutime += ticks(&children_before.all.ru_utime);
+        now.tms_cstime += ticks(&children_before.all.ru_stime);
+    } while (is_other_life(life));
     if (found)
         *found = now;
     return result;
