@@ -99,6 +99,7 @@ void check_locks(void);
 /* state_descriptors.c: open descriptors. */
 void record_descriptors(void);
 void put_back_descriptors(void);
+void open_own_descriptors(void);
 void check_descriptors(void);
 
 /* state_listeners.c: TCP sockets that listen. */

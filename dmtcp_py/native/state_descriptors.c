@@ -23,6 +23,7 @@ static struct descriptor {
     char own_file[OWN_LENGTH]; /* of this process, below its folder in /proc */
 } known[MOST_FDS];
 static struct stat streams[3];
+static enum { DONE, DUE, BEING_OPENED } own_files;
 
 static int is_stream(const struct stat *found)
 {
@@ -98,6 +99,7 @@ static void record(int fd)
 
 void record_descriptors(void)
 {
+    own_files = DONE;
     memset(known, 0, sizeof known);
     memset(streams, 0, sizeof streams);
     forget_listeners();
@@ -128,23 +130,44 @@ static void put_back_place(int fd)
         RAW(SYS_lseek, fd, known[fd].position, SEEK_SET);
 }
 
-/* One that DMTCP opened again below another process's folder in /proc, as 5.0 does of two that have such a descriptor. */
-static void put_back_own(int fd)
+/* Whether DMTCP opened FD again below another process's folder in /proc, as it does of one that processes share. */
+static int is_anothers(int fd)
 {
     char link[48], path[PATH_LENGTH], is[PATH_LENGTH];
-    int pid = (int)RAW(SYS_getpid);
     if (!known[fd].own_file[0])
-        return;
+        return 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    snprintf(path, sizeof path, "/proc/%d%s", pid, known[fd].own_file);
-    if (raw_link_text(link, is, sizeof is) <= 0 || !strcmp(is, path))
-        return;
-    int own = (int)RAW(SYS_openat, AT_FDCWD, path, RAW(SYS_fcntl, fd, F_GETFL, 0), 0);
+    snprintf(path, sizeof path, "/proc/%d%s", (int)RAW(SYS_getpid), known[fd].own_file);
+    return raw_link_text(link, is, sizeof is) > 0 && strcmp(is, path) != 0;
+}
+
+/* Through DMTCP, which has to know that it is shared no more: otherwise two processes would pass it on at the next
+   restart, and one that waits for several would take it twice and go on without another. */
+static void open_own(int fd)
+{
+    char path[PATH_LENGTH];
+    snprintf(path, sizeof path, "/proc/self%s", known[fd].own_file);
+    int own = open(path, (int)RAW(SYS_fcntl, fd, F_GETFL, 0));
     if (own < 0)
         return;
     RAW(SYS_lseek, own, RAW(SYS_lseek, fd, 0, SEEK_CUR), SEEK_SET);
-    RAW(SYS_dup3, own, fd, 0);
-    RAW(SYS_close, own);
+    dup2(own, fd);
+    close(own);
+    RAW(SYS_fcntl, fd, F_SETFD, known[fd].closes_on_exec);
+}
+
+/* In each thread of the program that goes on after a restart; none does before the first one has done it. */
+void open_own_descriptors(void)
+{
+    int expected = DUE;
+    if (__atomic_compare_exchange_n(&own_files, &expected, BEING_OPENED, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        for (int fd = 0; fd < MOST_FDS; fd++)
+            if (is_anothers(fd))
+                open_own(fd);
+        __atomic_store_n(&own_files, DONE, __ATOMIC_RELEASE);
+    }
+    while (__atomic_load_n(&own_files, __ATOMIC_ACQUIRE) == BEING_OPENED)
+        RAW(SYS_sched_yield);
 }
 
 void put_back_descriptors(void)
@@ -152,7 +175,7 @@ void put_back_descriptors(void)
     put_back_sockets();
     for (int fd = 0; fd < MOST_FDS; fd++) {
         put_back_place(fd);
-        put_back_own(fd);
+        own_files = is_anothers(fd) ? DUE : own_files;
         put_back_listener(fd);
         if (known[fd].is_open && RAW(SYS_fcntl, fd, F_GETFD, 0) == (known[fd].closes_on_exec ^ FD_CLOEXEC))
             RAW(SYS_fcntl, fd, F_SETFD, known[fd].closes_on_exec);

@@ -126,6 +126,8 @@ static void on_event(int event, void *data)
         break;
     case THREAD_GOES_ON:
         put_back_thread();
+        if (!is_checkpoint_thread())
+            open_own_descriptors();
         audit(is_checkpoint_thread());
         stop_again(1);
         break;
