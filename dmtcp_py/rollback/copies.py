@@ -37,6 +37,7 @@ class FileCopies:
         self._mapped: set[str] = set()
         self._only_written: list[Path] = []
         self._only_read: dict[str, str] = {}
+        self._temporary: list[str] = []
         self.missed: list[str] = []
         """Those that could not be copied before the program may have run on: too large, or changed since."""
         self.stamps: dict[str, Stamp] = {}
@@ -59,6 +60,11 @@ class FileCopies:
         self._only_read = {
             path: place for path, place in found.for_reading.items() if not Path(path).is_relative_to(self._but_in)
         }
+        self._temporary = [
+            str(Path(path).with_name(f"{held_files.TEMPORARY}{inode:x}"))
+            for path, inode in sorted(found.nameless)
+            if path.startswith("/") and not Path(path).is_relative_to(self._but_in)
+        ]
 
     def save(self, suspended_ns: int | None, journal: Path | None, until: float = math.inf) -> None:
         """Copy them to the images, and files in memory that JOURNAL, a folder, tells of if it is recorded.
@@ -90,8 +96,9 @@ class FileCopies:
         for name, place in self._only_read.items():
             inputs.add(place, name)
         read = inputs.but((file.device, file.inode) for file in saved)
-        if saved or memory or folders or read:
-            held_files.write(self._images, HeldFiles(files=[*saved, *memory], folders=folders, inputs=read))
+        held = HeldFiles(files=[*saved, *memory], folders=folders, inputs=read, temporary=self._temporary)
+        if held != HeldFiles(files=[]):
+            held_files.write(self._images, held)
 
     def _sizes(self, suspended_ns: int | None, until: float) -> list[HeldFile]:
         """Return those that the program cannot read back, whose size is enough; `save` explains the parameters."""

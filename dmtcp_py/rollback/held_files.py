@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "files.json"
+TEMPORARY = ".dmtcp-run-deleted-"
+"""How names begin that native/state_deleted.c has DMTCP give files without a name, for a moment at a restart."""
 MOST_COPIED_BYTES = 64 << 20
 """Larger files are copied only if their file system shares blocks."""
 _TAIL_BYTES = 1 << 16
@@ -72,6 +74,8 @@ class HeldFiles(NamedTuple):
     """The TCP ports that it used."""
     inputs: list[InputFile] = []  # noqa: RUF012 - as above
     """The files that it only read."""
+    temporary: list[str] = []  # noqa: RUF012 - as above
+    """Names that files without one have for a moment at a restart."""
 
 
 def described(path: Path, found: os.stat_result, copy: str | None) -> HeldFile:
@@ -94,6 +98,7 @@ def write(folder: Path, held: HeldFiles) -> None:
         "inputs": [file._replace(path=_text_of(file.path))._asdict() for file in held.inputs],
         "fifos": {_text_of(path): mode for path, mode in held.fifos.items()},
         "folders": {_text_of(path): mode for path, mode in held.folders.items()},
+        "temporary": list(map(_text_of, held.temporary)),
         "links": {_text_of(link): _text_of(name) for link, name in held.links.items()},
         "seen": None if held.seen is None else {_text_of(path): stamp for path, stamp in held.seen.items()},
     }
@@ -114,6 +119,7 @@ def read(folder: Path) -> HeldFiles:
         fifos={_path_of(text): mode for text, mode in values.get("fifos", {}).items()},
         folders={_path_of(text): mode for text, mode in values.get("folders", {}).items()},
         links={_path_of(link): _path_of(name) for link, name in values.get("links", {}).items()},
+        temporary=[_path_of(text) for text in values.get("temporary", ())],
         seen=_stamps_of(values.get("seen")),
     )
 

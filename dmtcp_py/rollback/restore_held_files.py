@@ -71,6 +71,7 @@ def restore(
         return
     held = held_files.read(images)
     _judge(held, since, but=but, accept=accept, warn=warn)
+    _remove_temporary(images.parent)
     # said before: our own output may be in such a file
     _warn_of_ends(held.files, since.aside, warn)
     for folder in filter(in_memory.is_in_memory, held.folders):
@@ -82,6 +83,16 @@ def restore(
                 _make_folders(Path(file.path), held)
             _put_back(file, images, since.aside)
     _make_links(held)
+
+
+def _remove_temporary(generations: Path) -> None:
+    """Remove what restarts of any of GENERATIONS left that failed or were killed: it would be taken for the file."""
+    for record in generations.glob(f"*/{held_files.NAME}"):
+        # another generation than the one that is resumed may be damaged
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            for path in map(Path, held_files.read(record.parent).temporary):
+                if path.name.startswith(held_files.TEMPORARY):
+                    path.unlink(missing_ok=True)
 
 
 def held_open(images: Path) -> frozenset[Path]:

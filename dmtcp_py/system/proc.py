@@ -160,6 +160,8 @@ class OpenFiles(NamedTuple):
     """Those that they have mapped for writing. Their mtimes do not show every write."""
     for_reading: dict[str, str]
     """Those that they only read, each with a descriptor in /proc that has it open."""
+    nameless: set[tuple[str, int]]
+    """The name that each file without a name was opened or mapped by, and its inode."""
 
 
 def files_open(pid: int, *, but_in: Path | None = None) -> OpenFiles:
@@ -168,10 +170,14 @@ def files_open(pid: int, *, but_in: Path | None = None) -> OpenFiles:
     writing: set[str] = set()
     mapped: set[str] = set()
     reading: dict[str, str] = {}
+    nameless: set[tuple[str, int]] = set()
     for member, _ in process_tree(pid):
         with suppress(OSError):
             for place, target, flags in open_descriptors(member):
                 mode = flags & os.O_ACCMODE
+                if target.endswith(DELETED):
+                    with suppress(OSError):
+                        nameless.add((target.removesuffix(DELETED), place.stat().st_ino))
                 if mode == os.O_RDONLY and not flags & os.O_PATH:
                     reading[target] = str(place)
                 if mode == os.O_RDONLY or not target.startswith("/"):
@@ -181,7 +187,10 @@ def files_open(pid: int, *, but_in: Path | None = None) -> OpenFiles:
                     if mode == os.O_RDWR and not flags & os.O_APPEND:
                         update.add(name)
         with suppress(OSError):
-            mapped.update(_mapped_shared(member))
+            for path, inode in _mapped_shared(member):
+                mapped.add(path)
+                if path.endswith(DELETED):
+                    nameless.add((path.removesuffix(DELETED), inode))
     on_disk = {path for path in writing | mapped if _is_on_disk(path)}
     return OpenFiles(
         for_update=sorted(
@@ -190,6 +199,7 @@ def files_open(pid: int, *, but_in: Path | None = None) -> OpenFiles:
         for_writing=on_disk,
         mapped=mapped,
         for_reading={path: place for path, place in reading.items() if path not in on_disk and _is_on_disk(path)},
+        nameless=nameless,
     )
 
 
@@ -199,7 +209,7 @@ def shared_memory(pid: int) -> tuple[set[str], set[str]]:
     unnamed: set[str] = set()
     for member, _ in process_tree(pid):
         with suppress(OSError):
-            for path in _mapped_shared(member):
+            for path, _ in _mapped_shared(member):
                 if path.startswith(SHARED_MEMORY):
                     (unnamed if path.endswith(DELETED) else named).add(path.removesuffix(DELETED))
     return named, unnamed
@@ -210,7 +220,7 @@ def users_of(path: str) -> list[int]:
     found = []
     for entry in os.listdir("/proc"):  # noqa: PTH208 - only names are needed
         with suppress(OSError):
-            if entry.isdecimal() and path in {mapped.removesuffix(DELETED) for mapped in _mapped_shared(int(entry))}:
+            if entry.isdecimal() and path in {mapped.removesuffix(DELETED) for mapped, _ in _mapped_shared(int(entry))}:
                 found.append(int(entry))
     return found
 
@@ -240,12 +250,12 @@ def names_left(place: Path) -> list[Path] | None:
     return [name for name in names if name.lstat().st_dev == found.st_dev]
 
 
-def shared_writable_maps(pid: int) -> Iterator[tuple[str, str]]:
-    """Yield the addresses and the path of each mapping of process PID that is shared and writable."""
+def shared_writable_maps(pid: int) -> Iterator[tuple[str, str, int]]:
+    """Yield the addresses, the path and the inode of each mapping of process PID that is shared and writable."""
     for line in os.fsdecode(Path(f"/proc/{pid}/maps").read_bytes()).split("\n"):
         fields = line.split(None, _MAPS_FIELDS - 1)
         if len(fields) == _MAPS_FIELDS and fields[1].startswith("rw-s"):
-            yield fields[0], fields[5]
+            yield fields[0], fields[5], int(fields[4])
 
 
 def mapped_files(pid: int) -> Iterator[tuple[str, bool]]:
@@ -276,9 +286,9 @@ def _name_now(place: Path, target: str) -> str:
     return str(names[0]) if names else target
 
 
-def _mapped_shared(pid: int) -> Iterator[str]:
-    for _, path in shared_writable_maps(pid):
-        yield path
+def _mapped_shared(pid: int) -> Iterator[tuple[str, int]]:
+    for _, path, inode in shared_writable_maps(pid):
+        yield path, inode
 
 
 def _is_on_disk(path: str) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dmtcp_py.native import built
+from dmtcp_py.rollback import held_files
 from kit.copies import copy_without_c
 from kit.processes import kill_all
 from kit.waits import LONG_S, wait_until
@@ -31,6 +32,9 @@ libc = ctypes.CDLL(None)
 if sys.argv[1] == "O_TMPFILE":
     file = tempfile.TemporaryFile(dir=".")
     fd = file.fileno()
+elif sys.argv[1] == "unlink":
+    fd = os.open("nameless", os.O_RDWR | os.O_CREAT)
+    os.unlink("nameless")
 else:
     libc.tmpfile.restype = ctypes.c_void_p
     libc.fileno.argtypes = [ctypes.c_void_p]
@@ -235,6 +239,23 @@ with open("whole", "w") as whole, open("part", "w") as part:
         time.sleep(0.1)
     print(is_locked("whole", fcntl.flock), is_locked("part", fcntl.lockf))
 """
+OF_PROC = """
+import os, time
+status = os.open("/proc/self/status", os.O_RDONLY)
+logs = [open(f"log{number}", "a+") for number in range(6)]
+me = next((number for number in range(1, 6) if os.fork() == 0), 0)
+for step in range(100):
+    print(step, [os.fstat(log.fileno()).st_size >= 0 for log in logs], file=logs[me], flush=True)
+    if me == 0:
+        print(step, f"Pid:\\t{os.getpid()}\\n" in os.pread(status, 4000, 0).decode(), flush=True)
+    time.sleep(0.05)
+if me == 0:
+    for _ in range(5):
+        os.wait()
+    for log in logs:
+        log.seek(0)
+        print(log.read())
+"""
 
 
 def test_what_a_program_did_by_name_since_its_checkpoint_is_undone_before_it_is_done_again(
@@ -247,11 +268,28 @@ def test_what_a_program_did_by_name_since_its_checkpoint_is_undone_before_it_is_
     assert "changed since the checkpoint; the changed content is in" in said
 
 
-@pytest.mark.parametrize("way", ["O_TMPFILE", "tmpfile()"])
+@pytest.mark.parametrize("way", ["O_TMPFILE", "tmpfile()", "unlink"])
 def test_a_temporary_file_without_a_name_keeps_what_is_in_it(bench: Workbench, engine: EngineHere, way: str) -> None:
     """Of the C library's, the first write after a resume went nowhere and the program ended with 0."""
     del engine
     bench.assert_survives([*bench.python("nameless.py", NAMELESS), way], times=2)
+
+
+def test_what_a_killed_restart_left_of_a_file_without_a_name_is_removed(
+    bench: Workbench, one_dmtcp: EngineHere
+) -> None:
+    del one_dmtcp
+    program = [*bench.python("nameless.py", NAMELESS), "unlink"]
+    plain = bench.start_plain(*program)
+    line = ["-i", "1", "--stdout", "out.txt", *program]
+    bench.crash(line)
+    held = held_files.read(bench.job / "generations" / f"{bench.newest:06}")
+    for left in map(Path, held.temporary):
+        left.write_text("left by a restart that was killed")
+    assert bench.start(*line).wait(LONG_S) == plain.wait(LONG_S) == 0
+    bench.assert_same("out.txt")
+    assert held.temporary
+    assert not any(map(os.path.exists, held.temporary))
 
 
 def test_a_shell_script_appends_moves_and_touches_once(bench: Workbench, engine: EngineHere) -> None:
@@ -476,6 +514,12 @@ time.sleep(60 if os.path.exists("stays") else 0)
     assert (bench.folder / "runs").read_text() == "begun\n"
     assert (bench.folder / "input").read_text() == "42"
     assert bench.run(*line).returncode == 1, "it has finished: what it did then counts, and its directory is there"
+
+
+@pytest.mark.usefixtures("engine")
+def test_files_of_proc_that_processes_share_cost_none_of_them_another_file(bench: Workbench) -> None:
+    bench.assert_survives(bench.python("own.py", OF_PROC), times=3)
+    assert "cannot be used" not in bench.said()
 
 
 def test_locks_on_files_are_held_again(bench: Workbench, engine: EngineHere) -> None:

@@ -80,7 +80,7 @@ def _in_removed_directory(pid: int) -> Obstacle | None:
 
 def _asynchronous(pid: int) -> Obstacle | None:
     """Find what io_setup(2) has made: it is gone after a restart."""
-    if not any(path.startswith(_AIO) for _, path in shared_writable_maps(pid)):
+    if not any(path.startswith(_AIO) for _, path, _ in shared_writable_maps(pid)):
         return None
     return Obstacle(
         f"process {pid} ({name_of(pid)}) uses the kernel's asynchronous I/O (io_setup), which DMTCP does not restore",

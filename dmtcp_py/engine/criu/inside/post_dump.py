@@ -183,7 +183,7 @@ def _open_for_writing(pid: int, excluded: tuple[str, ...]) -> Iterator[tuple[Pat
 
 def _mapped_for_writing(pid: int, excluded: tuple[str, ...]) -> Iterator[Path]:
     """Yield the files that it can write through shared pages, which the image does not contain."""
-    for addresses, path in shared_writable_maps(pid):
+    for addresses, path, _ in shared_writable_maps(pid):
         if path.startswith(excluded):
             continue
         place = Path(f"/proc/{pid}/map_files/{addresses}")
