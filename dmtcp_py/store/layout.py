@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from dmtcp_py.errors import UsageError
@@ -153,7 +154,12 @@ class JobLayout(NamedTuple):
 
     def left_of_sealing(self) -> list[Path]:
         """Return what processes that were killed left behind of sealing images, and of reading sealed ones."""
-        return [*self.generations.glob(f"*/{SEALING}*"), *self.mirrors.glob(f"*{UNSEALED}")]
+        found = [*self.mirrors.glob(f"*{UNSEALED}")]
+        for name in self._generation_names():
+            # it may be removed meanwhile
+            with suppress(FileNotFoundError):
+                found += (self.generations / name).glob(f"{SEALING}*")
+        return found
 
     def partials(self) -> list[Path]:
         """Return the partial generations that earlier attempts left behind."""

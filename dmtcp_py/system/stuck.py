@@ -10,14 +10,17 @@ from dmtcp_py.system.proc import name_of, process_tree, state_of
 
 _MOST_NAMED = 3
 _UNINTERRUPTIBLE = "D"
+_FOR_CHILDREN = "do_wait"
 
 
 def what_they_wait_in(root: int) -> str:
-    """Return which of the living processes ROOT and below wait in what, in words; those first that no signal wakes."""
-    found = [(state_of(pid) != _UNINTERRUPTIBLE, pid) for pid, _ in process_tree(root)]
-    texts = [
-        f"{name_of(pid)} (pid {pid}) waits in {', '.join(_functions(pid)) or 'nothing'}" for _, pid in sorted(found)
-    ]
+    """Return which of the living processes ROOT and below wait in what, in words.
+
+    Those come first that no signal wakes, and those last that wait for their children.
+    """
+    waits = {pid: _functions(pid) for pid, _ in process_tree(root)}
+    order = sorted(waits, key=lambda pid: (state_of(pid) != _UNINTERRUPTIBLE, waits[pid] == [_FOR_CHILDREN], pid))
+    texts = [f"{name_of(pid)} (pid {pid}) waits in {', '.join(waits[pid]) or 'nothing'}" for pid in order]
     more = [f"{len(texts) - _MOST_NAMED} more"] if len(texts) > _MOST_NAMED else []
     return "; ".join([*texts[:_MOST_NAMED], *more])
 

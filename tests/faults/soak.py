@@ -7,8 +7,10 @@ folder of the job, and the sizes of the history and of the notes on changed file
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
@@ -19,7 +21,6 @@ from kit.waits import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from kit.bench import Process, Workbench
 
@@ -108,7 +109,8 @@ def _built(bench: Workbench) -> Path:
 
 def _use(bench: Workbench, process: Process) -> _Use:
     supervisor = psutil.Process(process.pid)
-    below = [path for path in bench.job.rglob("*") if not path.is_dir()]
+    # what is removed meanwhile is passed over
+    below = [Path(folder, name) for folder, _, names in os.walk(bench.job) for name in names]
     notes = sum(path.lstat().st_size for path in below if "undo" in path.parts and path.exists())
     return _Use(
         checkpoints=bench.newest,

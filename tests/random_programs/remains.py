@@ -18,6 +18,7 @@ _SEGMENTS = Path("/proc/sysvipc/shm")
 _SIZES = {"12288", "20480"}
 """Those of the segments that random programs make."""
 _IPC_RMID = 0
+_SHOWN = 200
 
 
 def difference(mine: Path, plain: Path) -> str:
@@ -37,8 +38,11 @@ def difference(mine: Path, plain: Path) -> str:
 
 def _how(one: object, other: object) -> str:
     if isinstance(one, bytes) and isinstance(other, bytes):
-        at = next(place for place, (this, that) in enumerate(zip(one, other, strict=True)) if this != that)
-        return f"differs from byte {at} of {len(one)}: {one[at : at + 20]!r}, not {other[at : at + 20]!r}"
+        pairs = enumerate(zip(one, other, strict=False))
+        at = next((place for place, (this, that) in pairs if this != that), min(len(one), len(other)))
+        return (
+            f"differs from byte {at} of {len(one)}: {one[at:][:_SHOWN]!r}, not {other[at:][:_SHOWN]!r} of {len(other)}"
+        )
     return f"is {one}, not {other}"
 
 
@@ -59,9 +63,8 @@ def _looks(path: Path) -> dict[str, object]:
     looks: dict[str, object] = {"mode": oct(status.st_mode)}
     if stat.S_ISREG(status.st_mode):
         data = path.read_bytes()
-        looks |= {"size": len(data), "number of names": status.st_nlink}
-        if not path.name.endswith(_OF_CHANCE):
-            looks["content"] = data
+        looks["number of names"] = status.st_nlink
+        looks |= {"size": len(data)} if path.name.endswith(_OF_CHANCE) else {"content": data}
     return looks
 
 

@@ -23,7 +23,13 @@ OWNER = (
 )
 OTHER = {
     "[2026-11-29T08:03:09.054, 40000, 40000, Error] at execwrappers.cpp:678 in fexecve; REASON='JASSERT(false) failed;"
-    "Message: Not Implemented    envs: Terminating...": "DMTCP gave up at execwrappers.cpp:678, where it expects false",
+    "Message: Not Implemented    envs: Terminating...": (
+        "DMTCP gave up at execwrappers.cpp:678, where it expects false (Not Implemented)"
+    ),
+    "[2026-12-01T08:03:09.054, 40000, 40000, Error] at fileconnection.cpp:379 in refill; REASON='JASSERT(false) "
+    "failed; (_path = /data/in.txt);    Message: File not found.    sim: Terminating...": (
+        "DMTCP gave up at fileconnection.cpp:379, where it expects false (File not found.; _path = /data/in.txt)"
+    ),
     "ASSERT at threadlist.cpp:12: next != nullptr: no thread": (
         "DMTCP gave up at threadlist.cpp:12, where it expects next != nullptr"
     ),

@@ -26,6 +26,8 @@ _KNOWN = (
 """Texts in messages, and what they mean; CRIU is named where it was seen to handle the program."""
 _ASSERTION = r"at (?P<where>\S+:\d+)(?: in (?P<function>\S+?);)?.*?ASSERT\((?P<condition>.+?)\) failed"
 _ASSERTION_OF_5 = r"ASSERT at (?P<where>\S+:\d+): (?P<condition>[^:]+)"
+_VALUE = r"\((?P<name>\w+) = (?P<value>[^()]+)\)"
+_REASON = r"Message: (?P<words>.+?)(?:    |$)"
 _ERRNO = r"strerror\(.*?\) = (?P<words>[^()]+)\)|errno=\d+ \((?P<name>\w+)\)"
 
 
@@ -37,6 +39,9 @@ def explained(message: str) -> str:
     found = re.search(_ASSERTION, message) or re.search(_ASSERTION_OF_5, message)
     if found is None:
         return message
+    reason, errno = re.search(_REASON, message), re.search(_ERRNO, message)
+    said = [reason["words"].strip()] if reason else []
+    said += [f"{name} = {value}" for name, value in re.findall(_VALUE, message)]
+    said += [errno["words"] or errno["name"]] if errno else []
     text = f"DMTCP gave up at {found['where']}, where it expects {found['condition']}"
-    errno = re.search(_ERRNO, message)
-    return text if errno is None else f"{text} ({errno['words'] or errno['name']})"
+    return f"{text} ({'; '.join(said)})" if said else text

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtcp_py.engine.dmtcp import audit
@@ -16,7 +18,6 @@ from dmtcp_py.system.files import make_private_dir, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from dmtcp_py.engine.dmtcp.nodes.agents import NodeAgents
     from dmtcp_py.engine.protocol import Launch, Restart
@@ -121,8 +122,10 @@ class Workspace:
 
     def failure_message(self) -> str | None:
         """Return DMTCP's message about its failure; None if it has not failed."""
-        for path in sorted(self.folder.rglob("*")):
-            if path.is_file() and (path.name == "messages" or path.suffix == ".log"):
+        # DMTCP's processes make and remove folders there
+        found = [Path(folder, name) for folder, _, names in os.walk(self.folder) for name in names]
+        for path in sorted(found):
+            if (path.name == "messages" or path.suffix == ".log") and path.is_file():
                 for raw in path.read_text(encoding="utf-8", errors="replace").splitlines():
                     line = re.sub(COLOUR, "", raw).strip()
                     if line.startswith(("ASSERT at", "*** ERROR")) or ", Error]" in line:
