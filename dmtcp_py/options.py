@@ -25,7 +25,7 @@ _OURS = ("--stdin", "--stdout", "--stderr", "--fresh", "--resume-only", "--time-
 """Options of dmtcp-run that few programs have."""
 DIRECTORY = ".dmtcp-run"
 """Where jobs are, in the directory in which they are started, unless another is asked for."""
-_SAID_ELSEWHERE = ("command", "directory", "job")
+_SAID_ELSEWHERE = ("command", "directory", "job", "typed")
 
 
 class RunOptions(Struct, frozen=True):
@@ -45,7 +45,8 @@ class RunOptions(Struct, frozen=True):
     needs it any more. ``mtti_s``: the mean time between interruptions, for the interval ``auto``; None to learn it.
     ``max_overhead``: per cent of the time that checkpoints take at most at that interval. ``mirrors``: places to which
     each generation is copied; ``mirror_rate``: bytes a second at most, to each. ``seal``: whether committed
-    generations are compressed while the program runs. Raises UsageError if a value is impossible, or two contradict
+    generations are compressed while the program runs. ``typed``: the words of the command line before the program; None
+    if there is no such line. Raises UsageError if a value is impossible, or two contradict
     each other.
     """
 
@@ -82,6 +83,7 @@ class RunOptions(Struct, frozen=True):
     mtti_s: float | None = None
     max_overhead: float = 2.0
     seal: bool = False
+    typed: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for problem in self._problems():

@@ -22,12 +22,14 @@ from dmtcp_py.store.records import Job, read_record
 from dmtcp_py.store.store import read_state
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from dmtcp_py.attempt.identity import Identity
     from dmtcp_py.store.layout import JobLayout
 
 _QUEUED = ("requeue", "resubmit")
+_FOR_ONE_START = ("--fresh", "--accept-changed-files", "--accept-changed-state")
+_WITH_VALUE = ("--generation",)
 
 
 def note_on_unfinished(layout: JobLayout, identity: Identity) -> str | None:
@@ -49,7 +51,7 @@ def note_on_unfinished(layout: JobLayout, identity: Identity) -> str | None:
             if is_same and can_be_resumed(other, job) and _is_left(other):
                 of_script = (
                     f"this is a new job; job {other.name} of the same script is unfinished and does not run: "
-                    f"'{_line_to_resume(other, job)}' resumes it, '{line_to_remove(other)}' gives it up"
+                    f"'{line_to_resume(other, job)}' resumes it, '{line_to_remove(other)}' gives it up"
                 )
     return of_script
 
@@ -66,12 +68,27 @@ def line_to_remove(layout: JobLayout) -> str:
     return shlex.join(["dmtcp-ctl", *_directory(layout), "remove", layout.name, "--unfinished"])
 
 
-def _line_to_resume(layout: JobLayout, job: Job) -> str:
+def line_to_resume(layout: JobLayout, job: Job) -> str:
     """Return the line that resumes JOB in LAYOUT, in the directory in which it was started."""
     stdin = None if job.stdin_unnamed else job.stdin
     streams = (("--stdin", stdin), ("--stdout", job.stdout), ("--stderr", job.stderr))
-    options = [word for option, path in streams if path for word in (option, os.path.relpath(path, job.cwd))]
-    return shlex.join(["dmtcp-run", *_directory(layout), "--job", layout.name, *options, *job.command])
+    named = [word for option, path in streams if path for word in (option, os.path.relpath(path, job.cwd))]
+    typed = list(_lasting(job.options or []))
+    known = {word.partition("=")[0] for word in typed}
+    more = [*([] if "--dir" in known else _directory(layout)), "--job", layout.name, *named]
+    pairs = zip(more[::2], more[1::2], strict=True)
+    added = [word for option, value in pairs if option not in known for word in (option, value)]
+    return shlex.join(["dmtcp-run", *added, *typed, *job.command])
+
+
+def _lasting(words: Sequence[str]) -> Iterator[str]:
+    """Yield those of the WORDS of a line that are not meant for one start alone."""
+    rest = iter(words)
+    for word in rest:
+        if word in _WITH_VALUE:
+            next(rest, None)
+        elif word.partition("=")[0] not in (*_FOR_ONE_START, *_WITH_VALUE):
+            yield word
 
 
 def _directory(layout: JobLayout) -> list[str]:

@@ -67,7 +67,7 @@ def find_start_point(store: Store, identity: Identity, options: RunOptions, allo
     if options.generation is not None:
         return _chosen(store.layout, job, options.generation)
     if options.fresh:
-        return StartPoint(job=_new_job(store, identity, job.lineage + 1), begins_lineage=True, why=_FRESH)
+        return StartPoint(job=_new_job(store, identity, job.lineage + 1, options), begins_lineage=True, why=_FRESH)
     if finished is not None:
         earlier = _finished_earlier(job, finished, allocation)
         return earlier or _after_the_end(store, identity, job, finished, options)
@@ -106,12 +106,13 @@ def _unfinished(store: Store, job: Job, options: RunOptions) -> StartPoint:
     return StartPoint(job=job, why="from the beginning, as no checkpoint was complete yet")
 
 
-def _new_job(store: Store, identity: Identity, lineage: int) -> Job:
+def _new_job(store: Store, identity: Identity, lineage: int, options: RunOptions) -> Job:
     return Job(
         lineage=lineage,
         first_generation=store.next_number,
         kept_in=path_text(store.layout.root.resolve()),
         created=utc_now(),
+        options=None if options.typed is None else list(map(path_text, options.typed)),
         **as_recorded(identity),
     )
 
@@ -125,7 +126,7 @@ def _without_record(store: Store, identity: Identity, options: RunOptions) -> St
         )
     if options.resume_only or options.generation is not None:
         raise _nothing_to_resume(store.layout)
-    return StartPoint(job=_new_job(store, identity, 1), begins_lineage=True, is_new=True, why="new")
+    return StartPoint(job=_new_job(store, identity, 1, options), begins_lineage=True, is_new=True, why="new")
 
 
 def _refuse_other(layout: JobLayout, job: Job, identity: Identity, *, but: Collection[str]) -> None:
@@ -188,7 +189,7 @@ def _after_the_end(store: Store, identity: Identity, job: Job, state: State, opt
             f"job {store.layout.name} has finished with status {state.status}: there is nothing to resume",
             "leave --resume-only out to run it once more",
         )
-    new_job = _new_job(store, identity, job.lineage + 1)
+    new_job = _new_job(store, identity, job.lineage + 1, options)
     return StartPoint(job=new_job, begins_lineage=True, why="the run before has finished")
 
 

@@ -107,8 +107,13 @@ def naming_the_line(prefix: str, command: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except UnusableProgramError as error:
-        error.be_typed_after([prefix, *sys.argv[1 : len(sys.argv) - len(command)]])
+        error.be_typed_after([prefix, *typed_before(command)])
         raise
+
+
+def typed_before(command: Sequence[str]) -> list[str]:
+    """Return the words of this command line that stand before COMMAND."""
+    return sys.argv[1 : len(sys.argv) - len(command)]
 
 
 def run_and_exit(command: Callable[[], int | None], prefix: str, *, failed_status: int = FAILED_STATUS) -> NoReturn:

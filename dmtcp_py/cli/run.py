@@ -19,6 +19,7 @@ from dmtcp_py.cli.common import (
     interval_s,
     naming_the_line,
     run_and_exit,
+    typed_before,
 )
 from dmtcp_py.cli.completion import complete_program
 from dmtcp_py.cli.config import defaults
@@ -260,7 +261,7 @@ def command(*, as_json: bool, quiet: bool, verbose: bool, **values: Any) -> int:
     exits with 85. A second SIGTERM or SIGINT stops the program at once.
     """
     try:
-        options = RunOptions(**values)
+        options = RunOptions(**values, typed=tuple(typed_before(values["command"])))
     except UsageError as error:
         raise click.UsageError(error.what) from error
     # what is imported stays, so there is nothing yet for the collector of garbage to find

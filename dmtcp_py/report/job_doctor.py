@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtcp_py.attempt.fit import compare, ok, problem, warning
+from dmtcp_py.attempt.fit import Level, compare, ok, problem, warning
 from dmtcp_py.attempt.host import this_host
 from dmtcp_py.attempt.moved import how_to_have_its_path
 from dmtcp_py.attempt.named_files import notes_on_changed
+from dmtcp_py.attempt.other_jobs import can_be_resumed, line_to_resume
 from dmtcp_py.attempt.outcome import Kind
 from dmtcp_py.engine.choice import engine_of
 from dmtcp_py.errors import DmtcpRunError
@@ -18,7 +19,7 @@ from dmtcp_py.rollback.journal import lost_in, problems_of, read_entries
 from dmtcp_py.rollback.parts import numbers_of
 from dmtcp_py.rollback.restore_held_files import BACK, look
 from dmtcp_py.rollback.undo import ACCEPT
-from dmtcp_py.store.lock import holding
+from dmtcp_py.store.lock import holding, is_running
 from dmtcp_py.store.records import Job, read_record
 from dmtcp_py.store.store import read_state
 from dmtcp_py.store.verify import verify
@@ -37,14 +38,18 @@ _ROOM_FOR = 2
 
 
 def examine_job(layout: JobLayout) -> list[Finding]:
-    """Return whether the job of LAYOUT can be resumed here, from its newest generation that verifies."""
-    return list(_findings(layout))
+    """Return whether the job of LAYOUT can be resumed here, from its newest generation that verifies, and how."""
+    found, job = list(_findings(layout)), read_record(layout.job, Job)
+    is_well = all(finding.level is not Level.PROBLEM for finding in found)
+    if is_well and can_be_resumed(layout, job) and not is_running(layout):
+        found.append(ok("resume", f"in {job.cwd}, type", line_to_resume(layout, job)))
+    return found
 
 
 def _findings(layout: JobLayout) -> Iterator[Finding]:
     held = holding(layout)
-    is_running = held is not None and held.is_alive
-    if held is not None and is_running:
+    runs = held is not None and held.is_alive
+    if held is not None and runs:
         stops = f"'dmtcp-ctl stop {layout.name}' checkpoints and stops it"
         go_on = f"'fg' in its shell or 'kill -CONT {held.record.pid}' has it go on; "
         yield warning("job", held.where, go_on + stops) if held.is_suspended else ok("job", held.where, stops)
@@ -52,7 +57,7 @@ def _findings(layout: JobLayout) -> Iterator[Finding]:
     if state is not None and state.phase == Kind.FINISHED.value:
         text = f"has finished with status {state.status}"
         yield ok("job", text, "the same line starts the program anew; --generation N resumes it")
-    job, images = read_record(layout.job, Job), list(_images(layout, is_running=is_running))
+    job, images = read_record(layout.job, Job), list(_images(layout, runs=runs))
     yield from (finding for finding, _ in images)
     manifest = next((found for _, found in images if found is not None), None)
     yield _directory(layout, job)
@@ -60,7 +65,7 @@ def _findings(layout: JobLayout) -> Iterator[Finding]:
         return
     yield _engine(manifest)
     yield from compare(manifest, this_host())
-    if not is_running:
+    if not runs:
         files = _files(layout, manifest)
         yield files
         edited = notes_on_changed(job.named_files, manifest.changed_files)
@@ -69,13 +74,13 @@ def _findings(layout: JobLayout) -> Iterator[Finding]:
     yield _space(layout, manifest)
 
 
-def _images(layout: JobLayout, *, is_running: bool) -> Iterator[tuple[Finding, Manifest | None]]:
+def _images(layout: JobLayout, *, runs: bool) -> Iterator[tuple[Finding, Manifest | None]]:
     """Yield what is the matter with each generation, the newest first, until one is good."""
     numbers = layout.generation_numbers()
     if not numbers:
         none = ok("images", "there are none yet")
         yield (
-            none if is_running else problem("images", "there are none", "the same line starts the program again"),
+            none if runs else problem("images", "there are none", "the same line starts the program again"),
             None,
         )
     for number in reversed(numbers):

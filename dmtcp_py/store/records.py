@@ -56,6 +56,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     kept_in: str | None = None
     """The job's directory when the lineage began, written by `path_text`; shows if it was moved or copied since."""
     named_files: list[NamedFile] = []
+    options: list[str] | None = None
+    """The words before the program on the line that began the lineage; None if that is not known."""
     created: datetime
 
 

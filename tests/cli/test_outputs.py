@@ -189,6 +189,8 @@ def test_an_unfinished_job_of_the_same_script_is_named_with_the_line_that_resume
     named = re.search(r"job first of the same script is unfinished and does not run: '(.+?)' resumes it", said)
     assert named
     assert "'dmtcp-ctl remove first --unfinished' gives it up" in said
+    assert " -i 1 " in named[1]
+    assert f"in {bench.folder}, type; {named[1]}" in " ".join(bench.ctl("doctor", "first").stdout.split())
     resumed = bench.run(*shlex.split(named[1])[1:])
     assert resumed.returncode == 0
     assert plain.wait(LONG_S) == 0
