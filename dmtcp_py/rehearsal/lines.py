@@ -23,14 +23,18 @@ _EXPECTED = ("restored ", "what ", "cut off ")
 
 
 def lines(rehearsal: Rehearsal, columns: int | None) -> list[str]:
-    """Return the result as it is printed, in lines of COLUMNS; None for lines of any length."""
+    """Return the result as it is printed, in lines of COLUMNS; None for lines of any length.
+
+    The line for the batch script is the last, and left whole: it is to be pasted.
+    """
     rows = [*_engines(rehearsal), *(_of(rehearsal.best, rehearsal.comparison) if rehearsal.best else ())]
     rows += [("note", text) for text in _notes(rehearsal)]
     width = max(len(name) for name, _ in rows) + 2
     body: list[str] = []
     for name, text in rows:
         body += _wrapped(f"  {name:{width}}", text, columns)
-    return [_verdict(rehearsal), *body]
+    pasted = [] if rehearsal.line is None else [f"  {'batch job':{width}}{rehearsal.line}"]
+    return [_verdict(rehearsal), *body, *pasted]
 
 
 def _wrapped(first: str, text: str, columns: int | None) -> list[str]:
@@ -98,13 +102,13 @@ def _of(trial: Trial, comparison: Comparison | None) -> Iterator[tuple[str, str]
     size, pause_s = trial.size or 0, trial.pause_s or 0.0
     cost = upkeep(pause_s)
     processes = f"{trial.processes} processes" if (trial.processes or 0) > 1 else "1 process"
-    yield "image", f"{format_size(size)} ({processes})"
+    on_disk = format_size(most_bytes_on_disk(size, KEEP))
+    yield "images", f"{format_size(size)} each ({processes}); {on_disk} with --keep {KEEP}, while the next is written"
     yield "pause", f"{_seconds(pause_s)} for a checkpoint, {_seconds(trial.resume_s or 0)} to resume"
     by_hand = f"{cost.count} x {_seconds(pause_s)} / 24 h = {cost.share:.2%} of the time"
     yield "interval", f"every {format_duration(cost.interval_s)} (auto): {by_hand}"
     yield "output", _output(trial, comparison)
     yield "files", _files(trial)
-    yield "disk", f"{format_size(most_bytes_on_disk(size, KEEP))}: --keep {KEEP}, and one more while it is written"
 
 
 def _output(trial: Trial, comparison: Comparison | None) -> str:

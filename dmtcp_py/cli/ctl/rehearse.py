@@ -99,9 +99,7 @@ def command(directory: Path, /, *, as_json: bool, **values: Any) -> int:
         click.echo(msgspec.json.format(json_of(lines.plain(found)), indent=2))
     else:
         for line in lines.lines(found, _columns()):
-            click.echo(one_line(line))
-        if found.line is not None:
-            click.echo(f"\nIn the batch script:\n  {_to_be_pasted(found.line)}")
+            click.echo(_to_be_pasted(line))
     return int(not found.works)
 
 
