@@ -130,7 +130,7 @@ def undo(  # noqa: PLR0913 - each is a fact of its own
         warn(f"{path}, which the program made since {began}, stays: others have files in it")
     if aside.count:
         files = "file" if aside.count == 1 else "files"
-        warn(f"restored {aside.count} {files} changed since {began}; the changed content is in {aside.folder}")
+        warn(f"restored what changed since {began}; the changed content is in {aside.folder} ({aside.count} {files})")
     # said first: a rollback that is killed in between says it once more
     (root / UNFINISHED).unlink(missing_ok=True)
     aside.close()
