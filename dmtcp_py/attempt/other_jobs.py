@@ -46,7 +46,10 @@ def note_on_unfinished(layout: JobLayout, identity: Identity) -> str | None:
                 continue
             if _is_near(job.command, mine["command"]) and can_be_resumed(other, job):
                 line = shlex.join(job.command) + (f" < {shlex.quote(job.stdin)}" if job.stdin else "")
-                return f"this is a new job; job {other.name}, started by '{line}', is unfinished"
+                return (
+                    f"this is a new job; job {other.name}, started by '{line}', is unfinished: "
+                    f"'{line_to_resume(other, job)}' resumes it"
+                )
             is_same = of_script is None and _script(job.command) == _script(mine["command"]) is not None
             if is_same and can_be_resumed(other, job) and _is_left(other):
                 of_script = (
@@ -65,7 +68,7 @@ def can_be_resumed(layout: JobLayout, job: Job) -> bool:
 
 def line_to_remove(layout: JobLayout) -> str:
     """Return the line that gives up the unfinished job in LAYOUT."""
-    return shlex.join(["dmtcp-ctl", *_directory(layout), "remove", layout.name, "--unfinished"])
+    return shlex.join(["dmtcp-ctl", *_directory(layout, Path.cwd()), "remove", layout.name, "--unfinished"])
 
 
 def line_to_resume(layout: JobLayout, job: Job) -> str:
@@ -75,7 +78,7 @@ def line_to_resume(layout: JobLayout, job: Job) -> str:
     named = [word for option, path in streams if path for word in (option, os.path.relpath(path, job.cwd))]
     typed = list(_lasting(job.options or []))
     known = {word.partition("=")[0] for word in typed}
-    more = [*([] if "--dir" in known else _directory(layout)), "--job", layout.name, *named]
+    more = [*([] if "--dir" in known else _directory(layout, Path(job.cwd))), "--job", layout.name, *named]
     pairs = zip(more[::2], more[1::2], strict=True)
     added = [word for option, value in pairs if option not in known for word in (option, value)]
     return shlex.join(["dmtcp-run", *added, *typed, *job.command])
@@ -91,9 +94,9 @@ def _lasting(words: Sequence[str]) -> Iterator[str]:
             yield word
 
 
-def _directory(layout: JobLayout) -> list[str]:
-    """Return the option by which the job in LAYOUT is found from the working directory."""
-    directory = os.path.relpath(layout.root.parent)
+def _directory(layout: JobLayout, cwd: Path) -> list[str]:
+    """Return the option by which the job in LAYOUT is found from CWD."""
+    directory = os.path.relpath(layout.root.parent.absolute(), cwd)
     return [] if directory == DIRECTORY else ["--dir", directory]
 
 

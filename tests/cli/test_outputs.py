@@ -127,7 +127,7 @@ def reading(bench: Workbench, folder: Path) -> list[str]:
         (place / "loop.py").write_text(_READING)
         (place / "numbers_of_mine.py").write_text("ONE = 1\n")
         (place / "data.txt").write_text("data\n" * 100)
-    return ["--job", "first", "-i", "1", "--stdout", "out.txt", sys.executable, "loop.py", "60"]
+    return ["--job", "first", "-i", "1", "--stdout", "out.txt", sys.executable, "loop.py", "150"]
 
 
 def assert_not_emptied(bench: Workbench, path: str, said: str, **popen: Any) -> None:
@@ -190,7 +190,8 @@ def test_an_unfinished_job_of_the_same_script_is_named_with_the_line_that_resume
     assert named
     assert "'dmtcp-ctl remove first --unfinished' gives it up" in said
     assert " -i 1 " in named[1]
-    assert f"in {bench.folder}, type; {named[1]}" in " ".join(bench.ctl("doctor", "first").stdout.split())
+    there = bench.ctl("--dir", bench.jobs, "doctor", "first", cwd="/")
+    assert f"in {bench.folder}, type; {named[1]}" in " ".join(there.stdout.split())
     resumed = bench.run(*shlex.split(named[1])[1:])
     assert resumed.returncode == 0
     assert plain.wait(LONG_S) == 0
