@@ -137,8 +137,12 @@ class _Job:
         return f"it does not come to its end:\n{self.bench.said()}"
 
     def _has_ended(self, process: Process) -> bool:
-        """Whether PROCESS has ended; continues what is stopped: an image of a stopped program is resumed stopped."""
-        _send([one for one in descendants(process.pid) if _is_stopped(one)], signal.SIGCONT)
+        """Whether PROCESS has ended; continues what is stopped: an image of a stopped program is resumed stopped.
+
+        Tools are left alone: criu has a process of its own that stops itself, and hangs if that is continued too early.
+        """
+        stopped = [one for one in descendants(process.pid) if _is_stopped(one) and _role(one) == _PROGRAM]
+        _send(stopped, signal.SIGCONT)
         return process.poll() is not None
 
     def _harm(self, process: Process) -> None:

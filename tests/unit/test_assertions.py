@@ -46,6 +46,7 @@ CRIU = {
     "(criu/files-reg.c:1790): Can't lookup mount=68 for fd=3 path=/case06-21236; (criu/cr-dump.c:1545): Dump files (pid"
     ": 21236) failed with -1": "descriptor 3 (/case06-21236) is in a file system that is not mounted",
     "(compel/src/lib/infect.c:262): Unseizable non-zombie 2548 found, state S, err -1/10": "traced by another program",
+    "unshare: sigprocmask unblock failed: Invalid argument": "the process that was to run criu was killed",
     "(criu/namespaces.c:460): Can't dump nested uts namespace for 3234": "a process is in its own uts namespace",
 }
 

@@ -228,6 +228,7 @@ def _await_start(keeper_client: KeeperClient, tool: Tool) -> None:
     if not keeper_client.wait_for(lambda state: state.has_started, _START_S):
         trials.forget_success(tool.criu)
         why = "; ".join(keeper_client.state.why) or keeper_client.last_line() or "no reason was given"
+        why = explained(why) or why
         raise EngineError(f"the program could not be started in namespaces of its own: {why}")
 
 

@@ -27,6 +27,8 @@ _KNOWN = (
         r"/\1, which the program runs or has open, has changed since then, and CRIU resumes only with it as it was",
     ),
     (re.compile(r"No space left on device"), "no space is left for the images"),
+    # unshare cannot end by the signal that ended its child
+    (re.compile(r"sigprocmask unblock failed"), "the process that was to run criu was killed"),
 )
 
 
