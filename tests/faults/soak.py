@@ -133,8 +133,8 @@ def _problem(bench: Workbench, status: int) -> str:
 
 
 def _growth(uses: list[_Use]) -> str:
-    """Return what grew from the first life, once it had settled, to the end of the last."""
-    first, last = uses[1], uses[-1]
+    """Return what grew from the end of the second life to that of the last: the first has nothing set aside yet."""
+    first, last = uses[3], uses[-1]
     for name, spare in _SPARE.items():
         before, after = getattr(first, name), getattr(last, name)
         if after > before * _MOST_GROWTH + spare:
