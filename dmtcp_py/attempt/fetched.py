@@ -7,14 +7,15 @@ import select
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dmtcp_py.attempt.mirror_process import end, holder_of, process_of
-from dmtcp_py.errors import LockedError
+from dmtcp_py.errors import LockedError, UsageError
 from dmtcp_py.messages import NORMAL
-from dmtcp_py.mirror.address import address_of
+from dmtcp_py.mirror.address import FILE, address_of
 from dmtcp_py.mirror.errors import MirrorError
 from dmtcp_py.mirror.order import Order
 from dmtcp_py.rollback.elsewhere import remember_seen
@@ -24,9 +25,10 @@ from dmtcp_py.store.records import path_text
 from dmtcp_py.system.units import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dmtcp_py.messages import Report
+    from dmtcp_py.mirror.address import Address
     from dmtcp_py.options import RunOptions
     from dmtcp_py.store.layout import JobLayout
     from dmtcp_py.store.lock import JobLock
@@ -39,13 +41,16 @@ _READ_BYTES = 1 << 16
 def bring(store: Store, options: RunOptions, report: Report) -> None:
     """Fetch the job from a mirror where that is further than the directory that STORE holds.
 
-    Raises MirrorError if nothing is known of the job and no mirror answers, and LockedError if it runs elsewhere.
+    Raises MirrorError if nothing is known of the job and no mirror answers, LockedError if it runs elsewhere, and
+    UsageError if a mirror is where the jobs are.
     """
     if not options.mirrors:
         return
+    addresses = [address_of(text) for text in options.mirrors]
+    _refuse_own(store, addresses)
     order = Order(
         root=path_text(store.layout.root.absolute()),
-        mirrors=[address_of(text).text for text in options.mirrors],
+        mirrors=[address.text for address in addresses],
         holder=holder_of(store),
         generation=options.generation,
         is_fresh=options.fresh,
@@ -60,6 +65,14 @@ def bring(store: Store, options: RunOptions, report: Report) -> None:
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
+
+
+def _refuse_own(store: Store, addresses: Sequence[Address]) -> None:
+    root = store.layout.root.resolve()
+    for address in addresses:
+        place = Path(address.rest).resolve()
+        if address.scheme == FILE and (place == root.parent or place.is_relative_to(root)):
+            raise UsageError(f"--mirror {address.shown} is where the job itself is", "name another place")
 
 
 def _lines(child: Child, lock: JobLock) -> Iterator[bytes]:

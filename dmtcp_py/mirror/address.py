@@ -53,7 +53,15 @@ class Address(Struct, frozen=True):
 
 
 def address_of(text: str) -> Address:
-    """Return the mirror that TEXT names; raise UsageError if it names none."""
+    """Return the mirror that TEXT names; raise UsageError if it names none, without what may be a secret in it."""
+    scheme = text.partition(":")[0]
+    try:
+        return _address_of(text)
+    except ValueError as error:
+        raise UsageError(f"--mirror {scheme}:… is no address", _HINT) from error
+
+
+def _address_of(text: str) -> Address:
     if text.startswith("/"):
         return Address(FILE, f"file:{text}", f"file:{text}")
     scheme, colon, rest = text.partition(":")
@@ -65,10 +73,13 @@ def address_of(text: str) -> Address:
             raise UsageError("--mirror command: names no program", _HINT)
         return Address(scheme, text, text)
     if scheme == FILE:
-        path = urlsplit(text).path
-        if not path.startswith("/"):
-            raise UsageError(f"--mirror {text} has no absolute path", _HINT)
+        path = re.sub("^//(localhost)?/", "/", rest)
+        if not path.startswith("/") or path.startswith("//"):
+            raise UsageError(f"--mirror {text} has no absolute path on this machine", _HINT)
         return Address(scheme, f"file:{path}", f"file:{path}")
+    netloc, _, path = rest.removeprefix("//").partition("/")
+    if "@" not in netloc and "@" in path and not re.fullmatch(r"[^:]*(:\d*)?|\[.*", netloc):
+        raise UsageError(f"--mirror {scheme}://… has a '/' in a name or a secret", "write it as %2F")
     if not rest.startswith("//") or not urlsplit(text).netloc or (scheme in _TESTED and not _path(text)):
         raise UsageError(f"--mirror {_shown(text)} needs a host or bucket and a path", _HINT)
     return Address(scheme, f"{scheme}:{rest}", _shown(f"{scheme}:{rest}"))

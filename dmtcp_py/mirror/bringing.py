@@ -6,6 +6,7 @@ of the attempt that wrote there last. The supervisor holds the lock of the job m
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import threading
@@ -28,6 +29,8 @@ from dmtcp_py.store.records import Job, State, read_record
 from dmtcp_py.system.proc import boot_id, started_at
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dmtcp_py.mirror.address import Address
     from dmtcp_py.mirror.place import Place
     from dmtcp_py.store.mirrored import Index
@@ -67,6 +70,8 @@ def bring(order: Order, tell: Tell) -> int:
         tell(is_behind=True)
         _refuse_running(known[0], index, tell)
         _take_over(order, known[0], index, tell)
+    else:
+        _refuse_unknown(order, known[0], index)
     if not order.is_fresh:
         _fetch(order, known, tell)
     return index.epoch
@@ -113,15 +118,26 @@ def _refuse_running(found: _Found, index: Index, tell: Tell) -> None:
             raise refusal
 
 
+def _refuse_unknown(order: Order, found: _Found, index: Index) -> None:
+    """Raise MirrorError if the attempt that wrote INDEX went on elsewhere with what this directory had once."""
+    starts = [line for line in read_history(order.layout) if line.get("epoch") == index.epoch and "pid" in line]
+    if not starts or any((line.get("host"), line["pid"]) == (index.host, index.pid) for line in starts):
+        return
+    raise MirrorError(
+        f"job {index.job} has gone on at two places: here, and on {index.host} from mirror {found.address.shown}",
+        "to go on with what is here, leave this --mirror out or name a new one; to go on with what the mirror has, use "
+        "another --dir",
+    )
+
+
 def _take_over(order: Order, found: _Found, index: Index, tell: Tell) -> None:
     """Make the job's directory what the attempt that wrote INDEX had, and set aside what it did not have."""
     layout = order.layout
     for number in layout.generation_numbers():
         there = found.manifests.get(number)
         if there is None or there.check != _check_of(order, number):
-            target = layout.generation(number).with_suffix(f".{_SUPERSEDED}")
-            if not target.exists():
-                layout.generation(number).rename(target)
+            target = _free(layout.generation(number).with_suffix(f".{_SUPERSEDED}"))
+            layout.generation(number).rename(target)
             tell(warn=f"generation {number} here is not of the attempt on {index.host} that came later: see {target}")
     with reported(found.address):
         fetch_rest(found.place, layout, index)
@@ -131,6 +147,12 @@ def _take_over(order: Order, found: _Found, index: Index, tell: Tell) -> None:
             warn=f"the attempt on {index.host} was killed: what its program did to other files than before after "
             f"{index.written:%Y-%m-%d %H:%M:%S} UTC did not reach the mirror, and will be repeated"
         )
+
+
+def _free(path: Path) -> Path:
+    """Return PATH, or with a number the first name like it that is free."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(name for name in itertools.chain([path], numbered) if not name.exists())
 
 
 def _check_of(order: Order, number: int) -> str | None:

@@ -1,7 +1,7 @@
 """A mirror behind a program of the site's: xrdcp, rclone, rsync, or whatever it has.
 
 The program is called as ``PROGRAM [ARGS] put FILE NAME``, ``get NAME FILE``, ``list FOLDER`` (prints a name a line) and
-``remove NAME``. Statuses: 0; for ``get`` and ``list`` 66 if there is no such thing (EX_NOINPUT of sysexits.h).
+``remove NAME``. Statuses: 0; other than for ``put`` 66 if there is no such thing (EX_NOINPUT of sysexits.h).
 """
 
 from __future__ import annotations
@@ -70,11 +70,17 @@ class _CommandPlace:
                     yield block
 
     def write(self, name: str, data: bytes) -> None:
-        """Replace file NAME."""
+        """Replace file NAME, and read it back: a program may report success without having stored all of it."""
         with tempfile.TemporaryDirectory(prefix=self._prefix) as folder:
             path = Path(folder, "file")
             path.write_bytes(data)
             self._run("put", str(path), name)
+        try:
+            is_there = b"".join(self.read(name)) == data
+        except FileNotFoundError:
+            is_there = False
+        if not is_there:
+            raise OSError(f"'put' has not stored {name} as it is")
 
     def send(self, source: Path, name: str, start: int, meter: Meter) -> None:  # noqa: ARG002 - protocol
         """Send file SOURCE to NAME."""
@@ -100,7 +106,7 @@ class _CommandPlace:
             done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_LONGEST_S)
         except subprocess.TimeoutExpired:
             raise OSError(f"'{verb}' did not end within {_LONGEST_S} s") from None
-        if done.returncode == _MISSING:
+        if done.returncode == _MISSING and verb != "put":
             return None
         if done.returncode:
             said = " ".join(os.fsdecode(done.stderr).split())[-_MOST_CHARS:]

@@ -13,6 +13,7 @@ from dmtcp_py.mirror.address import address_of
     [
         ("/backup/jobs", "file", "file:/backup/jobs"),
         ("file:///backup/jobs", "file", "file:/backup/jobs"),
+        ("file://localhost/backup/run#1?2", "file", "file:/backup/run#1?2"),
         ("sftp://ann@host:22/jobs", "sftp", "sftp://ann@host:22/jobs"),
         ("ssh://host/jobs", "sftp", "sftp://host/jobs"),
         ("root://host:1094//store/jobs", "root", "root://host:1094//store/jobs"),
@@ -27,7 +28,19 @@ def test_places_are_known(text: str, scheme: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "jobs", "file:jobs", "sftp:host", "s3://bucket", "command: ", "1://x/y", "sftp:///x"]
+    "text",
+    [
+        "",
+        "jobs",
+        "file:jobs",
+        "sftp:host",
+        "s3://bucket",
+        "command: ",
+        "1://x/y",
+        "sftp:///x",
+        "sftp://[::1/p",
+        "file://backup/jobs",
+    ],
 )
 def test_what_names_no_place_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
@@ -51,7 +64,10 @@ def test_a_password_is_shown_nowhere(text: str) -> None:
     assert address_of(text.replace("w0rd", "other")).key == address.key
 
 
-def test_the_refusal_of_an_address_does_not_show_its_password() -> None:
+@pytest.mark.parametrize(
+    "text", ["s3://KEY:p4ss@bucket", "s3://KEY:ab/p4ss@bucket/jobs", "sftp://u:p4ss/w@host/p", "sftp://u:p4ss℀@host/p"]
+)
+def test_the_refusal_of_an_address_does_not_show_its_password(text: str) -> None:
     with pytest.raises(UsageError) as error:
-        address_of("s3://KEY:p4ss@bucket")
+        address_of(text)
     assert "p4ss" not in str(error.value)

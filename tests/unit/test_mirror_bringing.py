@@ -20,7 +20,7 @@ from dmtcp_py.messages import Report
 from dmtcp_py.mirror import bringing
 from dmtcp_py.mirror.address import address_of
 from dmtcp_py.mirror.copying import Copier
-from dmtcp_py.mirror.errors import DamagedError
+from dmtcp_py.mirror.errors import DamagedError, MirrorError
 from dmtcp_py.mirror.opening import open_place
 from dmtcp_py.mirror.order import Order
 from dmtcp_py.mirror.progress import Progress
@@ -50,6 +50,7 @@ class Machine:
 
     folder: Path
     commit: Commit
+    pid: int = 1
     held: Store | None = None
 
     def open(self) -> Store:
@@ -68,7 +69,7 @@ class Machine:
         return Order(
             root=path_text(store.layout.root),
             mirrors=[f"file:{mirror}" for mirror in mirrors],
-            holder=holder_of(store),
+            holder=msgspec.structs.replace(holder_of(store), pid=self.pid),
             local_epoch=last_that_ran(store.layout),
         )
 
@@ -83,7 +84,8 @@ class Machine:
         if store.job() is None:
             store.write_job(Job(lineage=1, command=["count"], cwd="/", created=utc_now()))
         newest = max(store.layout.generation_numbers(), default=None)
-        store.record("started" if newest is None else "resumed", generation=newest)
+        facts = {"generation": newest, "host": os.uname().nodename, "pid": self.pid}
+        store.record("started" if newest is None else "resumed", **facts)
         for _ in range(commits):
             generation = self.commit(store, {"image": os.urandom(1000)}).generation
             store.record("checkpointed", generation=generation)
@@ -102,7 +104,7 @@ def machine(tmp_path: Path, commit: Commit) -> Iterator[Callable[[str], Machine]
     made: list[Machine] = []
 
     def make(name: str) -> Machine:
-        made.append(Machine(tmp_path / name, commit))
+        made.append(Machine(tmp_path / name, commit, pid=os.getpid() + 1 - len(made)))
         return made[-1]
 
     yield make
@@ -131,6 +133,34 @@ def test_a_directory_that_was_overtaken_gets_the_newest_generation(
     assert generations(store) == [1, 2]
     assert store.epoch == 3
     assert store.next_number == 3
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_job_that_went_on_at_two_places_is_not_resumed(
+    machine: Callable[[str], Machine], mirror: Path, attempts: int
+) -> None:
+    first, second = machine("first"), machine("second")
+    first.run(first.open(), 1, mirror)
+    for _ in range(attempts):
+        first.run(first.open(), 1)
+    second.run(second.bring(mirror), 3, mirror)
+    with pytest.raises(MirrorError, match="has gone on at two places"):
+        first.bring(mirror)
+    store = first.open()
+    assert generations(store) == list(range(1, attempts + 2))
+    first.run(store, 1)
+
+
+def test_each_generation_that_was_overtaken_is_set_aside(machine: Callable[[str], Machine], mirror: Path) -> None:
+    first, second = machine("first"), machine("second")
+    first.run(first.open(), 1, mirror)
+    for _ in range(2):
+        first.run(first.bring(mirror), 1)
+        for _ in range(6):
+            second.run(second.bring(mirror), 0, mirror)
+        store = first.bring(mirror)
+        assert generations(store) == [1]
+    assert len([*store.layout.generations.glob("000002.superseded*")]) == 2
 
 
 def test_it_is_refused_each_time_while_the_other_one_runs(machine: Callable[[str], Machine], mirror: Path) -> None:
