@@ -42,7 +42,7 @@ def examine_job(layout: JobLayout) -> list[Finding]:
     found, job = list(_findings(layout)), read_record(layout.job, Job)
     is_well = all(finding.level is not Level.PROBLEM for finding in found)
     if is_well and can_be_resumed(layout, job) and not is_running(layout):
-        found.append(ok("resume", f"in {job.cwd}, type", line_to_resume(layout, job)))
+        found.append(ok("resume", f"in {job.cwd}, type: {line_to_resume(layout, job)}"))
     return found
 
 

@@ -191,7 +191,7 @@ def test_an_unfinished_job_of_the_same_script_is_named_with_the_line_that_resume
     assert "'dmtcp-ctl remove first --unfinished' gives it up" in said
     assert " -i 1 " in named[1]
     there = bench.ctl("--dir", bench.jobs, "doctor", "first", cwd="/")
-    assert f"in {bench.folder}, type; {named[1]}" in " ".join(there.stdout.split())
+    assert f"in {bench.folder}, type: {named[1]}" in " ".join(there.stdout.split())
     resumed = bench.run(*shlex.split(named[1])[1:])
     assert resumed.returncode == 0
     assert plain.wait(LONG_S) == 0
