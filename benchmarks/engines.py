@@ -29,9 +29,7 @@ BOUND_S = 600.0
 RUN = shutil.which("dmtcp-run") or sys.exit("dmtcp-run is not on PATH: run this with 'make bench-engines'")
 CTL = shutil.which("dmtcp-ctl") or "dmtcp-ctl"
 
-PROGRAM = """
-import os, sys, time
-memory = os.urandom(int(sys.argv[1]) * 1_000_000)
+LOOP = """
 open("ready", "w").close()
 longest, before = 0.0, time.perf_counter()
 while not os.path.exists("stop"):
@@ -40,9 +38,16 @@ while not os.path.exists("stop"):
     if os.path.exists("ask"):
         with open("pause", "w") as file:
             file.write(str(longest))
+        asked()
         os.unlink("ask")
     time.sleep(0.001)
 """
+"""What programs do that are measured: they write their longest pause when they are asked, and call ``asked``."""
+PROGRAM = f"""
+import os, sys, time
+memory = os.urandom(int(sys.argv[1]) * 1_000_000)
+asked = lambda: None
+{LOOP}"""
 
 
 @dataclass(frozen=True)

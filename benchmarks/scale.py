@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from bare import BOUND_S
 
-from engines import CTL, RUN, EngineHere, start, wait_for
+from engines import CTL, LOOP, RUN, EngineHere, start, wait_for
 
 RUNS = int(os.environ.get("RUNS", "3"))
 MOST_MB = int(os.environ.get("MOST_MB", "8000"))
@@ -45,17 +45,7 @@ def write():
         with open(f"file-{number}", "w") as file:
             file.write("changed")
 write()
-open("ready", "w").close()
-longest, before = 0.0, time.perf_counter()
-while not os.path.exists("stop"):
-    now = time.perf_counter()
-    longest, before = max(longest, now - before), now
-    if os.path.exists("ask"):
-        with open("pause", "w") as file:
-            file.write(str(longest))
-        write()
-        os.unlink("ask")
-    time.sleep(0.001)
+asked = write
 """
 
 
@@ -112,7 +102,7 @@ def measure(size: Size, job: Path) -> Seen:
         path.unlink()
     there, keep = ["--dir", str(job.parent)], ["--keep", str(size.generations)]
     options = ["--engine", HERE.name, *there, *keep, "--job", job.name, "-i", "0", "--json"]
-    line = [RUN, *options, sys.executable, "-c", PROGRAM, *map(str, size[:3])]
+    line = [RUN, *options, sys.executable, "-c", PROGRAM + LOOP, *map(str, size[:3])]
     process = start(line, HERE)
     wait_for(Path("ready").exists, process)
     for _ in range(size.generations):

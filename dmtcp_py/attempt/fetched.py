@@ -70,8 +70,8 @@ def bring(store: Store, options: RunOptions, report: Report) -> None:
 def _refuse_own(store: Store, addresses: Sequence[Address]) -> None:
     root = store.layout.root.resolve()
     for address in addresses:
-        place = Path(address.rest).resolve()
-        if address.scheme == FILE and (place == root.parent or place.is_relative_to(root)):
+        place = Path(address.rest).resolve() if address.scheme == FILE else None
+        if place is not None and (place == root.parent or place.is_relative_to(root)):
             raise UsageError(f"--mirror {address.shown} is where the job itself is", "name another place")
 
 

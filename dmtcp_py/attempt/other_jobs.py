@@ -75,12 +75,11 @@ def line_to_resume(layout: JobLayout, job: Job) -> str:
     """Return the line that resumes JOB in LAYOUT, in the directory in which it was started."""
     stdin = None if job.stdin_unnamed else job.stdin
     streams = (("--stdin", stdin), ("--stdout", job.stdout), ("--stderr", job.stderr))
-    named = [word for option, path in streams if path for word in (option, os.path.relpath(path, job.cwd))]
-    typed = list(_lasting(job.options or []))
+    pairs = [("--job", layout.name), *((name, os.path.relpath(path, job.cwd)) for name, path in streams if path)]
+    directory, typed = _directory(layout, Path(job.cwd)), list(_lasting(job.options or []))
     known = {word.partition("=")[0] for word in typed}
-    more = [*([] if "--dir" in known else _directory(layout, Path(job.cwd))), "--job", layout.name, *named]
-    pairs = zip(more[::2], more[1::2], strict=True)
-    added = [word for option, value in pairs if option not in known for word in (option, value)]
+    added = [] if "--dir" in known else directory
+    added += [word for pair in pairs if pair[0] not in known for word in pair]
     return shlex.join(["dmtcp-run", *added, *typed, *job.command])
 
 

@@ -6,7 +6,6 @@ of the attempt that wrote there last. The supervisor holds the lock of the job m
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 import threading
@@ -26,11 +25,10 @@ from dmtcp_py.mirror.order import Order, Tell
 from dmtcp_py.mirror.order import tell as tell_supervisor
 from dmtcp_py.store.history import read_history
 from dmtcp_py.store.records import Job, State, read_record
+from dmtcp_py.system.files import free_name
 from dmtcp_py.system.proc import boot_id, started_at
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dmtcp_py.mirror.address import Address
     from dmtcp_py.mirror.place import Place
     from dmtcp_py.store.mirrored import Index
@@ -136,7 +134,7 @@ def _take_over(order: Order, found: _Found, index: Index, tell: Tell) -> None:
     for number in layout.generation_numbers():
         there = found.manifests.get(number)
         if there is None or there.check != _check_of(order, number):
-            target = _free(layout.generation(number).with_suffix(f".{_SUPERSEDED}"))
+            target = free_name(layout.generation(number).with_suffix(f".{_SUPERSEDED}"))
             layout.generation(number).rename(target)
             tell(warn=f"generation {number} here is not of the attempt on {index.host} that came later: see {target}")
     with reported(found.address):
@@ -147,12 +145,6 @@ def _take_over(order: Order, found: _Found, index: Index, tell: Tell) -> None:
             warn=f"the attempt on {index.host} was killed: what its program did to other files than before after "
             f"{index.written:%Y-%m-%d %H:%M:%S} UTC did not reach the mirror, and will be repeated"
         )
-
-
-def _free(path: Path) -> Path:
-    """Return PATH, or with a number the first name like it that is free."""
-    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
-    return next(name for name in itertools.chain([path], numbered) if not name.exists())
 
 
 def _check_of(order: Order, number: int) -> str | None:

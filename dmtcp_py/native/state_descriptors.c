@@ -23,7 +23,8 @@ static struct descriptor {
     char own_file[OWN_LENGTH]; /* of this process, below its folder in /proc */
 } known[MOST_FDS];
 static struct stat streams[3];
-static enum { DONE, DUE, BEING_OPENED } own_files;
+enum { DONE, DUE, BEING_OPENED };
+static int own_files;
 
 static int is_stream(const struct stat *found)
 {

@@ -11,7 +11,6 @@ import os
 import shutil
 import stat
 from contextlib import suppress
-from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +21,7 @@ from dmtcp_py.rollback import held_files, in_memory
 from dmtcp_py.rollback.inputs import Change, changes
 from dmtcp_py.rollback.put_back import problems_named
 from dmtcp_py.rollback.undo import ACCEPT
-from dmtcp_py.system.files import PRIVATE_DIR, make_private_dir
+from dmtcp_py.system.files import PRIVATE_DIR, free_name, make_private_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -67,11 +66,11 @@ def restore(
     that is possible, and WARNed of. Raises FilesChangedError with the first file that cannot be what it was; then none
     has been touched.
     """
+    _remove_temporary(images.parent)
     if not (images / held_files.NAME).exists():
         return
     held = held_files.read(images)
     _judge(held, since, but=but, accept=accept, warn=warn)
-    _remove_temporary(images.parent)
     # said before: our own output may be in such a file
     _warn_of_ends(held.files, since.aside, warn)
     for folder in filter(in_memory.is_in_memory, held.folders):
@@ -251,10 +250,5 @@ def _keep_end(file: HeldFile, aside: Path) -> None:
     # the program writes its own part once more, so that nothing is lost if this fails
     with suppress(OSError), Path(file.path).open("rb") as source:
         source.seek(file.size)
-        _free_name(aside / f"end-of-{Path(file.path).name[:200]}").write_bytes(source.read(_MOST_OF_END_BYTES))
-
-
-def _free_name(path: Path) -> Path:
-    """Return PATH, or with a number the first name like it that is free: files in two folders may share a name."""
-    numbered = (path.with_name(f"{path.name}.{number}") for number in count(2))
-    return next(name for name in chain([path], numbered) if not name.exists())
+        # files in two folders may share a name
+        free_name(aside / f"end-of-{Path(file.path).name[:200]}").write_bytes(source.read(_MOST_OF_END_BYTES))

@@ -15,6 +15,7 @@ import stat
 import tempfile
 import time
 from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,6 +134,12 @@ def size_below(folder: Path) -> int:
         with suppress(OSError):
             total += path.lstat().st_size
     return total
+
+
+def free_name(path: Path) -> Path:
+    """Return PATH, or with a number the first name like it that is free."""
+    numbered = (path.with_name(f"{path.name}.{number}") for number in count(2))
+    return next(name for name in chain([path], numbered) if not os.path.lexists(name))
 
 
 def free_bytes(path: Path) -> int:

@@ -710,3 +710,13 @@ def test_no_traceback_ever_reaches_a_person(bench: Workbench) -> None:
     done = subprocess.run([RUN, "\udcff" * 3, "\n"], capture_output=True, timeout=60, check=False, cwd=bench.folder)
     assert done.returncode == 127
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("one_engine")
+def test_a_mirror_in_the_directory_of_the_jobs_is_refused(bench: Workbench) -> None:
+    line = ["--job", "job", "true"]
+    for place in (bench.jobs, bench.jobs / "job" / "mirror"):
+        done = bench.run("--mirror", f"file:{place}", *line)
+        assert done.returncode == 2
+        assert f"--mirror file:{place} is where the job itself is" in done.stderr
+    assert bench.run("--mirror", f"file:{bench.folder / 'mirror'}", *line).returncode == 0

@@ -80,6 +80,17 @@ def test_people_get_ten_lines_and_the_line_that_resumes(bench: Workbench, one_en
     assert done.stderr == ""
 
 
+@pytest.mark.usefixtures("one_engine")
+def test_a_multi_line_program_is_rehearsed_in_lines_of_their_own(bench: Workbench) -> None:
+    text = "import time\nwhile 1: time.sleep(0.1)"
+    done = bench.ctl("rehearse", *_asked(bench), "--", sys.executable, "-c", text)
+    first, *rows, last_but_one, last = done.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    assert first.endswith("s)")
+    assert (last_but_one.split()[:3], last) == (["batch", "job", "dmtcp-run"], "while 1: time.sleep(0.1)'")
+    assert len(rows) < 10
+
+
 def test_in_place_all_is_put_back_here_and_elsewhere(bench: Workbench, one_engine: EngineHere) -> None:
     assert one_engine
     outside, ledger = bench.folder.parent / "outside.txt", bench.folder / "ledger.txt"

@@ -98,8 +98,10 @@ def command(directory: Path, /, *, as_json: bool, **values: Any) -> int:
     if as_json:
         click.echo(msgspec.json.format(json_of(lines.plain(found)), indent=2))
     else:
-        for line in lines.lines(found, _columns()):
-            click.echo(_to_be_pasted(line))
+        rows = lines.lines(found, _columns())
+        pasted = [] if found.line is None else [_to_be_pasted(rows.pop())]
+        for row in (*map(one_line, rows), *pasted):
+            click.echo(row)
     return int(not found.works)
 
 
